@@ -1,0 +1,46 @@
+"""Every error unetmm raises on purpose.
+
+UnetmmError
+├── BudgetError     the run cannot fit the memory budget
+├── ImageError      an image cannot be read, written or understood
+├── WeightsError    a weight file is missing, damaged or does not fit its net
+├── ShapeError      an array has a shape, dtype or config that cannot be used
+└── ResumeError     a half-done output belongs to another run
+
+A message says what was asked, what was found and what would work.
+"""
+
+
+class UnetmmError(Exception):
+    """Base of all errors that a user can cause and mend."""
+
+
+class BudgetError(UnetmmError):
+    """The run cannot fit the memory budget.
+
+    Attributes
+    ----------
+    budget_bytes : what was allowed.
+    needed_bytes : the smallest budget that would do.
+    """
+
+    def __init__(self, message: str, *, budget_bytes: int, needed_bytes: int) -> None:
+        super().__init__(message)
+        self.budget_bytes = budget_bytes
+        self.needed_bytes = needed_bytes
+
+
+class ImageError(UnetmmError):
+    """An image cannot be read, written or understood."""
+
+
+class WeightsError(UnetmmError):
+    """A weight file is missing, damaged, or does not fit its net."""
+
+
+class ShapeError(UnetmmError):
+    """An array or config has a shape, dtype or value that cannot be used."""
+
+
+class ResumeError(UnetmmError):
+    """A half-done output was made by a run with other settings."""

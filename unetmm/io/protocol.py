@@ -1,0 +1,160 @@
+"""What an image is to the rest of unetmm: planes of rows, read by box and written by box.
+
+Every image is seen as planes (t, c, z), each plane as pixels (height, width, samples). Samples
+are interleaved colours (grey 1, grey+alpha 2, RGB 3, RGBA 4); C is for separate channels as in
+microscopy. A format is one file with one Source and, where we write it, one Sink.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = tuple[int, int, int]
+"""Index (t, c, z) of a plane."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of a plane in pixels: rows y0 <= y < y1, columns x0 <= x < x1."""
+
+    y0: int
+    x0: int
+    y1: int
+    x1: int
+
+    @property
+    def height(self) -> int:
+        return self.y1 - self.y0
+
+    @property
+    def width(self) -> int:
+        return self.x1 - self.x0
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What is known of an image without reading a pixel."""
+
+    format: str
+    """Short name of the file format: tiff, png, jpeg, ome-zarr, zarr."""
+    axes: str
+    """Axes as stored, one letter each: T, C, Z, Y, X, S (interleaved samples)."""
+    shape: tuple[int, ...]
+    """Lengths of `axes`."""
+    dtype: np.dtype[Any]
+    chunk: tuple[int, int]
+    """Rows and columns of the unit of storage; the whole plane where it cannot be read in parts."""
+    alpha: bool = False
+    """Whether the last sample is opacity, which is copied and never restored."""
+    pixel_size: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Length and unit of one pixel of an axis, e.g. {"X": (0.65, "micrometer"), "T": (2.0, "second")}."""
+    channel_names: tuple[str, ...] = ()
+    """Names of the C channels, or empty."""
+    nodata: float | None = None
+    """Value of pixels that hold no measurement; they pass through untouched."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Other metadata worth showing and, where the output can hold it, keeping."""
+
+    def length(self, axis: str) -> int:
+        """Length of an axis, 1 if the image does not have it."""
+        i = self.axes.find(axis)
+        return 1 if i < 0 else self.shape[i]
+
+    @property
+    def height(self) -> int:
+        return self.length("Y")
+
+    @property
+    def width(self) -> int:
+        return self.length("X")
+
+    @property
+    def samples(self) -> int:
+        """Interleaved samples per pixel, alpha included."""
+        return self.length("S")
+
+    @property
+    def planes(self) -> list[Plane]:
+        """Every plane, t slowest, z fastest."""
+        t, c, z = (self.length(a) for a in "TCZ")
+        return [(i, j, k) for i in range(t) for j in range(c) for k in range(z)]
+
+    @property
+    def megapixels(self) -> float:
+        """Pixels of all planes, in millions."""
+        return len(self.planes) * self.height * self.width / 1e6
+
+
+class Source(Protocol):
+    """Reads boxes of an image with bounded memory; safe to call from several threads."""
+
+    @property
+    def info(self) -> ImageInfo: ...
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that stays occupied while the source is open (whole decoded image for PNG)."""
+
+    def read_bytes(self, box_height: int, box_width: int) -> int:
+        """Most memory one `read` of a box of that size takes beyond its result."""
+
+    def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
+        """(box.height, box.width, samples), dtype as stored.
+
+        Raises
+        ------
+        ImageError
+            If the file cannot be read or decoded there.
+        """
+
+    def close(self) -> None: ...
+
+
+class Sink(Protocol):
+    """Takes boxes in any order; the output appears under its name at `close`, whole or not at all.
+
+    Boxes start at multiples of `chunk` and end there or at the image's edge, so no two writers
+    ever share a chunk; `write` is safe to call from several threads.
+    """
+
+    @property
+    def chunk(self) -> tuple[int, int]:
+        """Rows and columns that boxes must be multiples of."""
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that stays occupied while the sink is open (whole image for PNG)."""
+
+    def write_bytes(self, box_height: int, box_width: int) -> int:
+        """Most memory one `write` of a box of that size takes beyond its argument."""
+
+    def write(self, plane: Plane, box: Box, pixels: NDArray[np.generic]) -> None:
+        """Store (box.height, box.width, samples), dtype of the image.
+
+        Raises
+        ------
+        ImageError
+            If the disk is full or the output cannot be written.
+        """
+
+    def close(self) -> None:
+        """Finish the output and move it to its final name."""
+
+    def abort(self) -> None:
+        """Remove what was written; nothing appears under the final name."""
+
+
+@dataclass(frozen=True)
+class SinkOptions:
+    """How an output is to be written."""
+
+    path: Path
+    overwrite: bool = False
+    """Replace an existing output, but only at `close`."""
+    chunk_px: int = 512
+    """Side of an output chunk or tile in pixels."""

@@ -1,0 +1,175 @@
+"""A net described completely by one frozen dataclass. No torch, so planning stays instant."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+from unetmm.errors import ShapeError
+
+
+@dataclass(frozen=True)
+class AggregateConfig:
+    """What replaces the skip-connections of a UNet--: one small map E' (MSIAM in, IEM out)."""
+
+    channels: int
+    """Channels of E'; the default UNet-- keeps twice the net's width."""
+    scale: int = 4
+    """Side length in image pixels of one pixel of E'; a power of two."""
+    enhance_blocks: tuple[int, ...] = ()
+    """Body blocks in the IEM of each level, finest first."""
+    reads_image: bool = True
+    """Whether the finest IEM also sees the input image, which the global residual keeps anyway."""
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """Everything that determines a net's layers and shapes.
+
+    Raises
+    ------
+    ShapeError
+        If counts are not positive, levels do not match, or `aggregate` does not divide into them.
+    """
+
+    in_channels: int
+    """Channels of the input image: 1 mono, 3 RGB."""
+    out_channels: int
+    """Channels of the output image."""
+    width: int
+    """Channels at full resolution; level n has width * 2**n."""
+    encoder_blocks: tuple[int, ...]
+    """Blocks of each encoder level, finest first."""
+    middle_blocks: int
+    """Blocks at the coarsest scale."""
+    decoder_blocks: tuple[int, ...]
+    """Blocks of each decoder level, coarsest first, as in public NAFNet."""
+    aggregate: AggregateConfig | None = None
+    """None: NAFNet with ordinary skips. Otherwise: UNet--."""
+    output_scale: int = 1
+    """Output pixels per input pixel and axis: 1 restores, 2 and 4 upscale."""
+
+    def __post_init__(self) -> None:
+        if min(self.in_channels, self.out_channels, self.width) < 1:
+            raise ShapeError(f"net config: channel counts must be positive, found {self}")
+        if min((self.middle_blocks, *self.encoder_blocks, *self.decoder_blocks)) < 0:
+            raise ShapeError(f"net config: block counts must not be negative, found {self}")
+        if not self.encoder_blocks or len(self.encoder_blocks) != len(self.decoder_blocks):
+            raise ShapeError(
+                f"net config: needs as many decoder as encoder levels and at least one, found "
+                f"{self.encoder_blocks} and {self.decoder_blocks}"
+            )
+        if self.output_scale not in (1, 2, 4):
+            raise ShapeError(f"net config: output_scale is 1, 2 or 4, found {self.output_scale}")
+        if self.aggregate is not None:
+            self._check_aggregate(self.aggregate)
+
+    def _check_aggregate(self, aggregate: AggregateConfig) -> None:
+        scale = aggregate.scale
+        if scale < 1 or scale & (scale - 1):
+            raise ShapeError(f"net config: the scale of E' must be a power of two, found {scale}")
+        if scale > self.stride_px:
+            raise ShapeError(
+                f"net config: the scale of E' must not exceed the net's stride {self.stride_px}, "
+                f"found {scale}"
+            )
+        if aggregate.channels < 1 or aggregate.channels % scale**2:
+            raise ShapeError(
+                f"net config: E' at 1/{scale} needs a multiple of {scale**2} channels to reach full "
+                f"resolution by pixel-shuffle, found {aggregate.channels}"
+            )
+        if len(aggregate.enhance_blocks) != self.levels:
+            raise ShapeError(
+                f"net config: enhance_blocks needs one count for each of {self.levels} levels, "
+                f"found {aggregate.enhance_blocks}"
+            )
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions that have a skip-connection."""
+        return len(self.encoder_blocks)
+
+    @property
+    def stride_px(self) -> int:
+        """Sizes and strip starts must be multiples of this many pixels."""
+        return 1 << self.levels
+
+    @property
+    def level_channels(self) -> tuple[int, ...]:
+        """Channels of each skip-connection, finest first."""
+        return tuple(self.width << level for level in range(self.levels))
+
+    @property
+    def level_scales(self) -> tuple[int, ...]:
+        """Image pixels per pixel of each skip-connection, finest first."""
+        return tuple(1 << level for level in range(self.levels))
+
+    @property
+    def skip_floats_per_px(self) -> Fraction:
+        """Floats kept for the decoder per image pixel, whole-image forward (UNet--, Table 1)."""
+        if self.aggregate is not None:
+            return Fraction(self.aggregate.channels, self.aggregate.scale**2)
+        return sum(
+            (Fraction(c, s * s) for c, s in zip(self.level_channels, self.level_scales, strict=True)),
+            Fraction(0),
+        )
+
+    def with_plain_skips(self) -> NetConfig:
+        """The NAFNet of the same body."""
+        return dataclasses.replace(self, aggregate=None)
+
+    def with_aggregate(self) -> NetConfig:
+        """The UNet-- of the same body, with the default E' of width / 8 floats per pixel."""
+        if self.aggregate is not None:
+            return self
+        aggregate = AggregateConfig(2 * self.width, 4, (1,) * self.levels)
+        return dataclasses.replace(self, aggregate=aggregate)
+
+    def to_json(self) -> str:
+        """One line of JSON that `from_json` reads back."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> NetConfig:
+        """The config written by `to_json`.
+
+        Raises
+        ------
+        ShapeError
+            If fields are missing, unknown or of the wrong kind.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            aggregate = fields.pop("aggregate", None)
+            for name in ("encoder_blocks", "decoder_blocks"):
+                fields[name] = tuple(int(n) for n in fields[name])
+            if aggregate is not None:
+                aggregate["enhance_blocks"] = tuple(int(n) for n in aggregate["enhance_blocks"])
+                aggregate = AggregateConfig(**aggregate)
+            return cls(**fields, aggregate=aggregate)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ShapeError(f"net config cannot be read: {error}") from error
+
+
+NetFamily = Literal["nafnet", "unetmm"]
+
+
+def tiny_config(channels: int) -> NetConfig:
+    """The laptop net: 16 channels at full resolution, about 25 kMAC per pixel."""
+    return NetConfig(
+        in_channels=channels,
+        out_channels=channels,
+        width=16,
+        encoder_blocks=(1, 1, 1, 2),
+        middle_blocks=2,
+        decoder_blocks=(1, 1, 1, 1),
+        aggregate=AggregateConfig(channels=32, scale=4, enhance_blocks=(0, 1, 1, 1)),
+    )
+
+
+def nafnet32_config(channels: int = 3) -> NetConfig:
+    """The public NAFNet-width32 layout for SIDD (arXiv 2204.04676, section 5)."""
+    return NetConfig(channels, channels, 32, (2, 2, 4, 8), 12, (2, 2, 2, 2))

@@ -1,0 +1,79 @@
+"""A net folded for the stream: shared by all strips and threads, read-only once it is frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import ShapeError, WeightsError
+from unetmm.nets.config import NetConfig
+from unetmm.stream.folding import (
+    Array,
+    BlockWeights,
+    Packed,
+    ProductFolder,
+    Tensors,
+    fold_block,
+    fold_ending,
+)
+from unetmm.stream.layout import Block, Product, make_layout
+from unetmm.stream.simd import LANES
+
+Attention = Mapping[str, NDArray[np.float32]]
+"""Frozen channel factors: block name -> (c,)."""
+
+
+class CompiledNet:
+    """Packed matrices of a net by stage name.
+
+    `frozen` holds each block's third matrix once the attention is known; calibration fills it for
+    one patch at a time.
+    """
+
+    def __init__(self, config: NetConfig, tensors: Tensors) -> None:
+        if config.output_scale != 1:
+            raise ShapeError(
+                f"the row stream restores at the input's size, asked for output_scale "
+                f"{config.output_scale}; use a model with output_scale 1"
+            )
+        self.config = config
+        layout = make_layout(config, config.stride_px)
+        folder = ProductFolder(tensors, config, LANES)
+        try:
+            self.products: dict[str, list[Packed]] = {
+                s.name: folder.fold(s.name) for s in layout.stages if isinstance(s, Product)
+            }
+            self.blocks: dict[str, BlockWeights] = {
+                s.name: fold_block(tensors, s.name, LANES)
+                for s in layout.stages
+                if isinstance(s, Block)
+            }
+            self.ending = fold_ending(tensors, LANES)
+        except KeyError as error:
+            raise WeightsError(f"the weights lack the tensor {error} of their net") from error
+        self.frozen: dict[str, Packed] = {}
+
+    def freeze(self, attention: Attention) -> None:
+        """Fold the frozen channel factors into the blocks.
+
+        Raises
+        ------
+        ShapeError
+            If a block has no factors or the wrong number of them.
+        """
+        for name, block in self.blocks.items():
+            factors = attention.get(name)
+            if factors is None or factors.shape != (block.channels,):
+                found = "none" if factors is None else f"shape {factors.shape}"
+                raise ShapeError(
+                    f"calibration: block {name} needs {block.channels} channel factors, found {found}"
+                )
+            self.frozen[name] = block.with_attention(factors, LANES)
+
+    def observe(self, name: str, mean: Array) -> Array:
+        """The channel factors of a block from the mean of its gated map, (c,) -> (c,)."""
+        matrix = self.blocks[name].attention
+        factors: Array = matrix[:, :-1] @ mean + matrix[:, -1]
+        return factors

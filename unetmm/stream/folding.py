@@ -1,0 +1,241 @@
+"""A net's tensors folded into the few matrices that the stream multiplies by.
+
+LayerNorm's affine part goes into the following 1x1, beta, gamma and the frozen channel attention
+into the 1x1 before the residual; MSIAM's and IEM's chains of linear steps become one matrix each.
+Matrices are (outputs, taps, depth) before packing. Pixel-shuffle becomes an order of outputs:
+(dy, dx, channel), so that the pixels of a row lie side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.nets.config import NetConfig
+from unetmm.stream.layout import padded
+
+Array = NDArray[np.float32]
+Tensors = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A matrix in the panel order of `kernels.matmul`, and its bias, both flat."""
+
+    weight: Array
+    bias: Array
+
+    @property
+    def nbytes(self) -> int:
+        return self.weight.nbytes + self.bias.nbytes
+
+
+def pack(matrix: NDArray[np.floating], bias: NDArray[np.floating], lanes: int) -> Packed:
+    """(n, taps, depth) and (n,) -> panels of 2 * lanes outputs, a narrow one last; n padded."""
+    n, taps, depth = matrix.shape
+    full = np.zeros((padded(n, lanes), taps * depth), np.float32)
+    full[:n] = matrix.reshape(n, taps * depth)
+    wide = 2 * lanes
+    split = full.shape[0] // wide * wide
+    panels = [full[i : i + wide].T.ravel() for i in range(0, split, wide)]
+    panels.append(full[split:].T.ravel())
+    return Packed(np.concatenate(panels), pad_last(np.asarray(bias, np.float32), full.shape[0]))
+
+
+def pad_last(array: Array, length: int) -> Array:
+    """Zeros appended to the last axis up to `length`."""
+    widths = [(0, 0)] * (array.ndim - 1) + [(0, length - array.shape[-1])]
+    return np.ascontiguousarray(np.pad(array, widths), np.float32)
+
+
+def pad_channels(matrix: Array, channels: int, lanes: int) -> Array:
+    """(n, taps, pixels * channels) -> the same with each pixel's channels padded to vectors."""
+    n, taps, depth = matrix.shape
+    split = matrix.reshape(n, taps, depth // channels, channels)
+    return pad_last(split, padded(channels, lanes)).reshape(n, taps, -1)
+
+
+@dataclass(frozen=True)
+class BlockWeights:
+    """A NAFNet block without its attention: what is the same for every image."""
+
+    channels: int
+    first: Packed
+    depthwise: Array
+    """(9, 2c) flat, both halves padded."""
+    depthwise_bias: Array
+    project: Array
+    """conv3 scaled by beta, (c, c): columns still to be scaled by the attention."""
+    project_bias: Array
+    fourth: Packed
+    fifth: Packed
+    attention: Array
+    """sca.1: (c, c + 1), the bias last."""
+
+    def with_attention(self, attention: Array, lanes: int) -> Packed:
+        """conv3 with the frozen channel factors folded in."""
+        matrix = (self.project * attention)[:, None, :]
+        return pack(pad_channels(matrix, self.channels, lanes), self.project_bias, lanes)
+
+
+def halves(array: Array, lanes: int) -> Array:
+    """(..., 2c) -> each half padded to whole vectors."""
+    a, b = np.split(array, 2, axis=-1)
+    length = padded(a.shape[-1], lanes)
+    return np.concatenate((pad_last(a, length), pad_last(b, length)), -1)
+
+
+def fold_block(t: Tensors, name: str, lanes: int) -> BlockWeights:
+    """Fold the tensors below `name` (public NAFNet names)."""
+
+    def get(key: str) -> NDArray[np.float64]:
+        return t[f"{name}.{key}"].astype(np.float64)
+
+    def normed(conv: str, norm: str) -> Packed:
+        w, gain, shift = get(f"{conv}.weight")[:, :, 0, 0], get(f"{norm}.weight"), get(f"{norm}.bias")
+        bias = get(f"{conv}.bias") + w @ shift
+        w_halves = halves((w * gain).T.astype(np.float32), lanes).T
+        matrix = pad_last(w_halves[:, None, :], padded(c, lanes))
+        return pack(matrix, halves(bias.astype(np.float32), lanes), lanes)
+
+    c = get("conv3.weight").shape[0]
+    beta, gamma = get("beta").ravel(), get("gamma").ravel()
+    fifth = (gamma[:, None] * get("conv5.weight")[:, :, 0, 0])[:, None, :].astype(np.float32)
+    depthwise = get("conv2.weight").reshape(2 * c, 9).T.astype(np.float32)
+    sca = np.concatenate((get("sca.1.weight")[:, :, 0, 0], get("sca.1.bias")[:, None]), 1)
+    return BlockWeights(
+        channels=c,
+        first=normed("conv1", "norm1"),
+        depthwise=halves(depthwise, lanes).ravel(),
+        depthwise_bias=halves(get("conv2.bias").astype(np.float32), lanes),
+        project=(beta[:, None] * get("conv3.weight")[:, :, 0, 0]).astype(np.float32),
+        project_bias=(beta * get("conv3.bias")).astype(np.float32),
+        fourth=normed("conv4", "norm2"),
+        fifth=pack(pad_last(fifth, padded(c, lanes)), (gamma * get("conv5.bias")), lanes),
+        attention=sca.astype(np.float32),
+    )
+
+
+def shuffled(matrix: Array, ratio: int) -> Array:
+    """Outputs from PixelShuffle's order (channel, dy, dx) to ours (dy, dx, channel)."""
+    n = matrix.shape[0] // ratio**2
+    return matrix.reshape(n, ratio, ratio, -1).transpose(1, 2, 0, 3).reshape(matrix.shape)
+
+
+class ProductFolder:
+    """Makes the matrices of the layout's products: (repeat rows) x (n, taps, depth)."""
+
+    def __init__(self, tensors: Tensors, config: NetConfig, lanes: int) -> None:
+        self.t, self.config, self.lanes = tensors, config, lanes
+
+    def fold(self, name: str) -> list[Packed]:
+        """One packed matrix per output row that a reading row makes."""
+        kind, _, index = name.partition(".")
+        matrix, bias, repeat, source_channels, target_channels = getattr(self, f"_{kind}")(
+            int(index) if index else 0
+        )
+        rows = np.split(matrix, repeat)
+        biases = np.split(bias, repeat)
+        packed = []
+        for row, row_bias in zip(rows, biases, strict=True):
+            if source_channels:
+                row = pad_channels(row, source_channels, self.lanes)
+            pixels = row.shape[0] // target_channels
+            length = padded(target_channels, self.lanes)
+            row = np.pad(
+                row.reshape(pixels, target_channels, *row.shape[1:]),
+                ((0, 0), (0, length - target_channels), (0, 0), (0, 0)),
+            ).reshape(pixels * length, *row.shape[1:])
+            row_bias = pad_last(row_bias.reshape(pixels, target_channels), length).ravel()
+            packed.append(pack(row, row_bias, self.lanes))
+        return packed
+
+    Folded = tuple[Array, Array, int, int, int]
+    """matrix, bias, repeat, channels of the source to pad (0: raw pixels), channels of the target."""
+
+    def _conv(self, name: str) -> tuple[Array, Array]:
+        """A convolution as (n, kernel rows, kernel columns * channels)."""
+        w = self.t[f"{name}.weight"]
+        n, c, kh, kw = w.shape
+        bias = self.t.get(f"{name}.bias", np.zeros(n, np.float32))
+        return w.transpose(0, 2, 3, 1).reshape(n, kh, kw * c), bias
+
+    def _intro(self, index: int) -> Folded:
+        matrix, bias = self._conv("intro")
+        return matrix, bias, 1, 0, self.config.width
+
+    def _downs(self, index: int) -> Folded:
+        matrix, bias = self._conv(f"downs.{index}")
+        c = self.config.width << index
+        return matrix, bias, 1, c, 2 * c
+
+    def _ups(self, index: int) -> Folded:
+        matrix, bias = self._conv(f"ups.{index}.0")
+        c = self.config.width << (self.config.levels - index)
+        return shuffled(matrix, 2), bias, 2, c, c // 2
+
+    def _msiam(self, level: int) -> Folded:
+        """fusion . RS . RC of one level, as one matrix from E_n to E'."""
+        assert self.config.aggregate is not None
+        scale, channels = self.config.aggregate.scale, self.config.aggregate.channels
+        c, level_scale = self.config.width << level, 1 << level
+        reduce = self.t[f"msiam.reducers.{level}.weight"][:, :, 0, 0].astype(np.float64)
+        reduce_bias = self.t[f"msiam.reducers.{level}.bias"].astype(np.float64)
+        fusion = self.t["msiam.fusion.weight"][:, level * channels : (level + 1) * channels, 0, 0]
+        bias = self.t["msiam.fusion.bias"] if level == 0 else np.zeros(channels, np.float32)
+        if level_scale <= scale:
+            r = scale // level_scale
+            share = reduce.shape[0]
+            f = fusion.reshape(channels, share, r, r).astype(np.float64)  # E' channel; share, dy, dx
+            matrix = np.einsum("asyx,sc->ayxc", f, reduce).reshape(channels, r, r * c)
+            total = bias + np.einsum("asyx,s->a", f, reduce_bias)
+            order = self.aggregate_order()
+            return matrix[order].astype(np.float32), total[order].astype(np.float32), 1, c, channels
+        r = level_scale // scale
+        shuffled_reduce = shuffled(reduce, r).reshape(r * r, channels, c)
+        shuffled_bias = shuffled(reduce_bias[:, None], r).reshape(r * r, channels)
+        order = self.aggregate_order()
+        matrix = np.einsum("as,psc->pac", fusion, shuffled_reduce)[:, order].reshape(-1, 1, c)
+        total = (np.einsum("as,ps->pa", fusion, shuffled_bias) + bias)[:, order].ravel()
+        return matrix.astype(np.float32), total.astype(np.float32), r, c, channels
+
+    def aggregate_order(self) -> NDArray[np.intp]:
+        """Our order of E' channels: (dy, dx, channel) of its full-resolution form."""
+        assert self.config.aggregate is not None
+        scale, channels = self.config.aggregate.scale, self.config.aggregate.channels
+        index = np.arange(channels).reshape(channels // scale**2, scale, scale)
+        return index.transpose(1, 2, 0).ravel()
+
+    def _iems(self, level: int) -> Folded:
+        """RS and expansion of one level, as one matrix from E' (or the guide map) to the level."""
+        assert self.config.aggregate is not None
+        aggregate = self.config.aggregate
+        c, level_scale = self.config.width << level, 1 << level
+        expansion, bias = self._conv(f"iems.{level}.expansion")
+        if level == 0 and aggregate.reads_image:
+            return expansion, bias, 1, 0, c
+        order = self.aggregate_order()
+        w = expansion[:, 0, :]  # c, resized channels
+        if level_scale <= aggregate.scale:
+            r = aggregate.scale // level_scale
+            picked = np.zeros((r, r, c, aggregate.channels), np.float32)
+            for dy in range(r):
+                for dx in range(r):
+                    picked[dy, dx][:, dy * r + dx :: r * r] = w
+            matrix = picked[..., order].reshape(r * r * c, 1, aggregate.channels)
+            return matrix, np.tile(bias, r * r), r, aggregate.channels, c
+        r = level_scale // aggregate.scale
+        split = w.reshape(c, aggregate.channels, r, r)[:, order]
+        matrix = split.transpose(0, 2, 3, 1).reshape(c, r, r * aggregate.channels)
+        return np.ascontiguousarray(matrix), bias, 1, aggregate.channels, c
+
+
+def fold_ending(tensors: Tensors, lanes: int) -> Packed:
+    """The last convolution as (n, 3, 3 * padded channels) flat, for `kernels.ending_rows`."""
+    w = tensors["ending.weight"]
+    n, c, _, _ = w.shape
+    matrix = pad_channels(w.transpose(0, 2, 3, 1).reshape(n, 3, 3 * c), c, lanes)
+    return Packed(matrix.ravel(), np.ascontiguousarray(tensors["ending.bias"], np.float32))

@@ -1,0 +1,37 @@
+"""`python -m unetmm.train RUN.toml --folder runs/NAME`: train without the command line's packages."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import torch
+
+from unetmm.train.config import load_train_config
+from unetmm.train.loop import Progress, Trainer
+
+
+def main() -> int:
+    """Train one run; exit code 0 when it is finished, 75 when the time limit came first."""
+    parser = argparse.ArgumentParser(prog="python -m unetmm.train")
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--folder", type=Path, required=True, help="where checkpoints live")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--limit-s", type=float, default=None)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(arguments.threads)
+    arguments.folder.parent.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(load_train_config(arguments.config), arguments.folder, arguments.device)
+
+    def report(p: Progress) -> None:
+        sys.stderr.write(f"step {p.step}/{p.steps}  {p.psnr_db:.2f} dB  {p.seconds:.0f} s\n")
+
+    return 0 if trainer.run(report, limit_s=arguments.limit_s) else 75
+
+
+if __name__ == "__main__":
+    sys.exit(main())
