@@ -14,6 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
+"""Pixel types that are restored."""
+
 Plane = tuple[int, int, int]
 """Index (t, c, z) of a plane."""
 
@@ -52,7 +55,7 @@ class ImageInfo:
     alpha: bool = False
     """Whether the last sample is opacity, which is copied and never restored."""
     pixel_size: dict[str, tuple[float, str]] = field(default_factory=dict)
-    """Length and unit of one pixel of an axis, e.g. {"X": (0.65, "micrometer"), "T": (2.0, "second")}."""
+    """Length and unit of one pixel of an axis, e.g. {"X": (0.65, "micrometer")}; see `units`."""
     channel_names: tuple[str, ...] = ()
     """Names of the C channels, or empty."""
     nodata: float | None = None
@@ -133,6 +136,12 @@ class Sink(Protocol):
     def write_bytes(self, box_height: int, box_width: int) -> int:
         """Most memory one `write` of a box of that size takes beyond its argument."""
 
+    def begin(self) -> None:
+        """Create the output under its temporary name; until then only memory was planned.
+
+        The first `write` does so too; beginning twice is harmless.
+        """
+
     def write(self, plane: Plane, box: Box, pixels: NDArray[np.generic]) -> None:
         """Store (box.height, box.width, samples), dtype of the image.
 
@@ -146,7 +155,10 @@ class Sink(Protocol):
         """Finish the output and move it to its final name."""
 
     def abort(self) -> None:
-        """Remove what was written; nothing appears under the final name."""
+        """Remove what was written; nothing appears under the final name.
+
+        Like `close`, only once no `write` is running; after either, neither does anything.
+        """
 
 
 @dataclass(frozen=True)

@@ -18,19 +18,19 @@ from unetmm.stream.folding import (
     fold_block,
     fold_ending,
 )
-from unetmm.stream.layout import Block, Product, make_layout
-from unetmm.stream.simd import LANES
+from unetmm.stream.lanes import LANES
+from unetmm.stream.layout import Product, make_layout
 
 Attention = Mapping[str, NDArray[np.float32]]
 """Frozen channel factors: block name -> (c,)."""
 
 
-class CompiledNet:
-    """Packed matrices of a net by stage name.
+Frozen = Mapping[str, Packed]
+"""Each block's third matrix with its attention folded in: block name -> matrix."""
 
-    `frozen` holds each block's third matrix once the attention is known; calibration fills it for
-    one patch at a time.
-    """
+
+class CompiledNet:
+    """Packed matrices of a net by stage name."""
 
     def __init__(self, config: NetConfig, tensors: Tensors) -> None:
         if config.output_scale != 1:
@@ -46,16 +46,13 @@ class CompiledNet:
                 s.name: folder.fold(s.name) for s in layout.stages if isinstance(s, Product)
             }
             self.blocks: dict[str, BlockWeights] = {
-                s.name: fold_block(tensors, s.name, LANES)
-                for s in layout.stages
-                if isinstance(s, Block)
+                b.name: fold_block(tensors, b.name, LANES) for b in layout.blocks
             }
             self.ending = fold_ending(tensors, LANES)
         except KeyError as error:
             raise WeightsError(f"the weights lack the tensor {error} of their net") from error
-        self.frozen: dict[str, Packed] = {}
 
-    def freeze(self, attention: Attention) -> None:
+    def freeze(self, attention: Attention) -> Frozen:
         """Fold the frozen channel factors into the blocks.
 
         Raises
@@ -63,16 +60,19 @@ class CompiledNet:
         ShapeError
             If a block has no factors or the wrong number of them.
         """
+        frozen = {}
         for name, block in self.blocks.items():
             factors = attention.get(name)
             if factors is None or factors.shape != (block.channels,):
                 found = "none" if factors is None else f"shape {factors.shape}"
                 raise ShapeError(
-                    f"calibration: block {name} needs {block.channels} channel factors, found {found}"
+                    f"calibration: block {name} needs {block.channels} channel factors, found "
+                    f"{found}; calibrate with this model"
                 )
-            self.frozen[name] = block.with_attention(factors, LANES)
+            frozen[name] = block.with_attention(factors, LANES)
+        return frozen
 
-    def observe(self, name: str, mean: Array) -> Array:
+    def attention(self, name: str, mean: Array) -> Array:
         """The channel factors of a block from the mean of its gated map, (c,) -> (c,)."""
         matrix = self.blocks[name].attention
         factors: Array = matrix[:, :-1] @ mean + matrix[:, -1]

@@ -13,8 +13,9 @@ import numpy as np
 from numba import njit
 
 from unetmm.nets.constants import LAYER_NORM_EPS
+from unetmm.stream.kernel_cache import cached_on_disk
+from unetmm.stream.lanes import LANES
 from unetmm.stream.simd import (
-    LANES,
     TILE_PX,
     add_narrow,
     add_narrow_1,
@@ -39,8 +40,7 @@ from unetmm.stream.simd import (
     store_wide_1,
 )
 
-COMPILE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "cache": True}
-INLINE: dict[str, Any] = {**COMPILE, "cache": False}
+INLINE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 WIDE = 2 * LANES
 """Output channels of a wide tile."""
 EPS = np.float32(LAYER_NORM_EPS)
@@ -182,7 +182,8 @@ def clear(out, at, count):  # type: ignore[no-untyped-def]
         store(out, at + k, zero)
 
 
-@njit(**COMPILE)
+@cached_on_disk
+@njit(**INLINE)
 def product_rows(x, x_rows, step, depth, w, bias, out, out_rows, out_step, n, pixels, accumulate):  # type: ignore[no-untyped-def]
     """`matmul` for every row j with out_rows[j] >= 0; x_rows[j] are the offsets of its input rows."""
     for j in range(len(out_rows)):
@@ -192,7 +193,8 @@ def product_rows(x, x_rows, step, depth, w, bias, out, out_rows, out_step, n, pi
             )
 
 
-@njit(**COMPILE)
+@cached_on_disk
+@njit(**INLINE)
 def block_rows(  # type: ignore[no-untyped-def]
     x, in_rows, out_rows, width, channels, c, panel, mask, kept, taps, norm, hidden, gated,
     w1, b1, w2, b2, w3, b3, w4, b4, w5, b5, sums, observe,
@@ -258,7 +260,8 @@ def block_rows(  # type: ignore[no-untyped-def]
             matmul(gated, start, c, c, w5, b5, x, at, c, c, pixels, True)
 
 
-@njit(**COMPILE)
+@cached_on_disk
+@njit(**INLINE)
 def ending_rows(x, x_rows, c, w, bias, image, image_rows, out, out_step, n, pixels):  # type: ignore[no-untyped-def]
     """3x3 convolution to a few channels by dot products; adds the image where its row is given.
 
@@ -282,7 +285,8 @@ def ending_rows(x, x_rows, c, w, bias, image, image_rows, out, out_step, n, pixe
                 out[j * out_step + p * n + o] = value
 
 
-@njit(**COMPILE)
+@cached_on_disk
+@njit(**INLINE)
 def guide_rows(aggregate, a_rows, image, image_rows, out, out_rows, shared, samples, scale, a_step, pixels):  # type: ignore[no-untyped-def]
     """E' at full resolution beside the image: (shared + samples) channels per pixel.
 
@@ -300,3 +304,16 @@ def guide_rows(aggregate, a_rows, image, image_rows, out, out_rows, shared, samp
                 out[target + k] = aggregate[source + k]
             for k in range(samples):
                 out[target + shared + k] = image[image_rows[j] + p * samples + k]
+
+
+def compile_all() -> None:
+    """Compile every kernel, or load it from disk."""
+    floats, sums = np.zeros(64 * LANES, np.float32), np.zeros(LANES, np.float64)
+    rows, none = np.zeros((1, 3), np.int64), np.full(1, -1, np.int64)
+    f = floats
+    product_rows(f, rows, 1, 1, f, f, f, none, 1, LANES, 1, False)
+    block_rows(
+        f, none, none, 0, LANES, LANES, 32, f, f, f, f, f, f, f, f, f, f, f, f, f, f, f, f, sums, False
+    )
+    ending_rows(f, rows - 1, LANES, f, f, f, none, f, 1, 1, 1)
+    guide_rows(f, none, f, none, f, none, 1, 1, 1, 1, 1)

@@ -45,11 +45,20 @@ class Ring:
     """Rows of this map per step."""
     reach: int = 0
     """Largest lag of the first row that any reader needs."""
+    encoder_reach: int = 0
+    """The same for the readers in the encoder only: what lies beyond is a skip-connection."""
 
     @property
     def rows(self) -> int:
         """Rows that are alive at once."""
         return self.band + max(self.reach, self.lag) - self.lag
+
+    @property
+    def skip_rows(self) -> int:
+        """Rows that are alive only because the decoder has not come to them yet."""
+        if self.name == "aggregate":
+            return self.rows
+        return max(0, self.reach - max(self.encoder_reach, self.lag)) if self.encoder_reach else 0
 
     def row_floats(self, width_px: int, lanes: int) -> int:
         """Floats of one row for a strip `width_px` image pixels wide."""
@@ -143,12 +152,12 @@ class Layout:
     def blocks(self) -> list[Block]:
         return [s for s in self.stages if isinstance(s, Block)]
 
-    def ring_bytes(self, width_px: int, lanes: int) -> int:
-        """Bytes of all rings except the image's and E'."""
+    def skip_bytes(self, width_px: int, lanes: int) -> int:
+        """Bytes held for the decoder: E' of a UNet--, the waiting rows of a NAFNet's encoder."""
         return sum(
-            FLOAT_BYTES * r.size_floats(width_px, lanes)
+            FLOAT_BYTES * r.skip_rows * r.row_floats(width_px, lanes)
             for r in self.rings
-            if r.name not in ("image", "aggregate")
+            if r.name != "image"
         )
 
     def ring_bytes_of(self, name: str, width_px: int, lanes: int) -> int:
@@ -169,14 +178,9 @@ class Layout:
 
     def stream_bytes(self, width_px: int, lanes: int) -> int:
         """Everything one stream allocates, weights apart."""
-        return (
-            self.ring_bytes(width_px, lanes)
-            + self.ring_bytes_of("image", width_px, lanes)
-            + self.ring_bytes_of("aggregate", width_px, lanes)
-            + self.kept_bytes(width_px, lanes)
-            + self.scratch_bytes(lanes)
-            + self.output_bytes(width_px)
-        )
+        rings = sum(FLOAT_BYTES * r.size_floats(width_px, lanes) for r in self.rings)
+        scratch = self.scratch_bytes(lanes) + self.output_bytes(width_px)
+        return rings + self.kept_bytes(width_px, lanes) + scratch
 
 
 def kept_floats(block: Block, width_px: int, lanes: int) -> int:
@@ -206,6 +210,12 @@ def make_layout(config: NetConfig, band_rows: int) -> Layout:
     return _Builder(config, band_rows).build()
 
 
+def observing_band_rows(config: NetConfig, height_px: int) -> int:
+    """Band that holds a whole patch and all its lag, so that one step does every row of it."""
+    stride = config.stride_px
+    return -(-(height_px + 2 * make_layout(config, stride).lag_rows) // stride) * stride
+
+
 class _Builder:
     """Walks a net in the order of its forward pass and keeps the clock of every map."""
 
@@ -222,6 +232,8 @@ class _Builder:
         x, lag = self.down(config.levels, *levels[-1])
         lag = self.body("middle_blks", x, lag, config.middle_blocks)
         aggregate = self.collect(levels)
+        for x_level, _ in levels:
+            x_level.encoder_reach = x_level.reach
         for i, count in enumerate(config.decoder_blocks):
             level = config.levels - 1 - i
             if aggregate is None:

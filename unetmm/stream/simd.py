@@ -14,7 +14,6 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -27,24 +26,13 @@ from numba.extending import (
     type_callable,
 )
 
+from unetmm.stream.lanes import LANES
+
 F32 = ir.FloatType()
 I32 = ir.IntType(32)
 INT = types.intp
 
 
-def _native_lanes() -> int:
-    """Floats per vector register of this machine."""
-    try:
-        features = llvm.get_host_cpu_features()
-    except RuntimeError:
-        return 4
-    if features.get("avx512f") and features.get("avx512vl"):
-        return 16
-    return 8 if features.get("avx") else 4
-
-
-LANES = _native_lanes()
-"""Floats per vector."""
 TILE_PX = 8 if LANES == 16 else 4
 """Pixels per register tile: with two vectors of outputs each, accumulators fill half the registers."""
 

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
 from unetmm.stream import kernels
-from unetmm.stream.compiled import CompiledNet
+from unetmm.stream.compiled import CompiledNet, Frozen
+from unetmm.stream.folding import Packed
+from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import (
     FLOAT_BYTES,
     Block,
@@ -19,11 +21,11 @@ from unetmm.stream.layout import (
     Ring,
     kept_floats,
     make_layout,
+    observing_band_rows,
     padded,
     panel_px,
     scratch_floats,
 )
-from unetmm.stream.simd import LANES
 
 Rows = NDArray[np.float32]
 Offsets = NDArray[np.int64]
@@ -63,20 +65,23 @@ class RowStream:
 
     Parameters
     ----------
-    net : with frozen attention.
+    frozen : the net's matrices that depend on the image, from `CompiledNet.freeze`.
     width_px, height_px : of the strip, multiples of the net's stride.
     band_rows : rows per step, a multiple of the net's stride.
 
     Everything is allocated here; `push` allocates nothing that grows with the image.
     """
 
-    def __init__(self, net: CompiledNet, width_px: int, height_px: int, band_rows: int) -> None:
+    def __init__(
+        self, net: CompiledNet, frozen: Frozen, width_px: int, height_px: int, band_rows: int
+    ) -> None:
         stride = net.config.stride_px
         if width_px % stride or height_px % stride or min(width_px, height_px) < stride:
             raise ShapeError(
                 f"a strip needs positive multiples of {stride} px, found {height_px} x {width_px}"
             )
-        self.net, self.layout = net, make_layout(net.config, band_rows)
+        self.net, self.frozen = net, frozen
+        self.layout = make_layout(net.config, band_rows)
         self.width, self.height, self.band = width_px, height_px, band_rows
         self.buffers = {r.name: RingBuffer(r, width_px, height_px) for r in self.layout.rings}
         self.kept = {
@@ -88,7 +93,6 @@ class RowStream:
         self.out_row = width_px * net.config.out_channels
         self.out = np.zeros(band_rows * self.out_row, np.float32)
         self.masks = {b.channels: _mask(b.channels) for b in self.layout.blocks}
-        self.no_bias: dict[int, Rows] = {}
         self.pushed = 0
         self.step_index = 0
         image = self.buffers["image"]
@@ -143,11 +147,16 @@ class RowStream:
             if self.pushed % self.band == 0:
                 yield from self._finished()
 
-    def flush(self) -> Iterator[Rows]:
-        """Give the rows that are still held back, after the last row of the strip was pushed."""
-        assert self.pushed == self.height, "flush comes after the last row"
-        while self.step_index * self.band < self.height + self.layout.lag_rows:
+    def drain(self) -> Iterator[Rows]:
+        """One step after the last row of the strip was pushed; gives at most one band."""
+        assert self.pushed == self.height, "drain comes after the last row"
+        if self.step_index * self.band < self.height + self.layout.lag_rows:
             yield from self._finished()
+
+    def flush(self) -> Iterator[Rows]:
+        """All rows that are still held back, after the last row of the strip was pushed."""
+        while self.step_index * self.band < self.height + self.layout.lag_rows:
+            yield from self.drain()
 
     def _finished(self) -> Iterator[Rows]:
         first = self.step_index * self.band - self.layout.lag_rows
@@ -190,9 +199,11 @@ class RowStream:
             )  # fmt: skip
 
     def _block(self, stage: Block, t: int) -> None:
-        self._run_block(stage, t, self.net.frozen[stage.name], _NO_SUMS, observe=False)
+        self._run_block(stage, t, self.frozen[stage.name], _NO_SUMS, observe=False)
 
-    def _run_block(self, stage: Block, t: int, third, sums: Rows, observe: bool) -> None:  # type: ignore[no-untyped-def]
+    def _run_block(
+        self, stage: Block, t: int, third: Packed, sums: NDArray[np.float64], observe: bool
+    ) -> None:
         buffer, weights = self.buffers[stage.ring.name], self.net.blocks[stage.name]
         band = stage.ring.band
         rows = np.arange(t * band - stage.lag, (t + 1) * band - stage.lag)
@@ -243,10 +254,7 @@ class ObservingStream(RowStream):
     """
 
     def __init__(self, net: CompiledNet, width_px: int, height_px: int) -> None:
-        lag = make_layout(net.config, net.config.stride_px).lag_rows
-        # One band holds the patch and all its lag, so one step does every row of every stage.
-        stride = net.config.stride_px
-        super().__init__(net, width_px, height_px, -(-(height_px + 2 * lag) // stride) * stride)
+        super().__init__(net, {}, width_px, height_px, observing_band_rows(net.config, height_px))
         self.attention: dict[str, Rows] = {}
 
     def observe(self, patch: Rows) -> dict[str, Rows]:
@@ -261,7 +269,7 @@ class ObservingStream(RowStream):
         # Any third matrix will do for observing; the fifth has its shape.
         self._run_block(stage, t, weights.fifth, sums, observe=True)
         pixels = self.height * self.width // stage.ring.scale**2
-        factors = self.net.observe(stage.name, (sums[: stage.channels] / pixels).astype(np.float32))
+        factors = self.net.attention(stage.name, (sums[: stage.channels] / pixels).astype(np.float32))
         self.attention[stage.name] = factors
         self._run_block(stage, t, weights.with_attention(factors, LANES), sums, observe=False)
 

@@ -1,0 +1,117 @@
+"""Nets with lively random weights, and images streamed with a cut of the test's choosing."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unetmm.calibrate import Calibration, Entry, sample_groups
+from unetmm.geometry import split_axis
+from unetmm.io.array import ArraySink, ArraySource, array_info
+from unetmm.memory import Terms
+from unetmm.nets.blocks import NAFBlock
+from unetmm.nets.config import AggregateConfig, NetConfig
+from unetmm.nets.nafnet import NAFNet, build_net
+from unetmm.plan import Plan
+from unetmm.run import Job, run
+from unetmm.stream.compiled import CompiledNet
+from unetmm.stream.layout import make_layout
+from unetmm.weights import Model
+
+DATA = Path(__file__).parent / "data"
+
+SMALL_NAFNET = NetConfig(3, 3, 8, (1, 1), 1, (1, 1))
+SMALL_UNETMM = NetConfig(3, 3, 8, (1, 2), 1, (1, 1), AggregateConfig(16, 4, (0, 1)))
+CONFIGS = {
+    "nafnet": SMALL_NAFNET,
+    "unetmm": SMALL_UNETMM,
+    "unetmm_full_scale": NetConfig(3, 3, 8, (1, 1), 1, (1, 1), AggregateConfig(4, 1, (1, 0))),
+    "unetmm_half_scale": NetConfig(1, 1, 16, (1, 1, 1), 0, (1, 0, 1), AggregateConfig(8, 2, (1, 2, 0), False)),
+    "unetmm_deep_scale": NetConfig(3, 3, 8, (0, 1, 1), 1, (1, 1, 0), AggregateConfig(64, 8, (0, 1, 1))),
+    "other_channels": NetConfig(1, 2, 24, (1,), 0, (1,)),
+}  # fmt: skip
+
+
+@cache
+def lively_net(config: NetConfig) -> NAFNet:
+    """A reference net whose every part matters: no zero scales, no unit norms."""
+    torch.manual_seed(7)
+    net = build_net(config).eval()
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if name.endswith(("beta", "gamma")):
+                parameter.normal_(0, 0.3)
+            elif "norm" in name or name.endswith("bias"):
+                parameter.add_(0.2 * torch.randn_like(parameter))
+    return net
+
+
+@cache
+def lively_model(config: NetConfig) -> Model:
+    tensors = {k: v.numpy() for k, v in lively_net(config).state_dict().items()}
+    return Model("lively", config, {}, None, tensors)
+
+
+@cache
+def compiled(config: NetConfig) -> CompiledNet:
+    return CompiledNet(config, lively_model(config).tensors)
+
+
+def attention_blocks(net: NAFNet) -> dict[str, NAFBlock]:
+    return {n: m for n, m in net.named_modules() if isinstance(m, NAFBlock)}
+
+
+def reference(net: NAFNet, image: NDArray[np.float32], attention: dict | None) -> NDArray[np.float32]:
+    """The reference forward of (h, w, c), with frozen attention if given."""
+    for name, block in attention_blocks(net).items():
+        block.sca.frozen = None if attention is None else torch.from_numpy(attention[name])
+    with torch.no_grad():
+        out = net(torch.from_numpy(image).permute(2, 0, 1)[None])[0]
+    return np.ascontiguousarray(out.permute(1, 2, 0).numpy())
+
+
+def frozen_attention(config: NetConfig, seed: int = 3) -> dict[str, NDArray[np.float32]]:
+    """Some channel factors for every block, as calibration would give."""
+    rng = np.random.default_rng(seed)
+    blocks = compiled(config).blocks
+    return {n: rng.uniform(0.3, 1.2, b.channels).astype(np.float32) for n, b in blocks.items()}
+
+
+def stream_image(
+    config: NetConfig,
+    image: NDArray[np.float32],
+    *,
+    band_rows: int,
+    strips: int = 1,
+    segments: int = 1,
+    workers: int = 1,
+) -> NDArray[np.float32]:
+    """`image` (h, w, c) through the run of a hand-made plan, with `frozen_attention`."""
+    info = array_info(image.shape, image.dtype, "YXS")
+    layout, stride = make_layout(config, band_rows), config.stride_px
+    cut = [
+        tuple(split_axis(n, pieces, stride, layout.halo_px, stride))
+        for n, pieces in ((info.width, strips), (info.height, segments))
+    ]
+    nothing = Terms(*[0] * 9)
+    plan = Plan("lively", band_rows, workers, *cut, 1, layout.halo_px, layout.lag_rows, nothing, 0, 0.0)
+    entry = Entry(0.0, 1.0, 0.5, frozen_attention(config))
+    groups = sample_groups(config, info)
+    entries = {f"0.{g}": entry for g in range(len(groups))}
+    out = np.full_like(image, np.nan)
+    sink = ArraySink(out, info, stride)
+    run(Job(ArraySource(image, info), sink, compiled(config), groups, Calibration("lively", entries), plan))
+    return out
+
+
+def assert_close(found: NDArray, expected: NDArray, tolerance: float) -> None:
+    """Equal within `tolerance`, or an error that says where and how far."""
+    assert found.shape == expected.shape, f"{found.shape} instead of {expected.shape}"
+    difference = np.abs(found.astype(np.float64) - expected)
+    at = np.unravel_index(np.nanargmax(difference), difference.shape)
+    assert not np.isnan(difference).any(), f"NaN at {np.argwhere(np.isnan(difference))[0]}"
+    assert difference[at] <= tolerance, f"off by {difference[at]:.3g} at {at}, allowed {tolerance:.3g}"

@@ -1,0 +1,134 @@
+"""The reference nets: parity with public NAFNet, shapes, skip footprint."""
+
+from __future__ import annotations
+
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from helpers import CONFIGS, DATA, SMALL_NAFNET, SMALL_UNETMM, lively_net, reference
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from unetmm.errors import ShapeError
+from unetmm.nets.aggregate import IEM, MSIAM
+from unetmm.nets.config import AggregateConfig, NetConfig, nafnet32_config, tiny_config
+from unetmm.nets.nafnet import build_net
+from unetmm.nets.shapes import parameter_count, tensor_shapes
+from unetmm.weights import load_model
+
+
+def test_public_checkpoint_gives_its_published_output() -> None:
+    model = load_model(DATA / "nafnet_w8.pth")
+    pair = np.load(DATA / "nafnet_w8_io.npz")
+    with torch.no_grad():
+        output = model.net(torch.from_numpy(pair["input"])).numpy()
+    assert np.abs(output - pair["output"]).max() <= 1e-5
+    assert model.config == NetConfig(3, 3, 8, (1, 1, 1, 2), 1, (1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("config", [*CONFIGS.values(), tiny_config(3), nafnet32_config()])
+def test_shapes_without_torch_equal_the_modules(config: NetConfig) -> None:
+    net = build_net(config)
+    assert {k: tuple(v.shape) for k, v in net.state_dict().items()} == tensor_shapes(config)
+    assert sum(p.numel() for p in net.parameters()) == parameter_count(config)
+
+
+def test_config_survives_json() -> None:
+    for config in CONFIGS.values():
+        assert NetConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ({"width": 0}, "no channels"),
+        ({"decoder_blocks": (1,)}, "levels do not match"),
+        ({"output_scale": 3}, "no such scale"),
+        ({"aggregate": AggregateConfig(16, 3, (0, 0))}, "scale is no power of two"),
+        ({"aggregate": AggregateConfig(17, 4, (0, 0))}, "cannot be shuffled to full resolution"),
+        ({"aggregate": AggregateConfig(16, 4, (0,))}, "blocks for one of two levels"),
+        ({"aggregate": AggregateConfig(64, 8, (0, 0))}, "E' coarser than the stride"),
+    ],
+)
+def test_config_refuses_what_cannot_be_built(change: dict, note: str) -> None:
+    fields = {**SMALL_NAFNET.__dict__, **change}
+    with pytest.raises(ShapeError, match="net config"):
+        NetConfig(**fields)
+
+
+def test_skip_footprint_is_93_percent_less_by_config() -> None:
+    for config in (nafnet32_config(), tiny_config(3)):
+        plain = config.with_plain_skips().skip_floats_per_px
+        ours = config.with_aggregate().skip_floats_per_px
+        assert round(float(1 - ours / plain), 3) == 0.933
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of all tensors made in its context that are still alive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.storages: dict[int, weakref.ref] = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_flatten(out)[0]:
+            if isinstance(tensor, torch.Tensor):
+                self.storages[tensor.data_ptr()] = weakref.ref(tensor.untyped_storage())
+        return out
+
+    def alive(self) -> dict[int, int]:
+        found = {}
+        for reference_ in self.storages.values():
+            storage = reference_()
+            if storage is not None:
+                found[storage.data_ptr()] = storage.nbytes()
+        return found
+
+
+def live_skip_bytes(config: NetConfig, size: int) -> int:
+    """Bytes alive at the bottleneck besides the image and the bottleneck's own input."""
+    net = build_net(config).train()  # in eval mode each attention also keeps its last factors
+    image = torch.rand(1, config.in_channels, size, size)
+    seen: list[int] = []
+    with torch.no_grad(), LiveBytes() as live:
+
+        def at_bottleneck(module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+            own = {inputs[0].untyped_storage().data_ptr()}
+            padded_image = image.numel() * 4
+            sizes = {p: n for p, n in live.alive().items() if p not in own}
+            seen.append(sum(n for n in sizes.values() if n != padded_image))
+
+        handle = net.middle_blks.register_forward_pre_hook(at_bottleneck)
+        net(image)
+        handle.remove()
+    return seen[0]
+
+
+def test_skip_footprint_is_93_percent_less_alive_in_a_forward() -> None:
+    config = nafnet32_config().with_plain_skips()
+    small = NetConfig(3, 3, 32, (1, 1, 1, 1), 1, (1, 1, 1, 1))
+    plain = live_skip_bytes(small, 64)
+    ours = live_skip_bytes(small.with_aggregate(), 64)
+    assert plain == 4 * 64 * 64 * config.skip_floats_per_px
+    assert ours == 4 * 64 * 64 * small.with_aggregate().skip_floats_per_px
+    assert round(1 - ours / plain, 3) == 0.933
+
+
+def test_sizes_that_are_no_multiple_of_the_stride_are_cropped_back() -> None:
+    image = np.random.default_rng(0).random((13, 7, 3), np.float32)
+    for config in (SMALL_NAFNET, SMALL_UNETMM):
+        assert reference(lively_net(config), image, None).shape == image.shape
+
+
+def test_msiam_and_iem_serve_any_encoder_decoder() -> None:
+    channels, scales = (6, 10, 20), (1, 2, 4)
+    msiam = MSIAM(channels, scales, aggregate_channels=16, scale=4)
+    maps = [torch.rand(2, c, 16 // s, 32 // s) for c, s in zip(channels, scales, strict=True)]
+    fused = msiam.fuse([msiam.reduce(i, m) for i, m in enumerate(maps)])
+    assert fused.shape == (2, 16, 4, 8)
+    for c, s, expected in zip(channels, scales, maps, strict=True):
+        iem = IEM(c, s, 16, 4, torch.nn.Sequential(torch.nn.Conv2d(c, c, 3, padding=1)))
+        assert iem(fused).shape == expected.shape

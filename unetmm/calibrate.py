@@ -1,0 +1,280 @@
+"""Whole-image statistics, measured once and frozen, so that the answer does not depend on the cut.
+
+A fixed, seeded set of patches goes through the net with its own global averages; the channel
+attention of every block is averaged over the patches. The same patches fix the intensity range.
+Nothing here depends on the budget, the strips or the number of workers (DESIGN.md section 2).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import ShapeError
+from unetmm.geometry import round_up
+from unetmm.io.protocol import Box, ImageInfo, Plane, Source
+from unetmm.nets.config import NetConfig
+from unetmm.stream.layout import make_layout, observing_band_rows
+
+if TYPE_CHECKING:
+    from unetmm.stream.compiled import CompiledNet
+
+PATCHES = 16
+PATCH_PX = 128
+WHOLE_PX = 256
+"""A plane up to this height and width is calibrated as a whole."""
+PERCENTILES = (0.1, 99.9)
+"""Intensities that become 0 and 1 for data other than 8-bit; beyond them nothing is clipped."""
+
+Groups = Sequence[tuple[int, ...]]
+"""Samples that go through the net together: [(0, 1, 2)] for a colour net, [(0,), (1,)] for mono."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Frozen statistics of one channel and one group of samples."""
+
+    low: float
+    """Stored value that the net sees as 0."""
+    high: float
+    """Stored value that the net sees as 1."""
+    fill: float
+    """Stored value that stands in for NaN and nodata inside the net."""
+    attention: Mapping[str, NDArray[np.float32]] = field(repr=False)
+    """Channel factors of every block, by block name."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Everything about an image, or a series, that its restoration depends on as a whole."""
+
+    model: str
+    entries: Mapping[str, Entry]
+    """By `key(channel, group)`."""
+
+    def entry(self, channel: int, group: int) -> Entry:
+        """Statistics of a channel.
+
+        Raises
+        ------
+        ShapeError
+            If the calibration was made for an image with fewer channels.
+        """
+        found = self.entries.get(key(channel, group))
+        if found is None:
+            raise ShapeError(
+                f"calibration: asked for channel {channel}, sample group {group}; it has "
+                f"{', '.join(self.entries)}; calibrate on an image with the same channels"
+            )
+        return found
+
+    def to_json(self) -> str:
+        """One JSON object that `from_json` reads back without loss."""
+        entries = {
+            k: {
+                "low": e.low,
+                "high": e.high,
+                "fill": e.fill,
+                "attention": {n: [float(v) for v in a] for n, a in e.attention.items()},
+            }
+            for k, e in self.entries.items()
+        }
+        return json.dumps({"model": self.model, "entries": entries})
+
+    @classmethod
+    def from_json(cls, text: str) -> Calibration:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        ShapeError
+            If the text is not a calibration.
+        """
+        try:
+            content: dict[str, Any] = json.loads(text)
+            entries = {
+                k: Entry(
+                    float(e["low"]),
+                    float(e["high"]),
+                    float(e["fill"]),
+                    {n: np.array(v, np.float32) for n, v in e["attention"].items()},
+                )
+                for k, e in content["entries"].items()
+            }
+            return cls(str(content["model"]), entries)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ShapeError(f"not a calibration file: {error}") from error
+
+
+def load_calibration(path: Path) -> Calibration:
+    """Read a calibration file.
+
+    Raises
+    ------
+    ShapeError
+        If it cannot be read or is not a calibration.
+    """
+    try:
+        return Calibration.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ShapeError(f"calibration {path} cannot be read: {error}") from error
+
+
+def key(channel: int, group: int) -> str:
+    return f"{channel}.{group}"
+
+
+def sample_groups(config: NetConfig, info: ImageInfo) -> list[tuple[int, ...]]:
+    """Which samples go through the net together.
+
+    Raises
+    ------
+    ShapeError
+        If the net's channels do not fit the image's samples.
+    """
+    samples = info.samples - info.alpha
+    if config.in_channels == 1:
+        return [(i,) for i in range(samples)]
+    if config.in_channels == samples:
+        return [tuple(range(samples))]
+    raise ShapeError(
+        f"this model restores {config.in_channels} interleaved samples (RGB), the image has "
+        f"{samples} in axes {info.axes}; use a mono model, which takes every channel by itself"
+    )
+
+
+def valid_mask(pixels: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | None:
+    """Where pixels hold a measurement, or None if all do by their kind."""
+    mask: NDArray[np.bool_] | None = None
+    if pixels.dtype.kind == "f":
+        mask = np.isfinite(pixels)
+    if nodata is not None and not np.isnan(nodata):
+        is_data = pixels != nodata
+        mask = is_data if mask is None else mask & is_data
+    return mask
+
+
+def patch_size(info: ImageInfo) -> tuple[int, int]:
+    """(height, width) in pixels of a calibration patch of this image."""
+    if max(info.height, info.width) <= WHOLE_PX:
+        return info.height, info.width
+    return min(PATCH_PX, info.height), min(PATCH_PX, info.width)
+
+
+def patch_boxes(info: ImageInfo) -> list[tuple[int, int, Box]]:
+    """(t, z, box) of every patch: a jittered grid over the plane, spread over times and depths."""
+    height, width = patch_size(info)
+    stacks = [(t, z) for t in range(info.length("T")) for z in range(info.length("Z"))]
+    whole = (height, width) == (info.height, info.width)
+    count = min(PATCHES, len(stacks)) if whole else PATCHES
+    rng = np.random.default_rng((info.height, info.width, len(stacks)))
+    side = int(np.sqrt(PATCHES))
+    boxes = []
+    for i in range(count):
+        t, z = stacks[i * len(stacks) // count]
+        y = int((i // side + rng.random()) / side * (info.height - height + 1))
+        x = int((i % side + rng.random()) / side * (info.width - width + 1))
+        boxes.append((t, z, Box(y, x, y + height, x + width)))
+    return boxes
+
+
+def calibration_bytes(config: NetConfig, info: ImageInfo, lanes: int) -> int:
+    """What `calibrate` allocates at its peak."""
+    height, width = (round_up(n, config.stride_px) for n in patch_size(info))
+    layout = make_layout(config, observing_band_rows(config, height))
+    patches = PATCHES * height * width * info.samples * (info.dtype.itemsize + 2 * 4)
+    return layout.stream_bytes(width, lanes) + patches
+
+
+def calibrate(
+    source: Source,
+    net: CompiledNet,
+    model: str,
+    groups: Groups,
+    fixed_range: tuple[float, float] | None = None,
+) -> Calibration:
+    """Measure an image once.
+
+    Parameters
+    ----------
+    fixed_range : stored values that become 0 and 1, instead of the measured ones.
+    """
+    entries = {}
+    for channel in range(source.info.length("C")):
+        patches = [
+            source.read(_plane(t, channel, z), box) for t, z, box in patch_boxes(source.info)
+        ]
+        for g, group in enumerate(groups):
+            chosen = [p[..., list(group)] for p in patches]
+            entries[key(channel, g)] = _entry(chosen, source.info.nodata, net, fixed_range)
+    return Calibration(model, entries)
+
+
+def _plane(t: int, c: int, z: int) -> Plane:
+    return t, c, z
+
+
+def _entry(
+    patches: list[NDArray[Any]],
+    nodata: float | None,
+    net: CompiledNet,
+    fixed_range: tuple[float, float] | None,
+) -> Entry:
+    values = np.concatenate([_valid_values(p, nodata) for p in patches])
+    low, high = fixed_range or intensity_range(values, patches[0].dtype)
+    fill = float(values.mean(dtype=np.float64)) if values.size else low
+    entry = Entry(low, high, fill, {})
+    observed = list(_observe(patches, nodata, net, entry))
+    return Entry(
+        low,
+        high,
+        fill,
+        {n: np.mean([o[n] for o in observed], axis=0, dtype=np.float64).astype(np.float32)
+         for n in observed[0]},
+    )  # fmt: skip
+
+
+def _valid_values(patch: NDArray[Any], nodata: float | None) -> NDArray[Any]:
+    mask = valid_mask(patch, nodata)
+    return patch.ravel() if mask is None else patch[mask]
+
+
+def intensity_range(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Stored values that the net sees as 0 and 1: all of uint8, robust percentiles otherwise."""
+    if dtype == np.uint8:
+        return 0.0, 255.0
+    if not values.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(values.astype(np.float64), PERCENTILES))
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def _observe(
+    patches: list[NDArray[Any]], nodata: float | None, net: CompiledNet, entry: Entry
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    from unetmm.stream.stream import ObservingStream
+
+    stride = net.config.stride_px
+    for patch in patches:
+        height, width, channels = patch.shape
+        padded = np.zeros((round_up(height, stride), round_up(width, stride), channels), np.float32)
+        normalise(patch, valid_mask(patch, nodata), entry, padded[:height, :width])
+        stream = ObservingStream(net, padded.shape[1], padded.shape[0])
+        yield stream.observe(padded)
+
+
+def normalise(
+    pixels: NDArray[Any], mask: NDArray[np.bool_] | None, entry: Entry, out: NDArray[np.float32]
+) -> None:
+    """Stored values to the net's scale: low -> 0, high -> 1; unmeasured pixels become `fill`."""
+    np.copyto(out, pixels, casting="unsafe")
+    if mask is not None:
+        out[~mask] = entry.fill
+    out -= np.float32(entry.low)
+    out *= np.float32(1 / (entry.high - entry.low))

@@ -1,0 +1,62 @@
+"""How an image is cut: strips in x, segments in y, each with a halo. Integers only.
+
+        read x0      write x0            write x1      read x1
+          |---halo-----|====================|----halo-----|
+    The write boxes of all strips and segments cover the image exactly once. Read boxes start at
+    multiples of the net's stride, so every cut sees the same pixel grid, and the halo is the
+    receptive field, so every cut gives the same result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Span:
+    """A cut of one axis: what is read and what of it is written, in image pixels."""
+
+    read_start: int
+    read_stop: int
+    """May lie beyond the image: up to the next multiple of the stride, as zeros."""
+    write_start: int
+    write_stop: int
+
+    @property
+    def read_px(self) -> int:
+        return self.read_stop - self.read_start
+
+    @property
+    def write_px(self) -> int:
+        return self.write_stop - self.write_start
+
+
+def round_up(value: int, multiple: int) -> int:
+    """The smallest multiple that is not below value."""
+    return -(-value // multiple) * multiple
+
+
+def split_axis(length_px: int, pieces: int, align_px: int, halo_px: int, stride_px: int) -> list[Span]:
+    """Cut an axis into at most `pieces` spans of about equal length.
+
+    Writes start at multiples of `align_px` (itself a multiple of the stride), so no two spans
+    share a chunk of the output.
+    """
+    cells = -(-length_px // align_px)
+    pieces = max(1, min(pieces, cells))
+    padded_px = round_up(length_px, stride_px)
+    edges = [cells * i // pieces * align_px for i in range(pieces)] + [length_px]
+    return [
+        Span(
+            max(0, start - halo_px),
+            min(padded_px, round_up(stop + halo_px, stride_px)),
+            start,
+            stop,
+        )
+        for start, stop in zip(edges, edges[1:], strict=False)
+    ]
+
+
+def recomputed_share(spans: list[Span], length_px: int) -> float:
+    """Share of work along an axis that is done more than once."""
+    return sum(s.read_px for s in spans) / max(1, length_px) - 1

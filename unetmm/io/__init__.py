@@ -1,0 +1,118 @@
+"""Images in and out: `open_source` reads boxes, `open_sink` takes them; one module a format.
+
+Importing this package loads no codec: tifffile, zarr and imagecodecs come with the first file
+that needs them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unetmm.errors import ImageError
+from unetmm.io.part import check_target
+from unetmm.io.protocol import Box, ImageInfo, Plane, Sink, SinkOptions, Source
+from unetmm.io.sniff import sniff_format
+
+__all__ = [
+    "WRITABLE",
+    "Box",
+    "ImageInfo",
+    "Plane",
+    "Sink",
+    "SinkOptions",
+    "Source",
+    "open_sink",
+    "open_source",
+    "output_format",
+]
+
+WRITABLE = ("tiff", "ome-zarr", "png")
+"""Formats of sinks."""
+
+_EXTENSIONS = {
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".tf8": "tiff",
+    ".btf": "tiff",
+    ".zarr": "ome-zarr",
+    ".png": "png",
+}
+_ALIASES = {"zarr": "ome-zarr", "tif": "tiff"}
+
+
+def open_source(path: Path | str) -> Source:
+    """Open an image for reading by box; reads its metadata and no pixel.
+
+    Raises
+    ------
+    ImageError
+        If there is no image at `path`, or one that cannot be read.
+    """
+    path = Path(path)
+    found = sniff_format(path)
+    if found == "tiff":
+        from unetmm.io.tiff import TiffSource
+
+        return TiffSource(path)
+    if found == "zarr":
+        from unetmm.io.omezarr import OmeZarrSource
+
+        return OmeZarrSource(path)
+    from unetmm.io.photo import PngJpegSource
+
+    return PngJpegSource(path, found)
+
+
+def open_sink(options: SinkOptions, info: ImageInfo, format: str | None = None) -> Sink:
+    """Open an output for writing by box; nothing appears under its name before `close`.
+
+    Parameters
+    ----------
+    info : the image to be written; its `format`, `chunk` and byte order do not matter.
+    format : one of WRITABLE; taken from the extension if None.
+
+    Raises
+    ------
+    ImageError
+        If the output exists and may not be replaced, its folder is missing or not writable, or
+        the format cannot hold such an image.
+    """
+    chosen = output_format(options.path, format)
+    check_target(options.path, overwrite=options.overwrite, folder=chosen == "ome-zarr")
+    if chosen == "tiff":
+        from unetmm.io.tiff_sink import TiffSink
+
+        return TiffSink(options, info)
+    if chosen == "ome-zarr":
+        from unetmm.io.omezarr_sink import OmeZarrSink
+
+        return OmeZarrSink(options, info)
+    from unetmm.io.png_sink import PngSink
+
+    return PngSink(options, info)
+
+
+def output_format(path: Path | str, requested: str | None = None) -> str:
+    """Format of an output: what was requested, else what the extension says.
+
+    Raises
+    ------
+    ImageError
+        If unetmm does not write such a format.
+    """
+    path = Path(path)
+    names = ", ".join(WRITABLE)
+    if requested is not None:
+        chosen = _ALIASES.get(requested.lower(), requested.lower())
+        if chosen not in WRITABLE:
+            raise ImageError(f"{path}: format {requested!r} is not written; use one of {names}")
+        return chosen
+    suffix = path.suffix.lower()
+    if suffix in (".jpg", ".jpeg"):
+        raise ImageError(f"{path}: JPEG would add new losses; name it .png, .tif or .ome.zarr")
+    if suffix not in _EXTENSIONS:
+        raise ImageError(
+            f"{path}: extension {suffix or '(none)'!r} names no format that is written; "
+            f"use .tif, .ome.zarr or .png, or give --format with one of {names}"
+        )
+    return _EXTENSIONS[suffix]

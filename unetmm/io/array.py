@@ -1,0 +1,102 @@
+"""Arrays in memory as source and sink."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import ShapeError
+from unetmm.io.protocol import Box, ImageInfo, Plane
+
+AXES = "TCZYXS"
+COLOUR_SAMPLES = (3, 4)
+
+
+def guess_axes(shape: tuple[int, ...]) -> str:
+    """Axes of an array: YX; YXS if the last axis is 3 or 4 long, else ZYX; CZYX; TCZYX.
+
+    Raises
+    ------
+    ShapeError
+        If the array has no rows and columns, or too many axes.
+    """
+    guesses = {2: "YX", 3: "YXS" if shape[-1] in COLOUR_SAMPLES else "ZYX", 4: "CZYX", 5: "TCZYX"}
+    if len(shape) not in guesses:
+        raise ShapeError(f"an image array has 2 to 5 axes, found shape {shape}; give its axes")
+    return guesses[len(shape)]
+
+
+def array_info(shape: tuple[int, ...], dtype: np.dtype[Any], axes: str | None) -> ImageInfo:
+    """What is known of an array.
+
+    Raises
+    ------
+    ShapeError
+        If axes and shape do not fit, or the dtype is not one that can be restored.
+    """
+    axes = axes or guess_axes(shape)
+    known = len(set(axes)) == len(axes) == len(shape) and set(axes) <= set(AXES)
+    if not known or not {"Y", "X"} <= set(axes):
+        raise ShapeError(
+            f"axes {axes!r} do not fit shape {shape}; use letters of {AXES}, each once"
+        )
+    if min(shape) < 1:
+        raise ShapeError(f"an image of shape {shape} has no pixels")
+    if dtype.kind not in "uif" or dtype.itemsize > 8 or dtype in (np.int64, np.uint64):
+        raise ShapeError(f"dtype {dtype} cannot be restored; use 8 to 32-bit integers or floats")
+    height, width = shape[axes.index("Y")], shape[axes.index("X")]
+    return ImageInfo("array", axes, shape, dtype, (height, width), alpha="S" in axes and shape[axes.index("S")] in (2, 4))  # fmt: skip
+
+
+class _Array:
+    """A view of an array as (t, c, z, y, x, s)."""
+
+    def __init__(self, array: NDArray[Any], info: ImageInfo) -> None:
+        self.info = info
+        order = sorted(range(array.ndim), key=lambda i: AXES.index(info.axes[i]))
+        view = array.transpose(order)
+        missing = [i for i, a in enumerate(AXES) if a not in info.axes]
+        self.view = np.expand_dims(view, missing)
+
+
+class ArraySource(_Array):
+    """Boxes of an array; the array itself is the caller's memory."""
+
+    resident_bytes = 0
+
+    def read_bytes(self, box_height: int, box_width: int) -> int:
+        return 0
+
+    def read(self, plane: Plane, box: Box) -> NDArray[Any]:
+        pixels: NDArray[Any] = self.view[plane][box.y0 : box.y1, box.x0 : box.x1]
+        return pixels
+
+    def close(self) -> None:
+        pass
+
+
+class ArraySink(_Array):
+    """Writes boxes into an array of the source's shape."""
+
+    resident_bytes = 0
+
+    def __init__(self, array: NDArray[Any], info: ImageInfo, chunk_px: int) -> None:
+        super().__init__(array, info)
+        self.chunk = (chunk_px, chunk_px)
+
+    def begin(self) -> None:
+        pass
+
+    def write_bytes(self, box_height: int, box_width: int) -> int:
+        return 0
+
+    def write(self, plane: Plane, box: Box, pixels: NDArray[Any]) -> None:
+        self.view[plane][box.y0 : box.y1, box.x0 : box.x1] = pixels
+
+    def close(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass

@@ -1,0 +1,80 @@
+"""Which format a path holds, told from its first bytes; the extension only words the error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unetmm.errors import ImageError
+from unetmm.io.guard import translated
+
+READABLE = "TIFF, PNG, JPEG or OME-Zarr"
+ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
+
+_MAGIC = (
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),
+    (b"MM\0+", "tiff"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpeg"),
+)
+_FOREIGN = (
+    (b"GIF8", "a GIF"),
+    (b"BM", "a BMP"),
+    (b"RIFF", "a WebP or other RIFF file"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000"),
+    (b"\xff\x0a", "a JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL"),
+    (b"\x89HDF", "an HDF5"),
+    (b"\x93NUMPY", "a NumPy .npy"),
+    (b"PK", "a zip archive"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"%PDF", "a PDF"),
+    (b"8BPS", "a Photoshop PSD"),
+    (b"SIMPLE", "a FITS"),
+)
+
+
+def sniff_format(path: Path) -> str:
+    """tiff, png, jpeg or zarr.
+
+    Raises
+    ------
+    ImageError
+        If there is nothing at `path`, or something that unetmm does not read.
+    """
+    with translated(path, "look at it"):
+        if not path.exists():
+            raise ImageError(f"{path}: there is no such file or folder; give a {READABLE}")
+        if path.is_dir():
+            return _sniff_folder(path)
+        if not path.is_file():
+            raise ImageError(f"{path}: is not a regular file; give a {READABLE}")
+        with path.open("rb") as file:
+            head = file.read(16)
+    for magic, name in _MAGIC:
+        if head.startswith(magic):
+            return name
+    raise ImageError(f"{path}: {_describe(head)}; unetmm reads {READABLE}")
+
+
+def _sniff_folder(path: Path) -> str:
+    if any((path / mark).is_file() for mark in ZARR_MARKS):
+        return "zarr"
+    raise ImageError(
+        f"{path}: is a folder without {', '.join(ZARR_MARKS)}, so it is no Zarr; "
+        f"give one {READABLE}"
+    )
+
+
+def _describe(head: bytes) -> str:
+    """What the first bytes look like, for an error message."""
+    if not head:
+        return "the file is empty"
+    for magic, name in _FOREIGN:
+        if head.startswith(magic):
+            return f"the file is {name}"
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
+        return f"the file holds text ({head.decode('ascii')[:12]!r}...), no image"
+    return f"the file starts with {head[:8].hex(' ')}, which is no known image"

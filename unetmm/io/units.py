@@ -1,0 +1,53 @@
+"""Names of length and time units: ours are the OME-Zarr ones, spelled out ("micrometer")."""
+
+from __future__ import annotations
+
+SYMBOLS = {
+    "angstrom": "Å",
+    "picometer": "pm",
+    "nanometer": "nm",
+    "micrometer": "µm",
+    "millimeter": "mm",
+    "centimeter": "cm",
+    "meter": "m",
+    "kilometer": "km",
+    "inch": "in",
+    "nanosecond": "ns",
+    "microsecond": "µs",
+    "millisecond": "ms",
+    "second": "s",
+    "minute": "min",
+    "hour": "h",
+    "day": "d",
+    "pixel": "pixel",
+}
+"""Our unit -> symbol that OME-XML uses."""
+
+_SPELLINGS = {
+    "um": "micrometer",
+    "μm": "micrometer",  # Greek mu; the micro sign is in SYMBOLS
+    "micron": "micrometer",
+    "microns": "micrometer",
+    "μs": "microsecond",
+    "us": "microsecond",
+    "sec": "second",
+    "msec": "millisecond",
+    "hr": "hour",
+    "pixels": "pixel",
+}
+
+
+def full_unit(text: str) -> str:
+    """Our name of a unit written as a symbol, a nickname or in full; unknown text is kept."""
+    text = text.strip().replace("\\u00B5", "µ")
+    if text in SYMBOLS:
+        return text
+    for name, symbol in SYMBOLS.items():
+        if text == symbol:
+            return name
+    return _SPELLINGS.get(text.lower(), text)
+
+
+def unit_symbol(name: str) -> str:
+    """Symbol for OME-XML of one of our unit names; unknown names are kept."""
+    return SYMBOLS.get(name, name)

@@ -1,0 +1,140 @@
+"""Projected peak memory of a run, term by term. Integers only.
+
+The stream's terms are sums over the very layout that the stream allocates; the runtime term is
+measured (tests/test_budget.py keeps it honest).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from unetmm.nets.config import NetConfig
+from unetmm.nets.shapes import parameter_count
+from unetmm.stream.layout import FLOAT_BYTES, Block, Layout, Product, padded
+
+RUNTIME_BYTES = 200 * 10**6
+"""Python with numpy, Numba's runtime, kernels, Dask and the image libraries, before any image."""
+WORKER_BYTES = 6 * 10**6
+"""What a thread costs besides its buffers: stack, allocator arena, small objects."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What reading from a source or writing to a sink costs."""
+
+    chunk: tuple[int, int]
+    """Rows and columns of the unit of storage."""
+    resident_bytes: int
+    """Occupied as long as it is open."""
+    scratch_bytes: Callable[[int, int], int]
+    """Most bytes beyond the data itself to read or write a box (height, width)."""
+
+
+def in_memory_storage(chunk: tuple[int, int]) -> Storage:
+    """An array that the caller holds anyway."""
+    return Storage(chunk, 0, lambda height, width: 0)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What of an image matters for memory."""
+
+    height: int
+    width: int
+    samples: int
+    """Interleaved samples per pixel as stored, alpha included."""
+    itemsize: int
+    """Bytes of one sample."""
+    nets: int
+    """Streams that run side by side on one strip: 1 for a colour net, the samples for a mono net."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Bytes of the projected peak; the peak is their sum."""
+
+    runtime: int
+    weights: int
+    stream_state: int
+    """Rows that layers keep: rings and depthwise rows of all live strips."""
+    skip: int
+    """What is held for the decoder: E' of a UNet--, or the skip queues of a NAFNet."""
+    image_rows: int
+    """The input image kept for the global residual, and its rows as stored."""
+    arena: int
+    """Working set of the inner loops and the band that leaves the stream."""
+    source: int
+    sink: int
+    calibration: int
+    """What calibration needs beyond the streams, which it precedes."""
+
+    @property
+    def total(self) -> int:
+        return sum(getattr(self, f.name) for f in fields(self))
+
+
+def weight_bytes(config: NetConfig, layout: Layout, lanes: int) -> int:
+    """Tensors as loaded, and folded and packed for the stream."""
+    packed = 0
+    for stage in layout.stages:
+        if isinstance(stage, Product):
+            source = padded(stage.source.channels, lanes, stage.source)
+            depth = source * stage.taps * (stage.taps if stage.taps > 1 else 1)
+            packed += padded(stage.target.channels, lanes) * stage.repeat**2 * (depth + 1)
+        elif isinstance(stage, Block):
+            c, real = padded(stage.channels, lanes), stage.channels
+            packed += c * (2 * c + 1) * 2 + 10 * 2 * c + 2 * c * (c + 1) + real * (2 * real + 2)
+    packed += config.out_channels * 9 * padded(config.width, lanes)
+    return FLOAT_BYTES * (packed + parameter_count(config))
+
+
+def slab_rows(storage: Storage, band_rows: int, height: int) -> int:
+    """Rows read at once: whole chunks, at least a band; a band where the image is in memory."""
+    chunk_rows = storage.chunk[0]
+    if storage.resident_bytes or chunk_rows <= 0:
+        return min(band_rows, height)
+    return min(height, -(-band_rows // chunk_rows) * chunk_rows)
+
+
+def project(
+    layout: Layout,
+    lanes: int,
+    pixels: Pixels,
+    source: Storage,
+    sink: Storage,
+    workers: int,
+    read_px: int,
+    write_px: int,
+    calibration_bytes: int,
+) -> Terms:
+    """Terms of a run with `workers` live strips that read `read_px` and write `write_px` columns.
+
+    calibration_bytes: what the calibration pass allocates while no strip is live.
+    """
+    config, band = layout.config, layout.band_rows
+    live = workers * pixels.nets
+    pixel_bytes = pixels.samples * pixels.itemsize
+    skip = layout.skip_bytes(read_px, lanes)
+    image = layout.ring_bytes_of("image", read_px, lanes)
+    arena = layout.scratch_bytes(lanes) + layout.output_bytes(read_px)
+    state = layout.stream_bytes(read_px, lanes) - skip - image - arena
+    # The rows as stored, for what must pass through unchanged, and float copies of one band.
+    stored = (layout.lag_rows + band) * write_px * pixel_bytes
+    conversion = 2 * band * read_px * config.in_channels * FLOAT_BYTES
+    rows_in = slab_rows(source, band, pixels.height)
+    rows_out = min(pixels.height, sink.chunk[0])
+    read = rows_in * read_px * pixel_bytes + source.scratch_bytes(rows_in, read_px)
+    write = rows_out * write_px * pixel_bytes + sink.scratch_bytes(rows_out, write_px)
+    streaming = workers * (read + write + stored + conversion) + live * (state + skip + image + arena)
+    return Terms(
+        runtime=RUNTIME_BYTES + workers * WORKER_BYTES,
+        weights=weight_bytes(config, layout, lanes),
+        stream_state=live * state,
+        skip=live * skip,
+        image_rows=live * image + workers * stored,
+        arena=live * arena + workers * conversion,
+        source=source.resident_bytes + workers * read,
+        sink=sink.resident_bytes + workers * write,
+        calibration=max(0, calibration_bytes - streaming),
+    )

@@ -1,0 +1,348 @@
+"""Image in, restored image out: puts source, model, plan, calibration and sink together."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.calibrate import (
+    Calibration,
+    calibrate,
+    calibration_bytes,
+    load_calibration,
+    sample_groups,
+)
+from unetmm.errors import ImageError
+from unetmm.io import open_sink, open_source
+from unetmm.io.array import ArraySink, ArraySource, array_info
+from unetmm.io.protocol import ImageInfo, Sink, SinkOptions, Source
+from unetmm.memory import Pixels, Storage, in_memory_storage
+from unetmm.plan import Plan, Request, plan_run
+from unetmm.process_memory import limit_allocator, peak_bytes, reset_peak
+from unetmm.sizes import default_budget_bytes, parse_size
+from unetmm.stream.lanes import LANES
+from unetmm.weights import Model, load_model
+
+if TYPE_CHECKING:
+    from unetmm.run import Job
+
+log = logging.getLogger(__name__)
+
+DEFAULT_MODELS = {1: "tiny-mono", 3: "tiny-rgb"}
+"""Model by the number of interleaved colour samples."""
+ARRAY_CHUNK_PX = 512
+"""Cuts of an array in memory start at multiples of this."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may choose about a run."""
+
+    model: str | Path | Model | None = None
+    """A zoo name, a file, or a loaded model; None picks by the image's samples."""
+    budget_bytes: int | None = None
+    """Peak resident memory; None: half of what is available."""
+    calibration: Path | Calibration | None = None
+    """Frozen statistics to use instead of measuring the image."""
+    fixed_range: tuple[float, float] | None = None
+    """Stored values that the net sees as 0 and 1."""
+    strength: float = 1.0
+    """0 gives the input back, 1 the net's answer."""
+    format: str | None = None
+    overwrite: bool = False
+    workers: int = 0
+    """Strips live at once at most; 0 for one a core."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a caller is told while a run goes on."""
+
+    phase: str
+    """plan, calibrate, compute, finish."""
+    done_px: int
+    total_px: int
+    seconds: float
+    """Since the compute phase began."""
+    plan: Plan
+
+
+@dataclass
+class Report:
+    """What happened; `as_dict` has the fields of DESIGN.md section 8."""
+
+    input: str
+    output: str
+    model: str
+    plan: Plan
+    megapixels: float
+    calibration: Calibration
+    seconds: dict[str, float] = field(default_factory=dict)
+    measured_peak_bytes: int = 0
+    resumed_rows: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        from unetmm import __version__
+
+        compute_s = self.seconds.get("compute", 0.0)
+        return {
+            "version": __version__,
+            "input": self.input,
+            "output": self.output,
+            "model": self.model,
+            "plan": self.plan.as_dict(),
+            "measured_peak_bytes": self.measured_peak_bytes,
+            "seconds": {k: round(v, 3) for k, v in self.seconds.items()},
+            "megapixels": self.megapixels,
+            "megapixels_per_s": round(self.megapixels / compute_s, 3) if compute_s else None,
+            "resumed_rows": self.resumed_rows,
+        }
+
+
+def pick_model(choice: str | Path | Model | None, info: ImageInfo) -> Model:
+    """The model to use for an image.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such model.
+    """
+    if isinstance(choice, Model):
+        return choice
+    samples = info.samples - info.alpha
+    return load_model(choice or DEFAULT_MODELS.get(samples, DEFAULT_MODELS[1]))
+
+
+def plan_image(
+    info: ImageInfo, source: Storage, sink: Storage, model: Model, options: Options
+) -> Plan:
+    """The plan for an image of which only the metadata is known.
+
+    Raises
+    ------
+    BudgetError
+        If it cannot fit the budget.
+    ShapeError
+        If the model does not fit the image.
+    """
+    groups = sample_groups(model.config, info)
+    request = Request(
+        model=model.name,
+        config=model.config,
+        pixels=Pixels(info.height, info.width, info.samples, info.dtype.itemsize, len(groups)),
+        planes=len(info.planes),
+        source=source,
+        sink=sink,
+        budget_bytes=options.budget_bytes or default_budget_bytes(),
+        calibration_bytes=calibration_bytes(model.config, info, LANES),
+        max_workers=options.workers,
+    )
+    return plan_run(request)
+
+
+def make_plan(
+    shape: tuple[int, ...],
+    dtype: Any,
+    model: str | Path | Model | None = None,
+    mem_budget: str | int | None = None,
+    axes: str | None = None,
+) -> Plan:
+    """What `restore` would do with an array of this shape; needs no torch and no pixels.
+
+    Raises
+    ------
+    BudgetError
+        If it cannot fit the budget.
+    ShapeError
+        If shape, dtype, axes and model do not fit together.
+    """
+    info = array_info(shape, np.dtype(dtype), axes)
+    storage = in_memory_storage((ARRAY_CHUNK_PX, ARRAY_CHUNK_PX))
+    options = Options(budget_bytes=_budget(mem_budget))
+    return plan_image(info, storage, storage, pick_model(model, info), options)
+
+
+def _budget(mem_budget: str | int | None) -> int | None:
+    return parse_size(mem_budget) if isinstance(mem_budget, str) else mem_budget
+
+
+def source_storage(source: Source) -> Storage:
+    return Storage(source.info.chunk, source.resident_bytes, source.read_bytes)
+
+
+def sink_storage(sink: Sink) -> Storage:
+    return Storage(sink.chunk, sink.resident_bytes, sink.write_bytes)
+
+
+def restore(
+    image: Any,
+    model: str | Path | Model | None = None,
+    mem_budget: str | int | None = None,
+    calibration: Path | Calibration | None = None,
+    output: str | Path | None = None,
+    axes: str | None = None,
+    strength: float = 1.0,
+) -> Any:
+    """Restore an image.
+
+    Parameters
+    ----------
+    image : NumPy array, Dask array, or path
+        Arrays have axes YX, YXS (last axis 3 or 4), ZYX, CZYX or TCZYX, or those given.
+    model : name of the zoo, weight file, or a loaded model
+        None picks tiny-rgb for colour and tiny-mono otherwise.
+    mem_budget : peak resident memory of the process: bytes, "4GB", "50%"
+        For NumPy input the arrays themselves come on top; half of what is available by default.
+    output : where to write; needed where `image` is a path.
+
+    Returns
+    -------
+    NumPy in: NumPy of the same shape and dtype. Dask in: a lazy Dask array. Path in: a Report.
+
+    Raises
+    ------
+    UnetmmError
+        One of its leaves, with what was asked, what was found and what would work.
+    """
+    options = Options(model, _budget(mem_budget), calibration, strength=strength)
+    if isinstance(image, (str, Path)):
+        if output is None:
+            raise ImageError(f"{image}: give output=PATH to restore a file")
+        return restore_file(Path(image), Path(output), options)
+    if isinstance(image, np.ndarray):
+        return restore_array(image, options, axes)
+    from unetmm.lazy import is_dask_array, restore_lazily
+
+    if is_dask_array(image):
+        return restore_lazily(image, options, axes)
+    raise ImageError(
+        f"cannot restore a {type(image).__name__}; give a NumPy array, a Dask array or a path"
+    )
+
+
+def restore_array(image: NDArray[Any], options: Options, axes: str | None = None) -> NDArray[Any]:
+    """A restored copy of an array."""
+    info = array_info(image.shape, image.dtype, axes)
+    out = np.empty_like(image)
+    source, sink = ArraySource(image, info), ArraySink(out, info, ARRAY_CHUNK_PX)
+    model = pick_model(options.model, info)
+    plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
+    from unetmm.run import run
+
+    run(make_job(source, sink, model, plan, options))
+    return out
+
+
+def make_job(source: Source, sink: Sink, model: Model, plan: Plan, options: Options) -> Job:
+    """Fold the net, calibrate, and put together what `run` needs."""
+    from unetmm.run import Job
+    from unetmm.stream.compiled import CompiledNet
+    from unetmm.stream.kernel_cache import ensure_compiled
+
+    ensure_compiled()
+    net = CompiledNet(model.config, model.tensors)
+    groups = sample_groups(model.config, source.info)
+    chosen = options.calibration
+    if isinstance(chosen, Path):
+        chosen = load_calibration(chosen)
+    if chosen is None:
+        chosen = calibrate(source, net, model.name, groups, options.fixed_range)
+    return Job(source, sink, net, groups, chosen, plan, options.strength)
+
+
+def restore_file(
+    path: Path,
+    output: Path,
+    options: Options,
+    progress: Callable[[Progress], None] = lambda progress: None,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Restore a file into another; the output appears whole or not at all.
+
+    Raises
+    ------
+    UnetmmError
+        One of its leaves; nothing is left under the output's name.
+    """
+    reset_peak()
+    limit_allocator()
+    started = time.monotonic()
+    with closing(open_source(path)) as source:
+        info = source.info
+        model = pick_model(options.model, info)
+        sink_options = SinkOptions(output, options.overwrite)
+        sink = open_sink(sink_options, info, options.format)
+        plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
+        with published(sink):
+            report = _compute(source, sink, model, plan, options, progress, stop)
+            finishing = time.monotonic()
+    report.input, report.output = str(path), str(output)
+    report.seconds |= {
+        "finish": time.monotonic() - finishing,
+        "total": time.monotonic() - started,
+    }
+    report.measured_peak_bytes = peak_bytes()
+    return report
+
+
+def _compute(
+    source: Source,
+    sink: Sink,
+    model: Model,
+    plan: Plan,
+    options: Options,
+    progress: Callable[[Progress], None],
+    stop: threading.Event | None,
+) -> Report:
+    from unetmm.run import run
+
+    info = source.info
+    total_px = len(info.planes) * info.height * info.width
+    progress(Progress("calibrate", 0, total_px, 0.0, plan))
+    calibrating = time.monotonic()
+    job = make_job(source, sink, model, plan, options)
+    job.stop = stop or job.stop
+    computing = time.monotonic()
+    lock, done = threading.Lock(), [0]
+
+    def advance(pixels: int) -> None:
+        with lock:
+            done[0] += pixels
+            now = time.monotonic() - computing
+            progress(Progress("compute", done[0], total_px, now, plan))
+
+    job.progress = advance
+    advance(0)
+    run(job)
+    seconds = {"calibrate": computing - calibrating, "compute": time.monotonic() - computing}
+    progress(Progress("finish", total_px, total_px, seconds["compute"], plan))
+    return Report("", "", model.name, plan, info.megapixels, job.calibration, seconds)
+
+
+@contextmanager
+def closing(source: Source) -> Iterator[Source]:
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+@contextmanager
+def published(sink: Sink) -> Iterator[Sink]:
+    """Begin an output, and close it on success or remove it on any error or interrupt."""
+    try:
+        sink.begin()
+        yield sink
+        sink.close()
+    except BaseException:
+        sink.abort()
+        raise

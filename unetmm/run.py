@@ -1,0 +1,264 @@
+"""Carries out a plan: read slabs, push bands, write chunk rows. One task per strip and segment.
+
+    source --slab--> bands --RowStream--> bands --chunk row--> sink
+
+A task owns its stream and buffers and runs on one thread; Dask schedules the tasks. Every buffer
+is a term of the plan.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.calibrate import Calibration, Entry, Groups, normalise, valid_mask
+from unetmm.geometry import Span
+from unetmm.io.protocol import Box, Plane, Sink, Source
+from unetmm.memory import Storage, slab_rows
+from unetmm.plan import Plan
+from unetmm.stream.compiled import CompiledNet
+from unetmm.stream.stream import RowStream
+
+Pixels = NDArray[Any]
+
+
+class Cancelled(Exception):
+    """The run was asked to stop; raised inside tasks only."""
+
+
+@dataclass
+class Job:
+    """What all tasks of a run share."""
+
+    source: Source
+    sink: Sink
+    net: CompiledNet
+    groups: Groups
+    calibration: Calibration
+    plan: Plan
+    strength: float = 1.0
+    """0 gives the input back, 1 the net's answer."""
+    progress: Callable[[int], None] = lambda pixels: None
+    """Told the number of pixels finished since the last call; called from any task's thread."""
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One strip of one segment of one plane."""
+
+    plane: Plane
+    strip: Span
+    segment: Span
+
+
+def tasks_of(plan: Plan, planes: list[Plane]) -> list[Task]:
+    """All tasks in the order that reads storage front to back."""
+    return [Task(p, strip, seg) for p in planes for seg in plan.segments for strip in plan.strips]
+
+
+def run(job: Job) -> None:
+    """Do every task, `plan.workers` at a time, through Dask's threaded scheduler.
+
+    Raises
+    ------
+    ImageError
+        If reading or writing fails; the other tasks are stopped.
+    """
+    import dask
+
+    tasks = tasks_of(job.plan, job.source.info.planes)
+    try:
+        dask.compute(
+            *[dask.delayed(run_task, pure=False)(job, task) for task in tasks],
+            scheduler="threads",
+            num_workers=job.plan.workers,
+            optimize_graph=False,
+        )
+    except BaseException:
+        job.stop.set()
+        raise
+
+
+def run_task(job: Job, task: Task) -> None:
+    """Restore one strip of one segment and write it."""
+    columns = task.strip
+    writer = ChunkRowWriter(job, task)
+    streams = [Lane(job, task, i) for i in range(len(job.groups))]
+    for stored in stored_rows(job, task):
+        writer.keep(stored)
+        for lane in streams:
+            lane.take(stored)
+        _write_finished(job, writer, streams)
+    padding = task.segment.read_stop - min(task.segment.read_stop, job.source.info.height)
+    if padding:
+        for lane in streams:
+            lane.take_zeros(padding)
+        _write_finished(job, writer, streams)
+    while not writer.complete:
+        if job.stop.is_set():
+            raise Cancelled
+        for lane in streams:
+            lane.drain()
+        _write_finished(job, writer, streams)
+    assert writer.next_row == task.segment.write_stop and columns.write_px > 0
+
+
+def _write_finished(job: Job, writer: ChunkRowWriter, lanes: list[Lane]) -> None:
+    """Hand over what all lanes have finished; lanes run in step, so the counts agree."""
+    for bands in zip(*(lane.finished for lane in lanes), strict=True):
+        done = writer.write(list(bands))
+        job.progress(done)
+    for lane in lanes:
+        lane.finished.clear()
+
+
+def stored_rows(job: Job, task: Task) -> Iterator[Pixels]:
+    """The strip's rows as stored, from top to bottom, in pieces of at most a band.
+
+    Whole chunks are read at once, or a compressed chunk would be decoded for every band.
+    """
+    source, info = job.source, job.source.info
+    storage = Storage(info.chunk, source.resident_bytes, source.read_bytes)
+    rows, chunk_rows = slab_rows(storage, job.plan.band_rows, info.height), info.chunk[0]
+    start, stop = task.segment.read_start, min(task.segment.read_stop, info.height)
+    x0, x1 = task.strip.read_start, min(task.strip.read_stop, info.width)
+    band = job.plan.band_rows
+    while start < stop:
+        if job.stop.is_set():
+            raise Cancelled
+        # Slabs end at chunk edges, so that no chunk is decoded twice.
+        end = start + rows if source.resident_bytes else (start // chunk_rows) * chunk_rows + rows
+        end = min(stop, end)
+        slab = source.read(task.plane, Box(start, x0, end, x1))
+        y = start
+        while y < end:
+            # Pieces end where the stream's bands do, counted from the strip's first row.
+            pushed = y - task.segment.read_start
+            piece = min(end - y, band - pushed % band)
+            yield slab[y - start : y - start + piece]
+            y += piece
+        start = end
+
+
+class Lane:
+    """One group of samples of a strip on its way through its stream."""
+
+    def __init__(self, job: Job, task: Task, group: int) -> None:
+        self.group = list(job.groups[group])
+        self.nodata = job.source.info.nodata
+        self.entry = job.calibration.entry(task.plane[1], group)
+        frozen = job.net.freeze(self.entry.attention)
+        width, height = task.strip.read_px, task.segment.read_px
+        self.stream = RowStream(job.net, frozen, width, height, job.plan.band_rows)
+        self.rows = np.zeros((job.plan.band_rows, width, len(self.group)), np.float32)
+        self.finished: list[NDArray[np.float32]] = []
+
+    def take(self, stored: Pixels) -> None:
+        """Push rows (n, width, samples) as stored; columns beyond the image stay zero."""
+        n, width, _ = stored.shape
+        chosen = stored[..., self.group]
+        mask = valid_mask(chosen, self.nodata)
+        normalise(chosen, mask, self.entry, self.rows[:n, :width])
+        self.finished.extend(self.stream.push(self.rows[:n]))
+
+    def take_zeros(self, count: int) -> None:
+        """Push the rows between the image's last and the next multiple of the stride."""
+        self.finished.extend(self.stream.push(np.zeros_like(self.rows[:1]).repeat(count, 0)))
+
+    def drain(self) -> None:
+        """One more step after the last row."""
+        self.finished.extend(self.stream.drain())
+
+
+class ChunkRowWriter:
+    """Turns finished rows back into stored values and writes whole rows of chunks."""
+
+    def __init__(self, job: Job, task: Task) -> None:
+        self.job, self.task, info = job, task, job.source.info
+        self.sink = job.sink
+        width, samples = task.strip.write_px, info.samples
+        self.chunk_rows = min(job.sink.chunk[0], info.height)
+        self.buffer = np.zeros((self.chunk_rows, width, samples), info.dtype)
+        self.kept = np.zeros((job.plan.lag_rows + job.plan.band_rows, width, samples), info.dtype)
+        self.values = np.zeros((job.plan.band_rows, width, job.net.config.out_channels), np.float32)
+        self.kept_rows = task.segment.read_start
+        self.seen_row = task.segment.read_start
+        self.next_row = task.segment.write_start
+        self.entries = [job.calibration.entry(task.plane[1], g) for g in range(len(job.groups))]
+        self.first_column = task.strip.write_start - task.strip.read_start
+
+    @property
+    def complete(self) -> bool:
+        return self.next_row >= self.task.segment.write_stop
+
+    def keep(self, stored: Pixels) -> None:
+        """Remember rows as stored until their restored values come out."""
+        index = np.arange(self.kept_rows, self.kept_rows + len(stored)) % len(self.kept)
+        columns = slice(self.first_column, self.first_column + self.buffer.shape[1])
+        self.kept[index] = stored[:, columns]
+        self.kept_rows += len(stored)
+
+    def write(self, bands: list[NDArray[np.float32]]) -> int:
+        """Take the next finished rows of every lane; returns the pixels that count as done."""
+        first = self.seen_row
+        self.seen_row += len(bands[0])
+        start = max(first, self.task.segment.write_start)
+        stop = min(self.seen_row, self.task.segment.write_stop)
+        y = start
+        while y < stop:
+            base = y // self.chunk_rows * self.chunk_rows
+            end = min(stop, base + self.chunk_rows)
+            self._fill(bands, y - first, end - first, y - base, y)
+            self.next_row = y = end
+            if y == base + self.chunk_rows or self.complete:
+                self._flush(base, y)
+        return max(0, stop - start) * self.buffer.shape[1]
+
+    def _fill(
+        self, bands: list[NDArray[np.float32]], a: int, b: int, to: int, row: int
+    ) -> None:
+        """Rows a..b of the bands become stored values in the buffer from row `to` on."""
+        columns = slice(self.first_column, self.first_column + self.buffer.shape[1])
+        target = self.buffer[to : to + b - a]
+        original = self.kept[np.arange(row, row + b - a) % len(self.kept)]
+        target[...] = original  # alpha, and what is not measured
+        for group, entry, band in zip(self.job.groups, self.entries, bands, strict=True):
+            chosen = original[..., list(group)]
+            values = self.values[: b - a]
+            denormalise(band[a:b, columns], entry, values)
+            if self.job.strength != 1.0:
+                values -= chosen
+                values *= np.float32(self.job.strength)
+                values += chosen
+            restored = to_dtype(values, target.dtype)
+            mask = valid_mask(chosen, self.job.source.info.nodata)
+            target[..., list(group)] = restored if mask is None else np.where(mask, restored, chosen)
+
+    def _flush(self, base: int, stop: int) -> None:
+        strip = self.task.strip
+        start = max(base, self.task.segment.write_start)
+        box = Box(start, strip.write_start, stop, strip.write_stop)
+        self.sink.write(self.task.plane, box, self.buffer[start - base : stop - base])
+
+
+def denormalise(values: NDArray[np.float32], entry: Entry, out: NDArray[np.float32]) -> None:
+    """The net's scale back to stored values: 0 -> low, 1 -> high."""
+    np.multiply(values, np.float32(entry.high - entry.low), out=out)
+    out += np.float32(entry.low)
+
+
+def to_dtype(values: NDArray[np.float32], dtype: np.dtype[Any]) -> Pixels:
+    """Round and clip to the limits of an integer dtype; floats are only converted."""
+    if dtype.kind == "f":
+        return values.astype(dtype, copy=False)
+    limits = np.iinfo(dtype)
+    np.rint(values, out=values)
+    # float32 cannot hold the largest int32: clip in float64 where it matters.
+    wide = values.astype(np.float64) if dtype.itemsize >= 4 else values
+    return np.clip(wide, limits.min, limits.max).astype(dtype)

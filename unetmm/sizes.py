@@ -1,0 +1,106 @@
+"""Sizes in bytes as people write them, and the memory that a run may use."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from unetmm.errors import ShapeError
+
+UNITS = {
+    "": 1, "B": 1,
+    "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
+    "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40,
+}  # fmt: skip
+DEFAULT_SHARE_PERCENT = 50
+"""Share of the available memory that a run may use when no budget is given."""
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "512MB", "4GB", "4GiB", "1.5G" or "50%" (of the memory available now).
+
+    Raises
+    ------
+    ShapeError
+        If the text is not a size, or not positive.
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*|%)\s*", text)
+    if match:
+        number, unit = float(match[1]), match[2].upper()
+        if unit == "%" and 0 < number <= 100:
+            return int(available_bytes() * number / 100)
+        if unit in UNITS and number * UNITS[unit] >= 1:
+            return int(number * UNITS[unit])
+    raise ShapeError(f'"{text}" is not a memory size; write 512MB, 4GB, 4GiB or 50%')
+
+
+def format_size(nbytes: int) -> str:
+    """Bytes in the unit that people read: 731 MB, 4.00 GB."""
+    if nbytes < 10**6:
+        return f"{nbytes / 10**3:.1f} kB"
+    if nbytes < 10**9:
+        return f"{nbytes / 10**6:.0f} MB"
+    return f"{nbytes / 10**9:.2f} GB"
+
+
+def default_budget_bytes() -> int:
+    """Half of the memory that is available to this process."""
+    return available_bytes() * DEFAULT_SHARE_PERCENT // 100
+
+
+def available_bytes() -> int:
+    """Memory that this process could still take: the machine's, or its control group's if less."""
+    candidates = [_meminfo_available(), *_cgroup_available()]
+    known = [c for c in candidates if c is not None]
+    return min(known) if known else 2 * 10**9
+
+
+def _meminfo_available() -> int | None:
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return _psutil_available()
+    match = re.search(r"MemAvailable:\s+(\d+) kB", text)
+    return int(match[1]) * 1024 if match else None
+
+
+def _psutil_available() -> int | None:
+    """Where there is no /proc, if psutil happens to be installed."""
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return int(psutil.virtual_memory().available)
+
+
+def _cgroup_available() -> list[int | None]:
+    """What the control groups above this process leave (version 2 and 1)."""
+    pairs = []
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            root, limit, usage = Path("/sys/fs/cgroup"), "memory.max", "memory.current"
+        elif "memory" in controllers.split(","):
+            root = Path("/sys/fs/cgroup/memory")
+            limit, usage = "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        group = root / path.lstrip("/")
+        for folder in (group, *group.parents):
+            pairs.append(_left(folder / limit, folder / usage))
+            if folder == root:
+                break
+    return pairs
+
+
+def _left(limit: Path, usage: Path) -> int | None:
+    try:
+        limit_text, used = limit.read_text(encoding="ascii"), int(usage.read_text(encoding="ascii"))
+        return max(0, int(limit_text) - used)
+    except (OSError, ValueError):  # no such group, or "max"
+        return None

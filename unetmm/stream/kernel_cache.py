@@ -1,0 +1,88 @@
+"""Compiled kernels kept on disk, so that only a machine's first run waits for the compiler.
+
+The folder's name holds everything a compiled kernel depends on: source, compiler, processor.
+Compiling takes 60 MB that the process would never give back, so the first time it is done in a
+process of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "UNETMM_CACHE_DIR"
+"""Environment variable: where compiled kernels are kept; default ~/.cache/unetmm."""
+
+
+@cache
+def cache_folder() -> Path:
+    """The folder for this source, compiler and processor; created if need be."""
+    import llvmlite
+    import numba
+    from llvmlite import binding
+
+    digest = hashlib.sha256()
+    for name in ("simd.py", "kernels.py", "lanes.py"):
+        digest.update((Path(__file__).parent / name).read_bytes())
+    for fact in (numba.__version__, llvmlite.__version__, sys.version, binding.get_host_cpu_name()):
+        digest.update(fact.encode())
+    name = f"kernels-{digest.hexdigest()[:16]}"
+    base = os.environ.get(CACHE_VARIABLE)
+    for root in (Path(base) if base else Path.home() / ".cache" / "unetmm", _temporary_root()):
+        folder = root / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    raise OSError(f"no writable folder for compiled kernels; set {CACHE_VARIABLE}")
+
+
+def _temporary_root() -> Path:
+    return Path(tempfile.gettempdir()) / f"unetmm-{os.getuid() if hasattr(os, 'getuid') else 0}"
+
+
+def cached_on_disk(dispatcher: Any) -> Any:
+    """Let a Numba function keep its machine code in `cache_folder`."""
+    import numba
+
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(cache_folder())
+    try:
+        dispatcher.enable_caching()
+    finally:
+        numba.config.CACHE_DIR = before
+    return dispatcher
+
+
+def ensure_compiled() -> None:
+    """Make sure that the kernels are on disk, compiling them in another process if not."""
+    stamp = cache_folder() / "complete"
+    if not stamp.exists():
+        log.info("compiling kernels for this machine, once")
+        command = "from unetmm.stream.kernels import compile_all; compile_all()"
+        root = str(Path(__file__).parents[2])
+        path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
+        done = subprocess.run(
+            [sys.executable, "-c", command],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            stamp.touch()
+        else:
+            log.warning("kernels could not be compiled aside: %s", done.stderr.decode()[-500:])
+    from unetmm.stream.kernels import compile_all
+
+    compile_all()
