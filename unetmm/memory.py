@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import parameter_count
@@ -74,9 +75,19 @@ class Terms:
         return sum(getattr(self, f.name) for f in fields(self))
 
 
+@lru_cache(maxsize=4096)
+def _stream_terms(layout: Layout, lanes: int, read_px: int) -> tuple[int, int, int, int]:
+    """(state, skip, image, arena) bytes of one stream."""
+    skip = layout.skip_bytes(read_px, lanes)
+    image = layout.ring_bytes_of("image", read_px, lanes)
+    arena = layout.scratch_bytes(lanes) + layout.output_bytes(read_px)
+    return layout.stream_bytes(read_px, lanes) - skip - image - arena, skip, image, arena
+
+
+@lru_cache(maxsize=64)
 def weight_bytes(config: NetConfig, layout: Layout, lanes: int) -> int:
     """Tensors as loaded, and folded and packed for the stream."""
-    packed = 0
+    packed = config.out_channels * (9 * padded(config.width, lanes) + 1)
     for stage in layout.stages:
         if isinstance(stage, Product):
             source = padded(stage.source.channels, lanes, stage.source)
@@ -84,9 +95,16 @@ def weight_bytes(config: NetConfig, layout: Layout, lanes: int) -> int:
             packed += padded(stage.target.channels, lanes) * stage.repeat**2 * (depth + 1)
         elif isinstance(stage, Block):
             c, real = padded(stage.channels, lanes), stage.channels
-            packed += c * (2 * c + 1) * 2 + 10 * 2 * c + 2 * c * (c + 1) + real * (2 * real + 2)
-    packed += config.out_channels * 9 * padded(config.width, lanes)
+            pointwise = 2 * 2 * c * (c + 1) + c * (c + 1)  # conv1, conv4, conv5
+            packed += pointwise + 10 * 2 * c + 2 * real * (real + 1)
     return FLOAT_BYTES * (packed + parameter_count(config))
+
+
+@lru_cache(maxsize=64)
+def frozen_bytes(layout: Layout, lanes: int) -> int:
+    """The matrices with an image's attention folded in, which every live stream holds."""
+    channels = (padded(b.channels, lanes) for b in layout.blocks)
+    return FLOAT_BYTES * sum(c * (c + 1) for c in channels)
 
 
 def slab_rows(storage: Storage, band_rows: int, height: int) -> int:
@@ -115,10 +133,7 @@ def project(
     config, band = layout.config, layout.band_rows
     live = workers * pixels.nets
     pixel_bytes = pixels.samples * pixels.itemsize
-    skip = layout.skip_bytes(read_px, lanes)
-    image = layout.ring_bytes_of("image", read_px, lanes)
-    arena = layout.scratch_bytes(lanes) + layout.output_bytes(read_px)
-    state = layout.stream_bytes(read_px, lanes) - skip - image - arena
+    state, skip, image, arena = _stream_terms(layout, lanes, read_px)
     # The rows as stored, for what must pass through unchanged, and float copies of one band.
     stored = (layout.lag_rows + band) * write_px * pixel_bytes
     conversion = 2 * band * read_px * config.in_channels * FLOAT_BYTES
@@ -129,7 +144,7 @@ def project(
     streaming = workers * (read + write + stored + conversion) + live * (state + skip + image + arena)
     return Terms(
         runtime=RUNTIME_BYTES + workers * WORKER_BYTES,
-        weights=weight_bytes(config, layout, lanes),
+        weights=weight_bytes(config, layout, lanes) + live * frozen_bytes(layout, lanes),
         stream_state=live * state,
         skip=live * skip,
         image_rows=live * image + workers * stored,

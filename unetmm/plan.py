@@ -26,6 +26,8 @@ MACS_PER_S = 50e9 * LANES / 16
 """Multiply-adds a second of one thread, for time estimates; half of what kernels reach at best."""
 WEIGHT_BYTES_PER_S = 20e9
 """Rate at which weights come from beyond a core's own cache."""
+READ_BYTES_PER_S = 250e6
+"""Rate at which chunks are read and decoded; the whole chunk counts, however little is needed."""
 STAGE_S = 15e-6
 """Fixed price of one stage in one step: row tables and the call."""
 BAND_STEPS = (1, 2, 4, 8)
@@ -162,8 +164,9 @@ def _make_plan(
     )  # fmt: skip
     tasks = len(strips) * len(segments) * request.planes
     rounds = -(-tasks // workers)
-    rows = max(s.read_px for s in segments) + layout.lag_rows
-    seconds = rounds * -(-rows // layout.band_rows) * _step_s(layout, read_px) * request.pixels.nets
+    rows = max(s.write_stop - s.read_start for s in segments) + layout.lag_rows
+    compute_s = -(-rows // layout.band_rows) * _step_s(layout, read_px) * request.pixels.nets
+    seconds = rounds * (compute_s + _read_s(request, strips, segments))
     return Plan(
         request.model, layout.band_rows, workers, tuple(strips), tuple(segments), request.planes,
         layout.halo_px, layout.lag_rows, terms, request.budget_bytes, seconds,
@@ -175,6 +178,26 @@ def _step_s(layout: Layout, read_px: int) -> float:
     arithmetic = read_px * layout.band_rows * macs_per_px(layout.config) / MACS_PER_S
     weights = weight_bytes(layout.config, layout, LANES) / WEIGHT_BYTES_PER_S
     return arithmetic + weights + STAGE_S * len(layout.stages)
+
+
+def _read_s(request: Request, strips: list[Span], segments: list[Span]) -> float:
+    """Seconds of reading one task's box: every chunk that it touches is decoded."""
+    pixels, source = request.pixels, request.source
+    if source.resident_bytes:
+        return 0.0
+    rows, columns = (
+        max(_touched(s, c, n) for s in spans)
+        for spans, c, n in zip(
+            (segments, strips), source.chunk, (pixels.height, pixels.width), strict=True
+        )
+    )
+    return rows * columns * pixels.samples * pixels.itemsize / READ_BYTES_PER_S
+
+
+def _touched(span: Span, chunk_px: int, length_px: int) -> int:
+    """Pixels of the chunks that a span's read box touches along an axis."""
+    first = span.read_start // chunk_px * chunk_px
+    return min(length_px, round_up(span.read_stop, chunk_px)) - first
 
 
 def _too_small(request: Request, smallest: Plan) -> BudgetError:

@@ -130,7 +130,7 @@ class Ending:
 Stage = Product | Block | Guide | Ending
 
 
-@dataclass
+@dataclass(eq=False)
 class Layout:
     """All stages in order, all rings, and the numbers the plan needs."""
 

@@ -1,0 +1,47 @@
+# make venv once, then make demo, test, lint, wheel. Everything runs in .venv.
+
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-slow lint format wheel clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+venv: $(STAMP)  ## .venv with the locked packages and unetmm itself, editable
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+demo: venv  ## denoise a real image within 512 MB; results in demo/out
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/run.sh
+
+test: venv  ## the tests without the slow ones
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-slow: venv  ## all tests
+	$(BIN)/python -m pytest -q
+
+lint: venv  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: venv  ## let ruff format and sort imports
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+wheel: venv  ## dist/*.whl and dist/*.tar.gz
+	$(BIN)/python -m build --no-isolation
+
+clean:  ## what make made, .venv apart
+	rm -rf dist build demo/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,116 @@
+"""Frozen statistics depend on the image alone, and freezing costs nothing in the answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import SMALL_UNETMM, assert_close, compiled, lively_net, reference
+
+from unetmm.calibrate import (
+    Calibration,
+    calibrate,
+    intensity_range,
+    load_calibration,
+    patch_boxes,
+    sample_groups,
+)
+from unetmm.errors import ShapeError
+from unetmm.io.array import ArraySource, array_info
+from unetmm.nets.config import NetConfig
+
+MONO = NetConfig(1, 1, 8, (1, 1), 1, (1, 1))
+
+
+def source_of(image: np.ndarray, axes: str | None = None) -> ArraySource:
+    return ArraySource(image, array_info(image.shape, image.dtype, axes))
+
+
+def measured(image: np.ndarray, config: NetConfig, axes: str | None = None) -> Calibration:
+    source = source_of(image, axes)
+    return calibrate(source, compiled(config), "lively", sample_groups(config, source.info))
+
+
+def test_a_small_image_is_calibrated_as_a_whole() -> None:
+    """So the frozen net gives exactly what the public net with global pooling gives."""
+    image = np.random.default_rng(0).random((61, 90, 3), np.float32)
+    source = source_of(image)
+    found = calibrate(source, compiled(SMALL_UNETMM), "lively", [(0, 1, 2)], (0.0, 1.0))
+    frozen = reference(lively_net(SMALL_UNETMM), image, dict(found.entry(0, 0).attention))
+    assert_close(frozen, reference(lively_net(SMALL_UNETMM), image, None), 2e-6)
+
+
+def test_patches_cover_a_large_plane_and_never_leave_it() -> None:
+    info = array_info((3, 5000, 700), np.dtype("u2"), "TYX")
+    boxes = patch_boxes(info)
+    assert len(boxes) == 16 and {t for t, _, _ in boxes} == {0, 1, 2}
+    for _, _, box in boxes:
+        assert (box.height, box.width) == (128, 128)
+        assert 0 <= box.y0 and box.y1 <= 5000 and 0 <= box.x0 and box.x1 <= 700
+    assert {box.y0 * 4 // 5000 for _, _, box in boxes} == {0, 1, 2, 3}
+    assert boxes == patch_boxes(info)
+
+
+def test_every_channel_has_statistics_of_its_own() -> None:
+    rng = np.random.default_rng(1)
+    image = np.stack([rng.normal(m, 10, (64, 64)) for m in (100, 900)]).astype(np.uint16)
+    found = measured(image, MONO, "CYX")
+    assert found.entry(0, 0).high < found.entry(1, 0).low
+    assert set(found.entries) == {"0.0", "1.0"}
+    with pytest.raises(ShapeError, match="asked for channel 2"):
+        found.entry(2, 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "note"),
+    [
+        (np.arange(256, dtype=np.uint8), (0.0, 255.0), "8-bit keeps its full range"),
+        (np.full(100, 7, np.uint16), (7.0, 8.0), "a constant image still has a range"),
+        (np.array([], np.float32), (0.0, 1.0), "nothing measured"),
+        (np.linspace(-1, 3, 1001, dtype=np.float32), (-0.996, 2.996), "percentiles of floats"),
+    ],
+)
+def test_intensity_range(values: np.ndarray, expected: tuple[float, float], note: str) -> None:
+    assert intensity_range(values, values.dtype) == pytest.approx(expected, abs=1e-6)
+
+
+def test_unmeasured_pixels_do_not_poison_the_statistics() -> None:
+    image = np.random.default_rng(2).normal(5, 1, (64, 64)).astype(np.float32)
+    image[10:20] = np.nan
+    entry = measured(image, MONO).entry(0, 0)
+    assert entry.fill == pytest.approx(5, abs=0.1)
+    assert all(np.isfinite(a).all() for a in entry.attention.values())
+
+
+def test_calibration_survives_its_file(tmp_path: Path) -> None:
+    image = np.random.default_rng(3).normal(5, 1, (40, 40)).astype(np.float32)
+    found = measured(image, MONO)
+    path = tmp_path / "calibration.json"
+    path.write_text(found.to_json())
+    back = load_calibration(path)
+    for name, attention in found.entry(0, 0).attention.items():
+        assert np.array_equal(back.entry(0, 0).attention[name], attention)
+    assert (back.entry(0, 0).low, back.entry(0, 0).fill) == (found.entry(0, 0).low, found.entry(0, 0).fill)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"model": "a", "entries": {"0.0": {}}}'])
+def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(text)
+    with pytest.raises(ShapeError, match="not a calibration file"):
+        load_calibration(path)
+    with pytest.raises(ShapeError, match="cannot be read"):
+        load_calibration(tmp_path / "missing.json")
+
+
+def test_colour_nets_refuse_images_without_colour() -> None:
+    info = array_info((10, 10), np.dtype("u1"), None)
+    with pytest.raises(ShapeError, match="restores 3 interleaved samples .* the image has 1"):
+        sample_groups(SMALL_UNETMM, info)
+
+
+def test_alpha_is_not_restored() -> None:
+    rgba = array_info((10, 10, 4), np.dtype("u1"), None)
+    assert sample_groups(SMALL_UNETMM, rgba) == [(0, 1, 2)]
+    assert sample_groups(MONO, rgba) == [(0,), (1,), (2,)]

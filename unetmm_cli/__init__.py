@@ -1,0 +1,1 @@
+"""The command line of unetmm: parse, call the library, show."""

@@ -1,0 +1,310 @@
+"""Everything the command line prints: results on stdout, all else on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unetmm.sizes import format_size
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from unetmm.io.protocol import ImageInfo
+    from unetmm.plan import Plan
+    from unetmm.weights import Model
+    from unetmm_cli.planning import Outlook, Variant
+
+PIPE_WIDTH = 120
+"""Columns of tables where stdout is no terminal."""
+
+TERM_NOTES = {
+    "runtime": "Python, libraries and kernels",
+    "weights": "tensors, and packed for the stream",
+    "stream_state": "rows that layers keep",
+    "skip": "what is held for the decoder",
+    "image_rows": "input rows for the residual, and as stored",
+    "arena": "working set and finished bands",
+    "source": "reading and decoding",
+    "sink": "encoding and writing",
+    "calibration": "beyond the streams, before they start",
+}
+
+
+def result(text: str) -> None:
+    """One line of result on stdout."""
+    print(text)
+
+
+def say(text: str) -> None:
+    """One line for the reader on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def say_json(content: dict[str, Any]) -> None:
+    """One JSON object on a line of stderr."""
+    say(json.dumps(content))
+
+
+def result_json(content: Any) -> None:
+    """One JSON object on stdout; NaN and infinities become text, so any parser reads it."""
+    print(json.dumps(plain(content), indent=2))
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if value is None or isinstance(value, (str, int, bool)):
+        return value
+    return plain(value.item()) if hasattr(value, "item") else str(value)
+
+
+def error(problem: Exception) -> None:
+    """One line that says what went wrong and what would work."""
+    text = str(problem)
+    if isinstance(problem, OSError) and problem.strerror:
+        text = f"{problem.filename}: {problem.strerror}" if problem.filename else problem.strerror
+    if hasattr(problem, "needed_bytes"):
+        text += f" (--mem-budget {math.ceil(problem.needed_bytes / 10**6)}MB)"
+    say(f"error: {' '.join(text.split())}")
+
+
+def usage_error(text: str, context: Any) -> None:
+    """One line on what is wrong with the command line, and where to read how it is right."""
+    command = context.command_path if context is not None else "unetmm"
+    say(f"error: {' '.join(text.split()).rstrip('.')}; see {command} --help")
+
+
+def interrupted(outcome: str = "") -> None:
+    """One line after Ctrl-C."""
+    say(f"interrupted{': ' if outcome else ''}{outcome}")
+
+
+class LogLines(logging.Handler):
+    """Shows the library's log and Python's warnings, one line each; other loggers stay silent."""
+
+    def __init__(self, as_json: bool) -> None:
+        super().__init__(logging.INFO)
+        self.as_json = as_json
+
+    def emit(self, record: logging.LogRecord) -> None:
+        ours = record.name.split(".")[0] == "unetmm"
+        if not ours and record.name != "py.warnings":
+            return
+        message = " ".join(record.getMessage().split())
+        if self.as_json:
+            say_json({"event": "log", "level": record.levelname.lower(), "message": message})
+        else:
+            say(message if record.levelno < logging.WARNING else f"warning: {message}")
+
+
+def show_logs(quiet: bool = False, as_json: bool = False) -> None:
+    """Send log records and warnings to stderr, or nowhere if quiet."""
+    logging.captureWarnings(True)
+    handler = logging.NullHandler() if quiet else LogLines(as_json)
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+
+
+def show_info(path: Path, info: ImageInfo) -> None:
+    """What `unetmm info` says about an image."""
+    _print(_pairs(info_as_dict(path, info)))
+
+
+def info_as_dict(path: Path, info: ImageInfo) -> dict[str, Any]:
+    """An image's metadata; the keys are those of `info --json`."""
+    return {
+        "input": str(path),
+        "format": info.format,
+        "axes": info.axes,
+        "shape": list(info.shape),
+        "dtype": info.dtype.name,
+        "chunk": list(info.chunk),
+        "planes": len(info.planes),
+        "megapixels": info.megapixels,
+        "samples": info.samples,
+        "alpha": info.alpha,
+        "pixel_size": {axis: list(size) for axis, size in info.pixel_size.items()},
+        "channel_names": list(info.channel_names),
+        "nodata": plain(info.nodata),
+        "notes": plain(info.notes),
+    }
+
+
+def show_models(rows: list[dict[str, Any]]) -> None:
+    """What is in the zoo, one line a model."""
+    if not rows:
+        say("the zoo is empty; give a weight file with --model")
+        return
+    table = _table("name", "task", "channels", "parameters", "weights", "kMAC/px", "quality")
+    for row in rows:
+        table.add_row(
+            row["name"],
+            row["task"],
+            str(row["channels"]),
+            f"{row['parameters'] / 10**6:.2f} M",
+            format_size(row["weights_bytes"]),
+            f"{row['kmac_per_px']:.1f}",
+            _flat(row["quality"]),
+        )
+    _print(table)
+
+
+def model_as_dict(model: Model) -> dict[str, Any]:
+    """The facts of `models --json`; the card says the rest."""
+    from unetmm.nets.shapes import macs_per_px
+
+    return {
+        "name": model.name,
+        "task": model.task,
+        "channels": model.config.in_channels,
+        "parameters": model.parameters,
+        "weights_bytes": model.path.stat().st_size if model.path else 0,
+        "kmac_per_px": macs_per_px(model.config) / 1000,
+        "skip_floats_per_px": float(model.config.skip_floats_per_px),
+        "quality": plain(model.card.get("quality")),
+    }
+
+
+def show_model(model: Model) -> None:
+    """Everything known about a model, its card included."""
+    _print(_pairs({**model_as_dict(model), **{k: plain(v) for k, v in model.card.items()}}))
+
+
+def show_plan(outlook: Outlook) -> None:
+    """Geometry, memory term by term, and what UNet-- saves."""
+    plan, info = outlook.plan, outlook.info
+    samples = f" x {info.samples} samples" if info.samples > 1 else ""
+    _print(
+        _pairs(
+            {
+                "input": f"{outlook.input}: {info.width} x {info.height} px, "
+                f"{len(info.planes)} plane{'s' * (len(info.planes) > 1)}{samples}, {info.dtype}",
+                "output": str(outlook.output),
+                "model": f"{plan.model}, {outlook.model.parameters / 10**6:.2f} M parameters",
+                "strips": f"{len(plan.strips)} of at most {plan.strip_width_px} px",
+                "segments": len(plan.segments),
+                "band": f"{plan.band_rows} rows",
+                "workers": plan.workers,
+                "halo": f"{plan.halo_px} px",
+                "lag": f"{plan.lag_rows} rows",
+                "recomputed": f"{plan.recomputed_share:.1%}",
+                "time": f"about {seconds_text(plan.estimated_s)} on {plan.workers} thread"
+                f"{'s' * (plan.workers > 1)} of this machine",
+            }
+        )
+    )
+    _print(_memory_table(outlook))
+    _print(_comparison_table(outlook.variants))
+
+
+def _memory_table(outlook: Outlook) -> Table:
+    from unetmm_cli.planning import term_rows
+
+    plan = outlook.plan
+    table = _table("memory", "size", "bytes", "", right=("size", "bytes"))
+    for name, size in term_rows(plan):
+        table.add_row(name, format_size(size), f"{size:,}", TERM_NOTES.get(name, ""))
+    table.add_section()
+    for name, size in (
+        ("projected peak", plan.projected_peak_bytes),
+        ("budget", plan.budget_bytes),
+        ("left", plan.budget_bytes - plan.projected_peak_bytes),
+    ):
+        table.add_row(name, format_size(size), f"{size:,}", "")
+    return table
+
+
+def _comparison_table(variants: tuple[Variant, Variant]) -> Table:
+    table = _table("same body, same budget", *(v.name for v in variants), "with UNet--")
+    plain_skips, reduced = variants
+    saved = 1 - reduced.skip_floats_per_px / plain_skips.skip_floats_per_px
+    table.add_row(
+        "kept for the decoder, whole image",
+        *(f"{v.skip_floats_per_px:g} floats/px" for v in variants),
+        f"{saved:.1%} less",
+    )
+    table.add_row(
+        "widest strip in that memory",
+        *(f"{v.widest_strip_px:,} px" for v in variants),
+        f"{reduced.widest_strip_px / max(1, plain_skips.widest_strip_px):.2f} x as wide",
+    )
+    table.add_row("projected peak", *(_needed(v) for v in variants), "")
+    rows: dict[str, Callable[[Plan], str]] = {
+        "skip in this plan": lambda p: format_size(p.terms.skip),
+        "strip width in this plan": lambda p: f"{p.strip_width_px} px",
+        "strips x workers": lambda p: f"{len(p.strips)} x {p.workers}",
+        "recomputed": lambda p: f"{p.recomputed_share:.1%}",
+        "time": lambda p: f"about {seconds_text(p.estimated_s)}",
+    }
+    for name, text in rows.items():
+        table.add_row(name, *(text(v.plan) if v.plan else "-" for v in variants), "")
+    return table
+
+
+def _needed(variant: Variant) -> str:
+    size = format_size(variant.needed_bytes)
+    return size if variant.plan else f"does not fit, needs {size}"
+
+
+def seconds_text(seconds: float) -> str:
+    """A time as people say it: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _flat(value: Any) -> str:
+    """A value on one line."""
+    if value is None or value in ("", [], {}):
+        return "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_flat(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else " ".join(str(value).split())
+
+
+def _pairs(content: dict[str, Any]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for name, value in content.items():
+        table.add_row(Text(name, style="bold"), Text(_flat(value), overflow="fold"))
+    return table
+
+
+def _table(*columns: str, right: Iterable[str] = ()) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def _print(table: Table) -> None:
+    _console().print(table, markup=False, highlight=False)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)

@@ -1,0 +1,85 @@
+"""Files around a run: checks before it starts, JSON written whole or not at all, checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from unetmm.errors import ImageError
+
+PIECE_BYTES = 2**20
+"""Read at once for a checksum."""
+DOUBLE_SUFFIXES = (".ome.zarr", ".ome.tif", ".ome.tiff")
+
+
+def check_paths(source: Path, output: Path, written: dict[str, Path]) -> None:
+    """Refuse paths that would overwrite one another or cannot be written in the end.
+
+    Parameters
+    ----------
+    written : option -> file that is written besides the output.
+
+    Raises
+    ------
+    ImageError
+        If the output is the input or inside it, or a file's folder is missing.
+    """
+    if _overlap(source, output):
+        raise ImageError(f"{output}: is the input or a part of it; choose another output")
+    for option, path in written.items():
+        if path.is_dir() or not path.parent.is_dir():
+            raise ImageError(f"{path}: cannot be written ({option}); its folder must exist")
+        if _overlap(path, source) or _overlap(path, output):
+            raise ImageError(f"{path}: {option} would overwrite the image; choose another name")
+
+
+def _overlap(a: Path, b: Path) -> bool:
+    """Whether two paths are the same file, or one is a folder around the other."""
+    if a.exists() and b.exists() and os.path.samefile(a, b):
+        return True
+    a, b = a.resolve(), b.resolve()
+    return a == b or a in b.parents or b in a.parents
+
+
+def default_output(source: Path) -> Path:
+    """`<name>_restored.ome.zarr` beside an input."""
+    name = source.resolve().name
+    for suffix in (*DOUBLE_SUFFIXES, Path(name).suffix):
+        if suffix and name.lower().endswith(suffix.lower()):
+            name = name[: -len(suffix)]
+            break
+    return source.parent / f"{name}_restored.ome.zarr"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file; it appears whole or not at all."""
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def output_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes; of a folder's files as sorted relative names and contents."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+        for name in names:
+            digest.update(name.encode())
+            for piece in _pieces(path / name):
+                digest.update(piece)
+    else:
+        for piece in _pieces(path):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece

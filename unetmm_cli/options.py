@@ -1,0 +1,225 @@
+"""Option types that commands share. Parsing only; nothing here touches an image or a model."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+import typer
+
+from unetmm.errors import ShapeError
+from unetmm.sizes import parse_size
+
+if TYPE_CHECKING:
+    from unetmm.pipeline import Options
+
+NET, OUTPUT, REPORTING = "Restoration", "Output", "Reporting"
+"""Panels of the help text."""
+
+Format = Literal["auto", "ome-zarr", "tiff", "png"]
+LogStyle = Literal["text", "json"]
+
+
+def parse_budget(text: str | int) -> int:
+    """Bytes of a memory size; a usage error if it is none."""
+    try:
+        return parse_size(str(text))
+    except ShapeError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def parse_range(text: str) -> tuple[float, float] | None:
+    """(low, high) of "lo,hi", None of "auto"; a usage error otherwise."""
+    if text == "auto":
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError
+    except ValueError:
+        raise typer.BadParameter(f'"{text}" is not lo,hi with lo < hi; write 0,4095') from None
+    return low, high
+
+
+def parse_strength(text: str | float) -> float:
+    """A number from 0 to 1; a usage error otherwise."""
+    try:
+        strength = float(text)
+    except ValueError:
+        strength = math.nan
+    if not 0 <= strength <= 1:
+        raise typer.BadParameter(f'"{text}" is not a number from 0 to 1')
+    return strength
+
+
+Input = Annotated[
+    Path, typer.Argument(metavar="INPUT", help="Image: TIFF, OME-TIFF, OME-Zarr, PNG or JPEG.")
+]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output", "-o", metavar="PATH", help="Where to write; the extension names the format."
+    ),
+]
+PlannedOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="Output to plan for; an OME-Zarr beside the input if not given.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a user may choose about a run, as `denoise`, `restore` and `plan` take it."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Model of the zoo, or a .safetensors or .pth file. "
+            "By default tiny-rgb for colour and tiny-mono otherwise.",
+            rich_help_panel=NET,
+        ),
+    ] = None
+    mem_budget: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SIZE",
+            parser=parse_budget,
+            help="Peak resident memory of the process: 512MB, 4GB, 4GiB or 50%. "
+            "By default half of what is available.",
+            rich_help_panel=NET,
+        ),
+    ] = None
+    strength: Annotated[
+        float,
+        typer.Option(
+            metavar="0..1",
+            parser=parse_strength,
+            help="0 gives the input back, 1 the net's answer.",
+            rich_help_panel=NET,
+        ),
+    ] = 1.0
+    range: Annotated[
+        Any,
+        typer.Option(
+            metavar="LO,HI",
+            parser=parse_range,
+            help="Stored values that the net sees as 0 and 1. "
+            "By default 0,255 for 8-bit, and measured otherwise.",
+            rich_help_panel=NET,
+        ),
+    ] = None
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Use these statistics instead of measuring the image, so a series matches.",
+            rich_help_panel=NET,
+        ),
+    ] = None
+    workers: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Strips worked on at once at most; 0 for one a core.",
+            rich_help_panel=NET,
+        ),
+    ] = 0
+    format: Annotated[
+        Format, typer.Option(help="Format of the output.", rich_help_panel=OUTPUT)
+    ] = "auto"
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace an existing output, once the new one is whole.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+    save_calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Write the measured statistics for --calibration.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Write plan, measured peak, times and SHA-256 of the output as JSON.",
+            rich_help_panel=REPORTING,
+        ),
+    ] = None
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", help="Show nothing but errors.", rich_help_panel=REPORTING),
+    ] = False
+    log: Annotated[
+        LogStyle,
+        typer.Option(
+            help="json: one JSON object a line on stderr (start, progress, done).",
+            rich_help_panel=REPORTING,
+        ),
+    ] = "text"
+
+    @property
+    def written(self) -> dict[str, Path]:
+        """Option -> path of each file that is written besides the output."""
+        found = {"--report": self.report, "--save-calibration": self.save_calibration}
+        return {option: path for option, path in found.items() if path is not None}
+
+    def to_options(self) -> Options:
+        """The library's form of these choices."""
+        from unetmm.calibrate import load_calibration
+        from unetmm.pipeline import Options
+
+        return Options(
+            model=self.model,
+            budget_bytes=self.mem_budget,
+            calibration=load_calibration(self.calibration) if self.calibration else None,
+            fixed_range=self.range,
+            strength=self.strength,
+            format=None if self.format == "auto" else self.format,
+            overwrite=self.overwrite,
+            workers=self.workers,
+        )
+
+
+def with_choices(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command whose last parameter is `choices` one option per field of Choices."""
+    hints = get_type_hints(command, include_extras=True)
+    choice_hints = get_type_hints(Choices, include_extras=True)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    own = [
+        p.replace(kind=keyword, annotation=hints[p.name])
+        for p in inspect.signature(command).parameters.values()
+        if p.name != "choices"
+    ]
+    shared = [
+        inspect.Parameter(f.name, keyword, default=f.default, annotation=choice_hints[f.name])
+        for f in fields(Choices)
+    ]
+
+    @wraps(command)
+    def wrapped(**values: Any) -> None:
+        chosen = {f.name: values.pop(f.name) for f in fields(Choices)}
+        command(**values, choices=Choices(**chosen))
+
+    wrapped.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in [*own, *shared]}
+    del wrapped.__wrapped__
+    return wrapped

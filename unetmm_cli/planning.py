@@ -1,0 +1,162 @@
+"""What `unetmm plan` shows: the plan of a run, and the same body with and without UNet--."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unetmm import __version__
+from unetmm.calibrate import sample_groups
+from unetmm.errors import BudgetError
+from unetmm.io import open_sink, open_source
+from unetmm.io.protocol import ImageInfo, SinkOptions
+from unetmm.memory import Storage
+from unetmm.nets.config import NetConfig
+from unetmm.pipeline import (
+    Options,
+    closing,
+    pick_model,
+    plan_image,
+    sink_storage,
+    source_storage,
+)
+from unetmm.plan import Plan
+from unetmm.stream.lanes import LANES
+from unetmm.stream.layout import make_layout
+from unetmm.weights import Model
+from unetmm_cli.files import default_output
+
+MAX_WIDTH_PX = 2**22
+"""No strip is looked for beyond this width."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the two networks that have the same body."""
+
+    name: str
+    skip_floats_per_px: float
+    """Kept for the decoder per image pixel in a whole-image forward."""
+    plan: Plan | None
+    needed_bytes: int
+    """The smallest budget that would do, if `plan` is None; its projected peak otherwise."""
+    widest_strip_px: int
+    """Columns of the widest strips that fit in the memory that the run has for its streams."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        plan = self.plan
+        return {
+            "skip_floats_per_px": self.skip_floats_per_px,
+            "fits": plan is not None,
+            "needed_bytes": self.needed_bytes,
+            "widest_strip_px": self.widest_strip_px,
+            "skip_bytes": plan.terms.skip if plan else None,
+            "strip_width_px": plan.strip_width_px if plan else None,
+            "strips": len(plan.strips) if plan else None,
+            "workers": plan.workers if plan else None,
+            "recomputed_share": round(plan.recomputed_share, 4) if plan else None,
+            "estimated_s": round(plan.estimated_s, 3) if plan else None,
+        }
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Everything known before a run."""
+
+    input: Path
+    output: Path
+    info: ImageInfo
+    model: Model
+    plan: Plan
+    variants: tuple[Variant, Variant]
+    """NAFNet and UNet-- of the model's body at the same budget."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`; `plan` has the fields of a report's plan."""
+        nafnet, unetmm = self.variants
+        return {
+            "version": __version__,
+            "input": str(self.input),
+            "output": str(self.output),
+            "model": self.model.name,
+            "megapixels": self.info.megapixels,
+            "plan": self.plan.as_dict(),
+            "estimated_s": round(self.plan.estimated_s, 3),
+            "comparison": {"nafnet": nafnet.as_dict(), "unet--": unetmm.as_dict()},
+        }
+
+
+def look_ahead(path: Path, output: Path | None, options: Options) -> Outlook:
+    """Plan a run from the input's metadata; writes nothing and reads no pixel.
+
+    Raises
+    ------
+    UnetmmError
+        Whatever the run itself would be refused for.
+    """
+    output = output or _plannable(default_output(path))
+    with closing(open_source(path)) as source:
+        info, model = source.info, pick_model(options.model, source.info)
+        sink = open_sink(SinkOptions(output, overwrite=True), info, options.format)
+        storages = source_storage(source), sink_storage(sink)
+        plan = plan_image(info, *storages, model, options)
+    # The budget is what the run would get, even if what is available changes meanwhile.
+    options = replace(options, budget_bytes=plan.budget_bytes)
+    run = _Run(info, storages, options, plan)
+    variants = (
+        _variant("NAFNet", replace(model, config=model.config.with_plain_skips()), run),
+        _variant("UNet--", replace(model, config=model.config.with_aggregate()), run),
+    )
+    return Outlook(path, output, info, model, plan, variants)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The run that variants are compared in."""
+
+    info: ImageInfo
+    storages: tuple[Storage, Storage]
+    options: Options
+    plan: Plan
+
+
+def _variant(name: str, model: Model, run: _Run) -> Variant:
+    floats, widest_px = float(model.config.skip_floats_per_px), _widest_strip_px(model.config, run)
+    try:
+        plan = plan_image(run.info, *run.storages, model, run.options)
+    except BudgetError as error:
+        return Variant(name, floats, None, error.needed_bytes, widest_px)
+    return Variant(name, floats, plan, plan.projected_peak_bytes, widest_px)
+
+
+def _widest_strip_px(config: NetConfig, run: _Run) -> int:
+    """The widest strip of which as many as the run has live fit in what the rest leaves."""
+    plan, terms = run.plan, run.plan.terms
+    streams = terms.stream_state + terms.skip + terms.image_rows + terms.arena
+    room_bytes = plan.budget_bytes - (plan.projected_peak_bytes - streams)
+    live = plan.workers * len(sample_groups(config, run.info))
+    layout = make_layout(config, plan.band_rows)
+    low, high = 0, MAX_WIDTH_PX // config.stride_px
+    while low < high:
+        middle = (low + high + 1) // 2
+        if live * layout.stream_bytes(middle * config.stride_px, LANES) <= room_bytes:
+            low = middle
+        else:
+            high = middle - 1
+    return low * config.stride_px
+
+
+def _plannable(output: Path) -> Path:
+    """The output, or one in a temporary folder where its own cannot be written."""
+    if os.access(output.parent, os.W_OK):
+        return output
+    return Path(tempfile.gettempdir()) / output.name
+
+
+def term_rows(plan: Plan) -> list[tuple[str, int]]:
+    """(name, bytes) of every term of the projected peak, in the order of the plan."""
+    return list(asdict(plan.terms).items())

@@ -1,0 +1,188 @@
+"""What is shown while a run goes on: a bar, a few plain lines, JSON lines, or nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from unetmm.process_memory import resident_bytes
+from unetmm.sizes import format_size
+from unetmm_cli import display
+
+if TYPE_CHECKING:
+    from unetmm.pipeline import Progress, Report
+    from unetmm.plan import Plan
+    from unetmm_cli.options import Choices
+
+JSON_INTERVAL_S = 1.0
+"""Least time between two progress lines of `--log json`."""
+BAR_INTERVAL_S = 0.1
+"""Least time between two updates of the bar."""
+
+
+class Silent:
+    """Shows nothing; the base of the others. Calls come from any thread, one at a time."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+    def update(self, progress: Progress) -> None:
+        """Take what the library says about the run."""
+
+    def done(self, report: Report) -> None:
+        """Show how the run went."""
+
+
+class PlainLines(Silent):
+    """A line with the plan at the start and one with the outcome at the end."""
+
+    def __init__(self) -> None:
+        self._started = False
+
+    def update(self, progress: Progress) -> None:
+        if not self._started:
+            self._started = True
+            display.say(plan_line(progress.plan, progress.total_px / 1e6))
+
+    def done(self, report: Report) -> None:
+        display.say(report_line(report))
+
+
+class Bar(PlainLines):
+    """Plain lines, and between them a bar that says rate, time left and memory."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        super().__init__()
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[mpx]}"),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[memory]}"),
+            console=Console(stderr=True),
+            refresh_per_second=4,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=None, visible=False, mpx="", rate="", memory="")
+        self._updated = 0.0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, progress: Progress) -> None:
+        super().update(progress)
+        now = time.monotonic()
+        if now - self._updated < BAR_INTERVAL_S and progress.done_px < progress.total_px:
+            return
+        self._updated = now
+        facts = progress_facts(progress)
+        self._bar.update(
+            self._task,
+            description=progress.phase,
+            completed=progress.done_px,
+            total=progress.total_px,
+            visible=True,
+            mpx=f"{facts['megapixels']:.1f}/{facts['total_megapixels']:.1f} Mpx",
+            rate=f"{facts['megapixels_per_s'] or 0:.2f} Mpx/s",
+            memory=f"{format_size(facts['resident_bytes'])} of planned "
+            f"{format_size(facts['projected_peak_bytes'])}",
+        )
+
+    def done(self, report: Report) -> None:
+        self._bar.stop()
+        super().done(report)
+
+
+class JsonLines(Silent):
+    """One JSON object a line: start, progress at most once a second, done."""
+
+    def __init__(self) -> None:
+        self._started = False
+        self._shown = 0.0
+
+    def update(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if not self._started:
+            self._started, self._shown = True, now
+            total = progress.total_px / 1e6
+            plan = progress.plan.as_dict()
+            display.say_json({"event": "start", "megapixels": total, "plan": plan})
+        elif now - self._shown >= JSON_INTERVAL_S:
+            self._shown = now
+            display.say_json({"event": "progress", **progress_facts(progress)})
+
+    def done(self, report: Report) -> None:
+        display.say_json({"event": "done", **report.as_dict()})
+
+
+def open_view(choices: Choices) -> Silent:
+    """The view that the options and the terminal ask for."""
+    if choices.quiet:
+        return Silent()
+    if choices.log == "json":
+        return JsonLines()
+    return Bar() if sys.stderr.isatty() else PlainLines()
+
+
+def progress_facts(progress: Progress) -> dict[str, Any]:
+    """Where a run is: phase, megapixels, rate, time left, memory."""
+    rate = progress.done_px / 1e6 / progress.seconds if progress.seconds > 0 else 0.0
+    left_mpx = (progress.total_px - progress.done_px) / 1e6
+    return {
+        "phase": progress.phase,
+        "megapixels": round(progress.done_px / 1e6, 3),
+        "total_megapixels": round(progress.total_px / 1e6, 3),
+        "megapixels_per_s": round(rate, 3) if rate else None,
+        "eta_s": round(left_mpx / rate, 1) if rate else None,
+        "resident_bytes": resident_bytes(),
+        "projected_peak_bytes": progress.plan.projected_peak_bytes,
+    }
+
+
+def plan_line(plan: Plan, megapixels: float) -> str:
+    """A plan in one line."""
+    strips = len(plan.strips)
+    return (
+        f"{plan.model}: {megapixels:.2f} Mpx, {strips} strip{'s' * (strips > 1)} of "
+        f"{plan.strip_width_px} px, {plan.workers} worker{'s' * (plan.workers > 1)}, "
+        f"peak {format_size(plan.projected_peak_bytes)} of {format_size(plan.budget_bytes)} planned"
+    )
+
+
+def report_line(report: Report) -> str:
+    """An outcome in one line."""
+    facts = report.as_dict()
+    rate = facts["megapixels_per_s"]
+    return (
+        f"done: {report.megapixels:.2f} Mpx in "
+        f"{display.seconds_text(report.seconds.get('total', 0.0))}"
+        f"{f' ({rate:.2f} Mpx/s)' if rate else ''}; "
+        f"peak {format_size(report.measured_peak_bytes)}, "
+        f"planned {format_size(report.plan.projected_peak_bytes)}, "
+        f"budget {format_size(report.plan.budget_bytes)}"
+    )
