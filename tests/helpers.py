@@ -30,8 +30,12 @@ CONFIGS = {
     "nafnet": SMALL_NAFNET,
     "unetmm": SMALL_UNETMM,
     "unetmm_full_scale": NetConfig(3, 3, 8, (1, 1), 1, (1, 1), AggregateConfig(4, 1, (1, 0))),
-    "unetmm_half_scale": NetConfig(1, 1, 16, (1, 1, 1), 0, (1, 0, 1), AggregateConfig(8, 2, (1, 2, 0), False)),
-    "unetmm_deep_scale": NetConfig(3, 3, 8, (0, 1, 1), 1, (1, 1, 0), AggregateConfig(64, 8, (0, 1, 1))),
+    "unetmm_half_scale": NetConfig(
+        1, 1, 16, (1, 1, 1), 0, (1, 0, 1), AggregateConfig(8, 2, (1, 2, 0), False)
+    ),
+    "unetmm_deep_scale": NetConfig(
+        3, 3, 8, (0, 1, 1), 1, (1, 1, 0), AggregateConfig(64, 8, (0, 1, 1))
+    ),
     "other_channels": NetConfig(1, 2, 24, (1,), 0, (1,)),
 }  # fmt: skip
 
@@ -65,7 +69,9 @@ def attention_blocks(net: NAFNet) -> dict[str, NAFBlock]:
     return {n: m for n, m in net.named_modules() if isinstance(m, NAFBlock)}
 
 
-def reference(net: NAFNet, image: NDArray[np.float32], attention: dict | None) -> NDArray[np.float32]:
+def reference(
+    net: NAFNet, image: NDArray[np.float32], attention: dict | None
+) -> NDArray[np.float32]:
     """The reference forward of (h, w, c), with frozen attention if given."""
     for name, block in attention_blocks(net).items():
         block.sca.frozen = None if attention is None else torch.from_numpy(attention[name])
@@ -98,13 +104,24 @@ def stream_image(
         for n, pieces in ((info.width, strips), (info.height, segments))
     ]
     nothing = Terms(*[0] * 9)
-    plan = Plan("lively", band_rows, workers, *cut, 1, layout.halo_px, layout.lag_rows, nothing, 0, 0.0)
+    plan = Plan(
+        "lively", band_rows, workers, *cut, 1, layout.halo_px, layout.lag_rows, nothing, 0, 0.0
+    )
     entry = Entry(0.0, 1.0, 0.5, frozen_attention(config))
     groups = sample_groups(config, info)
     entries = {f"0.{g}": entry for g in range(len(groups))}
     out = np.full_like(image, np.nan)
     sink = ArraySink(out, info, stride)
-    run(Job(ArraySource(image, info), sink, compiled(config), groups, Calibration("lively", entries), plan))
+    run(
+        Job(
+            ArraySource(image, info),
+            sink,
+            compiled(config),
+            groups,
+            Calibration("lively", entries),
+            plan,
+        )
+    )
     return out
 
 
@@ -114,4 +131,6 @@ def assert_close(found: NDArray, expected: NDArray, tolerance: float) -> None:
     difference = np.abs(found.astype(np.float64) - expected)
     at = np.unravel_index(np.nanargmax(difference), difference.shape)
     assert not np.isnan(difference).any(), f"NaN at {np.argwhere(np.isnan(difference))[0]}"
-    assert difference[at] <= tolerance, f"off by {difference[at]:.3g} at {at}, allowed {tolerance:.3g}"
+    assert difference[at] <= tolerance, (
+        f"off by {difference[at]:.3g} at {at}, allowed {tolerance:.3g}"
+    )

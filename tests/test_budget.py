@@ -65,7 +65,9 @@ def test_measured_peak_stays_below_projected_peak(
         rowsperstrip=32, compression="zlib",
     )  # fmt: skip
     for budget_bytes in (smallest(shape, dtype, config) + 15 * MB, 1000 * MB):
-        report = run_aside(tmp_path / "in.tif", tmp_path / f"{budget_bytes}{output}", model, budget_bytes)
+        report = run_aside(
+            tmp_path / "in.tif", tmp_path / f"{budget_bytes}{output}", model, budget_bytes
+        )
         check(report, budget_bytes)
 
 

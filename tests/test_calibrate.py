@@ -91,7 +91,10 @@ def test_calibration_survives_its_file(tmp_path: Path) -> None:
     back = load_calibration(path)
     for name, attention in found.entry(0, 0).attention.items():
         assert np.array_equal(back.entry(0, 0).attention[name], attention)
-    assert (back.entry(0, 0).low, back.entry(0, 0).fill) == (found.entry(0, 0).low, found.entry(0, 0).fill)
+    assert (back.entry(0, 0).low, back.entry(0, 0).fill) == (
+        found.entry(0, 0).low,
+        found.entry(0, 0).fill,
+    )
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"model": "a", "entries": {"0.0": {}}}'])

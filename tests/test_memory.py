@@ -49,7 +49,16 @@ def test_terms_are_the_products_they_should_be() -> None:
 
 def test_calibration_counts_only_where_it_exceeds_the_streams() -> None:
     layout, pixels = make_layout(CONFIG, 12), Pixels(HEIGHT, WIDTH, 3, 1, 1)
-    args = (layout, LANES, pixels, storage(17, 19, 0, 0), storage(23, 29, 0, 0), 1, READ_PX, WRITE_PX)
+    args = (
+        layout,
+        LANES,
+        pixels,
+        storage(17, 19, 0, 0),
+        storage(23, 29, 0, 0),
+        1,
+        READ_PX,
+        WRITE_PX,
+    )
     none, much = project(*args, 0), project(*args, 10**9)
     assert none.calibration == 0
     assert much.total == 10**9 + much.runtime + much.weights

@@ -56,7 +56,8 @@ def test_budget_changes_the_cut_but_not_a_bit_of_the_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    "dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"]
+    "dtype",
+    ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"],
 )
 def test_dtype_and_scale_are_kept(dtype: str) -> None:
     rng = np.random.default_rng(4)
@@ -93,17 +94,23 @@ def test_every_plane_is_restored(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("chunks", [(40, 50, 3), (150, 1600, 3), (7, 1600, 1)])
 def test_lazy_dask_array_gives_the_same_bits(chunks: tuple[int, ...]) -> None:
     image = colour_image()
-    lazy = unetmm.restore(da.from_array(image, chunks=chunks), model=COLOUR_MODEL, mem_budget=narrowest(image))
+    lazy = unetmm.restore(
+        da.from_array(image, chunks=chunks), model=COLOUR_MODEL, mem_budget=narrowest(image)
+    )
     assert isinstance(lazy, da.Array) and lazy.shape == image.shape and lazy.dtype == image.dtype
     eager = unetmm.restore(image, model=COLOUR_MODEL)
     assert np.array_equal(lazy.compute(scheduler="threads", num_workers=2), eager)
-    assert np.array_equal(lazy[100:120, 700:900].compute(scheduler="synchronous"), eager[100:120, 700:900])
+    assert np.array_equal(
+        lazy[100:120, 700:900].compute(scheduler="synchronous"), eager[100:120, 700:900]
+    )
 
 
 def test_lazy_stack_keeps_its_axes() -> None:
     stack = np.random.default_rng(7).integers(0, 4000, (2, 3, 40, 30)).astype(np.uint16)
     lazy = unetmm.restore(da.from_array(stack, chunks=(1, 1, 40, 30)), model=MONO_MODEL)
-    assert np.array_equal(lazy.compute(scheduler="synchronous"), unetmm.restore(stack, model=MONO_MODEL))
+    assert np.array_equal(
+        lazy.compute(scheduler="synchronous"), unetmm.restore(stack, model=MONO_MODEL)
+    )
 
 
 def test_file_to_file_equals_array_to_array(tmp_path: Path) -> None:
@@ -123,7 +130,9 @@ def test_file_to_file_equals_array_to_array(tmp_path: Path) -> None:
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     image = colour_image(300, 300)
-    tifffile.imwrite(tmp_path / "in.tif", image, photometric="rgb", rowsperstrip=16, compression="zlib")
+    tifffile.imwrite(
+        tmp_path / "in.tif", image, photometric="rgb", rowsperstrip=16, compression="zlib"
+    )
     content = bytearray((tmp_path / "in.tif").read_bytes())
     middle = len(content) // 2
     content[middle : middle + 4000] = bytes(4000)

@@ -29,7 +29,9 @@ TOLERANCE = 2e-6
 
 
 def image_of(height: int, width: int, channels: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng((seed, height, width)).random((height, width, channels), np.float32)
+    return np.random.default_rng((seed, height, width)).random(
+        (height, width, channels), np.float32
+    )
 
 
 def check(name: str, height: int, width: int, **cut: int) -> None:
@@ -168,7 +170,9 @@ def test_halo_covers_the_receptive_field() -> None:
     image = image_of(4, 6 * halo, 3)
     changed = image.copy()
     changed[:, 3 * halo] += 1
-    difference = stream_image(config, image, band_rows=4) != stream_image(config, changed, band_rows=4)
+    difference = stream_image(config, image, band_rows=4) != stream_image(
+        config, changed, band_rows=4
+    )
     touched = np.flatnonzero(difference.any(axis=(0, 2)))
     assert 2 * halo <= touched[0] and touched[-1] <= 4 * halo
     assert touched[0] < 3 * halo - 4

@@ -108,7 +108,11 @@ def test_learning_rate_warms_up_and_falls(config: TrainConfig) -> None:
 
 def test_bad_configs_and_empty_folders_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
-    for text in ("not = [toml", "name = 'a'", TOML.format(folder=tmp_path, channels=3) + "typo = 1"):
+    for text in (
+        "not = [toml",
+        "name = 'a'",
+        TOML.format(folder=tmp_path, channels=3) + "typo = 1",
+    ):
         path.write_text(text)
         with pytest.raises(ShapeError, match="cannot be used"):
             load_train_config(path)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
         UnetmmError,
         WeightsError,
     )
-    from unetmm.plan import Plan
     from unetmm.pipeline import Options, Report, make_plan, restore, restore_file
+    from unetmm.plan import Plan
     from unetmm.weights import Model, load_model
 
 __version__ = "0.1.0"

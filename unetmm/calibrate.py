@@ -235,9 +235,13 @@ def _entry(
         low,
         high,
         fill,
-        {n: np.mean([o[n] for o in observed], axis=0, dtype=np.float64).astype(np.float32)
-         for n in observed[0]},
-    )  # fmt: skip
+        {n: _mean([o[n] for o in observed]) for n in observed[0]},
+    )
+
+
+def _mean(vectors: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    total: NDArray[np.float64] = np.mean(np.stack(vectors).astype(np.float64), axis=0)
+    return total.astype(np.float32)
 
 
 def _valid_values(patch: NDArray[Any], nodata: float | None) -> NDArray[Any]:

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from unetmm.calibrate import intensity_range
 from unetmm.errors import ImageError, ShapeError
 from unetmm.io import Box, ImageInfo, open_source
-from unetmm.metrics import PEAK, WINDOW_PX, fit_affine, psnr, ssim
+from unetmm.metrics import LUMA, PEAK, WINDOW_PX, fit_affine, psnr, ssim
 from unetmm.pipeline import Options, closing, restore_array
-from unetmm.train.data import LUMA
 from unetmm.weights import Model
 
 Pixels = NDArray[Any]
@@ -286,7 +285,8 @@ def read_image(path: Path, channels: int) -> Pixels:
 def to_grey(pixels: Pixels) -> Pixels:
     """RGB (h, w, 3) -> grey (h, w, 1) of the same dtype, as MATLAB's rgb2gray; integers rounded."""
     grey = (pixels @ LUMA.astype(np.float64))[..., None]
-    return (grey if pixels.dtype.kind == "f" else np.rint(grey)).astype(pixels.dtype)
+    rounded: Pixels = (grey if pixels.dtype.kind == "f" else np.rint(grey)).astype(pixels.dtype)
+    return rounded
 
 
 def add_white_noise(clean: Pixels, sigma: int, seed: tuple[int, ...]) -> NDArray[np.float64]:

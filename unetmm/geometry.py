@@ -1,10 +1,10 @@
 """How an image is cut: strips in x, segments in y, each with a halo. Integers only.
 
-        read x0      write x0            write x1      read x1
-          |---halo-----|====================|----halo-----|
-    The write boxes of all strips and segments cover the image exactly once. Read boxes start at
-    multiples of the net's stride, so every cut sees the same pixel grid, and the halo is the
-    receptive field, so every cut gives the same result.
+    read x0      write x0            write x1      read x1
+      |---halo-----|====================|----halo-----|
+The write boxes of all strips and segments cover the image exactly once. Read boxes start at
+multiples of the net's stride, so every cut sees the same pixel grid, and the halo is the
+receptive field, so every cut gives the same result.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def split_axis(length_px: int, pieces: int, align_px: int, halo_px: int, stride_px: int) -> list[Span]:
+def split_axis(
+    length_px: int, pieces: int, align_px: int, halo_px: int, stride_px: int
+) -> list[Span]:
     """Cut an axis into at most `pieces` spans of about equal length.
 
     Writes start at multiples of `align_px` (itself a multiple of the stride), so no two spans

@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unetmm.calibrate import Calibration, load_calibration
+from unetmm.calibrate import Calibration, calibrate, load_calibration, sample_groups
 from unetmm.geometry import Span
-from unetmm.io.array import AXES, ArraySource, array_info
+from unetmm.io.array import AXES, array_info
 from unetmm.io.protocol import Box, ImageInfo, Plane
 from unetmm.memory import in_memory_storage
-from unetmm.plan import Plan
 from unetmm.pipeline import (
     ARRAY_CHUNK_PX,
     Options,
-    calibrate,
     pick_model,
     plan_image,
-    sample_groups,
 )
+from unetmm.plan import Plan
 from unetmm.weights import Model
 
 if TYPE_CHECKING:
@@ -101,7 +99,9 @@ def _plane(
         rows = slice(segment.read_start, min(segment.read_stop, info.height))
         columns = slice(strip.read_start, min(strip.read_stop, info.width))
         read = pixels[rows, columns].rechunk(-1).to_delayed().ravel()[0]
-        box = dask.delayed(_restore_box)(read, plane, info, segment, strip, model, plan, options, calibration)
+        box = dask.delayed(_restore_box)(
+            read, plane, info, segment, strip, model, plan, options, calibration
+        )
         shape = (segment.write_px, strip.write_px, info.samples)
         return da.from_delayed(box, shape, info.dtype)
 
@@ -109,9 +109,16 @@ def _plane(
 
 
 def _restore_box(
-    pixels: Any, plane: Plane, info: ImageInfo, segment: Span, strip: Span, model: Model, plan: Plan,
-    options: Options, calibration: Calibration,
-) -> Any:  # fmt: skip
+    pixels: Any,
+    plane: Plane,
+    info: ImageInfo,
+    segment: Span,
+    strip: Span,
+    model: Model,
+    plan: Plan,
+    options: Options,
+    calibration: Calibration,
+) -> Any:
     """The write box of one strip and segment, from the pixels of its read box."""
     from unetmm.run import Job, Task, run_task
     from unetmm.stream.compiled import CompiledNet
@@ -121,7 +128,9 @@ def _restore_box(
     window = _Window(np.asarray(pixels), info, segment.read_start, strip.read_start)
     out = _BoxSink((segment.write_px, strip.write_px, info.samples), info)
     net = CompiledNet(model.config, model.tensors)
-    job = Job(window, out, net, sample_groups(model.config, info), calibration, plan, options.strength)
+    job = Job(
+        window, out, net, sample_groups(model.config, info), calibration, plan, options.strength
+    )
     run_task(job, Task(plane, strip, segment))
     return out.pixels
 

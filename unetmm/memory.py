@@ -48,7 +48,7 @@ class Pixels:
     itemsize: int
     """Bytes of one sample."""
     nets: int
-    """Streams that run side by side on one strip: 1 for a colour net, the samples for a mono net."""
+    """Streams side by side on one strip: 1 for a colour net, the samples for a mono net."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,9 @@ def project(
     rows_out = min(pixels.height, sink.chunk[0])
     read = rows_in * read_px * pixel_bytes + source.scratch_bytes(rows_in, read_px)
     write = rows_out * write_px * pixel_bytes + sink.scratch_bytes(rows_out, write_px)
-    streaming = workers * (read + write + stored + conversion) + live * (state + skip + image + arena)
+    streaming = workers * (read + write + stored + conversion) + live * (
+        state + skip + image + arena
+    )
     return Terms(
         runtime=RUNTIME_BYTES + workers * WORKER_BYTES,
         weights=weight_bytes(config, layout, lanes) + live * frozen_bytes(layout, lanes),

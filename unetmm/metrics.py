@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
 
+LUMA = np.array([0.298936, 0.587043, 0.114021], np.float32)
+"""MATLAB's rgb2gray, which the field's grey test sets were made with."""
+
 PEAK = 255.0
 """Full range of 8-bit images."""
 WINDOW_PX = 11

@@ -218,11 +218,10 @@ class ChunkRowWriter:
             self.next_row = y = end
             if y == base + self.chunk_rows or self.complete:
                 self._flush(base, y)
-        return max(0, stop - start) * self.buffer.shape[1]
+        pixels: int = max(0, stop - start) * self.buffer.shape[1]
+        return pixels
 
-    def _fill(
-        self, bands: list[NDArray[np.float32]], a: int, b: int, to: int, row: int
-    ) -> None:
+    def _fill(self, bands: list[NDArray[np.float32]], a: int, b: int, to: int, row: int) -> None:
         """Rows a..b of the bands become stored values in the buffer from row `to` on."""
         columns = slice(self.first_column, self.first_column + self.buffer.shape[1])
         target = self.buffer[to : to + b - a]
@@ -238,7 +237,9 @@ class ChunkRowWriter:
                 values += chosen
             restored = to_dtype(values, target.dtype)
             mask = valid_mask(chosen, self.job.source.info.nodata)
-            target[..., list(group)] = restored if mask is None else np.where(mask, restored, chosen)
+            target[..., list(group)] = (
+                restored if mask is None else np.where(mask, restored, chosen)
+            )
 
     def _flush(self, base: int, stop: int) -> None:
         strip = self.task.strip

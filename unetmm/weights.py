@@ -1,4 +1,4 @@
-"""Model files: safetensors holding config, tensors and model card; public NAFNet checkpoints too."""
+"""Model files: safetensors with config, tensors and card; public NAFNet checkpoints too."""
 
 from __future__ import annotations
 
@@ -117,7 +117,10 @@ def zoo_models() -> dict[str, Path]:
 
 
 def save_model(
-    path: Path, config: NetConfig, tensors: Mapping[str, NDArray[np.float32]], card: Mapping[str, Any]
+    path: Path,
+    config: NetConfig,
+    tensors: Mapping[str, NDArray[np.float32]],
+    card: Mapping[str, Any],
 ) -> None:
     """Write a weight file; it appears whole or not at all.
 
@@ -177,7 +180,10 @@ def _read_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
 
 def _check_tensors(tensors: Mapping[str, Any], config: NetConfig, where: str) -> None:
     expected = tensor_shapes(config)
-    missing, unknown = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    missing, unknown = (
+        sorted(expected.keys() - tensors.keys()),
+        sorted(tensors.keys() - expected.keys()),
+    )
     if missing or unknown:
         raise WeightsError(
             f"{where}: the tensors are not those of the net: missing {missing[:3] or 'none'}, "
@@ -205,8 +211,12 @@ def _load_public_checkpoint(path: Path) -> Model:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
             break
-    if not isinstance(content, dict) or not all(isinstance(v, torch.Tensor) for v in content.values()):
-        raise WeightsError(f"{path}: expected a dictionary of tensors, found {type(content).__name__}")
+    if not isinstance(content, dict) or not all(
+        isinstance(v, torch.Tensor) for v in content.values()
+    ):
+        raise WeightsError(
+            f"{path}: expected a dictionary of tensors, found {type(content).__name__}"
+        )
     tensors = {k.removeprefix("module."): v.float().numpy() for k, v in content.items()}
     config = infer_config({k: v.shape for k, v in tensors.items()}, str(path))
     _check_tensors(tensors, config, str(path))

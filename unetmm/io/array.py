@@ -12,6 +12,7 @@ from unetmm.io.protocol import Box, ImageInfo, Plane
 
 AXES = "TCZYXS"
 COLOUR_SAMPLES = (3, 4)
+ALPHA_SAMPLES = (2, 4)
 
 
 def guess_axes(shape: tuple[int, ...]) -> str:
@@ -47,7 +48,8 @@ def array_info(shape: tuple[int, ...], dtype: np.dtype[Any], axes: str | None) -
     if dtype.kind not in "uif" or dtype.itemsize > 8 or dtype in (np.int64, np.uint64):
         raise ShapeError(f"dtype {dtype} cannot be restored; use 8 to 32-bit integers or floats")
     height, width = shape[axes.index("Y")], shape[axes.index("X")]
-    return ImageInfo("array", axes, shape, dtype, (height, width), alpha="S" in axes and shape[axes.index("S")] in (2, 4))  # fmt: skip
+    alpha = "S" in axes and shape[axes.index("S")] in ALPHA_SAMPLES
+    return ImageInfo("array", axes, shape, dtype, (height, width), alpha=alpha)
 
 
 class _Array:

@@ -1,4 +1,4 @@
-"""The NAFNet block (Chen et al. 2022, arXiv 2204.04676, section 4), named as in public checkpoints."""
+"""The NAFNet block (Chen et al. 2022, arXiv 2204.04676, section 4), with its public names."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unetmm.nets.constants import LAYER_NORM_EPS
-
-
 
 
 class LayerNorm2d(nn.Module):
@@ -41,7 +39,7 @@ class ChannelAttention(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         if self.frozen is not None:
             return x * self.frozen.view(1, -1, 1, 1)
-        attention: Tensor = super().forward(x)  # b, c, 1, 1
+        attention: Tensor = self[1](self[0](x))  # b, c, 1, 1
         if not self.training:
             self.observed = attention.detach()
         return x * attention
@@ -69,7 +67,8 @@ class NAFBlock(nn.Module):
         y = self.conv3(self.sca(simple_gate(y)))  # b, c, h, w
         x = x + y * self.beta
         y = simple_gate(self.conv4(self.norm2(x)))  # b, c, h, w
-        return x + self.conv5(y) * self.gamma
+        out: Tensor = x + self.conv5(y) * self.gamma
+        return out
 
 
 def simple_gate(x: Tensor) -> Tensor:

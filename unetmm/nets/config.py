@@ -78,8 +78,8 @@ class NetConfig:
             )
         if aggregate.channels < 1 or aggregate.channels % scale**2:
             raise ShapeError(
-                f"net config: E' at 1/{scale} needs a multiple of {scale**2} channels to reach full "
-                f"resolution by pixel-shuffle, found {aggregate.channels}"
+                f"net config: E' at 1/{scale} needs a multiple of {scale**2} channels to reach "
+                f"full resolution by pixel-shuffle, found {aggregate.channels}"
             )
         if len(aggregate.enhance_blocks) != self.levels:
             raise ShapeError(
@@ -113,7 +113,10 @@ class NetConfig:
         if self.aggregate is not None:
             return Fraction(self.aggregate.channels, self.aggregate.scale**2)
         return sum(
-            (Fraction(c, s * s) for c, s in zip(self.level_channels, self.level_scales, strict=True)),
+            (
+                Fraction(c, s * s)
+                for c, s in zip(self.level_channels, self.level_scales, strict=True)
+            ),
             Fraction(0),
         )
 

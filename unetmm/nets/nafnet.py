@@ -103,7 +103,8 @@ class NAFNet(nn.Module):
         x = self.ending(x)  # b, out_channels, h, w
         if image.shape[1] == x.shape[1]:
             x = x + image
-        return x[..., :h, :w]
+        cropped: Tensor = x[..., :h, :w]
+        return cropped
 
     def attentions(self) -> list[ChannelAttention]:
         """Every channel attention in a fixed order: the order of calibration vectors."""

@@ -80,7 +80,9 @@ def _blocks(shapes: Shapes, name: str, c: int, count: int) -> None:
 def _aggregate(shapes: Shapes, config: NetConfig) -> None:
     assert config.aggregate is not None
     aggregate = config.aggregate
-    for level, (c, scale) in enumerate(zip(config.level_channels, config.level_scales, strict=True)):
+    for level, (c, scale) in enumerate(
+        zip(config.level_channels, config.level_scales, strict=True)
+    ):
         resized = aggregate.channels * scale**2 // aggregate.scale**2
         _conv(shapes, f"msiam.reducers.{level}", resized, c, 1)
         image = config.in_channels if level == 0 and aggregate.reads_image else 0

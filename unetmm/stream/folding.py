@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +96,11 @@ def fold_block(t: Tensors, name: str, lanes: int) -> BlockWeights:
         return t[f"{name}.{key}"].astype(np.float64)
 
     def normed(conv: str, norm: str) -> Packed:
-        w, gain, shift = get(f"{conv}.weight")[:, :, 0, 0], get(f"{norm}.weight"), get(f"{norm}.bias")
+        w, gain, shift = (
+            get(f"{conv}.weight")[:, :, 0, 0],
+            get(f"{norm}.weight"),
+            get(f"{norm}.bias"),
+        )
         bias = get(f"{conv}.bias") + w @ shift
         w_halves = halves((w * gain).T.astype(np.float32), lanes).T
         matrix = pad_last(w_halves[:, None, :], padded(c, lanes))
@@ -119,7 +124,7 @@ def fold_block(t: Tensors, name: str, lanes: int) -> BlockWeights:
     )
 
 
-def shuffled(matrix: Array, ratio: int) -> Array:
+def shuffled(matrix: NDArray[Any], ratio: int) -> NDArray[Any]:
     """Outputs from PixelShuffle's order (channel, dy, dx) to ours (dy, dx, channel)."""
     n = matrix.shape[0] // ratio**2
     return matrix.reshape(n, ratio, ratio, -1).transpose(1, 2, 0, 3).reshape(matrix.shape)
@@ -154,7 +159,7 @@ class ProductFolder:
         return packed
 
     Folded = tuple[Array, Array, int, int, int]
-    """matrix, bias, repeat, channels of the source to pad (0: raw pixels), channels of the target."""
+    """matrix, bias, repeat, channels of the source (0: raw pixels, not padded) and the target."""
 
     def _conv(self, name: str) -> tuple[Array, Array]:
         """A convolution as (n, kernel rows, kernel columns * channels)."""
@@ -189,7 +194,9 @@ class ProductFolder:
         if level_scale <= scale:
             r = scale // level_scale
             share = reduce.shape[0]
-            f = fusion.reshape(channels, share, r, r).astype(np.float64)  # E' channel; share, dy, dx
+            f = fusion.reshape(channels, share, r, r).astype(
+                np.float64
+            )  # E' channel; share, dy, dx
             matrix = np.einsum("asyx,sc->ayxc", f, reduce).reshape(channels, r, r * c)
             total = bias + np.einsum("asyx,s->a", f, reduce_bias)
             order = self.aggregate_order()

@@ -47,7 +47,7 @@ EPS = np.float32(LAYER_NORM_EPS)
 
 
 @njit(**INLINE)
-def matmul(x, starts, step, depth, w, bias, out, at, out_step, n, pixels, accumulate):  # type: ignore[no-untyped-def]
+def matmul(x, starts, step, depth, w, bias, out, at, out_step, n, pixels, accumulate):
     """out[p, :n] (+)= bias + sum over i and k of x[starts[i] + p * step + k] * w[i, k, :n].
 
     Weights come in panels of WIDE output channels, (panel, i, k, WIDE), a narrow one last.
@@ -111,8 +111,8 @@ def matmul(x, starts, step, depth, w, bias, out, at, out_step, n, pixels, accumu
 
 
 @njit(**INLINE)
-def normalise(x, at, out, channels, c, mask, pixels):  # type: ignore[no-untyped-def]
-    """LayerNorm without its affine part, over the `channels` real ones of c; mask hides the rest."""
+def normalise(x, at, out, channels, c, mask, pixels):
+    """LayerNorm without its affine part over the `channels` real ones of c; mask hides the rest."""
     inverse = np.float32(1.0) / np.float32(channels)
     last = c - LANES
     for p in range(pixels):
@@ -133,7 +133,7 @@ def normalise(x, at, out, channels, c, mask, pixels):  # type: ignore[no-untyped
 
 
 @njit(**INLINE)
-def gate(hidden, out, c, pixels):  # type: ignore[no-untyped-def]
+def gate(hidden, out, c, pixels):
     """First half of the channels times the second half."""
     for p in range(pixels):
         for k in range(0, c, LANES):
@@ -141,8 +141,8 @@ def gate(hidden, out, c, pixels):  # type: ignore[no-untyped-def]
 
 
 @njit(**INLINE)
-def depthwise(taps, at, pitch, w, bias, k, c2, p):  # type: ignore[no-untyped-def]
-    """One vector of a 3x3 depthwise convolution: channels k.. of the pixel p columns right of `at`."""
+def depthwise(taps, at, pitch, w, bias, k, c2, p):
+    """One vector of a 3x3 depthwise convolution: channels from k, p columns right of `at`."""
     top = at + p * c2 + k
     middle = top + pitch
     bottom = middle + pitch
@@ -158,7 +158,7 @@ def depthwise(taps, at, pitch, w, bias, k, c2, p):  # type: ignore[no-untyped-de
 
 
 @njit(**INLINE)
-def depthwise_gate(taps, at, pitch, w, bias, out, c, pixels):  # type: ignore[no-untyped-def]
+def depthwise_gate(taps, at, pitch, w, bias, out, c, pixels):
     """3x3 depthwise convolution of 2c channels and its gate, `pixels` columns of one row."""
     for k in range(0, c, LANES):
         for p in range(pixels):
@@ -168,14 +168,14 @@ def depthwise_gate(taps, at, pitch, w, bias, out, c, pixels):  # type: ignore[no
 
 
 @njit(**INLINE)
-def copy(x, at, out, to, count):  # type: ignore[no-untyped-def]
+def copy(x, at, out, to, count):
     """Copy `count` floats, a whole number of vectors."""
     for k in range(0, count, LANES):
         store(out, to + k, load(x, at + k))
 
 
 @njit(**INLINE)
-def clear(out, at, count):  # type: ignore[no-untyped-def]
+def clear(out, at, count):
     """Set `count` floats to zero, a whole number of vectors."""
     zero = splat(np.float32(0.0))
     for k in range(0, count, LANES):
@@ -184,18 +184,29 @@ def clear(out, at, count):  # type: ignore[no-untyped-def]
 
 @cached_on_disk
 @njit(**INLINE)
-def product_rows(x, x_rows, step, depth, w, bias, out, out_rows, out_step, n, pixels, accumulate):  # type: ignore[no-untyped-def]
-    """`matmul` for every row j with out_rows[j] >= 0; x_rows[j] are the offsets of its input rows."""
+def product_rows(x, x_rows, step, depth, w, bias, out, out_rows, out_step, n, pixels, accumulate):
+    """`matmul` for every row j with out_rows[j] >= 0, from the input rows at offsets x_rows[j]."""
     for j in range(len(out_rows)):
         if out_rows[j] >= 0:
             matmul(
-                x, x_rows[j], step, depth, w, bias, out, out_rows[j], out_step, n, pixels, accumulate
+                x,
+                x_rows[j],
+                step,
+                depth,
+                w,
+                bias,
+                out,
+                out_rows[j],
+                out_step,
+                n,
+                pixels,
+                accumulate,
             )
 
 
 @cached_on_disk
 @njit(**INLINE)
-def block_rows(  # type: ignore[no-untyped-def]
+def block_rows(
     x, in_rows, out_rows, width, channels, c, panel, mask, kept, taps, norm, hidden, gated,
     w1, b1, w2, b2, w3, b3, w4, b4, w5, b5, sums, observe,
 ):  # fmt: skip
@@ -262,7 +273,7 @@ def block_rows(  # type: ignore[no-untyped-def]
 
 @cached_on_disk
 @njit(**INLINE)
-def ending_rows(x, x_rows, c, w, bias, image, image_rows, out, out_step, n, pixels):  # type: ignore[no-untyped-def]
+def ending_rows(x, x_rows, c, w, bias, image, image_rows, out, out_step, n, pixels):
     """3x3 convolution to a few channels by dot products; adds the image where its row is given.
 
     w: (n, 3, 3 * c) flat. out: (rows, pixels, n) flat, row j at j * out_step.
@@ -287,7 +298,9 @@ def ending_rows(x, x_rows, c, w, bias, image, image_rows, out, out_step, n, pixe
 
 @cached_on_disk
 @njit(**INLINE)
-def guide_rows(aggregate, a_rows, image, image_rows, out, out_rows, shared, samples, scale, a_step, pixels):  # type: ignore[no-untyped-def]
+def guide_rows(
+    aggregate, a_rows, image, image_rows, out, out_rows, shared, samples, scale, a_step, pixels
+):
     """E' at full resolution beside the image: (shared + samples) channels per pixel.
 
     E' keeps its channels in the order (dy, dx, channel), so a fine row's channels of `scale`
@@ -313,7 +326,31 @@ def compile_all() -> None:
     f = floats
     product_rows(f, rows, 1, 1, f, f, f, none, 1, LANES, 1, False)
     block_rows(
-        f, none, none, 0, LANES, LANES, 32, f, f, f, f, f, f, f, f, f, f, f, f, f, f, f, f, sums, False
+        f,
+        none,
+        none,
+        0,
+        LANES,
+        LANES,
+        32,
+        f,
+        f,
+        f,
+        f,
+        f,
+        f,
+        f,
+        f,
+        f,
+        f,
+        f,
+        f,
+        f,
+        f,
+        f,
+        f,
+        sums,
+        False,
     )
     ending_rows(f, rows - 1, LANES, f, f, f, none, f, 1, 1, 1)
     guide_rows(f, none, f, none, f, none, 1, 1, 1, 1, 1)

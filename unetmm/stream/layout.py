@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-
 from unetmm.nets.config import NetConfig
 
 FLOAT_BYTES = 4
@@ -162,7 +161,9 @@ class Layout:
 
     def ring_bytes_of(self, name: str, width_px: int, lanes: int) -> int:
         """Bytes of one ring, 0 if the net has none of that name."""
-        return sum(FLOAT_BYTES * r.size_floats(width_px, lanes) for r in self.rings if r.name == name)
+        return sum(
+            FLOAT_BYTES * r.size_floats(width_px, lanes) for r in self.rings if r.name == name
+        )
 
     def kept_bytes(self, width_px: int, lanes: int) -> int:
         """Bytes of the two rows that each block's depthwise convolution keeps."""
@@ -195,7 +196,7 @@ def panel_px(block: Block, lanes: int) -> int:
 
 
 def scratch_floats(layout: Layout, lanes: int) -> tuple[int, int, int, int]:
-    """Floats of the four scratch arrays (taps, normalised, hidden, gated): the most any block needs."""
+    """Floats of the scratch arrays (taps, normalised, hidden, gated): the most a block needs."""
     sizes = [(0, 0, 0, 0)]
     for block in layout.blocks:
         panel, c = panel_px(block, lanes) + 2, padded(block.channels, lanes)
@@ -205,7 +206,7 @@ def scratch_floats(layout: Layout, lanes: int) -> tuple[int, int, int, int]:
 
 
 def make_layout(config: NetConfig, band_rows: int) -> Layout:
-    """Stages and rings of `config` for bands of `band_rows` rows, a multiple of the net's stride."""
+    """Stages and rings of `config` for bands of `band_rows` rows, a multiple of its stride."""
     assert band_rows > 0 and band_rows % config.stride_px == 0, "a band must fit the net's stride"
     return _Builder(config, band_rows).build()
 
@@ -223,6 +224,7 @@ class _Builder:
         self.config = config
         self.layout = Layout(config, band_rows)
         self.halo: dict[str, int] = {}
+        self.above: tuple[Ring, int]
         self.image = self.ring("image", 1, config.in_channels, 1, lag=0)
         self.halo["image"] = 0
 
@@ -344,7 +346,11 @@ class _Builder:
             self.product(f"msiam.{level}", x, aggregate, x_lag, repeat=repeat, accumulate=level > 0)
         stage = stages.pop()
         assert len(stages) == before
-        last = max(i for i, s in enumerate(stages) if getattr(s, "target", None) is x or getattr(s, "ring", None) is x)
+        last = max(
+            i
+            for i, s in enumerate(stages)
+            if getattr(s, "target", None) is x or getattr(s, "ring", None) is x
+        )
         stages.insert(last + 1, stage)
 
     def expand(self, level: int, aggregate: Ring, done: int, lag_coarse: int) -> tuple[Ring, int]:
@@ -358,7 +364,9 @@ class _Builder:
         fine = max(2 * lag_coarse, self._complete(done, aggregate.scale, scale) + guided + count)
         fine += fine % 2
         start = (fine - count - guided) // ratio * ratio
-        target = self.ring(f"decoder{level}", scale, self.config.width << level, int(level == 0), start + guided)
+        target = self.ring(
+            f"decoder{level}", scale, self.config.width << level, int(level == 0), start + guided
+        )
         if guided:
             self.guided_expansion(aggregate, target, start)
         elif aggregate.scale >= scale:
@@ -397,5 +405,3 @@ class _Builder:
         self.layout.stages.append(Ending(x, self.image if residual else None, lag))
         stride = self.config.stride_px
         self.layout.halo_px = -(-(self.halo[x.name] + 1) // stride) * stride
-
-

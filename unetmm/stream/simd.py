@@ -34,19 +34,19 @@ INT = types.intp
 
 
 TILE_PX = 8 if LANES == 16 else 4
-"""Pixels per register tile: with two vectors of outputs each, accumulators fill half the registers."""
+"""Pixels per register tile: at two vectors of outputs each they fill half the registers."""
 
 VEC = ir.VectorType(F32, LANES)
 
 
-class VectorType(types.Type):
+class VectorType(types.Type):  # type: ignore[misc]
     """LANES float32 values in one register."""
 
     def __init__(self) -> None:
         super().__init__(name=f"f32x{LANES}")
 
 
-class TileType(types.Type):
+class TileType(types.Type):  # type: ignore[misc]
     """Accumulators of TILE_PX pixels (or one) times `vectors` vectors of output channels."""
 
     def __init__(self, pixels: int, vectors: int) -> None:

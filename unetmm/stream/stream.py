@@ -134,9 +134,7 @@ class RowStream:
                 f"channels, found {width} px and {channels}"
             )
         if self.pushed + n > self.height:
-            raise ShapeError(
-                f"this strip has {self.height} rows, {self.pushed + n} were pushed"
-            )
+            raise ShapeError(f"this strip has {self.height} rows, {self.pushed + n} were pushed")
         taken = 0
         while taken < n:
             end = min(n, taken + self.band - self.pushed % self.band)
@@ -185,7 +183,7 @@ class RowStream:
         band = stage.target.band // stage.repeat
         j = np.arange(t * band - stage.lag, (t + 1) * band - stage.lag)
         window = stage.step * j[:, None] - stage.pad + np.arange(stage.taps)
-        # A 3x3 reads three pixels from one to the left; a strided product `step` pixels side by side.
+        # A 3x3 reads three pixels from one to the left, a strided product `step` pixels.
         depth = source.channels * (stage.taps if stage.taps > 1 else 1)
         x_rows = source.read(window, stage.pad)
         pixels = min(source.pixels // stage.step, target.pixels)
@@ -269,7 +267,9 @@ class ObservingStream(RowStream):
         # Any third matrix will do for observing; the fifth has its shape.
         self._run_block(stage, t, weights.fifth, sums, observe=True)
         pixels = self.height * self.width // stage.ring.scale**2
-        factors = self.net.attention(stage.name, (sums[: stage.channels] / pixels).astype(np.float32))
+        factors = self.net.attention(
+            stage.name, (sums[: stage.channels] / pixels).astype(np.float32)
+        )
         self.attention[stage.name] = factors
         self._run_block(stage, t, weights.with_attention(factors, LANES), sums, observe=False)
 

@@ -1,1 +1,1 @@
-"""Training: clean images in, noise made here, resumable to the step. `python -m unetmm.train RUN.toml`."""
+"""Training, resumable to the step: `python -m unetmm.train RUN.toml --folder runs/NAME`."""

@@ -1,4 +1,4 @@
-"""`python -m unetmm.train RUN.toml --folder runs/NAME`: train without the command line's packages."""
+"""`python -m unetmm.train`: train where the command line's packages are not installed."""
 
 from __future__ import annotations
 

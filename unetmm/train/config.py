@@ -78,7 +78,10 @@ def load_train_config(path: Path) -> TrainConfig:
         return TrainConfig(
             net=NetConfig(**_with_tuples(net), aggregate=aggregate),
             noise=NoiseConfig(**table.pop("noise", {})),
-            stages=tuple(Stage(**s) for s in table.pop("stages", [{"start": 0.0, "patch_px": 80, "batch": 8}])),
+            stages=tuple(
+                Stage(**s)
+                for s in table.pop("stages", [{"start": 0.0, "patch_px": 80, "batch": 8}])
+            ),
             **_with_tuples(table),
         )
     except (tomllib.TOMLDecodeError, TypeError, ValueError, KeyError) as error:

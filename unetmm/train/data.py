@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.metrics import LUMA
 
-LUMA = np.array([0.298936, 0.587043, 0.114021], np.float32)
-"""MATLAB's rgb2gray, which the field's grey test sets were made with."""
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 
 
@@ -41,12 +41,13 @@ def load_images(folders: Sequence[str], channels: int) -> list[NDArray[np.uint8]
     return images
 
 
-def _to_uint8(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _to_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     if pixels.dtype == np.uint8:
         return pixels
     low, high = np.percentile(pixels, (0.1, 99.9))
     scaled = (pixels.astype(np.float32) - low) / max(high - low, 1e-6)
-    return np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    stretched: NDArray[np.uint8] = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    return stretched
 
 
 class PatchSampler:
@@ -72,7 +73,9 @@ class PatchSampler:
         h, w, c = image.shape
         factor = 2 if min(h, w) >= 2 * patch_px and rng.random() < self.half_size_share else 1
         size = factor * patch_px
-        image = np.pad(image, ((0, max(0, size - h)), (0, max(0, size - w)), (0, 0)), mode="symmetric")
+        image = np.pad(
+            image, ((0, max(0, size - h)), (0, max(0, size - w)), (0, 0)), mode="symmetric"
+        )
         y = int(rng.integers(image.shape[0] - size + 1))
         x = int(rng.integers(image.shape[1] - size + 1))
         patch = image[y : y + size, x : x + size].astype(np.float32) / 255

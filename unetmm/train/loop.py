@@ -54,7 +54,8 @@ class Trainer:
     def __init__(self, config: TrainConfig, folder: Path, device: str = "cpu") -> None:
         self.config, self.folder, self.device = config, folder, torch.device(device)
         torch.manual_seed(config.seed)
-        self.net = build_net(config.net).to(self.device, memory_format=torch.channels_last)
+        self.net = build_net(config.net).to(self.device)
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
             self.net.parameters(), config.learning_rate, (0.9, 0.9), weight_decay=0.0, fused=True
@@ -72,12 +73,8 @@ class Trainer:
         for name, parameter in self.net.named_parameters():
             self.optimiser.state[parameter] = {
                 "step": torch.tensor(float(self.step)),
-                "exp_avg": states["moment1"][name].to(self.device, memory_format=torch.channels_last)
-                if parameter.dim() == 4
-                else states["moment1"][name].to(self.device),
-                "exp_avg_sq": states["moment2"][name].to(self.device, memory_format=torch.channels_last)
-                if parameter.dim() == 4
-                else states["moment2"][name].to(self.device),
+                "exp_avg": states["moment1"][name].to(parameter),
+                "exp_avg_sq": states["moment2"][name].to(parameter),
             }
         log.info("resumed at step %d", self.step)
 
@@ -141,7 +138,11 @@ class Trainer:
                 report(Progress(self.step, self.config.steps, float(np.mean(psnrs)), seconds))
                 psnrs = []
             over = limit_s is not None and time.monotonic() - start > limit_s
-            if over or self.step % self.config.checkpoint_every == 0 or self.step == self.config.steps:
+            if (
+                over
+                or self.step % self.config.checkpoint_every == 0
+                or self.step == self.config.steps
+            ):
                 self.save()
             if over:
                 return False
