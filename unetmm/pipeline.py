@@ -323,7 +323,11 @@ def _compute(
     job.progress = advance
     advance(0)
     run(job)
-    seconds = {"calibrate": computing - calibrating, "compute": time.monotonic() - computing}
+    seconds = {
+        **job.seconds,
+        "calibrate": computing - calibrating,
+        "compute": time.monotonic() - computing,
+    }
     progress(Progress("finish", total_px, total_px, seconds["compute"], plan))
     return Report("", "", model.name, plan, info.megapixels, job.calibration, seconds)
 

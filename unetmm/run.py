@@ -9,7 +9,9 @@ is a term of the plan.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +48,19 @@ class Job:
     progress: Callable[[int], None] = lambda pixels: None
     """Told the number of pixels finished since the last call; called from any task's thread."""
     stop: threading.Event = field(default_factory=threading.Event)
+    seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "write": 0.0})
+    """Time spent reading and writing, summed over the tasks' threads."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def clock(self, kind: str) -> Iterator[None]:
+        """Add the time of the block to `seconds[kind]`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.seconds[kind] += time.perf_counter() - start
 
 
 @dataclass(frozen=True)
@@ -73,16 +88,47 @@ def run(job: Job) -> None:
     import dask
 
     tasks = tasks_of(job.plan, job.source.info.planes)
+    running = Running()
+
+    def guarded(task: Task) -> None:
+        with running:
+            if job.stop.is_set():
+                raise Cancelled
+            run_task(job, task)
+
     try:
         dask.compute(
-            *[dask.delayed(run_task, pure=False)(job, task) for task in tasks],
+            *[dask.delayed(guarded, pure=False)(task) for task in tasks],
             scheduler="threads",
             num_workers=job.plan.workers,
             optimize_graph=False,
         )
     except BaseException:
+        # Dask returns with the first error; the output may only be removed when nobody writes.
         job.stop.set()
+        running.wait_for_none()
         raise
+
+
+class Running:
+    """Counts the tasks that are under way."""
+
+    def __init__(self) -> None:
+        self._count, self._changed = 0, threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._count += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def wait_for_none(self) -> None:
+        """Return when no task is under way."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._count == 0)
 
 
 def run_task(job: Job, task: Task) -> None:
@@ -130,14 +176,15 @@ def stored_rows(job: Job, task: Task) -> Iterator[Pixels]:
     x0, x1 = task.strip.read_start, min(task.strip.read_stop, info.width)
     band = job.plan.band_rows
     while start < stop:
-        if job.stop.is_set():
-            raise Cancelled
         # Slabs end at chunk edges, so that no chunk is decoded twice.
         end = start + rows if source.resident_bytes else (start // chunk_rows) * chunk_rows + rows
         end = min(stop, end)
-        slab = source.read(task.plane, Box(start, x0, end, x1))
+        with job.clock("read"):
+            slab = source.read(task.plane, Box(start, x0, end, x1))
         y = start
         while y < end:
+            if job.stop.is_set():
+                raise Cancelled
             # Pieces end where the stream's bands do, counted from the strip's first row.
             pushed = y - task.segment.read_start
             piece = min(end - y, band - pushed % band)
@@ -245,7 +292,8 @@ class ChunkRowWriter:
         strip = self.task.strip
         start = max(base, self.task.segment.write_start)
         box = Box(start, strip.write_start, stop, strip.write_stop)
-        self.sink.write(self.task.plane, box, self.buffer[start - base : stop - base])
+        with self.job.clock("write"):
+            self.sink.write(self.task.plane, box, self.buffer[start - base : stop - base])
 
 
 def denormalise(values: NDArray[np.float32], entry: Entry, out: NDArray[np.float32]) -> None:

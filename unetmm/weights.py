@@ -139,6 +139,9 @@ def save_model(
     metadata = {"unetmm.config": config.to_json(), "unetmm.card": json.dumps(card)}
     aside = path.with_name(path.name + ".part")
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, aside, metadata)
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(aside, 0o666 & ~umask)  # safetensors makes files that only their owner can read
     os.replace(aside, path)
 
 

@@ -23,9 +23,9 @@ from unetmm.pipeline import (
     sink_storage,
     source_storage,
 )
-from unetmm.plan import Plan
+from unetmm.plan import BAND_STEPS, Plan
 from unetmm.stream.lanes import LANES
-from unetmm.stream.layout import make_layout
+from unetmm.stream.layout import Layout, make_layout
 from unetmm.weights import Model
 from unetmm_cli.files import default_output
 
@@ -138,16 +138,22 @@ def _widest_strip_px(config: NetConfig, run: _Run) -> int:
     plan, terms = run.plan, run.plan.terms
     streams = terms.stream_state + terms.skip + terms.image_rows + terms.arena
     room_bytes = plan.budget_bytes - (plan.projected_peak_bytes - streams)
-    live = plan.workers * len(sample_groups(config, run.info))
-    layout = make_layout(config, plan.band_rows)
-    low, high = 0, MAX_WIDTH_PX // config.stride_px
+    room_bytes //= plan.workers * len(sample_groups(config, run.info))
+    stride = config.stride_px
+    return max(_fitting_px(make_layout(config, n * stride), room_bytes) for n in BAND_STEPS)
+
+
+def _fitting_px(layout: Layout, room_bytes: int) -> int:
+    """Columns of the widest stream that takes at most `room_bytes`, by halving."""
+    stride = layout.config.stride_px
+    low, high = 0, MAX_WIDTH_PX // stride
     while low < high:
         middle = (low + high + 1) // 2
-        if live * layout.stream_bytes(middle * config.stride_px, LANES) <= room_bytes:
+        if layout.stream_bytes(middle * stride, LANES) <= room_bytes:
             low = middle
         else:
             high = middle - 1
-    return low * config.stride_px
+    return low * stride
 
 
 def _plannable(output: Path) -> Path:

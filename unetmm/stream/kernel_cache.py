@@ -32,7 +32,10 @@ def cache_folder() -> Path:
 
     digest = hashlib.sha256()
     for name in ("simd.py", "kernels.py", "lanes.py"):
-        digest.update((Path(__file__).parent / name).read_bytes())
+        source = Path(__file__).parent / name
+        # Numba itself looks at place and time of a source, so they belong to the name as well.
+        digest.update(f"{source} {source.stat().st_mtime_ns}".encode())
+        digest.update(source.read_bytes())
     for fact in (numba.__version__, llvmlite.__version__, sys.version, binding.get_host_cpu_name()):
         digest.update(fact.encode())
     name = f"kernels-{digest.hexdigest()[:16]}"

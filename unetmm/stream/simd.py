@@ -39,14 +39,14 @@ TILE_PX = 8 if LANES == 16 else 4
 VEC = ir.VectorType(F32, LANES)
 
 
-class VectorType(types.Type):  # type: ignore[misc]
+class VectorType(types.Type):
     """LANES float32 values in one register."""
 
     def __init__(self) -> None:
         super().__init__(name=f"f32x{LANES}")
 
 
-class TileType(types.Type):  # type: ignore[misc]
+class TileType(types.Type):
     """Accumulators of TILE_PX pixels (or one) times `vectors` vectors of output channels."""
 
     def __init__(self, pixels: int, vectors: int) -> None:
@@ -58,13 +58,13 @@ vector_type = VectorType()
 
 
 @register_model(VectorType)
-class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class VectorModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         super().__init__(dmm, fe_type, VEC)
 
 
 @register_model(TileType)
-class TileModel(models.PrimitiveModel):  # type: ignore[misc]
+class TileModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         super().__init__(dmm, fe_type, ir.ArrayType(VEC, fe_type.pixels * fe_type.vectors))
 

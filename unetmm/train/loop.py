@@ -48,6 +48,11 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return warm * (end + (config.learning_rate - end) * cosine)
 
 
+def _laid_out_like(parameter: Tensor, values: Tensor) -> Tensor:
+    """Values with a parameter's device and strides, which the fused optimiser relies on."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(values)
+
+
 class Trainer:
     """Net, EMA and optimiser of one run, with the checkpoint folder they live in."""
 
@@ -73,8 +78,8 @@ class Trainer:
         for name, parameter in self.net.named_parameters():
             self.optimiser.state[parameter] = {
                 "step": torch.tensor(float(self.step)),
-                "exp_avg": states["moment1"][name].to(parameter),
-                "exp_avg_sq": states["moment2"][name].to(parameter),
+                "exp_avg": _laid_out_like(parameter, states["moment1"][name]),
+                "exp_avg_sq": _laid_out_like(parameter, states["moment2"][name]),
             }
         log.info("resumed at step %d", self.step)
 
