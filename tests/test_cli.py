@@ -486,3 +486,18 @@ def test_plan_imports_neither_torch_nor_numba(grey_tiff: Path, mono: Path) -> No
 def test_errors_carry_no_line_breaks(capsys: pytest.CaptureFixture[str]) -> None:
     display.error(UnetmmError("two\nlines  and\tmore"))
     assert capsys.readouterr().err == "error: two lines and more\n"
+
+
+def test_evaluate_measures_a_folder(
+    tmp_path: Path, mono: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.full((40, 44), 90, np.uint8)).save(tmp_path / "flat.png")
+    command = ["evaluate", str(mono), str(tmp_path), "--sigma", "25", "--sigma", "50"]
+    assert run_cli([*command, "--json"]) == 0
+    means = json.loads(capsys.readouterr().out)["means"]
+    assert [m["sigma"] for m in means] == [25, 50]
+    assert means[0]["psnr_before_db"] == pytest.approx(20.17, abs=0.3)
+    assert run_cli(command) == 0
+    assert "white Gaussian noise, seed 0" in capsys.readouterr().out
+    assert run_cli(["evaluate", str(mono), str(tmp_path / "missing")]) == 1
+    assert capsys.readouterr().err.startswith("error: ")

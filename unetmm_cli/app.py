@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -106,6 +107,34 @@ def info(input: Input, as_json: AsJson = False) -> None:
         display.result_json(display.info_as_dict(input, found))
     else:
         display.show_info(input, found)
+
+
+@app.command(rich_help_panel=INSPECT)
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A zoo name or a weight file.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Clean images.")],
+    sigma: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", min=1, max=255, help="Noise levels of 255; 15, 25, 50."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the added noise.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a denoiser: PSNR and SSIM on clean images with added white noise.
+
+    The noise is neither clipped nor rounded, and its level is not told to the model.
+
+    Example: unetmm evaluate tiny-rgb datasets/cbsd68 --sigma 25
+    """
+    from unetmm.evaluate import SIGMAS
+    from unetmm.evaluate import evaluate as measure
+    from unetmm.weights import load_model
+
+    found = measure(load_model(model), folder, sigma or SIGMAS, seed)
+    if as_json:
+        display.result_json(found.as_dict())
+    else:
+        display.show_evaluation(found)
 
 
 @app.command(rich_help_panel=INSPECT)

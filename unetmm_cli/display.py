@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from unetmm.evaluate import Evaluation
     from unetmm.io.protocol import ImageInfo
     from unetmm.plan import Plan
     from unetmm.weights import Model
@@ -157,6 +158,22 @@ def show_models(rows: list[dict[str, Any]]) -> None:
             f"{row['kmac_per_px']:.1f}",
             _flat(row["quality"]),
         )
+    _print(table)
+
+
+def show_evaluation(found: Evaluation) -> None:
+    """Means of a model on a folder, one line a noise level."""
+    table = _table("sigma", "images", "noisy dB", "restored dB", "SSIM", "s/image")
+    for mean in found.means:
+        table.add_row(
+            str(mean.sigma),
+            str(mean.images),
+            f"{mean.psnr_before_db:.2f}",
+            f"{mean.psnr_db:.2f}",
+            f"{mean.ssim:.4f}",
+            f"{mean.seconds:.2f}",
+        )
+    result(f"{found.model} on {found.dataset}, white Gaussian noise, seed {found.seed}")
     _print(table)
 
 

@@ -52,6 +52,8 @@ class TrainConfig:
     """Share of the patches taken from the image reduced by two, where JPEG traces vanish."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
+    card: dict[str, Any] = field(default_factory=dict)
+    """Facts for the model card that the run itself does not know: task, licences, limits."""
 
     def stage_at(self, step: int) -> Stage:
         """The stage that `step` belongs to."""
