@@ -1,9 +1,18 @@
 """Shared by all tests: one thread for torch, and hypothesis without deadlines."""
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from unetmm import process_memory
 
 # The first example of a module may compile kernels, which no deadline should judge.
 settings.register_profile(
     "unetmm", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("unetmm")
+
+
+@pytest.fixture(autouse=True)
+def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans made by tests do not pay for pytest and torch; test_budget runs fresh ones."""
+    monkeypatch.setattr(process_memory, "FRESH_BYTES", 10**12)

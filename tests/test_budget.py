@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from helpers import lively_model
+from helpers import DATA, lively_model
 
 from unetmm.errors import BudgetError
+from unetmm.memory import RUNTIME_BYTES
 from unetmm.nets.config import NetConfig, tiny_config
 from unetmm.pipeline import make_plan
 from unetmm.weights import save_model
@@ -75,3 +76,12 @@ def smallest(shape: tuple[int, ...], dtype: str, config: NetConfig) -> int:
     with pytest.raises(BudgetError) as caught:
         make_plan(shape, dtype, lively_model(config), 1)
     return caught.value.needed_bytes
+
+
+def test_what_the_process_holds_already_counts(tmp_path: Path) -> None:
+    """A public checkpoint brings torch along, which the plan must know."""
+    tifffile.imwrite(tmp_path / "in.tif", np.zeros((64, 64, 3), np.uint8), photometric="rgb")
+    model = DATA / "nafnet_w8.pth"
+    report = run_aside(tmp_path / "in.tif", tmp_path / "out.tif", model, 1000 * MB)
+    check(report, 1000 * MB)
+    assert report["plan"]["terms"]["runtime"] > RUNTIME_BYTES + 100 * MB

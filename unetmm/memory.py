@@ -14,7 +14,7 @@ from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import parameter_count
 from unetmm.stream.layout import FLOAT_BYTES, Block, Layout, Product, padded
 
-RUNTIME_BYTES = 200 * 10**6
+RUNTIME_BYTES = 175 * 10**6
 """Python with numpy, Numba's runtime, kernels, Dask and the image libraries, before any image."""
 WORKER_BYTES = 6 * 10**6
 """What a thread costs besides its buffers: stack, allocator arena, small objects."""
@@ -125,10 +125,12 @@ def project(
     read_px: int,
     write_px: int,
     calibration_bytes: int,
+    held_bytes: int = 0,
 ) -> Terms:
     """Terms of a run with `workers` live strips that read `read_px` and write `write_px` columns.
 
     calibration_bytes: what the calibration pass allocates while no strip is live.
+    held_bytes: what the process holds already beyond a fresh one.
     """
     config, band = layout.config, layout.band_rows
     live = workers * pixels.nets
@@ -145,7 +147,7 @@ def project(
         state + skip + image + arena
     )
     return Terms(
-        runtime=RUNTIME_BYTES + workers * WORKER_BYTES,
+        runtime=RUNTIME_BYTES + held_bytes + workers * WORKER_BYTES,
         weights=weight_bytes(config, layout, lanes) + live * frozen_bytes(layout, lanes),
         stream_state=live * state,
         skip=live * skip,

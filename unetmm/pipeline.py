@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm import process_memory
 from unetmm.calibrate import (
     Calibration,
     calibrate,
@@ -27,7 +28,6 @@ from unetmm.io.array import ArraySink, ArraySource, array_info
 from unetmm.io.protocol import ImageInfo, Sink, SinkOptions, Source
 from unetmm.memory import Pixels, Storage, in_memory_storage
 from unetmm.plan import Plan, Request, plan_run
-from unetmm.process_memory import limit_allocator, peak_bytes, reset_peak
 from unetmm.sizes import default_budget_bytes, parse_size
 from unetmm.stream.lanes import LANES
 from unetmm.weights import Model, load_model
@@ -123,9 +123,16 @@ def pick_model(choice: str | Path | Model | None, info: ImageInfo) -> Model:
 
 
 def plan_image(
-    info: ImageInfo, source: Storage, sink: Storage, model: Model, options: Options
+    info: ImageInfo,
+    source: Storage,
+    sink: Storage,
+    model: Model,
+    options: Options,
+    held_bytes: int = 0,
 ) -> Plan:
     """The plan for an image of which only the metadata is known.
+
+    held_bytes: what the process holds already, which the budget has to cover as well.
 
     Raises
     ------
@@ -144,6 +151,7 @@ def plan_image(
         sink=sink,
         budget_bytes=options.budget_bytes or default_budget_bytes(),
         calibration_bytes=calibration_bytes(model.config, info, LANES),
+        held_bytes=held_bytes,
         max_workers=options.workers,
     )
     return plan_run(request)
@@ -201,7 +209,8 @@ def restore(
     model : name of the zoo, weight file, or a loaded model
         None picks tiny-rgb for colour and tiny-mono otherwise.
     mem_budget : peak resident memory of the process: bytes, "4GB", "50%"
-        For NumPy input the arrays themselves come on top; half of what is available by default.
+        Half of what is available by default. For arrays, what the process holds before, the
+        arrays included, comes on top.
     output : where to write; needed where `image` is a path.
 
     Returns
@@ -273,15 +282,16 @@ def restore_file(
     UnetmmError
         One of its leaves; nothing is left under the output's name.
     """
-    reset_peak()
-    limit_allocator()
+    process_memory.reset_peak()
+    process_memory.limit_allocator()
     started = time.monotonic()
     with closing(open_source(path)) as source:
         info = source.info
         model = pick_model(options.model, info)
         sink_options = SinkOptions(output, options.overwrite)
         sink = open_sink(sink_options, info, options.format)
-        plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
+        storages = source_storage(source), sink_storage(sink)
+        plan = plan_image(info, *storages, model, options, process_memory.held_bytes())
         with published(sink):
             report = _compute(source, sink, model, plan, options, progress, stop)
             finishing = time.monotonic()
@@ -290,7 +300,7 @@ def restore_file(
         "finish": time.monotonic() - finishing,
         "total": time.monotonic() - started,
     }
-    report.measured_peak_bytes = peak_bytes()
+    report.measured_peak_bytes = process_memory.peak_bytes()
     return report
 
 

@@ -48,6 +48,8 @@ class Request:
     sink: Storage
     budget_bytes: int
     calibration_bytes: int
+    held_bytes: int = 0
+    """What the process holds already beyond a fresh one."""
     max_workers: int = 0
     """Strips live at once at most; 0 for one a core."""
 
@@ -160,7 +162,7 @@ def _make_plan(
     read_px, write_px = max(s.read_px for s in strips), max(s.write_px for s in strips)
     terms = project(
         layout, LANES, request.pixels, request.source, request.sink, workers, read_px, write_px,
-        request.calibration_bytes,
+        request.calibration_bytes, request.held_bytes,
     )  # fmt: skip
     tasks = len(strips) * len(segments) * request.planes
     rounds = -(-tasks // workers)

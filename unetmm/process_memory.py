@@ -12,6 +12,8 @@ M_TRIM_THRESHOLD = -1
 M_ARENA_MAX = -8
 MMAP_THRESHOLD_BYTES = 256 * 1024
 """Larger blocks are mapped one by one, so freeing them returns them at once and in full."""
+FRESH_BYTES = 125 * 10**6
+"""Resident memory of the command line when it makes its plan; a part of the runtime term."""
 
 
 def limit_allocator() -> None:
@@ -51,6 +53,11 @@ def resident_bytes() -> int:
     """Resident memory now, or the peak where there is no /proc."""
     found = _status("VmRSS")
     return peak_bytes() if found is None else found
+
+
+def held_bytes() -> int:
+    """What this process holds beyond a fresh command line that has just opened an image."""
+    return max(0, resident_bytes() - FRESH_BYTES)
 
 
 def _status(name: str) -> int | None:

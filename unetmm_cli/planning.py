@@ -24,6 +24,7 @@ from unetmm.pipeline import (
     source_storage,
 )
 from unetmm.plan import BAND_STEPS, Plan
+from unetmm.process_memory import held_bytes
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import Layout, make_layout
 from unetmm.weights import Model
@@ -103,10 +104,11 @@ def look_ahead(path: Path, output: Path | None, options: Options) -> Outlook:
         info, model = source.info, pick_model(options.model, source.info)
         sink = open_sink(SinkOptions(output, overwrite=True), info, options.format)
         storages = source_storage(source), sink_storage(sink)
-        plan = plan_image(info, *storages, model, options)
+        held = held_bytes()
+        plan = plan_image(info, *storages, model, options, held)
     # The budget is what the run would get, even if what is available changes meanwhile.
     options = replace(options, budget_bytes=plan.budget_bytes)
-    run = _Run(info, storages, options, plan)
+    run = _Run(info, storages, options, plan, held)
     variants = (
         _variant("NAFNet", replace(model, config=model.config.with_plain_skips()), run),
         _variant("UNet--", replace(model, config=model.config.with_aggregate()), run),
@@ -122,12 +124,13 @@ class _Run:
     storages: tuple[Storage, Storage]
     options: Options
     plan: Plan
+    held_bytes: int
 
 
 def _variant(name: str, model: Model, run: _Run) -> Variant:
     floats, widest_px = float(model.config.skip_floats_per_px), _widest_strip_px(model.config, run)
     try:
-        plan = plan_image(run.info, *run.storages, model, run.options)
+        plan = plan_image(run.info, *run.storages, model, run.options, run.held_bytes)
     except BudgetError as error:
         return Variant(name, floats, None, error.needed_bytes, widest_px)
     return Variant(name, floats, plan, plan.projected_peak_bytes, widest_px)
