@@ -12,7 +12,7 @@ M_TRIM_THRESHOLD = -1
 M_ARENA_MAX = -8
 MMAP_THRESHOLD_BYTES = 256 * 1024
 """Larger blocks are mapped one by one, so freeing them returns them at once and in full."""
-FRESH_BYTES = 125 * 10**6
+FRESH_BYTES = 105 * 10**6
 """Resident memory of the command line when it makes its plan; a part of the runtime term."""
 
 
