@@ -14,6 +14,8 @@ MMAP_THRESHOLD_BYTES = 256 * 1024
 """Larger blocks are mapped one by one, so freeing them returns them at once and in full."""
 FRESH_BYTES = 105 * 10**6
 """Resident memory of the command line when it makes its plan; a part of the runtime term."""
+HELD_STEP_BYTES = 32 * 10**6
+"""What differs from run to run stays below this."""
 
 
 def limit_allocator() -> None:
@@ -56,8 +58,12 @@ def resident_bytes() -> int:
 
 
 def held_bytes() -> int:
-    """What this process holds beyond a fresh command line that has just opened an image."""
-    return max(0, resident_bytes() - FRESH_BYTES)
+    """What this process holds beyond a fresh command line that has just opened an image.
+
+    Rounded up, and 0 where the difference is small, so that equal runs get equal plans.
+    """
+    excess = resident_bytes() - FRESH_BYTES
+    return 0 if excess < HELD_STEP_BYTES else -(-excess // HELD_STEP_BYTES) * HELD_STEP_BYTES
 
 
 def _status(name: str) -> int | None:

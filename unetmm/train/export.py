@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unetmm.errors import WeightsError
-from unetmm.evaluate import evaluate
+from unetmm.evaluate import SIGMAS, evaluate
 from unetmm.nets.shapes import macs_per_px, parameter_count
 from unetmm.train.checkpoint import load_checkpoint
 from unetmm.train.config import TrainConfig, load_train_config
@@ -37,11 +37,18 @@ def export(
     tensors = {k: v.float().numpy() for k, v in states["ema"].items()}
     model = Model(config.name, config.net, {}, None, tensors)
     card = make_card(config, folder, step)
+    means = {name: evaluate(model, path).means for name, path in test_sets.items()}
+    levels = " / ".join(str(sigma) for sigma in SIGMAS)
     card["quality"] = {
-        f"{name} sigma {mean.sigma}": f"{mean.psnr_db:.2f} dB, SSIM {mean.ssim:.4f}"
-        for name, path in test_sets.items()
-        for mean in evaluate(model, path).means
+        name: f"{' / '.join(f'{m.psnr_db:.2f}' for m in found)} dB" for name, found in means.items()
     }
+    card["quality_ssim"] = {
+        name: " / ".join(f"{m.ssim:.4f}" for m in found) for name, found in means.items()
+    }
+    card["quality_protocol"] = (
+        f"white Gaussian noise, sigma {levels} of 255, neither clipped nor rounded, level unknown "
+        f"to the model; PSNR over all pixels and channels"
+    )
     card["quality_command"] = f"unetmm evaluate {config.name} FOLDER"
     save_model(output, config.net, tensors, card)
     return card
