@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
 from unetmm.geometry import round_up
-from unetmm.io.protocol import Box, ImageInfo, Plane, Source
+from unetmm.io.protocol import Box, ImageInfo, Source
 from unetmm.nets.config import NetConfig
 from unetmm.stream.layout import make_layout, observing_band_rows
 
@@ -207,17 +207,11 @@ def calibrate(
     """
     entries = {}
     for channel in range(source.info.length("C")):
-        patches = [
-            source.read(_plane(t, channel, z), box) for t, z, box in patch_boxes(source.info)
-        ]
+        patches = [source.read((t, channel, z), box) for t, z, box in patch_boxes(source.info)]
         for g, group in enumerate(groups):
             chosen = [p[..., list(group)] for p in patches]
             entries[key(channel, g)] = _entry(chosen, source.info.nodata, net, fixed_range)
     return Calibration(model, entries)
-
-
-def _plane(t: int, c: int, z: int) -> Plane:
-    return t, c, z
 
 
 def _entry(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from unetmm.weights import Model
 
 if TYPE_CHECKING:
     import dask.array as da
+
+    from unetmm.stream.compiled import CompiledNet
 
 
 def is_dask_array(image: Any) -> bool:
@@ -47,8 +51,8 @@ def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -
     full = image.transpose(order)[
         tuple(slice(None) if a in info.axes else np.newaxis for a in AXES)
     ]  # t, c, z, y, x, s
-    calibration = dask.delayed(_calibration)(_Patches(full, info), model, options)
-    planes = [_plane(full[p], p, info, model, plan, options, calibration) for p in info.planes]
+    common = dask.delayed(_prepare)(_Patches(full, info), model, plan, options)
+    planes = [_plane(full[p], p, info, plan, common) for p in info.planes]
     t, c, z = (info.length(a) for a in "TCZ")
     stacked = da.stack(planes).reshape((t, c, z, info.height, info.width, info.samples))
     kept = stacked[tuple(slice(None) if a in info.axes else 0 for a in AXES)]
@@ -73,24 +77,34 @@ class _Patches:
         pass
 
 
-def _calibration(patches: _Patches, model: Model, options: Options) -> Calibration:
+@dataclass(frozen=True)
+class _Common:
+    """What every box needs; the result of one task, shared by all others."""
+
+    info: ImageInfo
+    plan: Plan
+    net: CompiledNet
+    calibration: Calibration
+    strength: float
+
+
+def _prepare(patches: _Patches, model: Model, plan: Plan, options: Options) -> _Common:
+    """Fold the net, and calibrate unless that is given."""
     from unetmm.stream.compiled import CompiledNet
     from unetmm.stream.kernel_cache import ensure_compiled
 
-    if isinstance(options.calibration, Calibration):
-        return options.calibration
-    if options.calibration is not None:
-        return load_calibration(options.calibration)
     ensure_compiled()
     net = CompiledNet(model.config, model.tensors)
-    groups = sample_groups(model.config, patches.info)
-    return calibrate(patches, net, model.name, groups, options.fixed_range)
+    found = options.calibration
+    if isinstance(found, Path):
+        found = load_calibration(found)
+    if found is None:
+        groups = sample_groups(model.config, patches.info)
+        found = calibrate(patches, net, model.name, groups, options.fixed_range)
+    return _Common(patches.info, plan, net, found, options.strength)
 
 
-def _plane(
-    pixels: da.Array, plane: Plane, info: ImageInfo, model: Model, plan: Plan, options: Options,
-    calibration: Any,
-) -> da.Array:  # fmt: skip
+def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: Any) -> da.Array:
     """One plane (height, width, samples) as a grid of lazily restored boxes."""
     import dask
     import dask.array as da
@@ -99,38 +113,23 @@ def _plane(
         rows = slice(segment.read_start, min(segment.read_stop, info.height))
         columns = slice(strip.read_start, min(strip.read_stop, info.width))
         read = pixels[rows, columns].rechunk(-1).to_delayed().ravel()[0]
-        box = dask.delayed(_restore_box)(
-            read, plane, info, segment, strip, model, plan, options, calibration
-        )
-        shape = (segment.write_px, strip.write_px, info.samples)
-        return da.from_delayed(box, shape, info.dtype)
+        box = dask.delayed(_restore_box)(read, plane, segment, strip, common)
+        return da.from_delayed(box, (segment.write_px, strip.write_px, info.samples), info.dtype)
 
     return da.block([[[cell(seg, strip)] for strip in plan.strips] for seg in plan.segments])
 
 
-def _restore_box(
-    pixels: Any,
-    plane: Plane,
-    info: ImageInfo,
-    segment: Span,
-    strip: Span,
-    model: Model,
-    plan: Plan,
-    options: Options,
-    calibration: Calibration,
-) -> Any:
+def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: _Common) -> Any:
     """The write box of one strip and segment, from the pixels of its read box."""
     from unetmm.run import Job, Task, run_task
-    from unetmm.stream.compiled import CompiledNet
     from unetmm.stream.kernel_cache import ensure_compiled
 
     ensure_compiled()
+    info, net = common.info, common.net
     window = _Window(np.asarray(pixels), info, segment.read_start, strip.read_start)
     out = _BoxSink((segment.write_px, strip.write_px, info.samples), info)
-    net = CompiledNet(model.config, model.tensors)
-    job = Job(
-        window, out, net, sample_groups(model.config, info), calibration, plan, options.strength
-    )
+    groups = sample_groups(net.config, info)
+    job = Job(window, out, net, groups, common.calibration, common.plan, common.strength)
     run_task(job, Task(plane, strip, segment))
     return out.pixels
 

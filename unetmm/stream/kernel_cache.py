@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from unetmm.stream.lanes import LANES
+
 log = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "UNETMM_CACHE_DIR"
@@ -36,7 +38,8 @@ def cache_folder() -> Path:
         # Numba itself looks at place and time of a source, so they belong to the name as well.
         digest.update(f"{source} {source.stat().st_mtime_ns}".encode())
         digest.update(source.read_bytes())
-    for fact in (numba.__version__, llvmlite.__version__, sys.version, binding.get_host_cpu_name()):
+    processor = (binding.get_host_cpu_name(), str(LANES))
+    for fact in (numba.__version__, llvmlite.__version__, sys.version, *processor):
         digest.update(fact.encode())
     name = f"kernels-{digest.hexdigest()[:16]}"
     base = os.environ.get(CACHE_VARIABLE)
