@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import DATA, SMALL_NAFNET, SMALL_UNETMM, lively_model, lively_net
+from helpers import DATA, SMALL_NAFNET, SMALL_UNETMM, attention_blocks, lively_model, lively_net
 
 from unetmm.errors import WeightsError
 from unetmm.weights import load_model, save_model, tensors_sha256
@@ -29,8 +29,8 @@ def test_saved_model_comes_back_whole(tmp_path: Path) -> None:
 
 def build(model):  # type: ignore[no-untyped-def]
     net = lively_net(model.config)
-    for module in net.attentions():
-        module.frozen = None
+    for block in attention_blocks(net).values():
+        block.sca.frozen = None
     return net
 
 

@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
+from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import parameter_count
 from unetmm.stream.layout import FLOAT_BYTES, Block, Layout, Product, padded
+
+if TYPE_CHECKING:
+    from unetmm.io.protocol import Sink, Source
 
 RUNTIME_BYTES = 175 * 10**6
 """Python with numpy, Numba's runtime, kernels, Dask and the image libraries, before any image."""
@@ -30,6 +35,16 @@ class Storage:
     """Occupied as long as it is open."""
     scratch_bytes: Callable[[int, int], int]
     """Most bytes beyond the data itself to read or write a box (height, width)."""
+
+
+def source_storage(source: Source) -> Storage:
+    """What reading from `source` costs."""
+    return Storage(source.info.chunk, source.resident_bytes, source.read_bytes)
+
+
+def sink_storage(sink: Sink) -> Storage:
+    """What writing to `sink` costs."""
+    return Storage(sink.chunk, sink.resident_bytes, sink.write_bytes)
 
 
 def in_memory_storage(chunk: tuple[int, int]) -> Storage:
@@ -112,7 +127,7 @@ def slab_rows(storage: Storage, band_rows: int, height: int) -> int:
     chunk_rows = storage.chunk[0]
     if storage.resident_bytes or chunk_rows <= 0:
         return min(band_rows, height)
-    return min(height, -(-band_rows // chunk_rows) * chunk_rows)
+    return min(height, round_up(band_rows, chunk_rows))
 
 
 def project(

@@ -26,7 +26,7 @@ from unetmm.errors import ImageError
 from unetmm.io import open_sink, open_source
 from unetmm.io.array import ArraySink, ArraySource, array_info
 from unetmm.io.protocol import ImageInfo, Sink, SinkOptions, Source
-from unetmm.memory import Pixels, Storage, in_memory_storage
+from unetmm.memory import Pixels, Storage, in_memory_storage, sink_storage, source_storage
 from unetmm.plan import Plan, Request, plan_run
 from unetmm.sizes import default_budget_bytes, parse_size
 from unetmm.stream.lanes import LANES
@@ -181,14 +181,6 @@ def make_plan(
 
 def _budget(mem_budget: str | int | None) -> int | None:
     return parse_size(mem_budget) if isinstance(mem_budget, str) else mem_budget
-
-
-def source_storage(source: Source) -> Storage:
-    return Storage(source.info.chunk, source.resident_bytes, source.read_bytes)
-
-
-def sink_storage(sink: Sink) -> Storage:
-    return Storage(sink.chunk, sink.resident_bytes, sink.write_bytes)
 
 
 def restore(

@@ -7,6 +7,8 @@ import resource
 import sys
 from pathlib import Path
 
+from unetmm.geometry import round_up
+
 M_MMAP_THRESHOLD = -3
 M_TRIM_THRESHOLD = -1
 M_ARENA_MAX = -8
@@ -63,7 +65,7 @@ def held_bytes() -> int:
     Rounded up, and 0 where the difference is small, so that equal runs get equal plans.
     """
     excess = resident_bytes() - FRESH_BYTES
-    return 0 if excess < HELD_STEP_BYTES else -(-excess // HELD_STEP_BYTES) * HELD_STEP_BYTES
+    return 0 if excess < HELD_STEP_BYTES else round_up(excess, HELD_STEP_BYTES)
 
 
 def _status(name: str) -> int | None:

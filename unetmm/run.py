@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from unetmm.calibrate import Calibration, Entry, Groups, normalise, valid_mask
 from unetmm.geometry import Span
 from unetmm.io.protocol import Box, Plane, Sink, Source
-from unetmm.memory import Storage, slab_rows
+from unetmm.memory import slab_rows, source_storage
 from unetmm.plan import Plan
 from unetmm.stream.compiled import CompiledNet
 from unetmm.stream.stream import RowStream
@@ -170,8 +170,10 @@ def stored_rows(job: Job, task: Task) -> Iterator[Pixels]:
     Whole chunks are read at once, or a compressed chunk would be decoded for every band.
     """
     source, info = job.source, job.source.info
-    storage = Storage(info.chunk, source.resident_bytes, source.read_bytes)
-    rows, chunk_rows = slab_rows(storage, job.plan.band_rows, info.height), info.chunk[0]
+    rows, chunk_rows = (
+        slab_rows(source_storage(source), job.plan.band_rows, info.height),
+        info.chunk[0],
+    )
     start, stop = task.segment.read_start, min(task.segment.read_stop, info.height)
     x0, x1 = task.strip.read_start, min(task.strip.read_stop, info.width)
     band = job.plan.band_rows

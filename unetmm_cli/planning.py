@@ -13,15 +13,13 @@ from unetmm.calibrate import sample_groups
 from unetmm.errors import BudgetError
 from unetmm.io import open_sink, open_source
 from unetmm.io.protocol import ImageInfo, SinkOptions
-from unetmm.memory import Storage
+from unetmm.memory import Storage, sink_storage, source_storage
 from unetmm.nets.config import NetConfig
 from unetmm.pipeline import (
     Options,
     closing,
     pick_model,
     plan_image,
-    sink_storage,
-    source_storage,
 )
 from unetmm.plan import BAND_STEPS, Plan
 from unetmm.process_memory import held_bytes

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 from unetmm.errors import ShapeError
 
@@ -155,9 +155,6 @@ class NetConfig:
             return cls(**fields, aggregate=aggregate)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ShapeError(f"net config cannot be read: {error}") from error
-
-
-NetFamily = Literal["nafnet", "unetmm"]
 
 
 def tiny_config(channels: int) -> NetConfig:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unetmm.nets.aggregate import MSIAM, make_iems
-from unetmm.nets.blocks import ChannelAttention, body_blocks
+from unetmm.nets.blocks import body_blocks
 from unetmm.nets.config import NetConfig
 
 
@@ -105,10 +105,6 @@ class NAFNet(nn.Module):
             x = x + image
         cropped: Tensor = x[..., :h, :w]
         return cropped
-
-    def attentions(self) -> list[ChannelAttention]:
-        """Every channel attention in a fixed order: the order of calibration vectors."""
-        return [m for m in self.modules() if isinstance(m, ChannelAttention)]
 
 
 class UNetMM(NAFNet):

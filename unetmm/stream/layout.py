@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
 
 FLOAT_BYTES = 4
@@ -72,7 +73,7 @@ def padded(channels: int, lanes: int, ring: Ring | None = None) -> int:
     """Channels rounded up to whole vectors; maps of raw pixels are not padded."""
     if ring is not None and ring.name in ("image", "guide"):
         return channels
-    return -(-channels // lanes) * lanes
+    return round_up(channels, lanes)
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ def make_layout(config: NetConfig, band_rows: int) -> Layout:
 def observing_band_rows(config: NetConfig, height_px: int) -> int:
     """Band that holds a whole patch and all its lag, so that one step does every row of it."""
     stride = config.stride_px
-    return -(-(height_px + 2 * make_layout(config, stride).lag_rows) // stride) * stride
+    return round_up(height_px + 2 * make_layout(config, stride).lag_rows, stride)
 
 
 class _Builder:
@@ -404,4 +405,4 @@ class _Builder:
             self.image.reach = max(self.image.reach, lag)
         self.layout.stages.append(Ending(x, self.image if residual else None, lag))
         stride = self.config.stride_px
-        self.layout.halo_px = -(-(self.halo[x.name] + 1) // stride) * stride
+        self.layout.halo_px = round_up(self.halo[x.name] + 1, stride)
