@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -9,12 +11,25 @@ import numpy as np
 import pytest
 import torch
 
-from unetmm.errors import ImageError, ShapeError
+from unetmm.errors import ImageError, ResumeError, ShapeError, WeightsError
 from unetmm.train.checkpoint import SHARD_BYTES, load_checkpoint, save_checkpoint
-from unetmm.train.config import NoiseConfig, TrainConfig, load_train_config
-from unetmm.train.data import PatchSampler, load_images
+from unetmm.train.config import (
+    CameraNoise,
+    MicrographNoise,
+    NoiseConfig,
+    TrainConfig,
+    ValidationConfig,
+    load_train_config,
+)
+from unetmm.train.curve import SIZE_PX, draw_curve, ticks
+from unetmm.train.data import PatchSampler, load_images, make_sampler
 from unetmm.train.degrade import add_noise
-from unetmm.train.loop import Trainer, learning_rate
+from unetmm.train.export import export, make_card
+from unetmm.train.history import Row, append_row, log_path, read_rows, total_seconds
+from unetmm.train.loop import Progress, Trainer, learning_rate
+from unetmm.train.pack import load_pack, save_pack
+from unetmm.train.validate import Validation, make_validation
+from unetmm.weights import load_model
 
 TOML = """
 name = "test"
@@ -118,3 +133,133 @@ def test_bad_configs_and_empty_folders_are_refused(tmp_path: Path) -> None:
             load_train_config(path)
     with pytest.raises(ImageError, match="no training image"):
         load_images([str(tmp_path)], 3)
+
+
+def with_camera_and_validation(config: TrainConfig) -> TrainConfig:
+    noise = NoiseConfig(camera=CameraNoise(0.7), row_share=0.5, impulse_share=0.5)
+    validation = ValidationConfig(held_out=1, patches=3, patch_px=24, every=2)
+    return replace(config, noise=noise, validation=validation)
+
+
+def test_validation_and_camera_noise_resume_to_the_bit(config: TrainConfig, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    chosen = with_camera_and_validation(config)
+    told: list[Progress] = []
+    whole = Trainer(chosen, tmp_path / "whole")
+    assert whole.run(told.append, every=3)
+    assert [p.step for p in told] == [2, 3, 4, 6]
+    stop = threading.Event()
+    cut = Trainer(chosen, tmp_path / "cut")
+    assert not cut.run(lambda progress: stop.set(), every=2, stop=stop)
+    resumed = Trainer(chosen, tmp_path / "cut")
+    assert resumed.step == 2
+    assert resumed.run(lambda progress: None)
+    assert all(torch.equal(t, resumed.ema[n]) for n, t in whole.ema.items())
+    rows = {r.step: r.validation_db for r in read_rows(log_path(tmp_path / "cut"))}
+    assert rows == {r.step: r.validation_db for r in read_rows(log_path(tmp_path / "whole"))
+                    if r.step != 3}  # fmt: skip
+    assert told[-1].loss == pytest.approx(-told[-1].psnr_db * np.log(10) / 10)
+
+
+def test_held_out_images_are_never_trained_on(config: TrainConfig) -> None:
+    sampler, held_out = make_sampler(with_camera_and_validation(config))
+    assert len(sampler.images) == 2 and len(held_out) == 1
+    assert all(held_out[0].shape != image.shape for image in sampler.images)
+
+
+def test_validation_measures_the_psnr_of_the_net() -> None:
+    clean = np.full((2, 1, 8, 8), 0.5, np.float32)
+    validation = Validation(clean + np.float32(0.1), clean)
+    assert validation.psnr_db(torch.nn.Identity()) == pytest.approx(20.0, abs=1e-4)
+
+
+def test_validation_pairs_are_brought_to_one_scale(config: TrainConfig, tmp_path: Path) -> None:
+    clean = np.random.default_rng(1).integers(0, 200, (40, 40, 3), np.uint8)
+    for name, pixels in (("clean", clean), ("noisy", np.rint(0.5 * clean + 30).astype(np.uint8))):
+        (tmp_path / name).mkdir()
+        iio.imwrite(tmp_path / name / "a.png", pixels)
+    chosen = ValidationConfig(str(tmp_path / "clean"), str(tmp_path / "noisy"), True, 0, 2, 32)
+    validation = make_validation(replace(config, validation=chosen), [])
+    assert validation is not None and validation.noisy.shape == (2, 3, 32, 32)
+    assert np.abs(validation.noisy - validation.clean).max() < 0.003
+
+
+def test_weights_of_a_zoo_model_are_the_start(config: TrainConfig, tmp_path: Path) -> None:
+    trainer = Trainer(config, tmp_path / "first")
+    trainer.run(lambda progress: None)
+    path = tmp_path / "start.safetensors"
+    card = export(config, tmp_path / "first", path, {})
+    assert card["steps"] == 6 and "quality" not in card
+    started = Trainer(replace(config, init=str(path)), tmp_path / "second")
+    assert all(torch.equal(trainer.ema[n], t) for n, t in started.ema.items())
+    other = replace(config.net, middle_blocks=2)
+    with pytest.raises(WeightsError, match="holds another net than the one of test"):
+        Trainer(replace(config, net=other, init=str(path)), tmp_path / "third")
+    with pytest.raises(ResumeError, match="holds a checkpoint of another net"):
+        Trainer(replace(config, net=other), tmp_path / "first")
+    assert load_model(path).card["noise"].startswith("Gaussian, sigma 0 to 55 of 255")
+
+
+def test_finished_weights_survive_the_next_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "camera-tiny.safetensors").write_bytes(b"kept")
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, {"net": {"t": torch.zeros(3)}})
+    names = sorted(p.name for p in tmp_path.glob("*.safetensors"))
+    assert names == ["camera-tiny.safetensors", "net-2-0.safetensors"]
+
+
+def test_pack_trains_like_its_folders(config: TrainConfig, tmp_path: Path) -> None:
+    path = tmp_path / "packs" / "pack.safetensors"
+    save_pack(config, path)
+    packed = replace(config, pack=str(path))
+    for a, b in zip(make_sampler(config)[0].images, make_sampler(packed)[0].images, strict=True):
+        assert np.array_equal(a, b)
+    with pytest.raises(ImageError, match="holds other images than test asks for"):
+        load_pack(replace(config, exclude=("1.png",)), path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(ImageError, match="is no pack of training images"):
+        load_pack(config, path)
+
+
+def test_folders_get_their_share_of_the_patches(config: TrainConfig, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    iio.imwrite(other / "dull.png", np.zeros((30, 30, 3), np.uint8))
+    iio.imwrite(other / "left_out.png", np.zeros((30, 30, 3), np.uint8))
+    folders = (*config.data, str(other))
+    chosen = replace(config, data=folders, data_shares=(0.2, 0.8), exclude=("left_*",))
+    sampler, _ = make_sampler(chosen)
+    assert sampler.probability[-1] == pytest.approx(0.8) and len(sampler.images) == 4
+    with pytest.raises(ValueError, match="2 folders of data, but 1 data_shares"):
+        replace(config, data=folders, data_shares=(1.0,))
+
+
+def test_log_keeps_what_was_measured(tmp_path: Path) -> None:
+    path = tmp_path / "run.csv"
+    rows = [Row(100, 30.125, 10.0), Row(200, 31.5, 20.5, 29.25), Row(200, 31.5, 4.0)]
+    for row in rows:
+        append_row(path, row)
+    assert read_rows(path) == rows and read_rows(tmp_path / "none.csv") == []
+    assert total_seconds(rows) == 24.5
+    path.write_text("100,30.125,10.0\n")  # as old runs have it
+    assert read_rows(path) == rows[:1]
+
+
+def test_curve_shows_training_and_validation(tmp_path: Path) -> None:
+    rows = [Row(i, 20 + i / 10, 0.0, 25.0 if i % 20 == 0 else None) for i in range(1, 100)]
+    draw_curve(rows, tmp_path / "curve.png", "test")
+    pixels = iio.imread(tmp_path / "curve.png")
+    assert pixels.shape == (SIZE_PX[1], SIZE_PX[0], 3)
+    for colour in ((0x9D, 0xB8, 0xD9), (0xC0, 0x39, 0x2B)):
+        assert (pixels == colour).all(2).sum() > 300
+    draw_curve([], tmp_path / "empty.png", "test")
+    assert not (tmp_path / "empty.png").exists()
+    assert ticks(0, 100) == [0, 20, 40, 60, 80, 100] and ticks(31.2, 33.9)[0] <= 31.2
+
+
+def test_card_names_every_kind_of_noise(config: TrainConfig, tmp_path: Path) -> None:
+    noise = NoiseConfig(camera=CameraNoise(0.5), micrograph=MicrographNoise(0.25), row_share=0.1)
+    told = make_card(replace(config, noise=noise), tmp_path / "run", 1)["noise"]
+    for part in ("Camera noise", "in 50%", "2 to 400 photons", "in 25%", "rows or columns"):
+        assert part in told
+    assert "; else Gaussian" in told

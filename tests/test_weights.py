@@ -52,6 +52,13 @@ def damaged_cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def damaged_config(path: Path) -> None:
+    content = path.read_bytes()
+    changed = content.replace(b'output_scale\\": 1', b'output_scale\\": 2')
+    assert changed != content
+    path.write_bytes(changed)
+
+
 def damaged_text(path: Path) -> None:
     path.write_text("not weights at all")
 
@@ -61,6 +68,7 @@ def damaged_text(path: Path) -> None:
     [
         (damaged_flip, "do not match the checksum"),
         (damaged_cut, "damaged weight file"),
+        (damaged_config, "config does not match the checksum"),
         (damaged_text, "not a safetensors file"),
     ],
 )

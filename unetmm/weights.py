@@ -98,9 +98,15 @@ def load_model(name_or_path: str | Path) -> Model:
     metadata = _read_metadata(path)
     try:
         config = NetConfig.from_json(metadata["unetmm.config"])
-        card = json.loads(metadata.get("unetmm.card", "{}"))
-    except (KeyError, ValueError, ShapeError) as error:
+        card = dict(json.loads(metadata.get("unetmm.card", "{}")))
+    except (KeyError, ValueError, TypeError, ShapeError) as error:
         raise WeightsError(f"{path}: not a unetmm weight file ({error})") from error
+    expected = card.get("config_sha256")  # the first files had none
+    if expected and text_sha256(metadata["unetmm.config"]) != expected:
+        raise WeightsError(
+            f"{path}: the net's config does not match the checksum in its model card; get the "
+            f"file again"
+        )
     return Model(path.stem, config, card, path)
 
 
@@ -135,7 +141,11 @@ def save_model(
     from safetensors.numpy import save_file
 
     _check_tensors(tensors, config, str(path))
-    card = {**card, "tensors_sha256": tensors_sha256(tensors)}
+    checksums = {
+        "config_sha256": text_sha256(config.to_json()),
+        "tensors_sha256": tensors_sha256(tensors),
+    }
+    card = {**card, **checksums}
     metadata = {"unetmm.config": config.to_json(), "unetmm.card": json.dumps(card)}
     aside = path.with_name(path.name + ".part")
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, aside, metadata)
@@ -143,6 +153,11 @@ def save_model(
     os.umask(umask)
     os.chmod(aside, 0o666 & ~umask)  # safetensors makes files that only their owner can read
     os.replace(aside, path)
+
+
+def text_sha256(text: str) -> str:
+    """Checksum of a config as it is written in a file, whatever fields it has."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def tensors_sha256(tensors: Mapping[str, NDArray[np.float32]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,11 +22,15 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--limit-s", type=float, default=None)
+    parser.add_argument("--pack", default=None, help="packed images instead of the folders")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     arguments.folder.parent.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(load_train_config(arguments.config), arguments.folder, arguments.device)
+    config = load_train_config(arguments.config)
+    if arguments.pack is not None:
+        config = replace(config, pack=arguments.pack)
+    trainer = Trainer(config, arguments.folder, arguments.device)
 
     def report(p: Progress) -> None:
         sys.stderr.write(f"step {p.step}/{p.steps}  {p.psnr_db:.2f} dB  {p.seconds:.0f} s\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 
 SHARD_BYTES = 15 * 2**20
 """Largest file of a checkpoint."""
+OWN_NAME = re.compile(r"\w+-\d+-\d+\.safetensors")
+"""What the files of a checkpoint are called; finished weights beside them are not touched."""
 
 
 def save_checkpoint(folder: Path, step: int, states: dict[str, dict[str, Tensor]]) -> None:
@@ -33,7 +36,7 @@ def save_checkpoint(folder: Path, step: int, states: dict[str, dict[str, Tensor]
     os.replace(aside, folder / "state.json")
     current = {f for names in files.values() for f in names}
     for old in folder.glob("*.safetensors"):
-        if old.name not in current:
+        if OWN_NAME.fullmatch(old.name) and old.name not in current:
             old.unlink()
 
 

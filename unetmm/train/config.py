@@ -10,6 +10,50 @@ from typing import Any
 from unetmm.errors import ShapeError
 from unetmm.nets.config import AggregateConfig, NetConfig
 
+Span = tuple[float, float]
+"""Lowest and highest value of something drawn at random."""
+
+
+@dataclass(frozen=True)
+class CameraNoise:
+    """A camera's noise in 8-bit colour: sensor, demosaicing, noise reduction, tone curve, JPEG."""
+
+    share: float
+    """Share of the samples that get this noise."""
+    shot: Span = (1e-4, 1.2e-2)
+    """Variance per unit of linear light, white being 1; drawn log-uniformly."""
+    luma_blur_px: Span = (0.0, 0.9)
+    """Standard deviation of the blur that the noise of brightness has had."""
+    chroma_blur_px: Span = (0.5, 4.0)
+    """The same for the noise of colour, which cameras smooth more."""
+    coarse: Span = (0.0, 0.4)
+    """Strength of noise in grains of several pixels, relative to the fine noise."""
+    jpeg_share: float = 0.6
+    jpeg_quality: tuple[int, int] = (60, 98)
+
+
+@dataclass(frozen=True)
+class MicrographNoise:
+    """A dim micrograph: blurred by the optics, few photons, offset, gain, read noise, stretch."""
+
+    share: float
+    """Share of the samples that get this noise."""
+    photons: Span = (2.0, 400.0)
+    """Photons at white, drawn log-uniformly."""
+    background: float = 0.5
+    """Largest background, as a share of white."""
+    read_electrons: Span = (0.1, 3.0)
+    """Standard deviation of the read noise, drawn log-uniformly."""
+    blur_share: float = 0.5
+    """Share of these samples whose clean image is first blurred by a point spread function."""
+    blur_px: Span = (0.5, 2.0)
+    excess_share: float = 0.15
+    """Share with multiplication noise, as of an EMCCD or photomultiplier: twice the variance."""
+    scan_share: float = 0.15
+    """Share where a scanner smears the noise into the next column."""
+    clip_share: float = 0.5
+    """Share that was stored as integers with its ends cut off."""
+
 
 @dataclass(frozen=True)
 class NoiseConfig:
@@ -19,6 +63,70 @@ class NoiseConfig:
     """Gaussian standard deviation is uniform in [0, sigma_max]."""
     poisson_share: float = 0.25
     """Share of the samples that get Poisson-Gaussian noise instead of Gaussian."""
+    camera: CameraNoise | None = None
+    """Samples left over by camera and micrograph get Gaussian or Poisson-Gaussian noise."""
+    micrograph: MicrographNoise | None = None
+    row_share: float = 0.0
+    """Share of all samples that get an offset for each row (or column) on top."""
+    row_sigma_max: float = 8.0
+    impulse_share: float = 0.0
+    """Share of all samples where some pixels become black or white."""
+    impulse_density_max: float = 0.02
+    """Largest share of such pixels."""
+
+    def __post_init__(self) -> None:
+        taken = sum(kind.share for kind in (self.camera, self.micrograph) if kind)
+        if taken > 1:
+            raise ValueError(f"noise: the shares of camera and micrograph add up to {taken:g}")
+
+    def describe(self) -> str:
+        """What a model card says of it."""
+        parts = []
+        if self.camera is not None:
+            parts.append(
+                f"camera noise (Bayer mosaic, demosaicing, noise reduction, tone curve, JPEG "
+                f"quality {self.camera.jpeg_quality[0]} to {self.camera.jpeg_quality[1]}) in "
+                f"{self.camera.share:.0%} of the patches"
+            )
+        if self.micrograph is not None:
+            low, high = self.micrograph.photons
+            parts.append(
+                f"micrographs of {low:g} to {high:g} photons at white with blur, background, "
+                f"gain and read noise in {self.micrograph.share:.0%} of the patches"
+            )
+        parts.append(
+            f"{'else ' if parts else ''}Gaussian, sigma 0 to {self.sigma_max:g} of 255, not "
+            f"clipped; Poisson-Gaussian in {self.poisson_share:.0%} of "
+            f"{'these' if parts else 'the patches'}"
+        )
+        extra = {"rows or columns": self.row_share, "black and white pixels": self.impulse_share}
+        parts += [f"{name} on top in {share:.0%}" for name, share in extra.items() if share]
+        text = "; ".join(parts)
+        return text[0].upper() + text[1:]
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """Which images a run is measured on while it goes on; see `validate`."""
+
+    clean: str | None = None
+    """Folder of clean images, which get the run's noise; None: images held out of the data."""
+    noisy: str | None = None
+    """Folder of noisy images with the names of the clean ones."""
+    affine: bool = False
+    """Whether clean images are fitted to the noisy ones by gain and offset."""
+    held_out: int = 0
+    """Images taken out of the data, at regular distances, where there is no folder."""
+    patches: int = 32
+    patch_px: int = 128
+    every: int = 500
+    """Steps between two measurements."""
+
+    def __post_init__(self) -> None:
+        if self.noisy is not None and self.clean is None:
+            raise ValueError("validation: noisy images need a folder of clean ones")
+        if self.clean is None and self.held_out < 1:
+            raise ValueError("validation: give a folder of clean images, or a number to hold out")
 
 
 @dataclass(frozen=True)
@@ -39,6 +147,14 @@ class TrainConfig:
     """Folders of clean images, searched recursively; relative to the working directory."""
     net: NetConfig
     steps: int
+    init: str | None = None
+    """Weight file to start from instead of random weights; relative to the working directory."""
+    pack: str | None = None
+    """File of `unetmm.train.pack` to read instead of the folders of `data`."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of file names that are left out of `data`."""
+    data_shares: tuple[float, ...] = ()
+    """Share of the patches that each folder of `data` gives; empty: by the size of the images."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     stages: tuple[Stage, ...] = (Stage(0.0, 80, 8),)
     learning_rate: float = 1e-3
@@ -52,8 +168,19 @@ class TrainConfig:
     """Share of the patches taken from the image reduced by two, where JPEG traces vanish."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
+    validation: ValidationConfig | None = None
     card: dict[str, Any] = field(default_factory=dict)
     """Facts for the model card that the run itself does not know: task, licences, limits."""
+
+    def __post_init__(self) -> None:
+        numbers = {f: getattr(self, f) for f in ("steps", "seed", "checkpoint_every")}
+        wrong = {k: v for k, v in numbers.items() if not isinstance(v, int) or v < (k != "seed")}
+        if wrong:
+            raise ValueError(f"needs whole numbers, at least 1 (seed 0): found {wrong}")
+        if self.data_shares and len(self.data_shares) != len(self.data):
+            raise ValueError(
+                f"{len(self.data)} folders of data, but {len(self.data_shares)} data_shares"
+            )
 
     def stage_at(self, step: int) -> Stage:
         """The stage that `step` belongs to."""
@@ -79,7 +206,10 @@ def load_train_config(path: Path) -> TrainConfig:
             aggregate = AggregateConfig(**_with_tuples(aggregate))
         return TrainConfig(
             net=NetConfig(**_with_tuples(net), aggregate=aggregate),
-            noise=NoiseConfig(**table.pop("noise", {})),
+            noise=_noise(table.pop("noise", {})),
+            validation=(
+                ValidationConfig(**table.pop("validation")) if "validation" in table else None
+            ),
             stages=tuple(
                 Stage(**s)
                 for s in table.pop("stages", [{"start": 0.0, "patch_px": 80, "batch": 8}])
@@ -88,6 +218,12 @@ def load_train_config(path: Path) -> TrainConfig:
         )
     except (tomllib.TOMLDecodeError, TypeError, ValueError, KeyError) as error:
         raise ShapeError(f"training config {path} cannot be used: {error}") from error
+
+
+def _noise(table: dict[str, Any]) -> NoiseConfig:
+    kinds = {"camera": CameraNoise, "micrograph": MicrographNoise}
+    nested = {k: kinds[k](**_with_tuples(table.pop(k))) for k in kinds if k in table}
+    return NoiseConfig(**table, **nested)
 
 
 def _with_tuples(table: dict[str, Any]) -> dict[str, Any]:

@@ -11,34 +11,52 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.metrics import LUMA
+from unetmm.train.config import TrainConfig
 
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 
 
-def load_images(folders: Sequence[str], channels: int) -> list[NDArray[np.uint8]]:
+def load_images(
+    folders: Sequence[str], channels: int, exclude: Sequence[str] = ()
+) -> list[NDArray[np.uint8]]:
     """All images below the folders as uint8 (h, w, channels); other bit depths are stretched.
+
+    exclude: patterns of file names to leave out.
 
     Raises
     ------
     ImageError
         If no image is found.
     """
-    import imageio.v3 as iio
-
     paths = sorted(p for f in folders for p in Path(f).rglob("*") if p.suffix.lower() in EXTENSIONS)
-    images = []
-    for path in paths:
-        pixels = _to_uint8(np.asarray(iio.imread(path)))
-        pixels = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]
-        if channels == 3 and pixels.shape[-1] == 3:
-            images.append(np.ascontiguousarray(pixels))
-        elif channels == 1 and pixels.shape[-1] == 3:
-            images.append(np.rint(pixels @ LUMA).astype(np.uint8)[..., None])
-        elif channels == pixels.shape[-1]:
-            images.append(pixels)
+    kept = [p for p in paths if not any(p.match(pattern) for pattern in exclude)]
+    found = [read_training_image(path, channels) for path in kept]
+    images = [image for image in found if image is not None]
     if not images:
         raise ImageError(f"no training image with {channels} channels below {', '.join(folders)}")
     return images
+
+
+def read_training_image(path: Path, channels: int) -> NDArray[np.uint8] | None:
+    """One image as uint8 (h, w, channels), colour as grey for one channel; None if it has others.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read.
+    """
+    import imageio.v3 as iio
+
+    try:
+        pixels = _to_uint8(np.asarray(iio.imread(path)))
+    except (OSError, ValueError, RuntimeError) as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ImageError(f"{path}: cannot be read as a training image ({first_line})") from error
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]
+    if channels == 1 and pixels.shape[-1] == 3:
+        grey: NDArray[np.uint8] = np.rint(pixels @ LUMA).astype(np.uint8)[..., None]
+        return grey
+    return np.ascontiguousarray(pixels) if pixels.shape[-1] == channels else None
 
 
 def _to_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
@@ -50,17 +68,77 @@ def _to_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     return stretched
 
 
+def data_groups(config: TrainConfig) -> list[list[str]]:
+    """Folders whose images share one part of the patches: each by itself, or all together."""
+    return [[f] for f in config.data] if config.data_shares else [list(config.data)]
+
+
+def load_groups(config: TrainConfig) -> list[list[NDArray[np.uint8]]]:
+    """The images of each group of folders, from the run's pack where it has one.
+
+    Raises
+    ------
+    ImageError
+        If a folder holds no image of the net's channels, or the pack is of other data.
+    """
+    if config.pack is not None:
+        from unetmm.train.pack import load_pack
+
+        return load_pack(config, Path(config.pack))
+    channels = config.net.in_channels
+    return [load_images(folders, channels, config.exclude) for folders in data_groups(config)]
+
+
+def make_sampler(config: TrainConfig) -> tuple[PatchSampler, list[NDArray[np.uint8]]]:
+    """The patches of a training run, and the images it holds out for validation.
+
+    Raises
+    ------
+    ImageError
+        As `load_groups`.
+    """
+    shares = config.data_shares or (1.0,)
+    held_out: list[NDArray[np.uint8]] = []
+    kept: list[NDArray[np.uint8]] = []
+    probabilities = []
+    for share, images in zip(shares, load_groups(config), strict=True):
+        count = _held_out_count(config, share / sum(shares), len(images))
+        taken = {(2 * i + 1) * len(images) // (2 * count) for i in range(count)}
+        rest = [image for i, image in enumerate(images) if i not in taken]
+        held_out += [images[i] for i in sorted(taken)]
+        kept += rest
+        probabilities.append(share / sum(shares) * _by_size(rest))
+    return PatchSampler(kept, config.half_size_share, np.concatenate(probabilities)), held_out
+
+
+def _held_out_count(config: TrainConfig, share: float, images: int) -> int:
+    """How many of a group's images are held out: its share of them, and never all."""
+    chosen = config.validation
+    if chosen is None or chosen.clean is not None:
+        return 0
+    return min(images - 1, max(1, round(share * chosen.held_out)))
+
+
+def _by_size(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    weights = np.array([np.sqrt(i.shape[0] * i.shape[1]) for i in images])
+    return np.asarray(weights / weights.sum())
+
+
 class PatchSampler:
     """Random patches; the same generator state gives the same patches.
 
     An image is drawn with probability proportional to the square root of its pixel count: large
-    photographs hold more, but not proportionally more, that is new.
+    photographs hold more, but not proportionally more, that is new. `probability` replaces that.
     """
 
-    def __init__(self, images: Sequence[NDArray[np.uint8]], half_size_share: float) -> None:
+    def __init__(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        half_size_share: float,
+        probability: NDArray[np.float64] | None = None,
+    ) -> None:
         self.images, self.half_size_share = images, half_size_share
-        weights = np.array([np.sqrt(i.shape[0] * i.shape[1]) for i in images])
-        self.probability = weights / weights.sum()
+        self.probability = _by_size(images) if probability is None else probability
 
     def batch(self, rng: np.random.Generator, size: int, patch_px: int) -> NDArray[np.float32]:
         """(size, c, patch_px, patch_px), range [0, 1]."""

@@ -5,12 +5,45 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.train.camera import add_camera_noise
 from unetmm.train.config import NoiseConfig
+from unetmm.train.micrograph import make_micrograph
+
+Patches = NDArray[np.float32]
 
 
-def add_noise(
-    clean: NDArray[np.float32], noise: NoiseConfig, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def degrade(
+    clean: Patches, noise: NoiseConfig, rng: np.random.Generator
+) -> tuple[Patches, Patches]:
+    """(b, c, h, w) in [0, 1] -> noisy patches and what a net should make of them.
+
+    The target is `clean`, but for micrographs, which are blurred and stretched first.
+    """
+    if noise.camera is None and noise.micrograph is None:
+        noisy, target = add_noise(clean, noise, rng), clean
+    else:
+        noisy, target = _mixed(clean, noise, rng)
+    if noise.row_share:
+        noisy = add_rows(noisy, noise, rng)
+    if noise.impulse_share:
+        noisy = add_impulses(noisy, noise, rng)
+    return noisy, target
+
+
+def _mixed(clean: Patches, noise: NoiseConfig, rng: np.random.Generator) -> tuple[Patches, Patches]:
+    noisy, target = add_noise(clean, noise, rng), clean.copy()
+    camera, micrograph = noise.camera, noise.micrograph
+    camera_share = camera.share if camera else 0.0
+    micrograph_share = micrograph.share if micrograph else 0.0
+    for i, kind in enumerate(rng.random(len(clean))):
+        if camera and kind < camera_share:
+            noisy[i] = add_camera_noise(clean[i], camera, rng)
+        elif micrograph and kind < camera_share + micrograph_share:
+            noisy[i], target[i] = make_micrograph(clean[i], micrograph, rng)
+    return noisy, target
+
+
+def add_noise(clean: Patches, noise: NoiseConfig, rng: np.random.Generator) -> Patches:
     """(b, c, h, w) in [0, 1] -> the same with noise, not clipped; each sample has its own level.
 
     Gaussian: one sigma. Poisson-Gaussian: variance = gain * signal + sigma**2, drawn as a true
@@ -25,3 +58,23 @@ def add_noise(
     read_sigma = np.where(is_poisson, 0.4 * sigma, sigma).astype(np.float32)
     signal = np.where(is_poisson, gain * rng.poisson(clean / gain), clean).astype(np.float32)
     return signal + read_sigma * rng.standard_normal(clean.shape, np.float32)
+
+
+def add_rows(patches: Patches, noise: NoiseConfig, rng: np.random.Generator) -> Patches:
+    """A share of the samples with an offset for each row, or for each column."""
+    b, _, h, w = patches.shape
+    sigma = rng.uniform(0, noise.row_sigma_max / 255, (b, 1, 1, 1))
+    sigma *= rng.random((b, 1, 1, 1)) < noise.row_share
+    rows = rng.standard_normal((b, 1, h, 1)).astype(np.float32)
+    columns = rng.standard_normal((b, 1, 1, w)).astype(np.float32)
+    offsets = np.where(rng.random((b, 1, 1, 1)) < 0.5, rows, columns)
+    return patches + (sigma * offsets).astype(np.float32)
+
+
+def add_impulses(patches: Patches, noise: NoiseConfig, rng: np.random.Generator) -> Patches:
+    """A share of the samples where single pixels, all channels of them, are black or white."""
+    b, _, h, w = patches.shape
+    density = rng.uniform(0, noise.impulse_density_max, (b, 1, 1, 1))
+    density *= rng.random((b, 1, 1, 1)) < noise.impulse_share
+    place, value = rng.random((b, 1, h, w)), rng.random((b, 1, h, w))
+    return np.where(place < density, (value < 0.5).astype(np.float32), patches)

@@ -2,28 +2,41 @@
 
     python -m unetmm.train.export training/tiny-rgb.toml --folder runs/tiny-rgb \\
         -o weights/tiny-rgb.safetensors --evaluate CBSD68=../shared/data/eval/cbsd68
+
+A folder with noisy/ and clean/ in it is measured as pairs.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from pathlib import Path
 from typing import Any
 
 from unetmm.errors import WeightsError
-from unetmm.evaluate import SIGMAS, evaluate
+from unetmm.evaluate import SIGMAS, evaluate, evaluate_pairs
 from unetmm.nets.shapes import macs_per_px, parameter_count
+from unetmm.scores import Evaluation
+from unetmm.testsets import pair_folders
 from unetmm.train.checkpoint import load_checkpoint
 from unetmm.train.config import TrainConfig, load_train_config
+from unetmm.train.history import log_path, read_rows, total_seconds
 from unetmm.weights import Model, save_model
 
 
 def export(
-    config: TrainConfig, folder: Path, output: Path, test_sets: dict[str, Path]
+    config: TrainConfig,
+    folder: Path,
+    output: Path,
+    test_sets: dict[str, Path],
+    affine: bool = False,
 ) -> dict[str, Any]:
     """Write the averaged weights of a run with a filled card, which is returned.
+
+    Parameters
+    ----------
+    test_sets : name -> folder of clean images, or with noisy/ and clean/ in it.
+    affine : fit the clean images of pairs by gain and offset.
 
     Raises
     ------
@@ -37,21 +50,43 @@ def export(
     tensors = {k: v.float().numpy() for k, v in states["ema"].items()}
     model = Model(config.name, config.net, {}, None, tensors)
     card = make_card(config, folder, step)
-    means = {name: evaluate(model, path).means for name, path in test_sets.items()}
-    levels = " / ".join(str(sigma) for sigma in SIGMAS)
-    card["quality"] = {
-        name: f"{' / '.join(f'{m.psnr_db:.2f}' for m in found)} dB" for name, found in means.items()
-    }
-    card["quality_ssim"] = {
-        name: " / ".join(f"{m.ssim:.4f}" for m in found) for name, found in means.items()
-    }
-    card["quality_protocol"] = (
-        f"white Gaussian noise, sigma {levels} of 255, neither clipped nor rounded, level unknown "
-        f"to the model; PSNR over all pixels and channels"
-    )
-    card["quality_command"] = f"unetmm evaluate {config.name} FOLDER"
+    card |= _quality(model, test_sets, affine)
     save_model(output, config.net, tensors, card)
     return card
+
+
+def _quality(model: Model, test_sets: dict[str, Path], affine: bool) -> dict[str, Any]:
+    """Measured figures and how they were measured, as entries of the card."""
+    found: dict[str, Evaluation] = {}
+    for name, path in test_sets.items():
+        pairs = pair_folders(path)
+        found[name] = evaluate_pairs(model, *pairs, affine) if pairs else evaluate(model, path)
+    if not found:
+        return {}
+    levels = " / ".join(str(sigma) for sigma in SIGMAS)
+    protocols = {
+        "folders of clean images": f"white Gaussian noise, sigma {levels} of 255, neither clipped "
+        f"nor rounded, level unknown to the model",
+        "pairs": "real noise, noisy -> restored"
+        + (", clean fitted to noisy by gain and offset" if affine else ""),
+    }
+    kinds = {"pairs" if e.seed is None else "folders of clean images" for e in found.values()}
+    return {
+        "quality": {name: f"{_figures(e, 'psnr', '.2f')} dB" for name, e in found.items()},
+        "quality_ssim": {name: _figures(e, "ssim", ".4f") for name, e in found.items()},
+        "quality_protocol": "; ".join(f"{k}: {protocols[k]}" for k in sorted(kinds))
+        + "; PSNR over all pixels and channels",
+        "quality_command": f"unetmm evaluate {model.name} FOLDER{' --affine' if affine else ''}",
+    }
+
+
+def _figures(evaluation: Evaluation, measure: str, style: str) -> str:
+    """One figure a noise level; for pairs, before and after."""
+    before, after = ("psnr_before_db", "psnr_db") if measure == "psnr" else ("ssim_before", "ssim")
+    restored = " / ".join(format(getattr(m, after), style) for m in evaluation.means)
+    if evaluation.seed is not None:
+        return restored
+    return f"{format(getattr(evaluation.means[0], before), style)} -> {restored}"
 
 
 def make_card(config: TrainConfig, folder: Path, step: int) -> dict[str, Any]:
@@ -59,32 +94,18 @@ def make_card(config: TrainConfig, folder: Path, step: int) -> dict[str, Any]:
     return {
         **config.card,
         "data": list(config.data),
-        "noise": f"Gaussian, sigma 0 to {config.noise.sigma_max:g} of 255, not clipped; "
-        f"Poisson-Gaussian in {config.noise.poisson_share:.0%} of the patches",
+        "noise": config.noise.describe(),
         "steps": step,
         "planned_steps": config.steps,
         "stages": [f"from {s.start:.0%}: {s.batch} x {s.patch_px} px" for s in config.stages],
         "seed": config.seed,
-        "training_hours": round(_logged_seconds(folder) / 3600, 2),
+        **({"started_from": config.init} if config.init else {}),
+        "training_hours": round(total_seconds(read_rows(log_path(folder))) / 3600, 2),
         "parameters": parameter_count(config.net),
         "kmac_per_px": round(macs_per_px(config.net) / 1000, 1),
         "training_command": f"python -m unetmm.train training/{config.name}.toml "
         f"--folder runs/{config.name}",
     }
-
-
-def _logged_seconds(folder: Path) -> float:
-    """Wall time of all processes of a run; each starts its own clock."""
-    log = folder.parent / f"{folder.name}.csv"
-    if not log.exists():
-        return 0.0
-    total = previous = 0.0
-    with log.open(newline="") as file:
-        for _, _, seconds in csv.reader(file):
-            elapsed = float(seconds)
-            total += elapsed - previous if elapsed >= previous else elapsed
-            previous = elapsed
-    return total
 
 
 def main() -> int:
@@ -94,9 +115,16 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--evaluate", nargs="*", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--affine", action="store_true", help="fit clean images of pairs")
     arguments = parser.parse_args()
     sets = {name: Path(path) for name, path in (s.split("=", 1) for s in arguments.evaluate)}
-    card = export(load_train_config(arguments.config), arguments.folder, arguments.output, sets)
+    card = export(
+        load_train_config(arguments.config),
+        arguments.folder,
+        arguments.output,
+        sets,
+        arguments.affine,
+    )
     for name, figures in card["quality"].items():
         sys.stdout.write(f"{name}: {figures}\n")
     return 0

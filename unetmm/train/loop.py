@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unetmm.errors import ResumeError, WeightsError
 from unetmm.nets.nafnet import build_net
 from unetmm.train.checkpoint import load_checkpoint, save_checkpoint
 from unetmm.train.config import TrainConfig
-from unetmm.train.data import PatchSampler, load_images
-from unetmm.train.degrade import add_noise
+from unetmm.train.data import PatchSampler, make_sampler
+from unetmm.train.degrade import degrade
+from unetmm.train.history import Row, append_row, log_path
+from unetmm.train.validate import Validation, make_validation
+from unetmm.weights import load_model
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,20 @@ class Progress:
     """Mean training PSNR since the last report."""
     seconds: float
     """Wall time of this process."""
+    steps_per_s: float
+    """In this process."""
+    validation_db: float | None = None
+    """PSNR of the averaged weights on the validation patches, when last measured."""
+
+    @property
+    def loss(self) -> float:
+        """The loss that belongs to `psnr_db`."""
+        return -self.psnr_db * math.log(10) / 10
+
+    @property
+    def left_s(self) -> float:
+        """Time that the steps left will take."""
+        return (self.steps - self.step) / self.steps_per_s
 
 
 def psnr_loss(output: Tensor, target: Tensor) -> Tensor:
@@ -59,7 +77,10 @@ class Trainer:
     def __init__(self, config: TrainConfig, folder: Path, device: str = "cpu") -> None:
         self.config, self.folder, self.device = config, folder, torch.device(device)
         torch.manual_seed(config.seed)
-        self.net = build_net(config.net).to(self.device)
+        self.net = build_net(config.net)
+        if config.init is not None:
+            self._init_from(config.init)
+        self.net.to(self.device)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
@@ -68,11 +89,26 @@ class Trainer:
         self.step = 0
         self._resume()
 
+    def _init_from(self, path: str) -> None:
+        model = load_model(path)
+        if model.config != self.config.net:
+            raise WeightsError(
+                f"{path}: holds another net than the one of {self.config.name}; give the weights "
+                f"of the same [net], or leave out init"
+            )
+        self.net.load_state_dict(model.net.state_dict())
+
     def _resume(self) -> None:
         found = load_checkpoint(self.folder)
         if found is None:
             return
         self.step, states = found
+        expected = {k: v.shape for k, v in self.net.state_dict().items()}
+        if {k: v.shape for k, v in states["net"].items()} != expected:
+            raise ResumeError(
+                f"{self.folder}: holds a checkpoint of another net than that of "
+                f"{self.config.name}; give another folder"
+            )
         self.net.load_state_dict(states["net"])
         self.ema = {k: v.to(self.device) for k, v in states["ema"].items()}
         for name, parameter in self.net.named_parameters():
@@ -109,8 +145,8 @@ class Trainer:
         rng = np.random.default_rng((config.seed, self.step))
         stage = config.stage_at(self.step)
         clean = sampler.batch(rng, stage.batch, stage.patch_px)
-        noisy = torch.from_numpy(add_noise(clean, config.noise, rng)).to(self.device)
-        target = torch.from_numpy(clean).to(self.device)
+        pair = degrade(clean, config.noise, rng)
+        noisy, target = (torch.from_numpy(a).to(self.device) for a in pair)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(config, self.step)
         self.optimiser.zero_grad(set_to_none=True)
@@ -128,31 +164,49 @@ class Trainer:
         return -10 / math.log(10) * loss.item()
 
     def run(
-        self, report: Callable[[Progress], None], every: int = 100, limit_s: float | None = None
+        self,
+        report: Callable[[Progress], None],
+        every: int = 100,
+        limit_s: float | None = None,
+        stop: threading.Event | None = None,
     ) -> bool:
-        """Train to the end or for `limit_s` seconds; True when all steps are done."""
-        sampler = PatchSampler(
-            load_images(self.config.data, self.config.net.in_channels), self.config.half_size_share
-        )
-        start, psnrs = time.monotonic(), []
+        """Train to the end, for `limit_s` seconds, or until `stop`; True when all steps are done.
+
+        Whatever ends it, a checkpoint is left, from which the next call goes on.
+        """
+        sampler, held_out = make_sampler(self.config)
+        validation = make_validation(self.config, held_out)
+        start, first, psnrs = time.monotonic(), self.step, []
+        validated: float | None = None
         while self.step < self.config.steps:
             psnrs.append(self.train_step(sampler))
-            if self.step % every == 0:
+            measured = self._validate(validation)
+            validated = validated if measured is None else measured
+            if self.step % every == 0 or measured is not None:
                 seconds = time.monotonic() - start
-                self._log_row(float(np.mean(psnrs)), seconds)
-                report(Progress(self.step, self.config.steps, float(np.mean(psnrs)), seconds))
+                row = Row(self.step, float(np.mean(psnrs)), seconds, measured)
+                append_row(log_path(self.folder), row)
+                rate = (self.step - first) / seconds
+                report(
+                    Progress(self.step, self.config.steps, row.psnr_db, seconds, rate, validated)
+                )
                 psnrs = []
             over = limit_s is not None and time.monotonic() - start > limit_s
-            if (
-                over
-                or self.step % self.config.checkpoint_every == 0
-                or self.step == self.config.steps
-            ):
+            over = over or (stop is not None and stop.is_set())
+            if over or self._checkpoint_is_due():
                 self.save()
             if over:
-                return False
+                return self.step == self.config.steps
         return True
 
-    def _log_row(self, psnr_db: float, seconds: float) -> None:
-        with (self.folder.parent / f"{self.folder.name}.csv").open("a", newline="") as file:
-            csv.writer(file).writerow((self.step, f"{psnr_db:.3f}", f"{seconds:.1f}"))
+    def _checkpoint_is_due(self) -> bool:
+        return self.step % self.config.checkpoint_every == 0 or self.step == self.config.steps
+
+    def _validate(self, validation: Validation | None) -> float | None:
+        """PSNR of the averaged weights where the config asks for it at this step."""
+        chosen = self.config.validation
+        if validation is None or chosen is None:
+            return None
+        if self.step % chosen.every and self.step != self.config.steps:
+            return None
+        return validation.psnr_db(self.ema_net().to(self.device), self.device)

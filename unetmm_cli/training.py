@@ -1,0 +1,169 @@
+"""`unetmm train`: a run with live figures, its curve, and the finished weights."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from unetmm_cli import display
+
+if TYPE_CHECKING:
+    from unetmm.train.config import TrainConfig
+    from unetmm.train.loop import Progress, Trainer
+
+LINE_INTERVAL_S = 30.0
+"""Least time between two lines where stderr is no terminal."""
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """What is to be trained, and where."""
+
+    config: Path
+    folder: Path
+    """Checkpoints, curve and finished weights; the log lies beside it."""
+    limit_s: float | None
+    device: str
+    threads: int
+
+
+class View:
+    """Training as lines on stderr, the first at once and then from time to time."""
+
+    def __init__(self) -> None:
+        self._next_s = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+    def update(self, progress: Progress) -> None:
+        """Take what the library says about the run."""
+        if progress.seconds >= self._next_s or progress.step == progress.steps:
+            self._next_s = progress.seconds + LINE_INTERVAL_S
+            display.say(progress_line(progress))
+
+
+class Bar(View):
+    """Training as a bar."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        super().__init__()
+        self._bar = RichProgress(
+            TextColumn("train"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("starting", total=None)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, progress: Progress) -> None:
+        self._bar.update(
+            self._task,
+            completed=progress.step,
+            total=progress.steps,
+            description=progress_line(progress),
+        )
+
+
+def progress_line(progress: Progress) -> str:
+    """Where a run is, in one line."""
+    measured = progress.validation_db
+    validation = "" if measured is None else f", validation {measured:.2f} dB"
+    is_last = progress.step == progress.steps
+    left = "" if is_last else f", {display.seconds_text(progress.left_s)} left"
+    return (
+        f"step {progress.step:,} of {progress.steps:,}: loss {progress.loss:.3f}, "
+        f"training {progress.psnr_db:.2f} dB{validation}{left}"
+    )
+
+
+def train(task: TrainTask) -> None:
+    """Train, and leave weights with their card once all steps are done.
+
+    Raises
+    ------
+    UnetmmError
+        If config, data or checkpoint cannot be used.
+    Interrupted
+        If a signal stopped it; the checkpoint is whole.
+    """
+    from unetmm_cli.signals import Interrupted, stop_on_signal
+
+    config, trainer = _prepare(task)
+    view = Bar() if sys.stderr.isatty() else View()
+    with stop_on_signal() as stop, view:
+        done = trainer.run(
+            view.update, every=_report_every(config), limit_s=task.limit_s, stop=stop
+        )
+    _draw(config, task.folder)
+    again = f"unetmm train {task.config} --folder {task.folder}"
+    if not done and stop.is_set():
+        raise Interrupted(f"stopped at step {trainer.step:,}; go on with {again}")
+    if not done:
+        display.result(f"{trainer.step:,} of {config.steps:,} steps; go on with {again}")
+        return
+    _finish(config, task)
+
+
+def _prepare(task: TrainTask) -> tuple[TrainConfig, Trainer]:
+    import torch
+
+    from unetmm.errors import ShapeError
+    from unetmm.train.config import load_train_config
+    from unetmm.train.loop import Trainer
+
+    config = load_train_config(task.config)
+    if task.device == "cuda" and not torch.cuda.is_available():
+        raise ShapeError("--device cuda: no CUDA device is found here; leave it out for the CPU")
+    torch.set_num_threads(task.threads)
+    task.folder.mkdir(parents=True, exist_ok=True)
+    return config, Trainer(config, task.folder, task.device)
+
+
+def _report_every(config: TrainConfig) -> int:
+    """Steps between two reports: about a hundred of them in a short run."""
+    return max(1, min(100, config.steps // 100))
+
+
+def _draw(config: TrainConfig, folder: Path) -> None:
+    from unetmm.train.curve import draw_curve
+    from unetmm.train.history import log_path, read_rows
+
+    draw_curve(read_rows(log_path(folder)), folder / "curve.png", config.name)
+
+
+def _finish(config: TrainConfig, task: TrainTask) -> None:
+    """Averaged weights with their card, beside the curve."""
+    from unetmm.train.export import export
+
+    output = task.folder / f"{config.name}.safetensors"
+    export(config, task.folder, output, {})
+    display.result(f"{output}: {config.steps:,} steps; unetmm models {output} shows its card")
