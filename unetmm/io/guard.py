@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from unetmm.errors import ImageError, UnetmmError
 
 MAX_REASON_CHARS = 200
+_MISFITS = (ArithmeticError, LookupError, TypeError, AttributeError, struct.error)
+"""What readers stumble over where a file's parts do not fit together."""
 
 
 @contextmanager
@@ -36,4 +39,6 @@ def reason(exc: Exception) -> str:
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror
     text = " ".join(str(exc).split()) or type(exc).__name__
+    if isinstance(exc, _MISFITS):
+        text = f"it is damaged ({text})"
     return text if len(text) <= MAX_REASON_CHARS else text[: MAX_REASON_CHARS - 3] + "..."

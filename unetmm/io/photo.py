@@ -1,4 +1,4 @@
-"""Reads PNG and JPEG, which are decoded whole: on the first read, once, and counted as resident."""
+"""Reads photos, which are decoded whole: on the first read, once, and counted as resident."""
 
 from __future__ import annotations
 
@@ -11,34 +11,38 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
-from unetmm.io.photo_header import (
-    PhotoHeader,
-    check_png_sums,
-    peak_bytes,
-    read_jpeg_header,
-    read_png_header,
-    upright_size,
-)
+from unetmm.io.jpeg_header import read_jpeg2000_header, read_jpeg_header
+from unetmm.io.other_headers import read_bmp_header, read_webp_header
+from unetmm.io.photo_header import PhotoHeader, ReadHeader, remedy
+from unetmm.io.png_header import check_png_sums, read_png_header
 from unetmm.io.protocol import Box, ImageInfo, Plane
 
+READERS: dict[str, ReadHeader] = {
+    "png": read_png_header,
+    "jpeg": read_jpeg_header,
+    "jpeg2000": read_jpeg2000_header,
+    "webp": read_webp_header,
+    "bmp": read_bmp_header,
+}
+"""Formats of photos that are decoded whole."""
 
-class PngJpegSource:
+
+class PhotoSource:
     """A photo of one plane; the header is read on opening, the pixels at the first `read`."""
 
     def __init__(self, path: Path, format: str) -> None:
-        read_header = read_png_header if format == "png" else read_jpeg_header
         with translated(path, f"read it as {format.upper()}"), path.open("rb") as file:
-            self._header = read_header(path, file)
+            self._header = READERS[format](path, file)
             self._file_bytes = path.stat().st_size
         self.path = path
-        self.info = _describe(self._header, format)
+        self.info = describe_photo(self._header, format)
         self._lock = threading.Lock()
         self._pixels: NDArray[Any] | None = None
 
     @property
     def resident_bytes(self) -> int:
         """The peak of decoding: compressed file and decoded image side by side."""
-        return peak_bytes(self._header, self._file_bytes)
+        return self._header.peak_bytes(self._file_bytes)
 
     def read_bytes(self, box_height: int, box_width: int) -> int:
         return 0
@@ -52,16 +56,9 @@ class PngJpegSource:
 
     def _decode(self) -> NDArray[Any]:
         """Upright pixels, (height, width, samples)."""
-        import imagecodecs
-
         header = self._header
         with translated(self.path, f"decode this {self.info.format.upper()}"):
-            data = self.path.read_bytes()
-            if self.info.format == "png":
-                check_png_sums(self.path, data)
-                pixels = imagecodecs.png_decode(data)
-            else:
-                pixels = imagecodecs.jpeg_decode(data)
+            pixels = decode_photo(self.path, self.path.read_bytes(), self.info.format, header)
         if pixels.ndim == 2:
             pixels = pixels[..., None]
         expected = (header.height, header.width, header.samples)
@@ -76,17 +73,47 @@ class PngJpegSource:
         self._pixels = None
 
 
-def _describe(header: PhotoHeader, format: str) -> ImageInfo:
-    height, width = upright_size(header)
+def decode_photo(path: Path, data: bytes, format: str, header: PhotoHeader) -> NDArray[Any]:
+    """Pixels of a whole file as stored, (height, width) or (height, width, samples)."""
+    import imagecodecs
+
+    pixels: NDArray[Any]
+    if format == "png":
+        check_png_sums(path, data)
+        pixels = imagecodecs.png_decode(data)
+    elif format == "jpeg":
+        pixels = imagecodecs.jpeg_decode(data)
+    elif format == "jpeg2000":
+        pixels = imagecodecs.jpeg2k_decode(data)
+    elif format == "webp":
+        pixels = imagecodecs.webp_decode(data, hasalpha=header.alpha)
+    else:
+        pixels = _decode_bmp(data, header.samples)
+    return pixels
+
+
+def _decode_bmp(data: bytes, samples: int) -> NDArray[Any]:
+    import io
+
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data), formats=["BMP"]) as image:
+        return np.asarray(image.convert({1: "L", 3: "RGB", 4: "RGBA"}[samples]))
+
+
+def describe_photo(header: PhotoHeader, format: str, whole: bool = True) -> ImageInfo:
+    """What is known of a photo; it is decoded as a whole or by rows."""
+    height, width = header.upright_size
+    decoded_bytes = header.height * header.row_bytes
     several = header.samples > 1
     return ImageInfo(
         format=format,
         axes="YXS" if several else "YX",
         shape=(height, width, header.samples) if several else (height, width),
         dtype=np.dtype(np.uint16 if header.bits == 16 else np.uint8),
-        chunk=(height, width),
+        chunk=(height if whole else 1, width),
         alpha=header.alpha,
-        notes=header.notes,
+        notes=header.notes | (remedy(format.upper(), decoded_bytes) if whole else {}),
     )
 
 

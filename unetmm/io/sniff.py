@@ -7,7 +7,7 @@ from pathlib import Path
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
 
-READABLE = "TIFF, PNG, JPEG or OME-Zarr"
+READABLE = "TIFF, OME-Zarr, PNG, JPEG, JPEG 2000, WebP, BMP, PNM or NumPy .npy"
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 
 _MAGIC = (
@@ -17,18 +17,24 @@ _MAGIC = (
     (b"MM\0+", "tiff"),
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"\xff\xd8\xff", "jpeg"),
+    (b"\0\0\0\x0cjP  ", "jpeg2000"),
+    (b"\xff\x4f\xff\x51", "jpeg2000"),
+    (b"RIFF", "webp"),
+    (b"BM", "bmp"),
+    (b"P5", "pnm"),
+    (b"P6", "pnm"),
+    (b"\x93NUMPY", "npy"),
+    (b"ZISRAWFILE", "czi"),
+    (b"\xda\xce\xbe\n", "nd2"),
+    (b"\x70\0\0\0", "lif"),
 )
 _FOREIGN = (
     (b"GIF8", "a GIF"),
-    (b"BM", "a BMP"),
-    (b"RIFF", "a WebP or other RIFF file"),
-    (b"\0\0\0\x0cjP  ", "a JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000"),
     (b"\xff\x0a", "a JPEG XL"),
     (b"\0\0\0\x0cJXL ", "a JPEG XL"),
-    (b"\x89HDF", "an HDF5"),
-    (b"\x93NUMPY", "a NumPy .npy"),
-    (b"PK", "a zip archive"),
+    (b"\x89HDF", "an HDF5 (also Imaris .ims)"),
+    (b"\xd0\xcf\x11\xe0", "an OLE file (such as Olympus .oib or Zeiss .zvi)"),
+    (b"PK", "a zip archive (such as NumPy .npz)"),
     (b"\x1f\x8b", "a gzip file"),
     (b"%PDF", "a PDF"),
     (b"8BPS", "a Photoshop PSD"),
@@ -37,7 +43,7 @@ _FOREIGN = (
 
 
 def sniff_format(path: Path) -> str:
-    """tiff, png, jpeg or zarr.
+    """tiff, zarr, png, ...: one of the names in _MAGIC.
 
     Raises
     ------

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.io.ome_xml import OmeFacts, attribute_sizes, named_files, number, parse_ome_xml
 from unetmm.io.protocol import DTYPES, ImageInfo, Plane
+from unetmm.io.tiff_notes import collect_notes
 from unetmm.io.units import full_unit
 
-_RGB, _YCBCR, _LINEAR = 2, 6, 34892
+log = logging.getLogger(__name__)
+
+_RGB, _PALETTE, _YCBCR, _LINEAR = 2, 3, 6, 34892
 _GREYS = (0, 1)
-_REFUSED = {3: "a palette", 4: "a mask", 5: "CMYK", 8: "CIELab", 32803: "raw camera mosaic"}
+_REFUSED = {
+    4: "a mask",
+    5: "CMYK",
+    8: "CIELab",
+    9: "CIELab",
+    10: "CIELab",
+    32803: "a raw camera mosaic",
+    32844: "LogLuv",
+    32845: "LogLuv",
+}
 _COLOUR_CODECS = (6, 7, 33003, 33004, 33005, 34712, 50001, 50002, 34892, 33007, 22610, 34934)
 """Compressions that store YCbCr and give RGB back."""
-_KEPT_TAGS = (274, 315, 33432, 33550, 33922, 34264, 34735, 34736, 34737, 42112, 50844)
-"""Orientation, artist, copyright, and where a GeoTIFF lies on Earth."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,13 @@ class TiffAxes:
     band_axis: str = ""
     alpha: bool = False
     interleaved_bands: bool = False
+    palette: NDArray[np.uint8] | None = None
+    """Shown colours of every stored value, (values, 3 or 4); None if values are shown as such."""
+
+    @property
+    def shown_samples(self) -> int:
+        """Samples of a pixel once a palette is expanded."""
+        return self.samples if self.palette is None else self.palette.shape[1]
 
     @property
     def pages(self) -> int:
@@ -63,6 +83,7 @@ def map_axes(path: Path, series: tifffile.TiffPageSeries) -> TiffAxes:
         If the image has no pixels, more axes than T, C and Z, or colours that cannot be restored.
     """
     page = series.keyframe
+    _check_kind(path, series.dtype)
     if 0 in series.shape or 0 in page.shaped:
         raise ImageError(f"{path}: the image is empty ({_sizes(series)}); give one with pixels")
     if page.shaped[1] > 1:
@@ -73,6 +94,7 @@ def map_axes(path: Path, series: tifffile.TiffPageSeries) -> TiffAxes:
     letters = _known_letters(path, series, [axis for axis, _ in pairs])
     count = page.shaped[0] * page.shaped[4]
     samples, alpha = _colours(path, page, count)
+    palette = _palette(path, page) if int(page.photometric) == _PALETTE else None
     band_axis = ""
     if samples == 1 and count > 1:
         free = [axis for axis in "CZT" if axis not in letters]
@@ -85,9 +107,43 @@ def map_axes(path: Path, series: tifffile.TiffPageSeries) -> TiffAxes:
         samples=samples,
         bands=count if band_axis else 1,
         band_axis=band_axis,
-        alpha=alpha,
+        alpha=alpha or (palette is not None and palette.shape[1] == 4),
         interleaved_bands=bool(band_axis) and page.shaped[0] == 1,
+        palette=palette,
     )
+
+
+def _check_kind(path: Path, dtype: Any) -> None:
+    """Refuse pixel types that are not restored."""
+    name = "unknown" if dtype is None else np.dtype(dtype).name
+    if name == "bool":
+        raise ImageError(f"{path}: holds 1-bit pixels, which cannot be restored; save grey or RGB")
+    if name not in DTYPES:
+        raise ImageError(f"{path}: holds {name} pixels; convert them to one of {', '.join(DTYPES)}")
+
+
+def _palette(path: Path, page: tifffile.TiffPage) -> NDArray[np.uint8]:
+    """Colours of every value; the nodata value becomes transparent.
+
+    Raises
+    ------
+    ImageError
+        If there are none.
+    """
+    stored = page.tags.valueof(320)
+    dtype = np.dtype(page.dtype or "f4")
+    if stored is None or dtype.kind != "u" or dtype.itemsize > 2 or len(stored) % 3:
+        raise ImageError(f"{path}: holds a palette without valid colours; save grey or RGB")
+    colours = np.reshape(np.asarray(stored, np.uint16), (3, -1)).T
+    palette = np.zeros((256**dtype.itemsize, 3), np.uint8)
+    palette[: len(colours)] = (colours >> 8 if colours.max() > 255 else colours)[: len(palette)]
+    log.info("%s: its palette of %d colours is expanded to RGB", path, len(colours))
+    nodata = _nodata(page)
+    if nodata is None or not 0 <= nodata < len(palette):
+        return palette
+    opacity = np.full((len(palette), 1), 255, np.uint8)
+    opacity[int(nodata)] = 0
+    return np.hstack([palette, opacity])
 
 
 def _known_letters(path: Path, series: tifffile.TiffPageSeries, axes: list[str]) -> list[str]:
@@ -111,6 +167,10 @@ def _colours(path: Path, page: tifffile.TiffPage, count: int) -> tuple[int, bool
         )
     if photometric == _YCBCR and page.compression not in _COLOUR_CODECS:
         raise ImageError(f"{path}: holds YCbCr without JPEG compression; save it as RGB")
+    if photometric == _PALETTE:
+        if count > 1:
+            raise ImageError(f"{path}: holds a palette and further samples; save grey or RGB")
+        return 1, False
     if photometric not in (*_GREYS, _RGB, _YCBCR, _LINEAR):
         raise ImageError(f"{path}: photometric {photometric} is not understood; save grey or RGB")
     extra = page.extrasamples
@@ -123,36 +183,41 @@ def _colours(path: Path, page: tifffile.TiffPage, count: int) -> tuple[int, bool
 
 
 def describe(
-    path: Path, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: TiffAxes
+    path: Path,
+    tif: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    axes: TiffAxes,
+    chunk: tuple[int, int],
 ) -> ImageInfo:
-    """Everything known of the image without reading a pixel."""
+    """Everything known of the image without reading a pixel; `chunk` as in ImageInfo."""
     page = series.keyframe
-    name = "none" if series.dtype is None else np.dtype(series.dtype).name
-    if name not in DTYPES:
-        raise ImageError(f"{path}: holds {name} pixels; convert them to one of {', '.join(DTYPES)}")
-    tiled = page.is_tiled
-    pixel_size, channel_names = _calibration(tif, series)
+    facts, notes = _calibration(tif, series), collect_notes(tif, page, axes.bands)
     channels = dict(zip(axes.outer, axes.outer_shape, strict=True)).get("C", 1)
     channels *= axes.bands if axes.band_axis == "C" else 1
+    names = facts.channel_names or (axes.bands > 1 and notes.get("descriptions")) or ()
+    if len(facts.channel_colors) == channels:
+        notes["channel_colors"] = facts.channel_colors
+    if facts.origin:
+        notes["origin"] = facts.origin
+    if axes.palette is not None:
+        notes["palette"] = "expanded"
+    samples = axes.shown_samples
     return ImageInfo(
         format="tiff",
-        axes=axes.outer + axes.band_axis + "YX" + ("S" if axes.samples > 1 else ""),
+        axes=axes.outer + axes.band_axis + "YX" + ("S" if samples > 1 else ""),
         shape=(
             *axes.outer_shape,
             *((axes.bands,) if axes.band_axis else ()),
             *page.shaped[2:4],
-            *((axes.samples,) if axes.samples > 1 else ()),
+            *((samples,) if samples > 1 else ()),
         ),
-        dtype=np.dtype(series.dtype).newbyteorder("="),
-        chunk=(
-            page.tilelength if tiled else min(page.rowsperstrip, page.shaped[2]),
-            page.tilewidth if tiled else page.shaped[3],
-        ),
+        dtype=np.dtype(np.uint8 if axes.palette is not None else series.dtype).newbyteorder("="),
+        chunk=chunk,
         alpha=axes.alpha,
-        pixel_size=pixel_size,
-        channel_names=channel_names if len(channel_names) == channels else (),
-        nodata=_nodata(page),
-        notes=_notes(tif, page, axes),
+        pixel_size=facts.pixel_size,
+        channel_names=names if len(names) == channels and any(names) else (),
+        nodata=_nodata(page) if axes.palette is None else None,
+        notes=notes,
     )
 
 
@@ -164,79 +229,25 @@ def _nodata(page: tifffile.TiffPage) -> float | None:
         return None
 
 
-def _notes(tif: tifffile.TiffFile, page: tifffile.TiffPage, axes: TiffAxes) -> dict[str, Any]:
-    """Metadata that a TIFF output can hold."""
-    notes: dict[str, Any] = {"compression": tifffile.COMPRESSION(page.compression).name}
-    if page.iccprofile:
-        notes["icc_profile"] = bytes(page.iccprofile)
-    resolution = page.get_resolution() if {282, 283} <= set(page.tags.keys()) else None
-    if resolution and page.resolutionunit > 1 and min(resolution) > 0:
-        unit = {2: "inch", 3: "centimeter"}.get(int(page.resolutionunit), "inch")
-        notes["resolution"] = (*map(float, resolution), unit)
-    tags = [page.tags[code] for code in _KEPT_TAGS if code in page.tags]
-    if tags:
-        notes["tiff_tags"] = tuple(
-            (tag.code, int(tag.dtype), 0 if isinstance(tag.value, str) else tag.count, tag.value)
-            for tag in tags
-            if tag.value is not None
-        )
-    bits = page.bitspersample
-    if isinstance(bits, int) and bits < 8 * np.dtype(page.dtype).itemsize:
-        notes["bits"] = bits  # the values use only these of the dtype
-    if int(page.photometric) == 0:
-        notes["photometric"] = "miniswhite"
-    if axes.bands > 1:
-        notes["bands"] = axes.bands
-    if len(tif.series) > 1:
-        notes["other_series"] = len(tif.series) - 1
-    return notes
-
-
-def _calibration(
-    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries
-) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
-    """Pixel sizes and channel names, from OME-XML, ImageJ or our own JSON."""
+def _calibration(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> OmeFacts:
+    """Pixel sizes and channels, from OME-XML, ImageJ, our own JSON or a slide scanner."""
     if tif.is_ome and tif.ome_metadata:
         return parse_ome_xml(tif.ome_metadata)
     if tif.is_imagej and tif.imagej_metadata:
-        return _imagej_sizes(tif.imagej_metadata, series.keyframe), ()
+        return OmeFacts(_imagej_sizes(tif.imagej_metadata, series.keyframe))
     if tif.is_shaped and tif.shaped_metadata:
-        return _attribute_sizes(tif.shaped_metadata[0]), ()
-    return {}, ()
-
-
-def parse_ome_xml(xml: str) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
-    """Pixel sizes and channel names of the first image; empty where OME-XML is malformed."""
-    try:
-        pixels = ElementTree.fromstring(xml).find("{*}Image/{*}Pixels")
-    except ElementTree.ParseError:
-        return {}, ()
-    if pixels is None:
-        return {}, ()
-    names = tuple(channel.get("Name", "") for channel in pixels.findall("{*}Channel"))
-    return _attribute_sizes(pixels.attrib), names if any(names) else ()
+        return OmeFacts(attribute_sizes(tif.shaped_metadata[0]))
+    if tif.is_svs:
+        found = re.search(r"\bMPP = ([0-9.]+)", str(series.keyframe.description))
+        size = number(found[1]) if found else 0.0
+        return OmeFacts({axis: (size, "micrometer") for axis in "YX" if size > 0})
+    return OmeFacts()
 
 
 def missing_companions(path: Path, series: tifffile.TiffPageSeries) -> list[str]:
     """Other files that the OME-XML places planes in and that are not there, three at most."""
     xml = series.parent.ome_metadata if series.parent is not None else None
-    try:
-        uuids = ElementTree.fromstring(xml or "").iterfind(".//{*}TiffData/{*}UUID")
-    except ElementTree.ParseError:
-        return []
-    names = dict.fromkeys(uuid.get("FileName", path.name) for uuid in uuids)
-    return [name for name in names if not (path.parent / name).exists()][:3]
-
-
-def _attribute_sizes(attributes: dict[str, Any]) -> dict[str, tuple[float, str]]:
-    """Pixel sizes from attributes named as in OME-XML."""
-    found = {}
-    for axis in "XYZT":
-        name = "TimeIncrement" if axis == "T" else f"PhysicalSize{axis}"
-        default = "s" if axis == "T" else "µm"
-        unit = full_unit(str(attributes.get(f"{name}Unit", default)))
-        found[axis] = (_number(attributes.get(name)), unit)
-    return {axis: size for axis, size in found.items() if size[0] > 0}
+    return [name for name in named_files(xml or "") if not (path.parent / name).exists()][:3]
 
 
 def _imagej_sizes(
@@ -244,22 +255,13 @@ def _imagej_sizes(
 ) -> dict[str, tuple[float, str]]:
     """ImageJ keeps X and Y as pixels per unit in the resolution tags, Z and T as text."""
     unit = full_unit(str(metadata.get("unit", "")))
-    found = {"T": (_number(metadata.get("finterval")), "second")}
+    found = {"T": (number(metadata.get("finterval")), "second")}
     if unit and unit != "pixel":
-        found["Z"] = (_number(metadata.get("spacing")), unit)
+        found["Z"] = (number(metadata.get("spacing")), unit)
         for axis, code in (("X", 282), ("Y", 283)):
             per_unit = page.tags.valueof(code, (0, 1))
             found[axis] = (per_unit[1] / per_unit[0] if per_unit[0] else 0.0, unit)
     return {axis: size for axis, size in found.items() if size[0] > 0}
-
-
-def _number(value: Any) -> float:
-    """A finite float, 0 for what is none."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return 0.0
-    return number if math.isfinite(number) else 0.0
 
 
 def _sizes(series: tifffile.TiffPageSeries) -> str:

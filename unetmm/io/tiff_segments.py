@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from unetmm.errors import ImageError
 from unetmm.io.protocol import Box
 
+_DEFLATE_COMPRESSIONS = (8, 32946)
 _JPEG_COMPRESSIONS = (6, 7, 34892, 33007)
 
 
@@ -58,6 +59,9 @@ class SegmentGrid:
     predicted: bool
     jpeg: bool
     image_codec: bool
+    deflate: bool = False
+    packed: bool = False
+    """Samples of other than 8, 16, 32 or 64 bits, which are unpacked after decompression."""
 
     @classmethod
     def of(cls, page: tifffile.TiffPage) -> SegmentGrid:
@@ -79,7 +83,15 @@ class SegmentGrid:
             predicted=page.predictor != 1,
             jpeg=page.compression in _JPEG_COMPRESSIONS,
             image_codec=page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS,
+            deflate=page.compression in _DEFLATE_COMPRESSIONS,
+            packed=page.bitspersample != 8 * dtype.itemsize,
         )
+
+    @property
+    def chunk(self) -> tuple[int, int]:
+        """Rows and columns that are read at once: one row where rows lie as they are."""
+        rows = 1 if self.raw and not self.tiled else self.segment_height
+        return rows, self.segment_width
 
     @property
     def swapped(self) -> bool:
@@ -200,6 +212,10 @@ class SegmentFiles:
             raise ImageError(f"{page.path}: ends within segment {segment}; it has been truncated")
         return data
 
+    def read_at(self, path: Path, offset: int, count: int) -> bytes:
+        """Bytes of a file; fewer at its end."""
+        return os.pread(self._handle(path), count, offset)
+
     def read_plain(
         self,
         target: NDArray[Any],
@@ -214,16 +230,16 @@ class SegmentFiles:
         start = base + overlap.columns_in.start * grid.pixel_bytes
         rows = range(overlap.rows_in.start, overlap.rows_in.stop)
         if band is None and target.flags.c_contiguous and target.shape[1] == grid.segment_width:
-            _read_into(handle, target, start + rows.start * row_bytes, page.path)
+            read_into(handle, target, start + rows.start * row_bytes, page.path)
             return
         scratch = None
         if band is not None:
             scratch = np.empty((target.shape[1], grid.samples), dtype=grid.stored_dtype)
         for line, row in zip(target, rows, strict=True):
             if scratch is None:
-                _read_into(handle, line, start + row * row_bytes, page.path)
+                read_into(handle, line, start + row * row_bytes, page.path)
             else:
-                _read_into(handle, scratch, start + row * row_bytes, page.path)
+                read_into(handle, scratch, start + row * row_bytes, page.path)
                 line[:, 0] = scratch[:, band]
 
     def _handle(self, path: Path) -> int:
@@ -239,7 +255,7 @@ class SegmentFiles:
             self._handles.clear()
 
 
-def _read_into(handle: int, target: NDArray[Any], offset: int, path: Path) -> None:
+def read_into(handle: int, target: NDArray[Any], offset: int, path: Path) -> None:
     """Fill a contiguous array from a place in a file."""
     view = target.view(np.uint8).reshape(-1).data
     while len(view):

@@ -1,0 +1,231 @@
+"""Parts of an image as an image: some channels, some planes, or three bands as colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import ImageError, ShapeError
+from unetmm.io.protocol import Box, ImageInfo, Plane, Source
+
+_END = 2**62
+"""Beyond the end of any axis."""
+_WHOLE_IMAGE_NOTES = ("ome_xml", "imagej", "omero")
+"""Notes that describe all planes, so they are wrong for some."""
+_CHANNEL_NOTES = ("channel_colors", "descriptions", "color_interpretation")
+"""Notes with one entry a channel."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of an image is to be seen; the default is all of it."""
+
+    channels: tuple[str, ...] = ()
+    """Numbers from 0, or names."""
+    planes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """T or Z -> first and one beyond the last; negative numbers count from the end."""
+    rgb_bands: tuple[int, int, int] | None = None
+    """Numbers from 1 of the channels that become red, green and blue."""
+
+
+def parse_channels(text: str) -> tuple[str, ...]:
+    """ "0,2" or "DAPI,Cy5".
+
+    Raises
+    ------
+    ShapeError
+        If it lists nothing, or something twice.
+    """
+    parts = tuple(part.strip() for part in text.split(","))
+    if not all(parts) or len(set(parts)) < len(parts):
+        raise ShapeError(f'"{text}" lists no channels; write 0,2 or names, each once')
+    return parts
+
+
+def parse_planes(text: str) -> dict[str, tuple[int, int]]:
+    """ "T=0:5,Z=3": times 0 to 4 and depth 3.
+
+    Raises
+    ------
+    ShapeError
+        If it is written in another way.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for part in text.split(","):
+        axis, _, span = (piece.strip() for piece in part.partition("="))
+        first, colon, last = span.partition(":")
+        try:
+            start = int(first) if first or not colon else 0
+            stop = int(last) if last else _END if colon or start == -1 else start + 1
+        except ValueError:
+            start, stop = 0, 0
+        axis = axis.upper()
+        if axis not in ("T", "Z") or axis in found or start == stop:
+            raise ShapeError(f'"{text}" names no planes; write T=0:5,Z=3 (up to 5, without it)')
+        found[axis] = (start, stop)
+    return found
+
+
+def parse_bands(text: str) -> tuple[int, int, int]:
+    """ "4,3,2": bands for red, green and blue, counted from 1.
+
+    Raises
+    ------
+    ShapeError
+        If these are not three numbers.
+    """
+    try:
+        red, green, blue = (int(part) for part in text.split(","))
+    except ValueError:
+        red = green = blue = 0
+    if min(red, green, blue) < 1:
+        raise ShapeError(f'"{text}" is not three bands counted from 1; write 4,3,2')
+    return red, green, blue
+
+
+def select(source: Source, selection: Selection) -> Source:
+    """The chosen part of a source; the source itself where all of it is chosen.
+
+    Raises
+    ------
+    ImageError
+        If the image has no such channels, planes or bands.
+    """
+    if selection.channels and selection.rgb_bands:
+        raise ImageError("channels and RGB bands were both chosen; choose one of them")
+    if selection == Selection():
+        return source
+    info, chosen = source.info, {}
+    for axis in "TZ":
+        chosen[axis] = _range(info, axis, selection.planes.get(axis))
+    if selection.rgb_bands:
+        bands = [band - 1 for band in selection.rgb_bands]
+        if info.samples > 1 or max(bands) >= info.length("C"):
+            found = f"bands 1 to {info.length('C')}" if info.samples == 1 else "colours already"
+            raise ImageError(
+                f"bands {selection.rgb_bands} were chosen as RGB; the image has {found} "
+                f"(axes {info.axes})"
+            )
+        return _RgbSource(source, chosen | {"C": bands})
+    chosen["C"] = _channels(info, selection.channels)
+    return _PartSource(source, chosen)
+
+
+def _range(info: ImageInfo, axis: str, asked: tuple[int, int] | None) -> list[int]:
+    length = info.length(axis)
+    if asked is None:
+        return list(range(length))
+    found = list(range(length))[slice(*asked)]
+    if not found or asked[1] != _END and asked[1] > length:
+        raise ImageError(
+            f"planes {axis}={asked[0]}:{'' if asked[1] == _END else asked[1]} were chosen; the "
+            f"image has {axis}=0:{length}"
+        )
+    return found
+
+
+def _channels(info: ImageInfo, asked: Sequence[str]) -> list[int]:
+    count = info.length("C")
+    if not asked:
+        return list(range(count))
+    found = []
+    for name in asked:
+        if name in info.channel_names:
+            found.append(info.channel_names.index(name))
+        elif name.isdigit() and int(name) < count:
+            found.append(int(name))
+        else:
+            names = ", ".join(f"{i} {n}".strip() for i, n in enumerate(info.channel_names))
+            raise ImageError(
+                f'channel "{name}" was chosen; the image has '
+                f"{names or f'channels 0 to {count - 1}'} (axes {info.axes})"
+            )
+    if len(set(found)) < len(found):
+        raise ImageError(f"channels {', '.join(asked)} were chosen; two of them are the same")
+    return found
+
+
+def _reduced(info: ImageInfo, chosen: dict[str, list[int]]) -> ImageInfo:
+    """The metadata of a part."""
+    if all(len(indices) == info.length(axis) for axis, indices in chosen.items()):
+        if chosen["C"] == sorted(chosen["C"]):
+            return info
+    lengths = zip(info.axes, info.shape, strict=True)
+    notes = {key: value for key, value in info.notes.items() if key not in _WHOLE_IMAGE_NOTES}
+    for key in _CHANNEL_NOTES:
+        if len(notes.get(key, ())) == info.length("C"):
+            notes[key] = tuple(notes[key][i] for i in chosen["C"])
+    if "bands" in notes:
+        notes["bands"] = len(chosen["C"])
+    if "Z" in notes.get("origin", {}) and "Z" in info.pixel_size:
+        (place, unit), (step, step_unit) = notes["origin"]["Z"], info.pixel_size["Z"]
+        if unit == step_unit:
+            notes["origin"] = notes["origin"] | {"Z": (place + chosen["Z"][0] * step, unit)}
+    return replace(
+        info,
+        shape=tuple(len(chosen[axis]) if axis in chosen else n for axis, n in lengths),
+        channel_names=tuple(info.channel_names[i] for i in chosen["C"] if info.channel_names),
+        notes=notes,
+    )
+
+
+class _PartSource:
+    """Some planes of a source."""
+
+    def __init__(self, source: Source, chosen: dict[str, list[int]]) -> None:
+        self._source = source
+        self._chosen = chosen
+        self.info = _reduced(source.info, chosen)
+
+    @property
+    def resident_bytes(self) -> int:
+        return self._source.resident_bytes
+
+    def read_bytes(self, box_height: int, box_width: int) -> int:
+        return self._source.read_bytes(box_height, box_width)
+
+    def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
+        t, c, z = plane
+        chosen = self._chosen
+        return self._source.read((chosen["T"][t], chosen["C"][c], chosen["Z"][z]), box)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+
+class _RgbSource(_PartSource):
+    """Three channels of a source as the colours of a pixel."""
+
+    def __init__(self, source: Source, chosen: dict[str, list[int]]) -> None:
+        super().__init__(source, chosen)
+        info = self.info
+        notes: dict[str, Any] = {
+            key: value
+            for key, value in info.notes.items()
+            if key not in (*_CHANNEL_NOTES, *_WHOLE_IMAGE_NOTES, "bands")
+        }
+        planes = [(a, n) for a, n in zip(info.axes, info.shape, strict=True) if a in "TZ"]
+        self.info = replace(
+            info,
+            axes="".join(a for a, _ in planes) + "YXS",
+            shape=(*(n for _, n in planes), info.height, info.width, 3),
+            channel_names=(),
+            notes=notes,
+        )
+
+    def read_bytes(self, box_height: int, box_width: int) -> int:
+        """One band beside the three."""
+        band = box_height * box_width * self.info.dtype.itemsize
+        return band + super().read_bytes(box_height, box_width)
+
+    def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
+        t, _, z = plane
+        out = np.empty((box.height, box.width, 3), self.info.dtype)
+        for i in range(3):
+            out[..., i : i + 1] = super().read((t, i, z), box)
+        return out

@@ -1,0 +1,86 @@
+"""Microscope vendors' files (CZI, ND2, LIF) through bioio, an optional extra."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import ImageError
+from unetmm.io.guard import translated
+from unetmm.io.protocol import DTYPES, Box, ImageInfo, Plane
+
+_PLANE_COPIES = 3
+"""Peak of reading in planes: as decoded, as put together, and as handed over."""
+
+
+class VendorSource:
+    """The first scene of a vendor's file; a plane is read as a whole and the latest is kept."""
+
+    def __init__(self, path: Path, format: str) -> None:
+        try:
+            from bioio import BioImage
+        except ImportError:
+            raise ImageError(
+                f'{path}: is a {format.upper()} file; pip install "unetmm[bio]" reads it'
+            ) from None
+        with translated(path, f"read it as {format.upper()}"):
+            self._image: Any = BioImage(path)
+            self.info = _describe(path, self._image, format)
+        self.path = path
+        self._lock = threading.Lock()
+        self._kept: tuple[Plane, NDArray[Any]] | None = None
+
+    @property
+    def resident_bytes(self) -> int:
+        """A plane, and the peak of reading it."""
+        info = self.info
+        plane = info.height * info.width * info.samples * info.dtype.itemsize
+        return _PLANE_COPIES * plane
+
+    def read_bytes(self, box_height: int, box_width: int) -> int:
+        return 0
+
+    def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
+        with self._lock:
+            if self._kept is None or self._kept[0] != plane:
+                self._kept = None
+                self._kept = plane, self._read_plane(plane)
+            pixels = self._kept[1]
+        return pixels[box.y0 : box.y1, box.x0 : box.x1].copy()
+
+    def _read_plane(self, plane: Plane) -> NDArray[Any]:
+        with translated(self.path, "decode a part of it"):
+            lazy = self._image.dask_data[plane]
+            pixels: NDArray[Any] = np.asarray(lazy.compute(scheduler="synchronous"))
+        return pixels if self.info.samples > 1 else pixels[..., None]
+
+    def close(self) -> None:
+        self._kept = None
+
+
+def _describe(path: Path, image: Any, format: str) -> ImageInfo:
+    dims, dtype = image.dims, np.dtype(image.dtype)
+    if dtype.name not in DTYPES:
+        raise ImageError(f"{path}: holds {dtype.name} pixels; convert them to one of {DTYPES}")
+    samples = int(getattr(dims, "S", 1))
+    axes = "TCZYX" + ("S" if samples > 1 else "")
+    shape = tuple(int(getattr(dims, axis)) for axis in axes)
+    sizes = image.physical_pixel_sizes
+    found = {axis: getattr(sizes, axis, None) for axis in "ZYX"}
+    names = tuple(str(name) for name in image.channel_names or ())
+    notes = {"other_scenes": len(image.scenes) - 1} if len(image.scenes) > 1 else {}
+    return ImageInfo(
+        format=format,
+        axes=axes,
+        shape=shape,
+        dtype=dtype.newbyteorder("="),
+        chunk=(shape[3], shape[4]),
+        alpha=samples in (2, 4),
+        pixel_size={a: (float(s), "micrometer") for a, s in found.items() if s and s > 0},
+        channel_names=names if len(names) == shape[1] else (),
+        notes=notes,
+    )
