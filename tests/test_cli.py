@@ -433,7 +433,7 @@ def test_ctrl_c_removes_the_output_and_exits_with_130(
     output = tmp_path / "o.ome.zarr"
     assert run_cli([str(a) for a in denoise(grey_tiff, output, mono, "--quiet")]) == 130
     out, err = capsys.readouterr()
-    assert out == "" and err == f"interrupted: the unfinished {output} was removed\n"
+    assert out == "" and err == f"interrupted: nothing was done of {output} yet\n"
     assert [p.name for p in tmp_path.iterdir()] == ["grey.tif"]
 
 

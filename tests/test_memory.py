@@ -42,7 +42,7 @@ def test_terms_are_the_products_they_should_be() -> None:
     assert terms.sink == 13 + WORKERS * (23 * WRITE_PX * pixel + 31 * 23 * WRITE_PX)
     streams = terms.stream_state + terms.skip + terms.image_rows + terms.arena
     kept = WORKERS * (layout.lag_rows + 12) * WRITE_PX * pixel
-    converted = WORKERS * 2 * 12 * READ_PX * 3 * 4
+    converted = WORKERS * 3 * 12 * READ_PX * 3 * 4
     assert streams - kept - converted == WORKERS * NETS * layout.stream_bytes(READ_PX, LANES)
     assert terms.skip == WORKERS * NETS * layout.skip_bytes(READ_PX, LANES)
 

@@ -151,9 +151,11 @@ def project(
     live = workers * pixels.nets
     pixel_bytes = pixels.samples * pixels.itemsize
     state, skip, image, arena = _stream_terms(layout, lanes, read_px)
-    # The rows as stored, for what must pass through unchanged, and float copies of one band.
+    # The rows as stored, for what must pass through unchanged, and copies of one band: pushed,
+    # compared with the answer, and added to it in float64 where the type is wide.
     stored = (layout.lag_rows + band) * write_px * pixel_bytes
-    conversion = 2 * band * read_px * config.in_channels * FLOAT_BYTES
+    wide = 4 if pixels.itemsize >= FLOAT_BYTES else 0
+    conversion = (3 + wide) * band * read_px * config.in_channels * FLOAT_BYTES
     rows_in = slab_rows(source, band, pixels.height)
     rows_out = min(pixels.height, sink.chunk[0])
     read = rows_in * read_px * pixel_bytes + source.scratch_bytes(rows_in, read_px)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,14 @@ from unetmm.calibrate import (
     load_calibration,
     sample_groups,
 )
-from unetmm.errors import ImageError
-from unetmm.io import open_sink, open_source
+from unetmm.errors import BudgetError, ImageError, ResumeError
+from unetmm.io import Output, open_sink, open_source, output_format
 from unetmm.io.array import ArraySink, ArraySource, array_info
 from unetmm.io.protocol import ImageInfo, Sink, SinkOptions, Source
+from unetmm.io.select import Selection
 from unetmm.memory import Pixels, Storage, in_memory_storage, sink_storage, source_storage
 from unetmm.plan import Plan, Request, plan_run
+from unetmm.resume import Share, check_same, make_facts, make_record
 from unetmm.sizes import default_budget_bytes, parse_size
 from unetmm.stream.lanes import LANES
 from unetmm.weights import Model, load_model
@@ -39,6 +41,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_MODELS = {1: "tiny-mono", 3: "tiny-rgb"}
 """Model by the number of interleaved colour samples."""
+WHOLE = Share()
 ARRAY_CHUNK_PX = 512
 """Cuts of an array in memory start at multiples of this."""
 
@@ -61,6 +64,8 @@ class Options:
     overwrite: bool = False
     workers: int = 0
     """Strips live at once at most; 0 for one a core."""
+    select: Selection | None = None
+    """The part of a file to restore; None: all of it."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,8 @@ class Progress:
     seconds: float
     """Since the compute phase began."""
     plan: Plan
+    resumed_px: int = 0
+    """Of the pixels done, those that were done before this run began."""
 
 
 @dataclass
@@ -89,6 +96,9 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)
     measured_peak_bytes: int = 0
     resumed_rows: int = 0
+    """Rows of the image that an earlier run had finished."""
+    complete: bool = True
+    """False if other shares of the run are still to be done."""
 
     def as_dict(self) -> dict[str, Any]:
         from unetmm import __version__
@@ -105,6 +115,7 @@ class Report:
             "megapixels": self.megapixels,
             "megapixels_per_s": round(self.megapixels / compute_s, 3) if compute_s else None,
             "resumed_rows": self.resumed_rows,
+            "complete": self.complete,
         }
 
 
@@ -154,7 +165,14 @@ def plan_image(
         held_bytes=held_bytes,
         max_workers=options.workers,
     )
-    return plan_run(request)
+    try:
+        return plan_run(request)
+    except BudgetError as error:
+        remedy = info.notes.get("remedy")
+        if remedy is None:
+            raise
+        numbers = {"budget_bytes": error.budget_bytes, "needed_bytes": error.needed_bytes}
+        raise BudgetError(f"{error}; {remedy}", **numbers) from None
 
 
 def make_plan(
@@ -266,28 +284,34 @@ def restore_file(
     options: Options,
     progress: Callable[[Progress], None] = lambda progress: None,
     stop: threading.Event | None = None,
+    share: Share = WHOLE,
 ) -> Report:
-    """Restore a file into another; the output appears whole or not at all.
+    """Restore a file, or a share of it, into another; the output appears whole or not at all.
+
+    What an earlier run, killed or stopped, has left of the same output is gone on with.
 
     Raises
     ------
     UnetmmError
-        One of its leaves; nothing is left under the output's name.
+        One of its leaves. Nothing is left under the output's name; chunks that are finished are
+        kept beside it, for the next run.
+    ResumeError
+        If what is kept was made from something else, or another process is writing it.
     """
     process_memory.reset_peak()
     process_memory.limit_allocator()
     started = time.monotonic()
-    with closing(open_source(path)) as source:
+    with closing(open_source(path, options.select)) as source:
         info = source.info
         model = pick_model(options.model, info)
-        sink_options = SinkOptions(output, options.overwrite)
-        sink = open_sink(sink_options, info, options.format)
+        sink = open_sink(SinkOptions(output, options.overwrite), info, options.format)
         storages = source_storage(source), sink_storage(sink)
         plan = plan_image(info, *storages, model, options, process_memory.held_bytes())
-        with published(sink):
-            report = _compute(source, sink, model, plan, options, progress, stop)
+        with growing(sink, share):
+            work = _Work(path, source, sink, model, plan, options, share)
+            report = _compute(work, progress, stop)
             finishing = time.monotonic()
-    report.input, report.output = str(path), str(output)
+            report.complete = sink.complete()
     report.seconds |= {
         "finish": time.monotonic() - finishing,
         "total": time.monotonic() - started,
@@ -296,42 +320,95 @@ def restore_file(
     return report
 
 
-def _compute(
-    source: Source,
-    sink: Sink,
-    model: Model,
-    plan: Plan,
-    options: Options,
-    progress: Callable[[Progress], None],
-    stop: threading.Event | None,
-) -> Report:
-    from unetmm.run import run
+@dataclass(frozen=True)
+class _Work:
+    """What one call of `restore_file` works with."""
 
-    info = source.info
+    path: Path
+    source: Source
+    output: Output
+    model: Model
+    plan: Plan
+    options: Options
+    share: Share
+
+
+def _begin(work: _Work) -> Job:
+    """Calibrate and create the output, or go on with what another run has begun."""
+    output = work.output
+    facts = make_facts(work.path, work.source.info, work.model, work.options, output)
+    output.workspace.set_up()
+    with output.workspace.locked("job"):
+        begun = output.workspace.read_job()
+        if begun is not None:
+            try:
+                check_same(output, begun["facts"], facts)
+            except ResumeError:
+                if not work.options.overwrite:
+                    raise
+                begun = None
+        if begun is not None:
+            known = Calibration.from_json(begun["calibration"])
+            options = replace(work.options, calibration=known)
+            job = make_job(work.source, output, work.model, work.plan, options)
+        else:
+            job = make_job(work.source, output, work.model, work.plan, work.options)
+            output.create(make_record(facts, job.calibration))
+            content = {
+                "input": str(work.path.resolve()),
+                "format": output_format(output.path, work.options.format),
+                "facts": facts,
+            }
+            output.workspace.write_job({**content, "calibration": job.calibration.to_json()})
+    output.join(f"{work.share.index}-of-{work.share.count}")
+    return job
+
+
+def _compute(
+    work: _Work, progress: Callable[[Progress], None], stop: threading.Event | None
+) -> Report:
+    from unetmm.run import open_tasks, run
+
+    info, plan, output = work.source.info, work.plan, work.output
     total_px = len(info.planes) * info.height * info.width
     progress(Progress("calibrate", 0, total_px, 0.0, plan))
     calibrating = time.monotonic()
-    job = make_job(source, sink, model, plan, options)
+    job = _begin(work)
     job.stop = stop or job.stop
+    wrong = output.distrust()
+    if wrong:
+        log.warning("%s: %d chunks were damaged and are made again", output.path, wrong)
+    rows = work.share.of(len(info.planes) * output.store.levels[0].grid[0])
+    tasks = open_tasks(plan, info.planes, output, rows, work.model.config.stride_px)
+    left_px = sum(t.segment.write_px * t.strip.write_px for t in tasks)
+    resumed_px = total_px * len(rows) // rows_of(output, info) - left_px
     computing = time.monotonic()
-    lock, done = threading.Lock(), [0]
+    lock, done = threading.Lock(), [total_px - left_px]
 
     def advance(pixels: int) -> None:
         with lock:
             done[0] += pixels
             now = time.monotonic() - computing
-            progress(Progress("compute", done[0], total_px, now, plan))
+            progress(Progress("compute", done[0], total_px, now, plan, total_px - left_px))
 
     job.progress = advance
     advance(0)
-    run(job)
+    run(job, tasks)
     seconds = {
         **job.seconds,
         "calibrate": computing - calibrating,
         "compute": time.monotonic() - computing,
     }
     progress(Progress("finish", total_px, total_px, seconds["compute"], plan))
-    return Report("", "", model.name, plan, info.megapixels, job.calibration, seconds)
+    return Report(
+        str(work.path), str(output.path), work.model.name, plan, left_px / 1e6, job.calibration,
+        seconds, resumed_rows=max(0, resumed_px) // info.width,
+    )  # fmt: skip
+
+
+def rows_of(output: Output, info: ImageInfo) -> int:
+    """Rows of chunks of all planes."""
+    return max(1, len(info.planes) * output.store.levels[0].grid[0])
 
 
 @contextmanager
@@ -343,12 +420,16 @@ def closing(source: Source) -> Iterator[Source]:
 
 
 @contextmanager
-def published(sink: Sink) -> Iterator[Sink]:
-    """Begin an output, and close it on success or remove it on any error or interrupt."""
+def growing(output: Output, share: Share) -> Iterator[None]:
+    """Leave an output at the end; on an error keep it if there is anything to keep."""
     try:
-        sink.begin()
-        yield sink
-        sink.close()
+        yield
     except BaseException:
-        sink.abort()
+        worth_keeping = output.table.any_written() or share.count > 1
+        begun_elsewhere = not output.taking_part and output.workspace.read_job() is not None
+        if worth_keeping or begun_elsewhere:
+            output.leave()
+        else:
+            output.abort()
         raise
+    output.leave()

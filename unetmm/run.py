@@ -8,6 +8,7 @@ is a term of the plan.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.calibrate import Calibration, Entry, Groups, normalise, valid_mask
-from unetmm.geometry import Span
+from unetmm.calibrate import Calibration, Groups, normalise, valid_mask
+from unetmm.geometry import Span, round_up
+from unetmm.io.output import Output
 from unetmm.io.protocol import Box, Plane, Sink, Source
 from unetmm.memory import slab_rows, source_storage
 from unetmm.plan import Plan
@@ -77,8 +79,45 @@ def tasks_of(plan: Plan, planes: list[Plane]) -> list[Task]:
     return [Task(p, strip, seg) for p in planes for seg in plan.segments for strip in plan.strips]
 
 
-def run(job: Job) -> None:
-    """Do every task, `plan.workers` at a time, through Dask's threaded scheduler.
+def open_tasks(
+    plan: Plan, planes: list[Plane], output: Output, rows: range, stride_px: int
+) -> list[Task]:
+    """What is left to do for an output: tasks cut down to the rows of chunks that are missing.
+
+    rows: those that are this process's part, counted over all planes.
+    """
+    height, chunk = output.info.height, output.chunk
+    align_px = math.lcm(stride_px, chunk[0])
+    rows_a_plane = output.store.levels[0].grid[0]
+    tasks = []
+    for task in tasks_of(plan, planes):
+        strip, segment = task.strip, task.segment
+        columns = slice(strip.write_start // chunk[1], -(-strip.write_stop // chunk[1]))
+        missing = output.table.rows_missing(task.plane, columns)
+        first = rows_a_plane * planes.index(task.plane)
+        own = range(segment.write_start // chunk[0], -(-segment.write_stop // chunk[0]))
+        left = [row for row in own if missing[row] and first + row in rows]
+        if left:
+            start = left[0] * chunk[0] // align_px * align_px
+            stop = min(height, segment.write_stop, (left[-1] + 1) * chunk[0])
+            tasks.append(
+                Task(task.plane, strip, _cut(segment, start, stop, plan.halo_px, stride_px))
+            )
+    return tasks
+
+
+def _cut(segment: Span, start: int, stop: int, halo_px: int, stride_px: int) -> Span:
+    """A segment reduced to the rows that are to be written."""
+    return Span(
+        max(segment.read_start, (start - halo_px) // stride_px * stride_px),
+        min(segment.read_stop, round_up(stop + halo_px, stride_px)),
+        start,
+        stop,
+    )
+
+
+def run(job: Job, tasks: list[Task] | None = None) -> None:
+    """Do all tasks, or those given, `plan.workers` at a time, through Dask's threaded scheduler.
 
     Raises
     ------
@@ -87,7 +126,8 @@ def run(job: Job) -> None:
     """
     import dask
 
-    tasks = tasks_of(job.plan, job.source.info.planes)
+    if tasks is None:
+        tasks = tasks_of(job.plan, job.source.info.planes)
     running = Running()
 
     def guarded(task: Task) -> None:
@@ -235,7 +275,7 @@ class ChunkRowWriter:
         self.chunk_rows = min(job.sink.chunk[0], info.height)
         self.buffer = np.zeros((self.chunk_rows, width, samples), info.dtype)
         self.kept = np.zeros((job.plan.lag_rows + job.plan.band_rows, width, samples), info.dtype)
-        self.values = np.zeros((job.plan.band_rows, width, job.net.config.out_channels), np.float32)
+        self.inputs = np.zeros((job.plan.band_rows, width, job.net.config.out_channels), np.float32)
         self.kept_rows = task.segment.read_start
         self.seen_row = task.segment.read_start
         self.next_row = task.segment.write_start
@@ -278,14 +318,12 @@ class ChunkRowWriter:
         target[...] = original  # alpha, and what is not measured
         for group, entry, band in zip(self.job.groups, self.entries, bands, strict=True):
             chosen = original[..., list(group)]
-            values = self.values[: b - a]
-            denormalise(band[a:b, columns], entry, values)
-            if self.job.strength != 1.0:
-                values -= chosen
-                values *= np.float32(self.job.strength)
-                values += chosen
-            restored = to_dtype(values, target.dtype)
             mask = valid_mask(chosen, self.job.source.info.nodata)
+            inputs = self.inputs[: b - a]
+            normalise(chosen, mask, entry, inputs)
+            change = np.subtract(band[a:b, columns], inputs, out=inputs)
+            values = changed(chosen, change, (entry.high - entry.low) * self.job.strength)
+            restored = to_dtype(values, target.dtype)
             target[..., list(group)] = (
                 restored if mask is None else np.where(mask, restored, chosen)
             )
@@ -298,18 +336,23 @@ class ChunkRowWriter:
             self.sink.write(self.task.plane, box, self.buffer[start - base : stop - base])
 
 
-def denormalise(values: NDArray[np.float32], entry: Entry, out: NDArray[np.float32]) -> None:
-    """The net's scale back to stored values: 0 -> low, 1 -> high."""
-    np.multiply(values, np.float32(entry.high - entry.low), out=out)
-    out += np.float32(entry.low)
+def changed(chosen: Pixels, change: NDArray[np.float32], scale: float) -> NDArray[Any]:
+    """Stored values moved by what the net changed; where it changed nothing they stay bit for bit.
+
+    Wide types are added in float64, or their low digits would be lost although the net, which
+    sees float32, has nothing to say about them.
+    """
+    if chosen.dtype.itemsize > 4 or (chosen.dtype.kind in "iu" and chosen.dtype.itemsize == 4):
+        return chosen + change * np.float64(scale)
+    change *= np.float32(scale)
+    change += chosen
+    return change
 
 
-def to_dtype(values: NDArray[np.float32], dtype: np.dtype[Any]) -> Pixels:
+def to_dtype(values: NDArray[Any], dtype: np.dtype[Any]) -> Pixels:
     """Round and clip to the limits of an integer dtype; floats are only converted."""
     if dtype.kind == "f":
         return values.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
     np.rint(values, out=values)
-    # float32 cannot hold the largest int32: clip in float64 where it matters.
-    wide = values.astype(np.float64) if dtype.itemsize >= 4 else values
-    return np.clip(wide, limits.min, limits.max).astype(dtype)
+    return np.clip(values, limits.min, limits.max, out=values).astype(dtype)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from unetmm import __version__
 from unetmm_cli import display
-from unetmm_cli.options import AsJson, Choices, Input, Output, PlannedOutput, with_choices
+from unetmm_cli.options import (
+    AsJson,
+    Choices,
+    Input,
+    Inputs,
+    Output,
+    PlannedOutput,
+    parse_budget,
+    with_choices,
+)
 
-RESTORE, INSPECT = "Restore", "Look first"
+RESTORE, INSPECT, TRAIN = "Restore", "Look first", "Train"
 """Panels of `unetmm --help`."""
 
 app = typer.Typer(
@@ -46,27 +55,70 @@ def start(
 
 @app.command(rich_help_panel=RESTORE)
 @with_choices
-def denoise(input: Input, output: Output, choices: Choices) -> None:
-    """Remove noise from an image.
+def denoise(inputs: Inputs, output: Output, choices: Choices) -> None:
+    """Remove noise from an image, or from many.
+
+    A run that was killed or stopped goes on where it was when it is started again. Of several
+    images finished outputs are left alone, and one that fails does not stop the others (exit 3).
 
     Example: unetmm denoise scan.tif -o scan.ome.zarr --mem-budget 4GB
     """
-    from unetmm_cli.restoring import check_task, restore_one
+    from unetmm_cli.batch import restore_all
+    from unetmm_cli.restoring import check_task
 
     check_task(choices, "denoise")
-    restore_one(input, output, choices)
+    restore_all(inputs, output, choices)
 
 
 @app.command(rich_help_panel=RESTORE)
 @with_choices
-def restore(input: Input, output: Output, choices: Choices) -> None:
+def restore(inputs: Inputs, output: Output, choices: Choices) -> None:
     """Restore an image with any model, whatever its task.
 
     Example: unetmm restore scan.tif -o scan.ome.zarr --model my-net.safetensors
     """
-    from unetmm_cli.restoring import restore_one
+    from unetmm_cli.batch import restore_all
 
-    restore_one(input, output, choices)
+    restore_all(inputs, output, choices)
+
+
+@app.command(rich_help_panel=RESTORE)
+def verify(
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="An output of unetmm.")],
+    as_json: AsJson = False,
+) -> None:
+    """Read every chunk of an output again and compare it with its checksum.
+
+    Exits with 1 where one differs.
+
+    Example: unetmm verify scan.ome.zarr
+    """
+    from unetmm.verify import verify as compare
+
+    found = compare(output)
+    if as_json:
+        facts = {"output": str(output), "chunks": found.chunks, "damaged": list(found.damaged)}
+        display.result_json(facts)
+    else:
+        display.show_verification(found)
+    if found.damaged:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=RESTORE)
+def finalize(
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="An output under way.")],
+) -> None:
+    """Finish an output whose shares are all done but whose last process was lost.
+
+    Example: unetmm finalize scan.ome.zarr
+    """
+    from unetmm.errors import ResumeError
+    from unetmm.verify import finalize as finish
+
+    if not finish(output):
+        raise ResumeError(f"{output}: chunks are missing; run the missing shares again")
+    display.result(str(output))
 
 
 @app.command(rich_help_panel=INSPECT)
@@ -94,47 +146,70 @@ def plan(
 
 @app.command(rich_help_panel=INSPECT)
 def info(input: Input, as_json: AsJson = False) -> None:
-    """Show axes, shape, pixel type, chunks and metadata of an image.
+    """Show axes, shape, pixel type, metadata and a histogram of an image.
 
     Example: unetmm info scan.tif
     """
     from unetmm.io import open_source
-    from unetmm.pipeline import closing
+    from unetmm.io.survey import survey
+    from unetmm_cli.infos import info_as_dict, show_info
 
-    with closing(open_source(input)) as source:
-        found = source.info
+    source = open_source(input)
+    try:
+        found, values = source.info, survey(source)
+    finally:
+        source.close()
     if as_json:
-        display.result_json(display.info_as_dict(input, found))
+        display.result_json(info_as_dict(input, found, values))
     else:
-        display.show_info(input, found)
+        show_info(input, found, values)
 
 
 @app.command(rich_help_panel=INSPECT)
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A zoo name or a weight file.")],
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Clean images.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Clean images, or noisy/ and clean/ with pairs."),
+    ],
     sigma: Annotated[
         list[int] | None,
         typer.Option(metavar="N", min=1, max=255, help="Noise levels of 255; 15, 25, 50."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the added noise.")] = 0,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="Another model to compare with; may be repeated."),
+    ] = None,
+    affine: Annotated[
+        bool,
+        typer.Option(
+            "--affine", help="Pairs: fit the clean image to the noisy one by gain and offset."
+        ),
+    ] = False,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the scores of all images.")
+    ] = None,
+    worst: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write clean | noisy | restored of the worst cases."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a denoiser: PSNR and SSIM on clean images with added white noise.
+    """Measure a denoiser: PSNR and SSIM on clean images with added white noise, or on pairs.
 
     The noise is neither clipped nor rounded, and its level is not told to the model.
 
     Example: unetmm evaluate tiny-rgb datasets/cbsd68 --sigma 25
     """
-    from unetmm.evaluate import SIGMAS
-    from unetmm.evaluate import evaluate as measure
-    from unetmm.weights import load_model
+    from unetmm_cli.evaluating import Task, measure
 
-    found = measure(load_model(model), folder, sigma or SIGMAS, seed)
+    task = Task([model, *(against or [])], folder, sigma or [], seed, affine)
+    found = measure(task, csv, worst)
     if as_json:
-        display.result_json(found.as_dict())
+        display.result_json(found[0].as_dict() if len(found) == 1 else [e.as_dict() for e in found])
     else:
-        display.show_evaluation(found)
+        display.show_evaluations(found)
 
 
 @app.command(rich_help_panel=INSPECT)
@@ -164,3 +239,58 @@ def models(
         display.result_json(rows)
     else:
         display.show_models(rows)
+
+
+@app.command(rich_help_panel=TRAIN)
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The run.")],
+    folder: Annotated[
+        Path, typer.Option(metavar="DIR", help="Checkpoints, curve and finished weights.")
+    ],
+    limit_s: Annotated[
+        float | None, typer.Option(metavar="N", min=0, help="Stop after so many seconds.")
+    ] = None,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
+    threads: Annotated[int, typer.Option(metavar="N", min=1, help="CPU threads.")] = 1,
+) -> None:
+    """Train a net from a config; the same command goes on where it was stopped.
+
+    Example: unetmm train training/tiny-rgb.toml --folder runs/tiny-rgb
+    """
+    from unetmm_cli.training import TrainTask
+    from unetmm_cli.training import train as run_training
+
+    run_training(TrainTask(config, folder, limit_s, device, threads))
+
+
+@app.command(rich_help_panel=TRAIN)
+def adapt(
+    input: Input,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE.safetensors", help="The adapted weights."),
+    ],
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Where to start; picked by the image.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(metavar="N", help="Longest time to train.")] = 10.0,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Most steps to train.")
+    ] = None,
+    mem_budget: Annotated[
+        int | None, typer.Option(metavar="SIZE", parser=parse_budget, help="Peak memory.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+) -> None:
+    """Adapt a model to one noisy image, with nothing but that image to learn from.
+
+    Ends by itself when that helps no more. Needs noise that is independent from pixel to pixel,
+    as micrographs have it; writes nothing where the model was as good before.
+
+    Example: unetmm adapt dim.tif -o dim.safetensors --model tiny-mono
+    """
+    from unetmm.train.adapt import AdaptOptions
+    from unetmm_cli.adapting import adapt_one
+
+    adapt_one(input, output, AdaptOptions(model, minutes, steps, mem_budget, seed), overwrite)

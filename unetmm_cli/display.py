@@ -6,19 +6,20 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unetmm.sizes import format_size
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
     from rich.table import Table
 
-    from unetmm.evaluate import Evaluation
-    from unetmm.io.protocol import ImageInfo
     from unetmm.plan import Plan
+    from unetmm.scores import Evaluation
+    from unetmm.verify import Verification
     from unetmm.weights import Model
     from unetmm_cli.planning import Outlook, Variant
 
@@ -46,6 +47,11 @@ def result(text: str) -> None:
 def say(text: str) -> None:
     """One line for the reader on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def progress_line(text: str) -> None:
+    """A line on a terminal's stderr that takes the place of the one before; empty removes it."""
+    print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def say_json(content: dict[str, Any]) -> None:
@@ -117,29 +123,9 @@ def show_logs(quiet: bool = False, as_json: bool = False) -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
 
 
-def show_info(path: Path, info: ImageInfo) -> None:
-    """What `unetmm info` says about an image."""
-    _print(_pairs(info_as_dict(path, info)))
-
-
-def info_as_dict(path: Path, info: ImageInfo) -> dict[str, Any]:
-    """An image's metadata; the keys are those of `info --json`."""
-    return {
-        "input": str(path),
-        "format": info.format,
-        "axes": info.axes,
-        "shape": list(info.shape),
-        "dtype": info.dtype.name,
-        "chunk": list(info.chunk),
-        "planes": len(info.planes),
-        "megapixels": info.megapixels,
-        "samples": info.samples,
-        "alpha": info.alpha,
-        "pixel_size": {axis: list(size) for axis, size in info.pixel_size.items()},
-        "channel_names": list(info.channel_names),
-        "nodata": plain(info.nodata),
-        "notes": plain(info.notes),
-    }
+def show_pairs(content: dict[str, Any]) -> None:
+    """Names and values, one pair a line."""
+    _print(_pairs(content))
 
 
 def show_models(rows: list[dict[str, Any]]) -> None:
@@ -161,20 +147,33 @@ def show_models(rows: list[dict[str, Any]]) -> None:
     _print(table)
 
 
-def show_evaluation(found: Evaluation) -> None:
-    """Means of a model on a folder, one line a noise level."""
-    table = _table("sigma", "images", "noisy dB", "restored dB", "SSIM", "s/image")
-    for mean in found.means:
-        table.add_row(
-            str(mean.sigma),
-            str(mean.images),
-            f"{mean.psnr_before_db:.2f}",
-            f"{mean.psnr_db:.2f}",
-            f"{mean.ssim:.4f}",
-            f"{mean.seconds:.2f}",
-        )
-    result(f"{found.model} on {found.dataset}, white Gaussian noise, seed {found.seed}")
+def show_evaluations(found: Sequence[Evaluation]) -> None:
+    """Means of models on one folder, one line a model and noise level."""
+    first = found[0]
+    kind = f"white Gaussian noise, seed {first.seed}" if first.seed is not None else "real noise"
+    result(f"{', '.join(e.model for e in found)} on {first.dataset}, {kind}")
+    names = ("model", "sigma", "images", "noisy dB", "restored dB", "gain dB", "SSIM", "s/image")
+    table = _table(*names, right=names[1:])
+    for rows in zip(*(e.means for e in found), strict=True):
+        for evaluation, mean in zip(found, rows, strict=True):
+            table.add_row(
+                evaluation.model,
+                "-" if mean.sigma is None else str(mean.sigma),
+                str(mean.images),
+                f"{mean.psnr_before_db:.2f}",
+                f"{mean.psnr_db:.2f}",
+                f"{mean.psnr_db - mean.psnr_before_db:+.2f}",
+                f"{mean.ssim:.4f}",
+                f"{mean.seconds:.2f}",
+            )
     _print(table)
+
+
+def show_verification(found: Verification) -> None:
+    """One line, and one for every chunk that is damaged."""
+    for place in found.damaged:
+        result(f"damaged: {place}")
+    result(f"{found.output}: {found.chunks} chunks, {len(found.damaged)} damaged")
 
 
 def model_as_dict(model: Model) -> dict[str, Any]:
@@ -325,3 +324,24 @@ def _console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def batch_item(path: Path, output: Path, outcome: str, reason: str, as_json: bool) -> None:
+    """What became of one image of a batch."""
+    if as_json:
+        facts = {"event": "file", "input": str(path), "output": str(output), "outcome": outcome}
+        say_json(facts | ({"error": reason} if reason else {}))
+    elif outcome == "failed":
+        say(f"failed: {reason}")
+    else:
+        say(f"{outcome}: {path} -> {output}")
+
+
+def batch_summary(counts: dict[str, int], failed: list[str], as_json: bool) -> None:
+    """How a batch ended, the images that failed by name."""
+    if as_json:
+        say_json({"event": "batch", **counts, "failed_inputs": failed})
+        return
+    result(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+    for name in failed:
+        result(f"failed: {name}")

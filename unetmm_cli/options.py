@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -16,9 +17,11 @@ from unetmm.errors import ShapeError
 from unetmm.sizes import parse_size
 
 if TYPE_CHECKING:
+    from unetmm.io.select import Selection
     from unetmm.pipeline import Options
+    from unetmm.resume import Share
 
-NET, OUTPUT, REPORTING = "Restoration", "Output", "Reporting"
+INPUT, NET, OUTPUT, REPORTING = "Input", "Restoration", "Output", "Reporting"
 """Panels of the help text."""
 
 Format = Literal["auto", "ome-zarr", "tiff", "png"]
@@ -57,8 +60,61 @@ def parse_strength(text: str | float) -> float:
     return strength
 
 
+def _part(kind: str) -> Callable[[str], Any]:
+    """A parser of a part of an image: channels, planes or bands; its errors are usage errors."""
+
+    def parsed(text: str) -> Any:
+        from unetmm.io import select
+
+        try:
+            return getattr(select, f"parse_{kind}")(text)
+        except ShapeError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return parsed
+
+
+def parse_shard(text: str) -> Share:
+    """Share "i/n" of a run, i from 1; "auto" takes it from the batch system's job array."""
+    from unetmm.resume import Share
+
+    try:
+        index, count = _array_task() if text == "auto" else (int(n) for n in text.split("/"))
+        if not 1 <= index <= count:
+            raise ValueError
+    except (ValueError, KeyError):
+        raise typer.BadParameter(
+            f'"{text}" is not i/n with 1 <= i <= n, or auto within a job array; write 3/8'
+        ) from None
+    return Share(index - 1, count)
+
+
+def _array_task() -> tuple[int, int]:
+    """(index from 1, count) of this task of a Slurm, PBS or LSF job array."""
+    env = os.environ
+    if "SLURM_ARRAY_TASK_ID" in env:
+        first = int(env.get("SLURM_ARRAY_TASK_MIN", "1"))
+        step = int(env.get("SLURM_ARRAY_TASK_STEP", "1"))
+        # A part of an array that is submitted again still belongs to the whole one.
+        count = int(env.get("UNETMM_SHARDS") or env["SLURM_ARRAY_TASK_COUNT"])
+        first = 1 if "UNETMM_SHARDS" in env else first
+        return (int(env["SLURM_ARRAY_TASK_ID"]) - first) // step + 1, count
+    index = env.get("PBS_ARRAY_INDEX") or env["LSB_JOBINDEX"]
+    return int(index), int(env.get("UNETMM_SHARDS") or env["LSB_JOBINDEX_END"])
+
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT...",
+        help="Images, folders, patterns, @FILE with a name a line, or - for names on stdin.",
+    ),
+]
 Input = Annotated[
-    Path, typer.Argument(metavar="INPUT", help="Image: TIFF, OME-TIFF, OME-Zarr, PNG or JPEG.")
+    Path,
+    typer.Argument(
+        metavar="INPUT", help="Image: TIFF of any kind, OME-Zarr, PNG, JPEG, WebP, .npy, ..."
+    ),
 ]
 Output = Annotated[
     Path,
@@ -128,6 +184,33 @@ class Choices:
             rich_help_panel=NET,
         ),
     ] = None
+    channels: Annotated[
+        Any,
+        typer.Option(
+            metavar="LIST",
+            parser=_part("channels"),
+            help="Only these channels: numbers from 0 or names, 0,2 or DAPI,Cy5.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    planes: Annotated[
+        Any,
+        typer.Option(
+            metavar="LIST",
+            parser=_part("planes"),
+            help="Only these times and depths: T=0:5,Z=3 (0 to 4, and 3).",
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    rgb_bands: Annotated[
+        Any,
+        typer.Option(
+            metavar="R,G,B",
+            parser=_part("bands"),
+            help="Restore these three bands, counted from 1, as one colour image.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None
     workers: Annotated[
         int,
         typer.Option(
@@ -140,6 +223,24 @@ class Choices:
     format: Annotated[
         Format, typer.Option(help="Format of the output.", rich_help_panel=OUTPUT)
     ] = "auto"
+    suffix: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="Added to the names of outputs in a folder.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = ""
+    shard: Annotated[
+        Any,
+        typer.Option(
+            metavar="I/N",
+            parser=parse_shard,
+            help="Do the I-th of N shares, all of which write one output; auto: from the job "
+            "array (Slurm, PBS, LSF). The last one finishes it.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -182,6 +283,14 @@ class Choices:
         found = {"--report": self.report, "--save-calibration": self.save_calibration}
         return {option: path for option, path in found.items() if path is not None}
 
+    @property
+    def selection(self) -> Selection | None:
+        """The part of the image that was chosen, None for all of it."""
+        from unetmm.io.select import Selection
+
+        chosen = Selection(self.channels or (), self.planes or {}, self.rgb_bands)
+        return None if chosen == Selection() else chosen
+
     def to_options(self) -> Options:
         """The library's form of these choices."""
         from unetmm.calibrate import load_calibration
@@ -196,6 +305,7 @@ class Choices:
             format=None if self.format == "auto" else self.format,
             overwrite=self.overwrite,
             workers=self.workers,
+            select=self.selection,
         )
 
 

@@ -98,7 +98,7 @@ def look_ahead(path: Path, output: Path | None, options: Options) -> Outlook:
         Whatever the run itself would be refused for.
     """
     output = output or _plannable(default_output(path))
-    with closing(open_source(path)) as source:
+    with closing(open_source(path, options.select)) as source:
         info, model = source.info, pick_model(options.model, source.info)
         sink = open_sink(SinkOptions(output, overwrite=True), info, options.format)
         storages = source_storage(source), sink_storage(sink)

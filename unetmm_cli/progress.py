@@ -151,7 +151,8 @@ def open_view(choices: Choices) -> Silent:
 
 def progress_facts(progress: Progress) -> dict[str, Any]:
     """Where a run is: phase, megapixels, rate, time left, memory."""
-    rate = progress.done_px / 1e6 / progress.seconds if progress.seconds > 0 else 0.0
+    new_px = progress.done_px - progress.resumed_px
+    rate = new_px / 1e6 / progress.seconds if progress.seconds > 0 else 0.0
     left_mpx = (progress.total_px - progress.done_px) / 1e6
     return {
         "phase": progress.phase,

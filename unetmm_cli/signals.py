@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask a run to stop in order; a second one stops it at once."""
+"""Signals ask a run to stop in order; a second Ctrl-C stops it at once."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ class Interrupted(Exception):
 
 @contextmanager
 def stop_on_signal() -> Iterator[threading.Event]:
-    """An event that is set by the first SIGINT or SIGTERM; the second raises KeyboardInterrupt."""
+    """An event that is set by SIGINT, SIGTERM or SIGUSR1, a batch system's warning of its limit.
+
+    A second SIGINT or SIGTERM raises KeyboardInterrupt.
+    """
     stop = threading.Event()
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if stop.is_set() and signum != signal.SIGUSR1:
             raise KeyboardInterrupt
         stop.set()
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
     before = {s: signal.signal(s, handle) for s in signals}
     try:
         yield stop

@@ -7,16 +7,22 @@ that needs them.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unetmm.errors import ImageError
+from unetmm.io.output import ChunkStore, Output
 from unetmm.io.part import check_target
 from unetmm.io.protocol import Box, ImageInfo, Plane, Sink, SinkOptions, Source
 from unetmm.io.sniff import sniff_format
+
+if TYPE_CHECKING:
+    from unetmm.io.select import Selection
 
 __all__ = [
     "WRITABLE",
     "Box",
     "ImageInfo",
+    "Output",
     "Plane",
     "Sink",
     "SinkOptions",
@@ -40,15 +46,27 @@ _EXTENSIONS = {
 _ALIASES = {"zarr": "ome-zarr", "tif": "tiff"}
 
 
-def open_source(path: Path | str) -> Source:
-    """Open an image for reading by box; reads its metadata and no pixel.
+def open_source(path: Path | str, selection: Selection | None = None) -> Source:
+    """Open an image, or a part of it, for reading by box; reads its metadata and no pixel.
 
     Raises
     ------
     ImageError
-        If there is no image at `path`, or one that cannot be read.
+        If there is no image at `path`, one that cannot be read, or one without such a part.
     """
-    path = Path(path)
+    source = _open_whole(Path(path))
+    if selection is None:
+        return source
+    from unetmm.io.select import select
+
+    try:
+        return select(source, selection)
+    except ImageError as error:
+        source.close()
+        raise ImageError(f"{path}: {error}") from None
+
+
+def _open_whole(path: Path) -> Source:
     found = sniff_format(path)
     if found == "tiff":
         from unetmm.io.tiff import TiffSource
@@ -58,12 +76,24 @@ def open_source(path: Path | str) -> Source:
         from unetmm.io.omezarr import OmeZarrSource
 
         return OmeZarrSource(path)
-    from unetmm.io.photo import PngJpegSource
+    if found == "png":
+        from unetmm.io.png_rows import open_png
 
-    return PngJpegSource(path, found)
+        return open_png(path)
+    if found in ("npy", "pnm"):
+        from unetmm.io.flat import FlatSource
+
+        return FlatSource(path, found)
+    if found in ("czi", "nd2", "lif"):
+        from unetmm.io.vendor import VendorSource
+
+        return VendorSource(path, found)
+    from unetmm.io.photo import PhotoSource
+
+    return PhotoSource(path, found)
 
 
-def open_sink(options: SinkOptions, info: ImageInfo, format: str | None = None) -> Sink:
+def open_sink(options: SinkOptions, info: ImageInfo, format: str | None = None) -> Output:
     """Open an output for writing by box; nothing appears under its name before `close`.
 
     Parameters
@@ -79,17 +109,21 @@ def open_sink(options: SinkOptions, info: ImageInfo, format: str | None = None) 
     """
     chosen = output_format(options.path, format)
     check_target(options.path, overwrite=options.overwrite, folder=chosen == "ome-zarr")
-    if chosen == "tiff":
-        from unetmm.io.tiff_sink import TiffSink
+    return Output(options.path, info, _make_store(options, info, chosen))
 
-        return TiffSink(options, info)
-    if chosen == "ome-zarr":
-        from unetmm.io.omezarr_sink import OmeZarrSink
 
-        return OmeZarrSink(options, info)
-    from unetmm.io.png_sink import PngSink
+def _make_store(options: SinkOptions, info: ImageInfo, format: str) -> ChunkStore:
+    if format == "tiff":
+        from unetmm.io.tiff_store import TiffStore
 
-    return PngSink(options, info)
+        return TiffStore(options, info)
+    if format == "ome-zarr":
+        from unetmm.io.omezarr_store import OmeZarrStore
+
+        return OmeZarrStore(options, info)
+    from unetmm.io.png_store import PngStore
+
+    return PngStore(options, info)
 
 
 def output_format(path: Path | str, requested: str | None = None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unetmm.errors import ImageError
+from unetmm.io.levels import Level
 from unetmm.io.protocol import ImageInfo
 from unetmm.io.units import full_unit
 
@@ -111,7 +112,9 @@ def stored_axes(path: Path, info: ImageInfo) -> str:
     return "".join(axis for axis in "TCZYX" if axis in axes + "C")
 
 
-def write_attributes(name: str, axes: str, info: ImageInfo) -> dict[str, Any]:
+def write_attributes(
+    name: str, axes: str, info: ImageInfo, levels: tuple[Level, ...]
+) -> dict[str, Any]:
     """Attributes of the group, OME-Zarr 0.5."""
     entries: list[dict[str, Any]] = []
     scale: list[float] = []
@@ -121,8 +124,10 @@ def write_attributes(name: str, axes: str, info: ImageInfo) -> dict[str, Any]:
             {"name": axis.lower(), "type": _TYPES[axis]} | ({"unit": unit} if unit else {})
         )
         scale.append(size)
-    levels = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
-    image = {"name": name, "axes": entries, "datasets": levels}
+    datasets = [_dataset(number, axes, scale) for number in range(len(levels))]
+    image: dict[str, Any] = {"name": name, "axes": entries, "datasets": datasets}
+    if len(levels) > 1:
+        image |= {"type": "mean"}
     ome: dict[str, Any] = {"version": VERSION, "multiscales": [image]}
     if info.channel_names and info.samples == 1:
         ome["omero"] = {"channels": [_channel(label, info) for label in info.channel_names]}
@@ -130,6 +135,20 @@ def write_attributes(name: str, axes: str, info: ImageInfo) -> dict[str, Any]:
     if info.nodata is not None:
         own["nodata"] = str(info.nodata)  # text, for JSON has no NaN
     return {"ome": ome, "unetmm": own}
+
+
+def _dataset(number: int, axes: str, scale: list[float]) -> dict[str, Any]:
+    """A level: its pixels are twice as large as those of the one before, and start with them."""
+    factor = 2**number
+    sizes = [s * factor if axis in "YX" else s for axis, s in zip(axes, scale, strict=True)]
+    # The centre of a level's first pixel lies half way between those it was made of.
+    shifts = [
+        s * (factor - 1) / 2 if axis in "YX" else 0.0 for axis, s in zip(axes, scale, strict=True)
+    ]
+    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": sizes}]
+    if number:
+        transforms.append({"type": "translation", "translation": shifts})
+    return {"path": str(number), "coordinateTransformations": transforms}
 
 
 def _channel(label: str, info: ImageInfo) -> dict[str, Any]:

@@ -61,7 +61,20 @@ class ImageInfo:
     nodata: float | None = None
     """Value of pixels that hold no measurement; they pass through untouched."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """Other metadata worth showing and, where the output can hold it, keeping."""
+    """Other metadata worth showing and, where the output can hold it, keeping; absent if unknown.
+
+    icc_profile, exif : bytes; exif is TIFF-structured, its orientation 1 once pixels are upright.
+    resolution : (x, y, "inch" or "centimeter"), pixels per unit.
+    tiff_tags : ((code, dtype, count, value), ...), kept as they are in a TIFF.
+    ome_xml, description : str; imagej, omero : dict. What the file says, as stored.
+    channel_colors : ("#rrggbb", ...). descriptions, color_interpretation : one text a band.
+    origin : axis -> (value, unit), stage position of the first pixel.
+    geo : dict for readers: crs, citation, transform (GDAL's six numbers), gcps (count), rpc.
+    bits : significant bits. bands : samples of a TIFF pixel that became channels.
+    compression, palette, photometric, animation, orientation, stored_size, pyramid_levels,
+    other_series, other_scenes : what was found and what was done about it, for readers.
+    remedy : what would make reading in parts possible where the image is decoded as a whole.
+    """
 
     def length(self, axis: str) -> int:
         """Length of an axis, 1 if the image does not have it."""
@@ -170,3 +183,5 @@ class SinkOptions:
     """Replace an existing output, but only at `close`."""
     chunk_px: int = 512
     """Side of an output chunk or tile in pixels."""
+    pyramid: bool = True
+    """Write smaller levels too, where the format has them (OME-Zarr)."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,12 +15,18 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
-from unetmm.io.part import check_space, discard, part_path, publish
+from unetmm.io.levels import make_levels
+from unetmm.io.part import check_space, sync
 from unetmm.io.protocol import DTYPES, Box, ImageInfo, Plane, SinkOptions
-from unetmm.io.stage import Stage
+from unetmm.io.table import ChunkKey
 from unetmm.io.units import unit_symbol
-from unetmm.io.written import WrittenMap, check_box
 
+FILE = "image.tif"
+"""Name of the growing file in its folder."""
+CHECKSUMS_TAG = 65111
+"""Private tag: CRC-32 of every tile's values, planes in the order t, c, z."""
+RECORD_TAG = 65112
+"""Private tag: how the image was made, as JSON."""
 TILE_STEP_PX = 16
 """TIFF asks for tile sides that are multiples of this."""
 CLASSIC_LIMIT_BYTES = 2 * 2**30
@@ -28,7 +36,7 @@ _TIFFFILE_BYTES = 2 * 2**20
 _PAGE_OVERHEAD_BYTES = 4096
 
 
-class TiffSink:
+class TiffStore:
     """An uncompressed tiled TIFF, OME-TIFF where there is more to say than one plane's pixels."""
 
     def __init__(self, options: SinkOptions, info: ImageInfo) -> None:
@@ -39,50 +47,49 @@ class TiffSink:
             _tile_side(options.chunk_px, info.height),
             _tile_side(options.chunk_px, info.width),
         )
+        self.levels = make_levels(info, self.chunk, pyramid=False)
         self._columns = -(-info.width // self.chunk[1])
         self._tiles = -(-info.height // self.chunk[0]) * self._columns
         self._tile_bytes = math.prod(self.chunk) * info.samples * info.dtype.itemsize
         self._one_page = "bands" in info.notes and _outer(info) == "C"
         self._planes = len(info.planes)
-        self._written = WrittenMap(info, self.chunk)
-        self._part = part_path(options.path)
         check_space(options.path, self._file_bytes)
-        self._stage = Stage(options.path)
+        self._file = Path()
+        self._record: Mapping[str, Any] = {}
         self._handle = -1
         self._offsets: list[int] = []
 
-    def begin(self) -> None:
-        self._stage.begin(self._create)
-
-    def _create(self) -> None:
+    def create(self, folder: Path, record: Mapping[str, Any]) -> None:
+        self._file, self._record = folder / FILE, record
         with translated(self.path, "create it"):
-            self._handle = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
-        try:
-            with translated(self.path, "lay it out"):
-                self._lay_out()
-                self._offsets = self._find_offsets()
-        except BaseException:
-            self._remove()
-            raise
+            self._file.touch()
+            self._lay_out()
+
+    def open(self, folder: Path) -> None:
+        self._file = folder / FILE
+        with translated(self.path, "lay it out"):
+            self._offsets = self._find_offsets()
+            self._handle = os.open(self._file, os.O_RDWR)
 
     @property
     def _file_bytes(self) -> int:
-        page_bytes = self._tiles * (self._tile_bytes + 16) + _PAGE_OVERHEAD_BYTES
+        page_bytes = self._tiles * (self._tile_bytes + 16 + 4) + _PAGE_OVERHEAD_BYTES
         return self._planes * page_bytes
 
     @property
     def resident_bytes(self) -> int:
-        """A flag a tile, an offset a plane, and what tifffile lists of a page while laying out."""
-        tables_bytes = self._written.nbytes + 40 * self._planes + 120 * self._tiles
+        """An offset a plane, and what tifffile lists of a page and its checksums."""
+        tables_bytes = 40 * self._planes + 120 * self._tiles + 12 * self._tiles * self._planes
         return tables_bytes + self._tile_bytes + _TIFFFILE_BYTES
 
-    def write_bytes(self, box_height: int, box_width: int) -> int:
+    @property
+    def chunk_bytes(self) -> int:
         """One tile, made contiguous and padded at the edge of the image."""
         return self._tile_bytes
 
     def _lay_out(self) -> None:
         """Write every page's tags, leaving holes where the pixels will be."""
-        with _HoleFile(self._part, self._tile_bytes) as file:
+        with _HoleFile(self._file, self._tile_bytes) as file:
             big = self._file_bytes > CLASSIC_LIMIT_BYTES
             ome = _wants_ome(self.path, self.info) and not self._one_page
             with tifffile.TiffWriter(file, bigtiff=big, ome=ome, shaped=not ome) as writer:
@@ -120,6 +127,10 @@ class TiffSink:
         """Colour profile, print resolution, nodata and place on Earth, from the input's notes."""
         notes = self.info.notes
         extra = list(notes.get("tiff_tags", ()))
+        count = self._planes * self._tiles
+        extra.append((CHECKSUMS_TAG, 4, count, [0] * count))
+        if self._record:
+            extra.append((RECORD_TAG, 2, 0, json.dumps(self._record)))
         if self.info.nodata is not None:
             extra.append((42113, 2, 0, _nodata_text(self.info.nodata)))
         tags: dict[str, Any] = {"extratags": [(*tag, True) for tag in extra]}
@@ -146,7 +157,7 @@ class TiffSink:
 
     def _find_offsets(self) -> list[int]:
         """Where each plane's first tile lies; a plane's tiles follow one another."""
-        with tifffile.TiffFile(self._part) as tif:
+        with tifffile.TiffFile(self._file) as tif:
             firsts = [page.dataoffsets[0] for page in tif.pages]
         if self._one_page:
             firsts = [firsts[0] + i * self._tiles * self._tile_bytes for i in range(self._planes)]
@@ -159,49 +170,48 @@ class TiffSink:
             number = number * self.info.length(axis) + plane["TCZ".index(axis)]
         return number
 
-    def write(self, plane: Plane, box: Box, pixels: NDArray[np.generic]) -> None:
-        check_box(box, pixels, self.chunk, self.info)
-        self.begin()
-        height, width = self.chunk
-        number = self._plane_number(plane)
-        for y in range(box.y0, box.y1, height):
-            for x in range(box.x0, box.x1, width):
-                rows = slice(y - box.y0, y - box.y0 + height)
-                part = pixels[rows, x - box.x0 : x - box.x0 + width]
-                self._write_tile(number, y // height * self._columns + x // width, part)
-        self._written.mark(plane, box)
-
-    def _write_tile(self, number: int, index: int, part: NDArray[np.generic]) -> None:
+    def write(self, key: ChunkKey, pixels: NDArray[np.generic]) -> None:
         tile = np.zeros((*self.chunk, self.info.samples), dtype=self.info.dtype)
-        tile[: part.shape[0], : part.shape[1]] = part
-        view, offset = tile.data.cast("B"), self._offsets[number] + index * self._tile_bytes
+        tile[: pixels.shape[0], : pixels.shape[1]] = pixels
+        view, offset = tile.data.cast("B"), self._offset(key)
         with translated(self.path, "write to it"):
             while len(view):
                 count = os.pwrite(self._handle, view, offset)
                 view, offset = view[count:], offset + count
 
+    def read(self, level: int, plane: Plane, box: Box) -> NDArray[np.generic]:
+        """One tile; without a pyramid nobody asks for more."""
+        key = ChunkKey(level, plane, box.y0 // self.chunk[0], box.x0 // self.chunk[1])
+        with translated(self.path, "read back what was written"):
+            data = os.pread(self._handle, self._tile_bytes, self._offset(key))
+            tile = np.frombuffer(data, self.info.dtype).reshape(*self.chunk, self.info.samples)
+        return tile[: box.height, : box.width]
+
+    def _offset(self, key: ChunkKey) -> int:
+        tile = key.row * self._columns + key.column
+        return self._offsets[self._plane_number(key.plane)] + tile * self._tile_bytes
+
+    def finish(self, checksums: list[NDArray[np.uint32]]) -> Path:
+        with translated(self.path, "finish it"):
+            os.fsync(self._handle)
+            with tifffile.TiffFile(self._file, mode="r+") as tif:
+                tif.pages.first.tags[CHECKSUMS_TAG].overwrite(checksums[0].ravel().tolist())
+        sync(self._file)
+        return self._file
+
     def close(self) -> None:
-        if not self._stage.finish():
-            return
-        try:
-            self._written.check(self.path)
-            with translated(self.path, "finish it"):
-                os.fsync(self._handle)
-            publish(self._part, self.path)
-        except ImageError:
-            self._remove()
-            raise
-        os.close(self._handle)
-
-    def abort(self) -> None:
-        if self._stage.finish():
-            self._remove()
-
-    def _remove(self) -> None:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
-            discard(self._part)
+
+
+def read_checksums(path: Path) -> list[NDArray[np.uint32]] | None:
+    """Checksums of the tiles of a TIFF of ours, flat; None if it has none."""
+    with translated(path, "read its checksums"), tifffile.TiffFile(path) as tif:
+        found = tif.pages.first.tags.valueof(CHECKSUMS_TAG)
+    if found is None:
+        return None
+    return [np.atleast_1d(np.array(found, np.uint32))]
 
 
 class _HoleFile:

@@ -1,10 +1,12 @@
-"""Writes PNG, which is encoded whole: the image is collected in memory until `close`."""
+"""Writes PNG, which is encoded whole, in memory, once every chunk is there."""
 
 from __future__ import annotations
 
 import math
+import os
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +15,34 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
-from unetmm.io.part import discard, part_path, publish, sync
+from unetmm.io.levels import make_levels
+from unetmm.io.part import sync
 from unetmm.io.protocol import Box, ImageInfo, Plane, SinkOptions
-from unetmm.io.stage import Stage
-from unetmm.io.written import WrittenMap, check_box
+from unetmm.io.table import ChunkKey
 
+PIXELS = "pixels"
+"""Name of the file of chunks in its folder."""
 _AFTER_IHDR = 8 + 25
 """Bytes of a PNG's signature and its IHDR chunk."""
 _ENCODER_BYTES = 4 * 2**20
 """Windows and row buffers of the PNG encoder."""
 
 
-class PngSink:
-    """One plane of 8 or 16 bit grey or RGB, with or without alpha."""
+class PngStore:
+    """One plane of 8 or 16 bit grey or RGB, with or without alpha.
+
+    Chunks lie in a plain file, each in a place of its own, until `finish` encodes them at once.
+    """
 
     def __init__(self, options: SinkOptions, info: ImageInfo) -> None:
         self.path = options.path
         _check_writable(options.path, info)
         self.info = info
         self.chunk = (options.chunk_px, options.chunk_px)
-        self._written = WrittenMap(info, self.chunk)
-        self._stage = Stage(self.path)
-        self._pixels = _no_pixels(info)
-
-    def begin(self) -> None:
-        self._stage.begin(self._create)
-
-    def _create(self) -> None:
-        info = self.info
-        self._pixels = np.zeros((info.height, info.width, info.samples), dtype=info.dtype)
+        self.levels = make_levels(info, self.chunk, pyramid=False)
+        self._slot_bytes = math.prod(self.chunk) * info.samples * info.dtype.itemsize
+        self._folder = Path()
+        self._handle = -1
 
     @property
     def resident_bytes(self) -> int:
@@ -53,46 +54,69 @@ class PngSink:
         image_bytes = math.prod((info.height, info.width, info.samples)) * info.dtype.itemsize
         return 13 * image_bytes // 4 + 2 * info.height + _ENCODER_BYTES
 
-    def write_bytes(self, box_height: int, box_width: int) -> int:
-        return 0
+    @property
+    def chunk_bytes(self) -> int:
+        return self._slot_bytes
 
-    def write(self, plane: Plane, box: Box, pixels: NDArray[np.generic]) -> None:
-        check_box(box, pixels, self.chunk, self.info)
-        self.begin()
-        self._pixels[box.y0 : box.y1, box.x0 : box.x1] = pixels
-        self._written.mark(plane, box)
+    def create(self, folder: Path, record: Mapping[str, Any]) -> None:
+        with translated(self.path, "create it"):
+            (folder / PIXELS).write_bytes(b"")
+
+    def open(self, folder: Path) -> None:
+        self._folder = folder
+        with translated(self.path, "open what was begun"):
+            self._handle = os.open(folder / PIXELS, os.O_RDWR)
+
+    def _offset(self, row: int, column: int) -> int:
+        return (row * self.levels[0].grid[1] + column) * self._slot_bytes
+
+    def write(self, key: ChunkKey, pixels: NDArray[np.generic]) -> None:
+        view = np.ascontiguousarray(pixels).data.cast("B")
+        offset = self._offset(key.row, key.column)
+        with translated(self.path, "write to it"):
+            while len(view):
+                count = os.pwrite(self._handle, view, offset)
+                view, offset = view[count:], offset + count
+
+    def read(self, level: int, plane: Plane, box: Box) -> NDArray[np.generic]:
+        """One chunk; without a pyramid nobody asks for more."""
+        shape = (box.height, box.width, self.info.samples)
+        size = math.prod(shape) * self.info.dtype.itemsize
+        row, column = box.y0 // self.chunk[0], box.x0 // self.chunk[1]
+        with translated(self.path, "read back what was written"):
+            data = os.pread(self._handle, size, self._offset(row, column))
+            return np.frombuffer(data, self.info.dtype).reshape(shape)
+
+    def finish(self, checksums: list[NDArray[np.uint32]]) -> Path:
+        part = self._folder / "image.png"
+        with translated(self.path, "write it"):
+            _write_png(part, self._encode(), _colour_chunks(self.info))
+        return part
 
     def close(self) -> None:
-        if not self._stage.finish():
-            return
-        part = part_path(self.path)
-        try:
-            self._written.check(self.path)
-            with translated(self.path, "write it"):
-                encoded = self._encode()
-                _write_png(part, encoded, _colour_chunks(self.info))
-            publish(part, self.path)
-        except ImageError:
-            discard(part)
-            raise
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def _collect(self) -> NDArray[Any]:
+        """The whole image."""
+        info, level = self.info, self.levels[0]
+        pixels = np.empty((info.height, info.width, info.samples), dtype=info.dtype)
+        for row in range(level.grid[0]):
+            for column in range(level.grid[1]):
+                box = level.box(row, column)
+                pixels[box.y0 : box.y1, box.x0 : box.x1] = self.read(0, (0, 0, 0), box)
+        return pixels
 
     def _encode(self) -> bytes | bytearray:
-        """The PNG; the image is given up for it."""
+        """The PNG file."""
         import imagecodecs
 
-        pixels, self._pixels = self._pixels, _no_pixels(self.info)
+        pixels = self._collect()
         if self.info.notes.get("photometric") == "miniswhite":  # PNG knows only 0 = black
             bits = self.info.notes.get("bits", 8 * self.info.dtype.itemsize)
             np.subtract(2**bits - 1, pixels, out=pixels)
         return imagecodecs.png_encode(pixels[..., 0] if self.info.samples == 1 else pixels)
-
-    def abort(self) -> None:
-        self._stage.finish()
-        self._pixels = _no_pixels(self.info)
-
-
-def _no_pixels(info: ImageInfo) -> NDArray[Any]:
-    return np.empty((0, 0, info.samples), dtype=info.dtype)
 
 
 def _write_png(path: Path, encoded: bytes | bytearray, chunks: bytes) -> None:

@@ -1,0 +1,261 @@
+"""Whatever stops a run, the next one goes on with it, and the bytes are those of a run in peace."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from helpers import lively_model
+
+from unetmm.calibrate import Calibration
+from unetmm.errors import ImageError, ResumeError
+from unetmm.io.levels import halve
+from unetmm.io.output import Output
+from unetmm.io.part import part_path
+from unetmm.io.table import ChunkKey
+from unetmm.io.workspace import format_record, parse_records
+from unetmm.nets.config import NetConfig
+from unetmm.pipeline import Options, Report, restore_file
+from unetmm.resume import Share
+from unetmm.run import Cancelled
+from unetmm.verify import finalize, verify
+from unetmm.weights import save_model
+
+OUTPUTS = ("out.ome.zarr", "out.tif", "out.png")
+NET = NetConfig(1, 1, 8, (1, 1), 0, (1, 1))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image of 3 x 2 chunks, a model, and what a run in peace makes of them."""
+    folder = tmp_path_factory.mktemp("resume")
+    pixels = np.random.default_rng(1).normal(3000, 400, (1300, 700)).astype(np.uint16)
+    tifffile.imwrite(folder / "in.tif", pixels, rowsperstrip=64)
+    save_model(folder / "m.safetensors", NET, lively_model(NET).tensors, {"task": "denoise"})
+    for name in OUTPUTS:
+        restore_file(folder / "in.tif", folder / name, options(folder))
+    return folder
+
+
+def options(folder: Path, **changes: Any) -> Options:
+    return Options(**{"model": folder / "m.safetensors", "budget_bytes": 10**9, **changes})
+
+
+def content(path: Path) -> dict[str, bytes]:
+    """Every file of an output, by name."""
+    if path.is_file():
+        return {"": path.read_bytes()}
+    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+def stop_after(
+    folder: Path, output: Path, chunks: int, monkeypatch: pytest.MonkeyPatch, **changes: Any
+) -> None:
+    """A run that fails at its chunk number `chunks` + 1."""
+    put, seen, lock = Output._put, [0], threading.Lock()
+
+    def failing(self: Output, key: ChunkKey, pixels: Any) -> None:
+        with lock:
+            seen[0] += key.level == 0
+            if seen[0] > chunks:
+                raise ImageError("the cable was pulled")
+        put(self, key, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Output, "_put", failing)
+        with pytest.raises(ImageError, match="cable"):
+            restore_file(folder / "in.tif", output, options(folder, workers=1, **changes))
+    assert not output.exists() and part_path(output).is_dir()
+
+
+def go_on(folder: Path, output: Path, **changes: Any) -> Report:
+    return restore_file(folder / "in.tif", output, options(folder, **changes))
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("chunks", [1, 2, 5])
+def test_a_run_that_failed_midway_goes_on_to_the_same_bytes(
+    folder: Path, tmp_path: Path, name: str, chunks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(folder, tmp_path / name, chunks, monkeypatch)
+    # Another budget and another number of workers cut the rest differently.
+    report = go_on(folder, tmp_path / name, budget_bytes=400 * 10**6, workers=2)
+    assert content(tmp_path / name) == content(folder / name)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert report.resumed_rows > 0 or chunks == 1
+    assert report.megapixels < 1300 * 700 / 1e6 or chunks == 1
+
+
+def test_a_killed_process_leaves_what_the_next_one_goes_on_with(
+    folder: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from unetmm.io.output import Output\n"
+        "from unetmm.pipeline import Options, restore_file\n"
+        "put = Output._put\n"
+        "def slow(self, key, pixels): put(self, key, pixels); print('chunk', flush=True); "
+        "time.sleep(60)\n"
+        "Output._put = slow\n"
+        "restore_file(Path(sys.argv[1]), Path(sys.argv[2]), Options(Path(sys.argv[3]), 10**9))"
+    )
+    output = tmp_path / "out.ome.zarr"
+    command = [sys.executable, "-c", code, folder / "in.tif", output, folder / "m.safetensors"]
+    with subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"chunk\n"
+        with pytest.raises(ResumeError, match=r"another process is writing it \(process \d+ on"):
+            go_on(folder, output)
+        process.send_signal(signal.SIGKILL)
+    assert part_path(output).is_dir()
+    go_on(folder, output)
+    assert content(output) == content(folder / output.name)
+
+
+def test_a_stop_keeps_what_is_done(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, put = threading.Event(), Output._put
+
+    def stopping(self: Output, key: ChunkKey, pixels: Any) -> None:
+        put(self, key, pixels)
+        stop.set()
+
+    output = tmp_path / "out.tif"
+    with monkeypatch.context() as patch:
+        patch.setattr(Output, "_put", stopping)
+        with pytest.raises(Cancelled):
+            restore_file(folder / "in.tif", output, options(folder, workers=1), stop=stop)
+    go_on(folder, output)
+    assert content(output) == content(folder / output.name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"strength": 0.5}, "strength 1.0, now it is 0.5"),
+        ({"fixed_range": (0.0, 5000.0)}, "range measured, now it is"),
+        ({"calibration": Calibration("m", {})}, "calibration measured, now it is"),
+    ],
+)
+def test_other_options_are_refused_by_name(
+    folder: Path,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = tmp_path / "out.tif"
+    stop_after(folder, output, 2, monkeypatch)
+    with pytest.raises(ResumeError, match=named):
+        go_on(folder, output, **changes)
+    assert part_path(output).is_dir(), "what was done is not lost by a wrong option"
+    go_on(folder, output)
+    assert content(output) == content(folder / output.name)
+
+
+def test_a_changed_input_is_refused_and_overwrite_begins_anew(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, output = tmp_path / "in.tif", tmp_path / "out.ome.zarr"
+    image.write_bytes((folder / "in.tif").read_bytes())
+    (tmp_path / "m.safetensors").write_bytes((folder / "m.safetensors").read_bytes())
+    stop_after(tmp_path, output, 2, monkeypatch)
+    time.sleep(0.01)
+    image.touch()
+    with pytest.raises(ResumeError, match=r"begun with input .* bytes of .*--overwrite"):
+        restore_file(image, output, options(tmp_path))
+    report = restore_file(image, output, options(tmp_path, overwrite=True))
+    assert report.resumed_rows == 0
+    assert content(output).keys() == content(folder / output.name).keys()
+
+
+@pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
+def test_a_chunk_lost_in_a_power_cut_is_made_again(
+    folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / name
+    stop_after(folder, output, 5, monkeypatch)
+    if name == "out.tif":
+        with (part_path(output) / "image.tif").open("r+b") as file:
+            file.seek(-200_000, 2)
+            file.seek(600_000)
+            file.write(bytes(1000))
+    else:
+        (part_path(output) / "image.zarr" / "0" / "c" / "0" / "0").write_bytes(b"torn")
+    with (part_path(output) / "journal-0-of-1").open("ab") as file:
+        file.write(b"0 0 0 0 2 1 12")  # a torn line
+    go_on(folder, output)
+    assert content(output) == content(folder / name)
+
+
+@pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_shares_in_any_order_make_the_same_output(
+    folder: Path, tmp_path: Path, name: str, order: tuple[int, ...]
+) -> None:
+    output = tmp_path / name
+    for i, index in enumerate(order):
+        share = Share(index, 3)
+        report = restore_file(folder / "in.tif", output, options(folder), share=share)
+        assert report.complete == (i == 2) == output.exists()
+    assert content(output) == content(folder / name)
+
+
+def test_finalize_finishes_what_the_last_share_left(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.ome.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr(Output, "complete", lambda self: False)
+        go_on(folder, output)
+    assert not output.exists() and finalize(output)
+    assert content(output) == content(folder / output.name)
+    with pytest.raises(ResumeError, match="nothing to finish"):
+        finalize(output)
+
+
+def test_verify_finds_one_changed_pixel(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.ome.zarr"
+    go_on(folder, output)
+    assert verify(output).damaged == () and verify(output).chunks == 6
+    array = zarr.open_group(str(output), mode="r+")["0"]
+    array[600, 600] += 1
+    assert verify(output).damaged == ("plane (0, 0, 0), rows 512:1024, columns 512:700",)
+    assert verify(folder / "out.tif").damaged == ()
+    with pytest.raises(ImageError, match="no checksums"):
+        verify(folder / "out.png")
+
+
+def test_pyramid_levels_are_means_of_the_finer_ones(folder: Path) -> None:
+    group = zarr.open_group(str(folder / "out.ome.zarr"), mode="r")
+    fine = [group[str(n)][...].astype(np.int64) for n in range(3)]
+    assert [f.shape for f in fine] == [(1300, 700), (650, 350), (325, 175)]
+    for above, below in zip(fine[1:], fine, strict=False):
+        h, w = below.shape[0] // 2 * 2, below.shape[1] // 2 * 2
+        mean = below[:h, :w].reshape(h // 2, 2, w // 2, 2).sum((1, 3))
+        assert np.array_equal(above[: h // 2, : w // 2], (mean + 2) // 4)
+
+
+def test_halving_leaves_out_what_is_not_measured() -> None:
+    pixels = np.array([[1, np.nan, 5], [3, np.nan, 7]], np.float32)[..., None]
+    assert halve(pixels, None)[..., 0].tolist() == [[2.0, 6.0]]
+    counts = np.array([[9, 9, 10], [9, 9, 13]], np.int16)[..., None]
+    assert halve(counts, 9.0)[..., 0].tolist() == [[9, 12]]
+    assert halve(np.array([[-3, -4], [-3, -3]], np.int8)[..., None], None).ravel().tolist() == [-3]
+    top = np.full((2, 2, 1), 2**32 - 1, np.uint32)
+    assert halve(top, None).ravel().tolist() == [2**32 - 1]
+
+
+def test_records_survive_garbage() -> None:
+    key = ChunkKey(1, (0, 2, 3), 4, 5)
+    line = format_record(key, 0xDEADBEEF)
+    text = f"by host 12\n{line}\n1 2 three\n\n{line[:-3]}"
+    assert list(parse_records(text)) == [(key, 0xDEADBEEF)]

@@ -1,0 +1,265 @@
+"""TIFF of every common kind: boxes equal whole reads, and notes say what the file says."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from unetmm.errors import ImageError
+from unetmm.io import Box, open_source
+
+ORIGIN = (0, 0, 0)
+
+
+def values(shape: tuple[int, ...], dtype: str = "uint8", top: int = 200) -> NDArray[Any]:
+    return (np.random.default_rng(5).random(shape) * top).astype(dtype)
+
+
+def whole(path: Path) -> NDArray[Any]:
+    source = open_source(path)
+    pixels = source.read(ORIGIN, Box(0, 0, source.info.height, source.info.width))
+    source.close()
+    return pixels
+
+
+def same_by_boxes(path: Path, expected: NDArray[Any]) -> None:
+    """Compare boxes of a plane with (height, width, samples)."""
+    source, rng = open_source(path), np.random.default_rng(6)
+    for _ in range(8):
+        y0, x0 = int(rng.integers(source.info.height)), int(rng.integers(source.info.width))
+        y1, x1 = int(rng.integers(y0, source.info.height)), int(rng.integers(x0, source.info.width))
+        found = source.read(ORIGIN, Box(y0, x0, y1 + 1, x1 + 1))
+        assert found.dtype == expected.dtype and found.dtype.isnative
+        np.testing.assert_array_equal(found, expected[y0 : y1 + 1, x0 : x1 + 1])
+    source.close()
+
+
+CODECS = ["lzw", "zlib", "zstd", "lzma", "packbits", "jpeg", "jpeg2000", "webp", "jpegxl", "lerc"]
+
+
+@pytest.mark.parametrize("layout", ["tiles", "strips", "one strip"])
+@pytest.mark.parametrize("codec", CODECS)
+def test_every_compression(tmp_path: Path, codec: str, layout: str) -> None:
+    path = tmp_path / "a.tif"
+    options: dict[str, Any] = {"tiles": {"tile": (32, 48)}, "strips": {"rowsperstrip": 16}}.get(
+        layout, {"rowsperstrip": 101}
+    )
+    tifffile.imwrite(path, values((101, 77, 3)), photometric="rgb", compression=codec, **options)
+    same_by_boxes(path, tifffile.imread(path))
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize(
+    ("predictor", "dtype"),
+    [(2, "u2"), (2, "u4"), (2, "i1"), (2, "i2"), (3, "f2"), (3, "f4"), (3, "f8")],
+)
+def test_predictors_in_both_byte_orders(
+    tmp_path: Path, predictor: int, dtype: str, byteorder: Any
+) -> None:
+    path, pixels = tmp_path / "a.tif", values((53, 37, 3), dtype)
+    tifffile.imwrite(
+        path,
+        pixels,
+        photometric="rgb",
+        predictor=predictor,
+        compression="zlib",
+        byteorder=byteorder,
+        rowsperstrip=10,
+    )
+    same_by_boxes(path, pixels)
+
+
+def test_full_resolution_level_of_a_pyramid(tmp_path: Path) -> None:
+    pixels, path = values((2, 64, 96), "uint16"), tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        options: dict[str, Any] = {"photometric": "minisblack", "tile": (16, 32)}
+        writer.write(pixels, subifds=1, metadata={"axes": "CYX"}, **options)
+        writer.write(pixels[:, ::2, ::2], subfiletype=1, **options)
+    source = open_source(path)
+    assert source.info.shape == (2, 64, 96) and source.info.notes["pyramid_levels"] == 2
+    found = source.read((0, 1, 0), Box(5, 6, 60, 90))[..., 0]
+    np.testing.assert_array_equal(found, pixels[1, 5:60, 6:90])
+
+
+def test_first_of_several_series(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(values((20, 30, 3)), photometric="rgb")
+        writer.write(values((9, 11)))
+    assert open_source(path).info.notes["other_series"] == 1
+    same_by_boxes(path, values((20, 30, 3)))
+
+
+@pytest.mark.parametrize("stored", ["uint16 range", "8-bit range"])
+def test_palette_becomes_rgb_with_a_word(
+    tmp_path: Path, stored: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, indices = tmp_path / "a.tif", values((40, 50), top=256)
+    colours = values((3, 256), "uint16", 256) * (257 if stored == "uint16 range" else 1)
+    tifffile.imwrite(path, indices, photometric="palette", colormap=colours, rowsperstrip=8)
+    with caplog.at_level(logging.INFO, "unetmm"):
+        info = open_source(path).info
+    assert "palette of 256 colours is expanded" in caplog.text
+    assert (info.axes, info.shape, info.alpha) == ("YXS", (40, 50, 3), False)
+    expected = (colours >> 8 if stored == "uint16 range" else colours).astype(np.uint8).T[indices]
+    same_by_boxes(path, expected)
+    if stored == "uint16 range":
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(whole(path), np.asarray(image.convert("RGB")))
+
+
+def test_nodata_of_a_palette_is_transparent(tmp_path: Path) -> None:
+    path, indices = tmp_path / "a.tif", values((40, 50), top=4)
+    options: dict[str, Any] = {"colormap": values((3, 256), "uint16", 65536)}
+    nodata = [(42113, 2, 0, "2", True)]
+    tifffile.imwrite(path, indices, photometric="palette", extratags=nodata, **options)
+    info = open_source(path).info
+    assert info.alpha and info.nodata is None
+    np.testing.assert_array_equal(whole(path)[..., 3], np.where(indices == 2, 0, 255))
+
+
+def test_compressed_page_of_one_strip_is_decoded_once(tmp_path: Path) -> None:
+    path, pixels = tmp_path / "a.tif", values((64, 50), "uint16")
+    tifffile.imwrite(path, pixels, compression="lzw", rowsperstrip=64)
+    source: Any = open_source(path)
+    calls, decode = [], source._decode
+    source._decode = lambda *args, **more: (calls.append(1), decode(*args, **more))[1]
+    for y in range(0, 64, 16):
+        np.testing.assert_array_equal(
+            source.read(ORIGIN, Box(y, 3, y + 16, 40))[..., 0], pixels[y : y + 16, 3:40]
+        )
+    assert len(calls) == 1
+    assert source.resident_bytes >= pixels.nbytes and source.read_bytes(16, 37) == 0
+
+
+def test_deflate_strip_that_lacks_its_end_is_read_as_libtiff_does(tmp_path: Path) -> None:
+    path, pixels = tmp_path / "a.tif", values((64, 50))
+    tifffile.imwrite(path, pixels, compression="zlib", rowsperstrip=64)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        counts = tif.pages.first.tags["StripByteCounts"]
+        counts.overwrite(counts.value[0] - 3)  # of the 4 bytes of the checksum
+    np.testing.assert_array_equal(whole(path)[..., 0], pixels)
+
+
+def test_stage_position_and_colours_of_ome(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    metadata: dict[str, Any] = {
+        "axes": "CYX",
+        "Channel": {"Name": ["DAPI", "Cy5"], "Color": [65535, -16776961]},
+        "Plane": {"PositionX": [7.5, 7.5], "PositionXUnit": ["mm", "mm"]},
+    }
+    tifffile.imwrite(path, values((2, 20, 30)), metadata=metadata, photometric="minisblack")
+    info = open_source(path).info
+    assert info.channel_names == ("DAPI", "Cy5")
+    assert info.notes["channel_colors"] == ("#0000ff", "#ff0000")
+    assert info.notes["origin"] == {"X": (7.5, "millimeter")}
+    assert "<OME" in info.notes["ome_xml"]
+
+
+def test_companion_file_is_used_or_missed_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, pixels = tmp_path / "a.ome.tif", values((6, 20, 30))
+    tifffile.imwrite(
+        path, pixels, metadata={"axes": "CYX", "PhysicalSizeX": 0.5}, photometric="minisblack"
+    )
+    xml = str(tifffile.tiffcomment(path))
+    reference = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+        'UUID="urn:uuid:1"><BinaryOnly MetadataFile="a.companion.ome" UUID="urn:uuid:2"/></OME>'
+    )
+    tifffile.tiffcomment(path, reference)
+    with caplog.at_level(logging.WARNING, "unetmm"):
+        assert open_source(path).info.channel_names == ()
+    assert "a.companion.ome is missing" in caplog.text
+    (tmp_path / "a.companion.ome").write_text(xml, encoding="utf-8")
+    info = open_source(path).info
+    assert (info.axes, info.shape) == ("CYX", (6, 20, 30))
+    assert info.pixel_size["X"] == (0.5, "micrometer")
+
+
+def test_imagej_colours_and_settings(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 255, 256).astype(np.uint8)
+    luts = [np.stack([ramp, 0 * ramp, 0 * ramp]), np.stack([0 * ramp, ramp, 0 * ramp])]
+    path = tmp_path / "a.tif"
+    metadata = {"axes": "CYX", "LUTs": luts, "mode": "composite"}
+    tifffile.imwrite(path, values((2, 20, 30)), imagej=True, metadata=metadata)
+    notes = open_source(path).info.notes
+    assert notes["channel_colors"] == ("#ff0000", "#00ff00")
+    assert notes["imagej"]["mode"] == "composite"
+
+
+GDAL = (
+    "<GDALMetadata>"
+    '<Item name="DESCRIPTION" sample="0" role="description">red</Item>'
+    '<Item name="DESCRIPTION" sample="3" role="description">nir</Item>'
+    '<Item name="COLORINTERP" sample="3" role="colorinterp">NIR</Item>'
+    "</GDALMetadata>"
+)
+
+
+def test_place_on_earth_and_bands_of_a_geotiff(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    keys = (1, 1, 0, 2, 1024, 0, 1, 1, 3072, 0, 1, 32618)
+    extratags = [
+        (33550, 12, 3, (10.0, 20.0, 0.0), True),
+        (33922, 12, 6, (0.0, 0.0, 0.0, 500000.0, 4000000.0, 0.0), True),
+        (34735, 3, len(keys), keys, True),
+        (42112, 2, 0, GDAL, True),
+        (42113, 2, 0, "-9999", True),
+        (315, 2, 0, "Zoë".encode(), True),
+    ]
+    tifffile.imwrite(
+        path,
+        values((20, 30, 4), "float32"),
+        photometric="rgb",
+        extrasamples=["unspecified"],
+        extratags=extratags,
+    )
+    info = open_source(path).info
+    assert (info.axes, info.shape, info.nodata) == ("CYX", (4, 20, 30), -9999)
+    assert info.notes["geo"] == {
+        "crs": "EPSG:32618",
+        "transform": (500000.0, 10.0, 0.0, 4000000.0, 0.0, -20.0),
+    }
+    assert info.notes["descriptions"] == info.channel_names == ("red", "", "", "nir")
+    assert info.notes["color_interpretation"] == ("", "", "", "NIR")
+    kept = {tag[0]: tag[3] for tag in info.notes["tiff_tags"]}
+    assert kept[34735] == keys and kept[42112] == GDAL and 315 in kept
+
+
+def test_rotated_images_and_control_points(tmp_path: Path) -> None:
+    matrix = (1.0, 2.0, 0.0, 3.0, 4.0, 5.0, 0.0, 6.0, *[0.0] * 7, 1.0)
+    points = tuple(float(i) for i in range(24))
+    keys = (34735, 3, 4, (1, 1, 0, 0), True)
+    for tag, expected in (
+        ((34264, 12, 16, matrix, True), {"transform": (3.0, 1.0, 2.0, 6.0, 4.0, 5.0)}),
+        ((33922, 12, 24, points, True), {"gcps": 4}),
+    ):
+        tifffile.imwrite(tmp_path / "a.tif", values((8, 9)), extratags=[tag, keys])
+        assert open_source(tmp_path / "a.tif").info.notes["geo"] == expected
+
+
+SHAPES = [((1, 1), {}), ((1, 3000), {}), ((3000, 1), {"compression": "zlib", "rowsperstrip": 7})]
+
+
+@pytest.mark.parametrize(("shape", "options"), SHAPES)
+def test_thin_images(tmp_path: Path, shape: tuple[int, int], options: dict[str, Any]) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", values(shape, "int16"), **options)
+    same_by_boxes(tmp_path / "a.tif", values(shape, "int16")[..., None])
+
+
+def test_palette_with_further_samples_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values((20, 30, 2)), photometric="minisblack", planarconfig="contig")
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages.first.tags["PhotometricInterpretation"].overwrite(3)
+    with pytest.raises(ImageError, match="palette and further samples.*save"):
+        open_source(path)

@@ -1,0 +1,227 @@
+"""The sink of every file format: chunks in any order, journal, pyramid, and the final rename.
+
+run --box--> Output --chunk--> store          one class a format
+               |----- line ---> journal       resumable at any instant
+               |----- halve --> next level    as soon as four chunks are there
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import ImageError
+from unetmm.io.levels import Level, children, halve, halve_bytes
+from unetmm.io.part import publish
+from unetmm.io.protocol import Box, ImageInfo, Plane
+from unetmm.io.table import ChunkKey, ChunkTable, checksum
+from unetmm.io.workspace import Journal, LocalWorkspace
+
+Pixels = NDArray[Any]
+
+
+class ChunkStore(Protocol):
+    """Keeps the chunks of an output as its format wants them; safe to use from several threads."""
+
+    @property
+    def levels(self) -> tuple[Level, ...]: ...
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that stays occupied while the store is open, until `finish` has ended."""
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Most memory that writing or reading one chunk takes beyond its pixels."""
+
+    def create(self, folder: Path, record: Mapping[str, Any]) -> None:
+        """Lay out an empty output in a folder, with a record of how it was made."""
+
+    def open(self, folder: Path) -> None:
+        """Go on with what `create` made."""
+
+    def write(self, key: ChunkKey, pixels: Pixels) -> None:
+        """Store a chunk (rows, columns, samples); smaller ones at the image's edge."""
+
+    def read(self, level: int, plane: Plane, box: Box) -> Pixels:
+        """Chunks as they were written, (box.height, box.width, samples)."""
+
+    def finish(self, checksums: list[NDArray[np.uint32]]) -> Path:
+        """Complete the output; returns what is to get the final name."""
+
+    def close(self) -> None: ...
+
+
+class Output:
+    """An output that grows in a hidden folder beside its final name."""
+
+    def __init__(self, path: Path, info: ImageInfo, store: ChunkStore) -> None:
+        self.path, self.info, self.store = path, info, store
+        self.chunk = store.levels[0].chunk
+        self.workspace = LocalWorkspace(path)
+        self.table = ChunkTable(info, store.levels)
+        self._journal: Journal | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    @property
+    def resident_bytes(self) -> int:
+        return self.table.nbytes + self.store.resident_bytes
+
+    def write_bytes(self, box_height: int, box_width: int) -> int:
+        """One chunk made contiguous and stored, and one of the next level made of four."""
+        pixel_bytes = self.info.samples * self.info.dtype.itemsize
+        chunk_bytes = self.chunk[0] * self.chunk[1] * pixel_bytes
+        halving = 0
+        if len(self.store.levels) > 1:
+            halving = 5 * chunk_bytes
+            halving += halve_bytes(self.chunk, self.info.samples, self.info.dtype.itemsize)
+        return chunk_bytes + self.store.chunk_bytes + halving
+
+    @property
+    def taking_part(self) -> bool:
+        """Whether this process has joined and not left."""
+        return self._journal is not None and not self._closed
+
+    def create(self, record: Mapping[str, Any]) -> None:
+        """Begin anew, whatever was there; nothing appears under the final name."""
+        self.workspace.remove()
+        self.workspace.set_up()
+        self.store.create(self.workspace.folder, record)
+
+    def join(self, writer: str) -> None:
+        """Take part in an output that was created, here or by another process.
+
+        Raises
+        ------
+        ResumeError
+            If a writer of that name is at work.
+        """
+        self._journal = self.workspace.open_journal(writer)
+        self.store.open(self.workspace.folder)
+        self._load_records()
+
+    def begin(self) -> None:
+        with self._lock:
+            if self._closed:
+                raise ImageError(f"{self.path}: is closed and takes no more; open it again")
+            if self._journal is None:
+                self.create({})
+                self.join("0")
+
+    def _load_records(self) -> None:
+        for key, crc in self.workspace.records():
+            if self.table.knows(key):
+                self.table.mark(key, crc)
+
+    def distrust(self) -> int:
+        """Compare every recorded chunk with its checksum, forget those that differ, count them."""
+        wrong = [key for key in self.table.written() if not self._holds(key)]
+        for key in wrong:
+            self.table.forget(key)
+        return len(wrong)
+
+    def _holds(self, key: ChunkKey) -> bool:
+        box = self.store.levels[key.level].box(key.row, key.column)
+        try:
+            return checksum(self.store.read(key.level, key.plane, box)) == self.table.recorded(key)
+        except ImageError:
+            return False
+
+    def write(self, plane: Plane, box: Box, pixels: Pixels) -> None:
+        check_box(box, pixels, self.chunk, self.info)
+        if self._journal is None or self._closed:
+            self.begin()
+        height, width = self.chunk
+        for y in range(box.y0, box.y1, height):
+            for x in range(box.x0, box.x1, width):
+                rows = slice(y - box.y0, min(y + height, box.y1) - box.y0)
+                columns = slice(x - box.x0, min(x + width, box.x1) - box.x0)
+                self._put(ChunkKey(0, plane, y // height, x // width), pixels[rows, columns])
+
+    def _put(self, key: ChunkKey, pixels: Pixels) -> None:
+        """Store a chunk, record it, and make every chunk above that it completes."""
+        assert self._journal is not None
+        crc = checksum(pixels)
+        self.store.write(key, pixels)
+        self._journal.record(key, crc)
+        self.table.mark(key, crc)
+        if self.table.claim(key.parent):
+            self._make(key.parent)
+
+    def _make(self, key: ChunkKey) -> None:
+        """A chunk of a higher level out of those below it."""
+        below = children(self.store.levels[key.level - 1], key.row, key.column)
+        pixels = self.store.read(key.level - 1, key.plane, below)
+        self._put(key, halve(pixels, self.info.nodata))
+
+    def complete(self) -> bool:
+        """Whether every writer's chunks are there; then finish the output under its final name.
+
+        The last of several processes does it; for one that comes later it is done already.
+        """
+        self._load_records()
+        if not self.table.missing_count():
+            with self.workspace.locked("finish"):
+                if self.workspace.exists():
+                    self._finish()
+        finished = not self.workspace.exists()
+        self._release()
+        return finished
+
+    def _finish(self) -> None:
+        for level in range(1, len(self.store.levels)):
+            for key in self.table.missing(level):
+                self._make(key)
+        publish(self.store.finish(self.table.checksums), self.path)
+        self.workspace.remove()
+
+    def close(self) -> None:
+        """Finish the output.
+
+        Raises
+        ------
+        ImageError
+            If chunks were never written; what there is is kept for another run.
+        """
+        if self._closed:
+            return
+        if self._journal is None:
+            self.begin()
+        missing = self.table.missing_count()
+        if not self.complete():
+            self._release()
+            raise ImageError(
+                f"{self.path}: {missing} of {self.table.count()} chunks were never written; run it "
+                "again"
+            )
+
+    def leave(self) -> None:
+        """Stop taking part; what is written stays for another run."""
+        self._release()
+
+    def abort(self) -> None:
+        """Remove what was written; nothing appears under the final name."""
+        if not self._closed:
+            self.workspace.remove()
+        self._release()
+
+    def _release(self) -> None:
+        self._closed = True
+        if self._journal is not None:
+            self._journal.close()
+            self.store.close()
+
+
+def check_box(box: Box, pixels: Pixels, chunk: tuple[int, int], info: ImageInfo) -> None:
+    """Our own invariant: boxes start at chunks and end there or at the edge of the image."""
+    assert pixels.dtype == info.dtype, f"pixels are {pixels.dtype}, the image is {info.dtype}"
+    assert pixels.shape == (box.height, box.width, info.samples), f"{pixels.shape} for {box}"
+    assert box.y0 % chunk[0] == 0 and box.x0 % chunk[1] == 0, f"{box} starts within a chunk"
+    assert box.y1 % chunk[0] == 0 or box.y1 == info.height, f"{box} ends within a chunk"
+    assert box.x1 % chunk[1] == 0 or box.x1 == info.width, f"{box} ends within a chunk"

@@ -1,0 +1,134 @@
+"""A quick look at an image's values: histograms from a few seeded boxes, whatever its size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import ImageError
+from unetmm.io.protocol import Box, ImageInfo, Plane, Source
+from unetmm.sizes import format_size
+
+BINS = 24
+BOX_PX = 64
+MOST_BOXES = 8
+"""Boxes a channel."""
+MOST_CHANNELS = 16
+MOST_DECODED_BYTES = 48 * 2**20
+"""Decoded at most, so that a look takes a fraction of a second."""
+_COLOURS = {1: ("",), 2: ("grey", "alpha"), 3: ("red", "green", "blue")}
+_COLOURS[4] = (*_COLOURS[3], "alpha")
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Values of one channel or colour."""
+
+    name: str
+    low: float
+    high: float
+    """Smallest and largest value seen."""
+    mean: float
+    counts: tuple[int, ...]
+    """Pixels in BINS equal steps from low to high; empty if none holds a measurement."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a look at the pixels found."""
+
+    histograms: tuple[Histogram, ...] = ()
+    boxes: int = 0
+    """Boxes of BOX_PX a side that were read of each channel."""
+    skipped: str = ""
+    """Why nothing was read, empty if something was."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def survey(source: Source) -> Survey:
+    """Read a few boxes of every channel, or say why that would take too long."""
+    info = source.info
+    if getattr(source, "sequential", False):
+        return Survey(skipped="it is one huge compressed stream, which must be unpacked in order")
+    channels = min(info.length("C"), MOST_CHANNELS)
+    cost_bytes = _decoded_bytes(info)
+    whole = _is_whole(info)
+    boxes = MOST_BOXES
+    if channels * cost_bytes * (1 if whole else boxes) > MOST_DECODED_BYTES:
+        boxes = 0 if whole else MOST_DECODED_BYTES // (channels * cost_bytes)
+    if boxes == 0:
+        return Survey(
+            skipped=f"a look at {channels} channel(s) would decode at least "
+            f"{format_size(channels * cost_bytes)}"
+        )
+    try:
+        found = [h for c in range(channels) for h in _look(source, c, boxes, whole)]
+    except ImageError as error:
+        return Survey(skipped=str(error))
+    return Survey(tuple(found), boxes)
+
+
+def _is_whole(info: ImageInfo) -> bool:
+    """Whether a plane is decoded at once and then kept."""
+    return info.chunk[0] >= info.height and info.chunk[1] >= info.width
+
+
+def _decoded_bytes(info: ImageInfo) -> int:
+    """Bytes that are decoded for one box."""
+    rows, columns = min(BOX_PX, info.height), min(BOX_PX, info.width)
+    if min(info.chunk) > 1:  # else rows or columns lie in the file as they are
+        rows, columns = (-(-n // c) * c for n, c in zip((rows, columns), info.chunk, strict=True))
+    return rows * columns * info.samples * info.dtype.itemsize
+
+
+def _look(source: Source, channel: int, boxes: int, whole: bool) -> Iterator[Histogram]:
+    """Histograms of a channel, one for each of its colours."""
+    info = source.info
+    places = _places(info, channel, boxes, whole)
+    pixels = [source.read(plane, box).reshape(-1, info.samples) for plane, box in places]
+    values = np.concatenate(pixels)
+    channel_name = info.channel_names[channel] if info.channel_names else ""
+    if not channel_name and info.length("C") > 1:
+        channel_name = f"channel {channel}"
+    colours = _COLOURS.get(info.samples) or tuple(f"sample {i}" for i in range(info.samples))
+    for sample, colour in enumerate(colours):
+        name = " ".join(part for part in (channel_name, colour) if part) or "grey"
+        yield _histogram(name, values[:, sample], info.nodata)
+
+
+def _places(info: ImageInfo, channel: int, boxes: int, whole: bool) -> list[tuple[Plane, Box]]:
+    """Seeded boxes that start where chunks start, spread over times and depths."""
+    rng = np.random.default_rng(0)
+    found: list[tuple[Plane, Box]] = []
+    for _ in range(boxes):
+        t, z = (0, 0) if whole else (int(rng.integers(info.length(a))) for a in "TZ")
+        starts = []
+        for length, chunk in ((info.height, info.chunk[0]), (info.width, info.chunk[1])):
+            start = int(rng.integers(length))
+            start = start if chunk >= length else start // chunk * chunk
+            starts.append(max(0, min(start, length - BOX_PX)))
+        y, x = starts
+        box = Box(y, x, min(y + BOX_PX, info.height), min(x + BOX_PX, info.width))
+        found.append(((t, channel, z), box))
+    return found
+
+
+def _histogram(name: str, values: NDArray[Any], nodata: float | None) -> Histogram:
+    numbers = values.astype(np.float64)
+    numbers = numbers[np.isfinite(numbers)]
+    if nodata is not None:
+        numbers = numbers[numbers != nodata]
+    if not numbers.size:
+        return Histogram(name, float("nan"), float("nan"), float("nan"), ())
+    low, high = float(numbers.min()), float(numbers.max())
+    # Halves keep the scaling within float64 for values near its ends.
+    scaled = (numbers / 2 - low / 2) / ((high / 2 - low / 2) or 1.0)
+    counts = np.bincount(np.minimum((scaled * BINS).astype(int), BINS - 1), minlength=BINS)
+    return Histogram(name, low, high, float(np.mean(numbers)), tuple(counts.tolist()))

@@ -1,0 +1,103 @@
+"""Is an output still what was written? Every chunk is read again and compared with its checksum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import ImageError, ResumeError
+from unetmm.io import Output, open_sink, open_source
+from unetmm.io.levels import Level, make_levels
+from unetmm.io.protocol import SinkOptions, Source
+from unetmm.io.table import checksum
+from unetmm.io.workspace import LocalWorkspace
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a comparison with the checksums found."""
+
+    output: Path
+    chunks: int
+    """Chunks of the finest level, all of which were read."""
+    damaged: tuple[str, ...]
+    """Plane and pixels of each chunk that differs or cannot be read."""
+
+
+def verify(path: Path) -> Verification:
+    """Compare an output of ours with the checksums that it carries.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be opened or carries no checksums.
+    """
+    source = open_source(path)
+    try:
+        expected = _checksums(path, source)
+        level = make_levels(source.info, source.info.chunk, pyramid=False)[0]
+        planes = source.info.planes
+        if expected.size != len(planes) * level.grid[0] * level.grid[1]:
+            raise ImageError(f"{path}: its checksums are for other chunks; it was rewritten since")
+        table = expected.reshape(len(planes), *level.grid)
+        damaged = tuple(_damaged(source, level, table))
+    finally:
+        source.close()
+    return Verification(path, expected.size, damaged)
+
+
+def _checksums(path: Path, source: Source) -> NDArray[np.uint32]:
+    """Those of the finest level."""
+    found: list[NDArray[np.uint32]] | None = None
+    if source.info.format == "tiff":
+        from unetmm.io.tiff_store import read_checksums as of_tiff
+
+        found = of_tiff(path)
+    elif source.info.format in ("ome-zarr", "zarr"):
+        from unetmm.io.omezarr_store import read_checksums as of_zarr
+
+        found = of_zarr(path)
+    if found is None:
+        raise ImageError(
+            f"{path}: carries no checksums of unetmm; it puts them into OME-Zarr and TIFF"
+        )
+    return found[0]
+
+
+def _damaged(source: Source, level: Level, table: NDArray[np.uint32]) -> list[str]:
+    found = []
+    for plane, expected in zip(source.info.planes, table, strict=True):
+        for (row, column), crc in np.ndenumerate(expected):
+            box = level.box(row, column)
+            try:
+                fine = checksum(source.read(plane, box)) == int(crc)
+            except ImageError:
+                fine = False
+            if not fine:
+                found.append(f"plane {plane}, rows {box.y0}:{box.y1}, columns {box.x0}:{box.x1}")
+    return found
+
+
+def finalize(path: Path) -> bool:
+    """Finish an output whose chunks are all there; whether that was so.
+
+    For job arrays whose last share was lost after its work.
+
+    Raises
+    ------
+    ResumeError
+        If no such output is under way.
+    """
+    job = LocalWorkspace(path).read_job()
+    if job is None:
+        raise ResumeError(f"{path}: no run of this output is under way; nothing to finish")
+    source = open_source(job["input"])
+    try:
+        output: Output = open_sink(SinkOptions(path, overwrite=True), source.info, job["format"])
+        output.join("finalize")
+        return output.complete()
+    finally:
+        source.close()

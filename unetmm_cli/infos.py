@@ -1,0 +1,101 @@
+"""What `unetmm info` says about an image: its metadata in words, and histograms as blocks."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from unetmm.io.protocol import ImageInfo
+from unetmm.io.survey import Histogram, Survey
+from unetmm_cli import display
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+LONGEST_TEXT = 160
+"""Characters of a note that are shown as text; --json has all of it."""
+MOST_ITEMS = 12
+
+
+def info_as_dict(path: Path, info: ImageInfo, survey: Survey) -> dict[str, Any]:
+    """An image's metadata; the keys are those of `info --json`."""
+    return {
+        "input": str(path),
+        "format": info.format,
+        "axes": info.axes,
+        "shape": list(info.shape),
+        "dtype": info.dtype.name,
+        "chunk": list(info.chunk),
+        "planes": len(info.planes),
+        "megapixels": info.megapixels,
+        "samples": info.samples,
+        "alpha": info.alpha,
+        "pixel_size": {axis: list(size) for axis, size in info.pixel_size.items()},
+        "channel_names": list(info.channel_names),
+        "nodata": display.plain(info.nodata),
+        "notes": display.plain({k: _plain_note(v) for k, v in info.notes.items()}),
+        "values": display.plain(survey.as_dict()),
+    }
+
+
+def show_info(path: Path, info: ImageInfo, survey: Survey) -> None:
+    """The same for a reader: what is known, and how the values are spread."""
+    content = info_as_dict(path, info, survey)
+    notes = content.pop("notes") | {"tiff_tags": _tag_names(info.notes.get("tiff_tags", ()))}
+    del content["values"]
+    rows = {key: value for key, value in content.items() if value not in ({}, [], None)}
+    rows |= {key: _short(value) for key, value in notes.items() if value not in ({}, [], "", None)}
+    rows |= {f"values {h.name}": _spread(h) for h in survey.histograms}
+    if survey.skipped:
+        rows["values"] = f"not looked at: {survey.skipped}"
+    display.show_pairs(rows)
+
+
+def sparkline(counts: tuple[int, ...]) -> str:
+    """Counts as blocks; heights follow the square root, so that rare values show too."""
+    top = max(counts, default=0)
+    if not top:
+        return ""
+    heights = (math.sqrt(count / top) for count in counts)
+    return "".join(BLOCKS[math.ceil(h * len(BLOCKS)) - 1] if h else " " for h in heights)
+
+
+def _spread(found: Histogram) -> str:
+    if not found.counts:
+        return "no valid pixel in the boxes that were read"
+    blocks = sparkline(found.counts)
+    return f"{found.low:.6g} |{blocks}| {found.high:.6g}, mean {found.mean:.6g}"
+
+
+def _tag_names(tags: Any) -> str:
+    if not tags:
+        return ""
+    import tifffile
+
+    return ", ".join(tifffile.TIFF.TAGS.get(tag[0], str(tag[0])) for tag in tags)
+
+
+def _plain_note(value: Any) -> Any:
+    """A note as JSON can hold it: bytes and large arrays become their size."""
+    if isinstance(value, (bytes, bytearray)):
+        return f"{len(value)} bytes"
+    if isinstance(value, dict):
+        return {key: _plain_note(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain_note(item) for item in value]
+    if getattr(value, "ndim", 0):
+        small = value.size <= MOST_ITEMS
+        return _plain_note(value.tolist()) if small else f"array {value.shape} {value.dtype}"
+    return value
+
+
+def _short(value: Any) -> Any:
+    """A note on one line of moderate length."""
+    if isinstance(value, str):
+        text = " ".join(value.split())
+        return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 3] + "..."
+    if isinstance(value, dict):
+        return {key: _short(item) for key, item in value.items()}
+    if isinstance(value, list):
+        more = ["..."] if len(value) > MOST_ITEMS else []
+        return [_short(item) for item in value[:MOST_ITEMS]] + more
+    return value
