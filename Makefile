@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint format wheel clean
+.PHONY: help venv demo test test-slow test-kill lint format wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,14 @@ test: venv  ## the tests without the slow ones
 
 test-slow: venv  ## all tests
 	$(BIN)/python -m pytest -q
+
+test-kill: venv  ## 50 runs killed with SIGKILL, resumed, compared byte by byte (minutes)
+	$(BIN)/python benchmarks/kill.py --kills 50
+
+test-slurm: venv  ## job array and Dask workers on a real Slurm of one node; needs root
+	bash tests/slurm/start.sh
+	PYTHON="$(CURDIR)/$(BIN)/python" bash tests/slurm/run.sh; code=$$?; \
+		bash tests/slurm/stop.sh; exit $$code
 
 lint: venv  ## ruff and mypy
 	$(BIN)/ruff check .

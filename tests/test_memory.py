@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import pytest
-from helpers import CONFIGS, compiled, frozen_attention
+from helpers import CONFIGS, compiled, frozen_attention, lively_model
 
 from unetmm.memory import (
     RUNTIME_BYTES,
+    THREAD_BYTES,
     WORKER_BYTES,
     Pixels,
     Storage,
     frozen_bytes,
+    loading_bytes,
+    packed_bytes,
     project,
     slab_rows,
-    weight_bytes,
 )
-from unetmm.nets.config import NetConfig
-from unetmm.nets.shapes import parameter_count
+from unetmm.nets.config import NetConfig, nafnet32_config
 from unetmm.stream.lanes import LANES
-from unetmm.stream.layout import make_layout
+from unetmm.stream.layout import LINE_FLOATS, make_layout
 
 CONFIG = NetConfig(3, 3, 8, (1, 1), 1, (1, 1))
-HEIGHT, WIDTH, SAMPLES, ITEMSIZE, NETS, WORKERS = 1009, 2003, 5, 2, 3, 7
-READ_PX, WRITE_PX = 172, 131
+HEIGHT, WIDTH, SAMPLES, ITEMSIZE, NETS, WORKERS, THREADS = 1009, 2003, 5, 2, 3, 7, 37
+READ_PX, WRITE_PX, BAND = 4 * 43, 131, 4 * 41
+SOURCE_ROWS, SINK_ROWS = 167, 23
+HELD, RESIDENT = 61, 67
 
 
 def storage(rows: int, columns: int, resident: int, factor: int) -> Storage:
@@ -30,21 +33,32 @@ def storage(rows: int, columns: int, resident: int, factor: int) -> Storage:
 
 
 def test_terms_are_the_products_they_should_be() -> None:
-    layout = make_layout(CONFIG, 12)
+    """No two dimensions share a factor beyond the net's stride."""
+    layout = make_layout(CONFIG, BAND)
     pixels = Pixels(HEIGHT, WIDTH, SAMPLES, ITEMSIZE, NETS)
     terms = project(
-        layout, LANES, pixels, storage(17, 19, 0, 11), storage(23, 29, 13, 31), WORKERS, READ_PX,
-        WRITE_PX, calibration_bytes=0,
+        layout, LANES, pixels, storage(SOURCE_ROWS, 19, 0, 11),
+        storage(SINK_ROWS, 29, RESIDENT, 31), WORKERS, THREADS, READ_PX, WRITE_PX,
+        calibration_bytes=0, held_bytes=HELD,
     )  # fmt: skip
-    pixel = SAMPLES * ITEMSIZE
-    assert terms.runtime == RUNTIME_BYTES + WORKERS * WORKER_BYTES
-    assert terms.source == WORKERS * (17 * READ_PX * pixel + 11 * 17 * READ_PX)
-    assert terms.sink == 13 + WORKERS * (23 * WRITE_PX * pixel + 31 * 23 * WRITE_PX)
+    pixel, live = SAMPLES * ITEMSIZE, WORKERS * NETS
+    kept = WORKERS * (layout.lag_rows + BAND) * WRITE_PX * pixel
+    converted = WORKERS * 3 * BAND * READ_PX * CONFIG.in_channels * 4
+    image_px = READ_PX + 2
+    assert terms.runtime == (
+        RUNTIME_BYTES + HELD + WORKERS * WORKER_BYTES + live * (THREADS - 1) * THREAD_BYTES
+    )
+    assert terms.source == WORKERS * SOURCE_ROWS * READ_PX * (pixel + 11)
+    assert terms.sink == RESIDENT + WORKERS * SINK_ROWS * WRITE_PX * (pixel + 31)
+    assert terms.skip == live * layout.skip_bytes(READ_PX, LANES)
+    rows = layout.rings[0].rows + 1
+    assert terms.image_rows == kept + live * rows * image_px * CONFIG.in_channels * 4
+    assert terms.arena == converted + live * (
+        THREADS * layout.scratch_bytes(LANES) + BAND * READ_PX * CONFIG.out_channels * 4
+    )
     streams = terms.stream_state + terms.skip + terms.image_rows + terms.arena
-    kept = WORKERS * (layout.lag_rows + 12) * WRITE_PX * pixel
-    converted = WORKERS * 3 * 12 * READ_PX * 3 * 4
-    assert streams - kept - converted == WORKERS * NETS * layout.stream_bytes(READ_PX, LANES)
-    assert terms.skip == WORKERS * NETS * layout.skip_bytes(READ_PX, LANES)
+    assert streams - kept - converted == live * layout.stream_bytes(READ_PX, LANES, THREADS)
+    assert terms.weights == (packed_bytes(layout, LANES) + live * frozen_bytes(layout, LANES))
 
 
 def test_calibration_counts_only_where_it_exceeds_the_streams() -> None:
@@ -56,12 +70,22 @@ def test_calibration_counts_only_where_it_exceeds_the_streams() -> None:
         storage(17, 19, 0, 0),
         storage(23, 29, 0, 0),
         1,
+        1,
         READ_PX,
         WRITE_PX,
     )
     none, much = project(*args, 0), project(*args, 10**9)
     assert none.calibration == 0
     assert much.total == 10**9 + much.runtime + much.weights
+
+
+def test_loading_a_net_counts_where_it_exceeds_the_streams() -> None:
+    """The tensors are folded and given back before the first strip is live."""
+    config = nafnet32_config()
+    layout, pixels = make_layout(config, 16), Pixels(HEIGHT, WIDTH, 3, 1, 1)
+    nothing = storage(17, 19, 0, 0)
+    terms = project(layout, LANES, pixels, nothing, nothing, 1, 1, 16, 16, 0)
+    assert terms.total == loading_bytes(config) + terms.runtime + terms.weights
 
 
 def test_resident_sources_are_read_by_the_band() -> None:
@@ -72,18 +96,14 @@ def test_resident_sources_are_read_by_the_band() -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_weight_bytes_hold_what_the_compiled_net_holds(name: str) -> None:
+def test_packed_bytes_are_what_the_compiled_net_holds(name: str) -> None:
     config = CONFIGS[name]
     net = compiled(config)
-    frozen = net.freeze(frozen_attention(config))
-    packed = [p for pack in net.products.values() for p in pack] + list(frozen.values())
-    packed += [net.ending] + [p for b in net.blocks.values() for p in (b.first, b.fourth, b.fifth)]
-    arrays = [
-        a
-        for b in net.blocks.values()
-        for a in (b.depthwise, b.depthwise_bias, b.project, b.project_bias, b.attention)
-    ]
-    held = sum(p.nbytes for p in packed) + sum(a.nbytes for a in arrays)
-    held += 4 * parameter_count(config)
     layout = make_layout(config, config.stride_px)
-    assert held == weight_bytes(config, layout, LANES) + frozen_bytes(layout, LANES)
+    blocks = net.blocks.values()
+    held = sum(b.project.nbytes + b.attention.nbytes for b in blocks)
+    line = LINE_FLOATS * 4  # room to start on a cache line
+    assert net.weights.nbytes + line + held == packed_bytes(layout, LANES)
+    frozen = net.freeze(frozen_attention(config))
+    assert frozen.nbytes + line == frozen_bytes(layout, LANES)
+    assert loading_bytes(config) > sum(t.nbytes for t in lively_model(config).tensors.values())

@@ -258,4 +258,4 @@ def test_records_survive_garbage() -> None:
     key = ChunkKey(1, (0, 2, 3), 4, 5)
     line = format_record(key, 0xDEADBEEF)
     text = f"by host 12\n{line}\n1 2 three\n\n{line[:-3]}"
-    assert list(parse_records(text)) == [(key, 0xDEADBEEF)]
+    assert list(parse_records(text.splitlines(keepends=True))) == [(key, 0xDEADBEEF)]

@@ -185,6 +185,33 @@ def test_companion_file_is_used_or_missed_with_a_warning(
     assert info.pixel_size["X"] == (0.5, "micrometer")
 
 
+def test_a_set_of_several_ome_files_is_one_image(tmp_path: Path) -> None:
+    pixels = values((2, 20, 30), "uint16")
+    namespace = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+    uuids = {name: f"urn:uuid:00000000-0000-0000-0000-00000000000{name}" for name in "12"}
+    planes = "".join(
+        f'<TiffData IFD="0" FirstZ="{z}" PlaneCount="1">'
+        f'<UUID FileName="{name}.ome.tif">{uuid}</UUID></TiffData>'
+        for z, (name, uuid) in enumerate(uuids.items())
+    )
+    for z, (name, uuid) in enumerate(uuids.items()):
+        xml = (
+            f'<?xml version="1.0"?><OME xmlns="{namespace}" UUID="{uuid}"><Image ID="Image:0">'
+            '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="30" SizeY="20" '
+            'SizeZ="2" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+            f"{planes}</Pixels></Image></OME>"
+        )
+        tifffile.imwrite(tmp_path / f"{name}.ome.tif", pixels[z], description=xml, metadata=None)
+    source = open_source(tmp_path / "1.ome.tif")
+    assert (source.info.axes, source.info.shape) == ("ZYX", (2, 20, 30))
+    for z in range(2):
+        found = source.read((0, 0, z), Box(2, 3, 15, 29))[..., 0]
+        np.testing.assert_array_equal(found, pixels[z, 2:15, 3:29])
+    (tmp_path / "2.ome.tif").unlink()
+    with pytest.raises(ImageError, match="needs 2.ome.tif; put"):
+        open_source(tmp_path / "1.ome.tif")
+
+
 def test_imagej_colours_and_settings(tmp_path: Path) -> None:
     ramp = np.linspace(0, 255, 256).astype(np.uint8)
     luts = [np.stack([ramp, 0 * ramp, 0 * ramp]), np.stack([0 * ramp, ramp, 0 * ramp])]
@@ -233,6 +260,20 @@ def test_place_on_earth_and_bands_of_a_geotiff(tmp_path: Path) -> None:
     assert info.notes["color_interpretation"] == ("", "", "", "NIR")
     kept = {tag[0]: tag[3] for tag in info.notes["tiff_tags"]}
     assert kept[34735] == keys and kept[42112] == GDAL and 315 in kept
+
+
+def test_camera_directory_of_a_tiff(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    exif.get_ifd(34665)[33434] = 0.5  # exposure time
+    exif.get_ifd(34665)[42036] = "a lens"
+    Image.fromarray(values((20, 30, 3))).save(tmp_path / "a.tif", exif=exif)
+    info = open_source(tmp_path / "a.tif").info
+    assert info.shape == (20, 30, 3), "a TIFF keeps its pixels as stored"
+    kept = Image.Exif()
+    kept.load(info.notes["exif"])
+    assert kept.get_ifd(34665) == {33434: 0.5, 42036: "a lens"} and 274 not in kept
+    assert (274, 3, 1, 6) in info.notes["tiff_tags"]
 
 
 def test_rotated_images_and_control_points(tmp_path: Path) -> None:

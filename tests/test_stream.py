@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from helpers import (
@@ -19,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unetmm.errors import ShapeError
-from unetmm.nets.config import nafnet32_config, tiny_config
+from unetmm.nets.config import NetConfig, nafnet32_config, tiny_config
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import make_layout
 from unetmm.stream.stream import ObservingStream, RowStream
@@ -96,6 +98,46 @@ def test_result_does_not_change_by_a_bit_with_the_cut(
     assert np.array_equal(whole, cut)
 
 
+def stream_of(config: NetConfig, width: int, height: int, band: int, threads: int) -> RowStream:
+    frozen = compiled(config).freeze(frozen_attention(config))
+    return RowStream(compiled(config), frozen, width, height, band, threads)
+
+
+def restored(stream: RowStream, image: np.ndarray) -> np.ndarray:
+    bands = [band.copy() for band in stream.push(image)]
+    return np.concatenate(bands + [band.copy() for band in stream.flush()])
+
+
+@given(
+    name=st.sampled_from(list(CONFIGS)),
+    height=st.integers(1, 40),
+    width=st.integers(1, 80),
+    bands=st.sampled_from([1, 2, 8]),
+    threads=st.integers(2, 5),
+)
+def test_result_does_not_change_by_a_bit_with_the_threads(
+    name: str, height: int, width: int, bands: int, threads: int
+) -> None:
+    config, stride = CONFIGS[name], CONFIGS[name].stride_px
+    height, width, band = height * stride, width * stride, bands * stride
+    image = image_of(height, width, config.in_channels)
+    alone = restored(stream_of(config, width, height, band, 1), image)
+    shared = restored(stream_of(config, width, height, band, threads), image)
+    assert np.array_equal(alone, shared)
+
+
+def test_panels_of_a_wide_range_are_shared_bit_for_bit() -> None:
+    """Several panels a thread, and edge columns that are prepared apart."""
+    config = SMALL_UNETMM
+    image = image_of(12, 2052, 3)
+    alone = restored(stream_of(config, 2052, 12, 4, 1), image)
+    assert np.array_equal(alone, restored(stream_of(config, 2052, 12, 4, 3), image))
+
+
+def test_threads_beyond_the_columns_are_not_started() -> None:
+    assert stream_of(SMALL_UNETMM, 12, 8, 4, 64).threads == 3
+
+
 @pytest.mark.parametrize("push_rows", [1, 3, 4, 64])
 def test_rows_may_be_pushed_in_any_number(push_rows: int) -> None:
     config, height, width = SMALL_UNETMM, 64, 24
@@ -139,21 +181,39 @@ def test_observed_attention_equals_global_pooling(name: str) -> None:
     reference(net, patch, None)
     found = ObservingStream(compiled(config), patch.shape[1], patch.shape[0]).observe(patch)
     blocks = attention_blocks(net)
-    assert found.keys() == blocks.keys()
+    shared = ObservingStream(compiled(config), patch.shape[1], patch.shape[0], threads=3)
+    assert found.keys() == shared.observe(patch).keys() == blocks.keys()
+    again = shared.observe(patch)  # nothing of the patch before is left
     for block, attention in found.items():
         observed = blocks[block].sca.observed
         assert observed is not None
         assert_close(attention, observed.numpy().ravel(), 2e-6)
+        assert np.array_equal(again[block], attention)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize(("width", "bands"), [(3, 1), (7, 5)])
-def test_allocated_bytes_are_the_layouts(name: str, width: int, bands: int) -> None:
+@pytest.mark.parametrize(("width", "bands", "threads"), [(3, 1, 1), (7, 5, 3)])
+def test_allocated_bytes_are_the_layouts(name: str, width: int, bands: int, threads: int) -> None:
     config = CONFIGS[name]
     width_px, band = width * config.stride_px, bands * config.stride_px
-    frozen = compiled(config).freeze(frozen_attention(config))
-    stream = RowStream(compiled(config), frozen, width_px, 11 * config.stride_px, band)
-    assert stream.nbytes == make_layout(config, band).stream_bytes(width_px, LANES)
+    stream = stream_of(config, width_px, 11 * config.stride_px, band, threads)
+    assert stream.nbytes == make_layout(config, band).stream_bytes(width_px, LANES, threads)
+
+
+def test_a_step_allocates_nothing_that_grows() -> None:
+    config = SMALL_UNETMM
+    stream = stream_of(config, 800, 4000, 8, 2)
+    image = image_of(8, 800, 3)
+    for _ in range(5):
+        list(stream.push(image))
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            list(stream.push(image))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < image.nbytes / 2
 
 
 def test_unetmm_stream_is_less_than_half_of_nafnets() -> None:

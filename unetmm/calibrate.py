@@ -19,14 +19,18 @@ from numpy.typing import NDArray
 from unetmm.errors import ShapeError
 from unetmm.geometry import round_up
 from unetmm.io.protocol import Box, ImageInfo, Source
+from unetmm.memory import frozen_bytes
 from unetmm.nets.config import NetConfig
-from unetmm.stream.layout import make_layout, observing_band_rows
+from unetmm.plan import available_cores
+from unetmm.stream.layout import make_layout, observed_numbers, observing_band_rows
 
 if TYPE_CHECKING:
     from unetmm.stream.compiled import CompiledNet
 
 PATCHES = 16
 PATCH_PX = 128
+COLUMNS_PX = 32
+"""Columns of a patch that a thread has at least; with fewer it would mostly wait."""
 WHOLE_PX = 256
 """A plane up to this height and width is calibrated as a whole."""
 PERCENTILES = (0.1, 99.9)
@@ -185,11 +189,24 @@ def patch_boxes(info: ImageInfo) -> list[tuple[int, int, Box]]:
 
 
 def calibration_bytes(config: NetConfig, info: ImageInfo, lanes: int) -> int:
-    """What `calibrate` allocates at its peak."""
-    height, width = (round_up(n, config.stride_px) for n in patch_size(info))
+    """What `calibrate` allocates at its peak: one stream, whose columns all cores share."""
+    height, width = padded_patch_size(config, info)
     layout = make_layout(config, observing_band_rows(config, height))
+    threads = calibration_threads(config, width)
     patches = PATCHES * height * width * info.samples * (info.dtype.itemsize + 2 * 4)
-    return layout.stream_bytes(width, lanes) + patches
+    sums = observed_numbers(layout, width, lanes) * 8
+    return layout.stream_bytes(width, lanes, threads) + frozen_bytes(layout, lanes) + patches + sums
+
+
+def padded_patch_size(config: NetConfig, info: ImageInfo) -> tuple[int, int]:
+    """(height, width) of a patch as a stream takes it: multiples of the net's stride."""
+    height, width = patch_size(info)
+    return round_up(height, config.stride_px), round_up(width, config.stride_px)
+
+
+def calibration_threads(config: NetConfig, width_px: int) -> int:
+    """Threads that share a patch's columns; the statistics do not depend on their number."""
+    return min(available_cores(), max(1, width_px // max(config.stride_px, COLUMNS_PX)))
 
 
 def calibrate(
@@ -225,12 +242,7 @@ def _entry(
     fill = float(values.mean(dtype=np.float64)) if values.size else low
     entry = Entry(low, high, fill, {})
     observed = list(_observe(patches, nodata, net, entry))
-    return Entry(
-        low,
-        high,
-        fill,
-        {n: _mean([o[n] for o in observed]) for n in observed[0]},
-    )
+    return Entry(low, high, fill, {n: _mean([o[n] for o in observed]) for n in observed[0]})
 
 
 def _mean(vectors: list[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -258,12 +270,13 @@ def _observe(
 ) -> Iterator[dict[str, NDArray[np.float32]]]:
     from unetmm.stream.stream import ObservingStream
 
-    stride = net.config.stride_px
+    height, width = (round_up(n, net.config.stride_px) for n in patches[0].shape[:2])
+    threads = calibration_threads(net.config, width)
+    stream = ObservingStream(net, width, height, threads)
+    padded = np.zeros((height, width, patches[0].shape[2]), np.float32)
     for patch in patches:
-        height, width, channels = patch.shape
-        padded = np.zeros((round_up(height, stride), round_up(width, stride), channels), np.float32)
-        normalise(patch, valid_mask(patch, nodata), entry, padded[:height, :width])
-        stream = ObservingStream(net, padded.shape[1], padded.shape[0])
+        inside = padded[: patch.shape[0], : patch.shape[1]]
+        normalise(patch, valid_mask(patch, nodata), entry, inside)
         yield stream.observe(padded)
 
 

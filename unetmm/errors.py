@@ -6,6 +6,7 @@ UnetmmError
 ├── WeightsError    a weight file is missing, damaged or does not fit its net
 ├── ShapeError      an array has a shape, dtype or config that cannot be used
 └── ResumeError     a half-done output belongs to another run
+    └── LockedError another process is writing it just now
 
 A message says what was asked, what was found and what would work.
 """
@@ -44,3 +45,7 @@ class ShapeError(UnetmmError):
 
 class ResumeError(UnetmmError):
     """A half-done output was made by a run with other settings."""
+
+
+class LockedError(ResumeError):
+    """Another process is writing the same share of an output just now."""

@@ -95,6 +95,7 @@ def _prepare(patches: _Patches, model: Model, plan: Plan, options: Options) -> _
 
     ensure_compiled()
     net = CompiledNet(model.config, model.tensors)
+    model.release()
     found = options.calibration
     if isinstance(found, Path):
         found = load_calibration(found)

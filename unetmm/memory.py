@@ -14,15 +14,24 @@ from typing import TYPE_CHECKING
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import parameter_count
-from unetmm.stream.layout import FLOAT_BYTES, Block, Layout, Product, padded
+from unetmm.stream.layout import (
+    FLOAT_BYTES,
+    LINE_FLOATS,
+    Layout,
+    frozen_floats,
+    packed_floats,
+    padded,
+)
 
 if TYPE_CHECKING:
     from unetmm.io.protocol import Sink, Source
 
-RUNTIME_BYTES = 175 * 10**6
+RUNTIME_BYTES = 183 * 10**6
 """Python with numpy, Numba's runtime, kernels, Dask and the image libraries, before any image."""
 WORKER_BYTES = 6 * 10**6
-"""What a thread costs besides its buffers: stack, allocator arena, small objects."""
+"""What a worker's thread costs besides its buffers: stack, allocator arena, small objects."""
+THREAD_BYTES = 256 * 1024
+"""What each further thread of a stream costs besides its scratch: its stack, as far as used."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ class Terms:
     source: int
     sink: int
     calibration: int
-    """What calibration needs beyond the streams, which it precedes."""
+    """What loading the net and calibration need beyond the streams, which they precede."""
 
     @property
     def total(self) -> int:
@@ -91,35 +100,40 @@ class Terms:
 
 
 @lru_cache(maxsize=4096)
-def _stream_terms(layout: Layout, lanes: int, read_px: int) -> tuple[int, int, int, int]:
+def _stream_terms(
+    layout: Layout, lanes: int, read_px: int, threads: int
+) -> tuple[int, int, int, int]:
     """(state, skip, image, arena) bytes of one stream."""
     skip = layout.skip_bytes(read_px, lanes)
     image = layout.ring_bytes_of("image", read_px, lanes)
-    arena = layout.scratch_bytes(lanes) + layout.output_bytes(read_px)
-    return layout.stream_bytes(read_px, lanes) - skip - image - arena, skip, image, arena
+    arena = layout.scratch_bytes(lanes, threads) + layout.output_bytes(read_px)
+    state = layout.stream_bytes(read_px, lanes, threads) - skip - image - arena
+    return state, skip, image, arena
+
+
+def loading_bytes(config: NetConfig) -> int:
+    """Tensors as loaded, and what folding a block of them takes; given back before anything runs.
+
+    Folding works on a few float64 copies of a block's largest matrix, (2c, c).
+    """
+    widest = config.width << config.levels
+    return FLOAT_BYTES * parameter_count(config) + 4 * 8 * 2 * widest**2
 
 
 @lru_cache(maxsize=64)
-def weight_bytes(config: NetConfig, layout: Layout, lanes: int) -> int:
-    """Tensors as loaded, and folded and packed for the stream."""
-    packed = config.out_channels * (9 * padded(config.width, lanes) + 1)
-    for stage in layout.stages:
-        if isinstance(stage, Product):
-            source = padded(stage.source.channels, lanes, stage.source)
-            depth = source * stage.taps * (stage.taps if stage.taps > 1 else 1)
-            packed += padded(stage.target.channels, lanes) * stage.repeat**2 * (depth + 1)
-        elif isinstance(stage, Block):
-            c, real = padded(stage.channels, lanes), stage.channels
-            pointwise = 2 * 2 * c * (c + 1) + c * (c + 1)  # conv1, conv4, conv5
-            packed += pointwise + 10 * 2 * c + 2 * real * (real + 1)
-    return FLOAT_BYTES * (packed + parameter_count(config))
+def packed_bytes(layout: Layout, lanes: int) -> int:
+    """A net folded for the stream, with what each block needs to fold its attention in."""
+    attended = 0
+    for block in layout.blocks:
+        c, real = padded(block.channels, lanes), block.channels
+        attended += c * (c + 1) + real * (real + 1)
+    return FLOAT_BYTES * (packed_floats(layout, lanes) + LINE_FLOATS + attended)
 
 
 @lru_cache(maxsize=64)
 def frozen_bytes(layout: Layout, lanes: int) -> int:
     """The matrices with an image's attention folded in, which every live stream holds."""
-    channels = (padded(b.channels, lanes) for b in layout.blocks)
-    return FLOAT_BYTES * sum(c * (c + 1) for c in channels)
+    return FLOAT_BYTES * (frozen_floats(layout, lanes) + LINE_FLOATS)
 
 
 def slab_rows(storage: Storage, band_rows: int, height: int) -> int:
@@ -137,6 +151,7 @@ def project(
     source: Storage,
     sink: Storage,
     workers: int,
+    threads: int,
     read_px: int,
     write_px: int,
     calibration_bytes: int,
@@ -144,13 +159,15 @@ def project(
 ) -> Terms:
     """Terms of a run with `workers` live strips that read `read_px` and write `write_px` columns.
 
-    calibration_bytes: what the calibration pass allocates while no strip is live.
+    threads: that share the columns of each live stream.
+    calibration_bytes: what the calibration pass allocates while no strip is live. Before it the
+        tensors are loaded and folded, and given back.
     held_bytes: what the process holds already beyond a fresh one.
     """
     config, band = layout.config, layout.band_rows
     live = workers * pixels.nets
     pixel_bytes = pixels.samples * pixels.itemsize
-    state, skip, image, arena = _stream_terms(layout, lanes, read_px)
+    state, skip, image, arena = _stream_terms(layout, lanes, read_px, threads)
     # The rows as stored, for what must pass through unchanged, and copies of one band: pushed,
     # compared with the answer, and added to it in float64 where the type is wide.
     stored = (layout.lag_rows + band) * write_px * pixel_bytes
@@ -164,13 +181,16 @@ def project(
         state + skip + image + arena
     )
     return Terms(
-        runtime=RUNTIME_BYTES + held_bytes + workers * WORKER_BYTES,
-        weights=weight_bytes(config, layout, lanes) + live * frozen_bytes(layout, lanes),
+        runtime=RUNTIME_BYTES
+        + held_bytes
+        + workers * WORKER_BYTES
+        + live * (threads - 1) * THREAD_BYTES,
+        weights=packed_bytes(layout, lanes) + live * frozen_bytes(layout, lanes),
         stream_state=live * state,
         skip=live * skip,
         image_rows=live * image + workers * stored,
         arena=live * arena + workers * conversion,
         source=source.resident_bytes + workers * read,
         sink=sink.resident_bytes + workers * write,
-        calibration=max(0, calibration_bytes - streaming),
+        calibration=max(0, max(calibration_bytes, loading_bytes(config)) - streaming),
     )

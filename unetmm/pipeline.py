@@ -63,7 +63,7 @@ class Options:
     format: str | None = None
     overwrite: bool = False
     workers: int = 0
-    """Strips live at once at most; 0 for one a core."""
+    """Cores used at most; 0 for all."""
     select: Selection | None = None
     """The part of a file to restore; None: all of it."""
 
@@ -163,7 +163,7 @@ def plan_image(
         budget_bytes=options.budget_bytes or default_budget_bytes(),
         calibration_bytes=calibration_bytes(model.config, info, LANES),
         held_bytes=held_bytes,
-        max_workers=options.workers,
+        max_cores=options.workers,
     )
     try:
         return plan_run(request)
@@ -269,6 +269,7 @@ def make_job(source: Source, sink: Sink, model: Model, plan: Plan, options: Opti
 
     ensure_compiled()
     net = CompiledNet(model.config, model.tensors)
+    model.release()
     groups = sample_groups(model.config, source.info)
     chosen = options.calibration
     if isinstance(chosen, Path):
@@ -339,7 +340,7 @@ def _begin(work: _Work) -> Job:
     facts = make_facts(work.path, work.source.info, work.model, work.options, output)
     output.workspace.set_up()
     with output.workspace.locked("job"):
-        begun = output.workspace.read_job()
+        begun = output.workspace.read_job() if output.holds_chunks() else None
         if begun is not None:
             try:
                 check_same(output, begun["facts"], facts)

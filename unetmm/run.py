@@ -244,7 +244,9 @@ class Lane:
         self.entry = job.calibration.entry(task.plane[1], group)
         frozen = job.net.freeze(self.entry.attention)
         width, height = task.strip.read_px, task.segment.read_px
-        self.stream = RowStream(job.net, frozen, width, height, job.plan.band_rows)
+        self.stream = RowStream(
+            job.net, frozen, width, height, job.plan.band_rows, job.plan.threads
+        )
         self.rows = np.zeros((job.plan.band_rows, width, len(self.group)), np.float32)
         self.finished: list[NDArray[np.float32]] = []
 

@@ -13,7 +13,7 @@ from unetmm.io import Output, open_sink, open_source
 from unetmm.io.levels import Level, make_levels
 from unetmm.io.protocol import SinkOptions, Source
 from unetmm.io.table import checksum
-from unetmm.io.workspace import LocalWorkspace
+from unetmm.io.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def finalize(path: Path) -> bool:
     ResumeError
         If no such output is under way.
     """
-    job = LocalWorkspace(path).read_job()
+    job = Workspace(path).read_job()
     if job is None:
         raise ResumeError(f"{path}: no run of this output is under way; nothing to finish")
     source = open_source(job["input"])

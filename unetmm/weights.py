@@ -57,6 +57,10 @@ class Model:
         _check_tensors(tensors, self.config, str(self.path or self.name))
         return tensors
 
+    def release(self) -> None:
+        """Let go of the tensors; they are read again if they are needed again."""
+        self.__dict__.pop("tensors", None)
+
     @cached_property
     def net(self) -> NAFNet:
         """The reference net in eval mode (imports torch)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -119,6 +120,29 @@ def finalize(
     if not finish(output):
         raise ResumeError(f"{output}: chunks are missing; run the missing shares again")
     display.result(str(output))
+
+
+@app.command(rich_help_panel=RESTORE)
+@with_choices
+def slurm(
+    inputs: Inputs,
+    output: Output,
+    choices: Choices,
+    nodes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Shares, each a task of the job array.")
+    ] = 8,
+    time: Annotated[
+        str, typer.Option(metavar="H:MM:SS", help="Limit of each; it goes on where it was.")
+    ] = "1:00:00",
+) -> None:
+    """Print a batch script that denoises on a Slurm cluster. Takes the options of denoise.
+
+    Example: unetmm slurm scan.tif -o scan.ome.zarr --nodes 8 --mem-budget 4GB | sbatch
+    """
+    from unetmm_cli.slurm import Batch, make_script
+
+    cores = choices.workers or os.cpu_count() or 1
+    display.result(make_script(Batch(inputs, output, nodes, time, cores), choices))
 
 
 @app.command(rich_help_panel=INSPECT)

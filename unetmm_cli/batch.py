@@ -55,10 +55,8 @@ def restore_all(inputs: list[str], output: Path, choices: Choices) -> None:
         restore_one(found[0][0], output, choices)
         return
     if not found:
-        raise ImageError(
-            f"{', '.join(inputs)}: {'is a folder without images' if len(inputs) == 1 else 'no image'}"
-            "; give images, or a folder that holds some"
-        )
+        what = "is a folder without images" if len(inputs) == 1 else "no image is there"
+        raise ImageError(f"{', '.join(inputs)}: {what}; give images, or a folder that holds some")
     items = place(found, output, choices)
     if choices.shard is not None:
         items = share_of(items, choices.shard)

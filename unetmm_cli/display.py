@@ -211,12 +211,12 @@ def show_plan(outlook: Outlook) -> None:
                 "strips": f"{len(plan.strips)} of at most {plan.strip_width_px} px",
                 "segments": len(plan.segments),
                 "band": f"{plan.band_rows} rows",
-                "workers": plan.workers,
+                "workers": f"{plan.workers}, {plan.threads} thread{'s' * (plan.threads > 1)} each",
                 "halo": f"{plan.halo_px} px",
                 "lag": f"{plan.lag_rows} rows",
                 "recomputed": f"{plan.recomputed_share:.1%}",
-                "time": f"about {seconds_text(plan.estimated_s)} on {plan.workers} thread"
-                f"{'s' * (plan.workers > 1)} of this machine",
+                "time": f"about {seconds_text(plan.estimated_s)} on {plan.cores} core"
+                f"{'s' * (plan.cores > 1)} of this machine",
             }
         )
     )
@@ -259,7 +259,8 @@ def _comparison_table(variants: tuple[Variant, Variant]) -> Table:
     rows: dict[str, Callable[[Plan], str]] = {
         "skip in this plan": lambda p: format_size(p.terms.skip),
         "strip width in this plan": lambda p: f"{p.strip_width_px} px",
-        "strips x workers": lambda p: f"{len(p.strips)} x {p.workers}",
+        "strips": lambda p: f"{len(p.strips)}",
+        "workers x threads": lambda p: f"{p.workers} x {p.threads}",
         "recomputed": lambda p: f"{p.recomputed_share:.1%}",
         "time": lambda p: f"about {seconds_text(p.estimated_s)}",
     }

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from unetmm.resume import Share
 
 INPUT, NET, OUTPUT, REPORTING = "Input", "Restoration", "Output", "Reporting"
+CLUSTER = "Cluster"
 """Panels of the help text."""
 
 Format = Literal["auto", "ome-zarr", "tiff", "png"]
 LogStyle = Literal["text", "json"]
+BatchSystem = Literal["slurm", "pbs", "lsf"]
 
 
 def parse_budget(text: str | int) -> int:
@@ -216,7 +218,7 @@ class Choices:
         typer.Option(
             metavar="N",
             min=0,
-            help="Strips worked on at once at most; 0 for one a core.",
+            help="Cores used at most; 0 for all.",
             rich_help_panel=NET,
         ),
     ] = 0
@@ -276,6 +278,31 @@ class Choices:
             rich_help_panel=REPORTING,
         ),
     ] = "text"
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Run on a Dask cluster: its tcp:// address, or local for worker processes here. "
+            "--mem-budget is each worker's. Needs unetmm[cluster].",
+            rich_help_panel=CLUSTER,
+        ),
+    ] = None
+    cluster: Annotated[
+        BatchSystem | None,
+        typer.Option(
+            help="Start Dask workers as jobs of this batch system and run on them.",
+            rich_help_panel=CLUSTER,
+        ),
+    ] = None
+    jobs: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Jobs of --cluster, or workers of --scheduler local.",
+            rich_help_panel=CLUSTER,
+        ),
+    ] = 2
 
     @property
     def written(self) -> dict[str, Path]:

@@ -57,6 +57,7 @@ class Variant:
             "strip_width_px": plan.strip_width_px if plan else None,
             "strips": len(plan.strips) if plan else None,
             "workers": plan.workers if plan else None,
+            "threads": plan.threads if plan else None,
             "recomputed_share": round(plan.recomputed_share, 4) if plan else None,
             "estimated_s": round(plan.estimated_s, 3) if plan else None,
         }
@@ -141,16 +142,17 @@ def _widest_strip_px(config: NetConfig, run: _Run) -> int:
     room_bytes = plan.budget_bytes - (plan.projected_peak_bytes - streams)
     room_bytes //= plan.workers * len(sample_groups(config, run.info))
     stride = config.stride_px
-    return max(_fitting_px(make_layout(config, n * stride), room_bytes) for n in BAND_STEPS)
+    layouts = (make_layout(config, n * stride) for n in BAND_STEPS)
+    return max(_fitting_px(layout, room_bytes, plan.threads) for layout in layouts)
 
 
-def _fitting_px(layout: Layout, room_bytes: int) -> int:
+def _fitting_px(layout: Layout, room_bytes: int, threads: int) -> int:
     """Columns of the widest stream that takes at most `room_bytes`, by halving."""
     stride = layout.config.stride_px
     low, high = 0, MAX_WIDTH_PX // stride
     while low < high:
         middle = (low + high + 1) // 2
-        if layout.stream_bytes(middle * stride, LANES) <= room_bytes:
+        if layout.stream_bytes(middle * stride, LANES, threads) <= room_bytes:
             low = middle
         else:
             high = middle - 1

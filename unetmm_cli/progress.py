@@ -170,7 +170,7 @@ def plan_line(plan: Plan, megapixels: float) -> str:
     strips = len(plan.strips)
     return (
         f"{plan.model}: {megapixels:.2f} Mpx, {strips} strip{'s' * (strips > 1)} of "
-        f"{plan.strip_width_px} px, {plan.workers} worker{'s' * (plan.workers > 1)}, "
+        f"{plan.strip_width_px} px, {plan.cores} core{'s' * (plan.cores > 1)}, "
         f"peak {format_size(plan.projected_peak_bytes)} of {format_size(plan.budget_bytes)} planned"
     )
 

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from unetmm.errors import WeightsError
-from unetmm.io.workspace import LocalWorkspace
+from unetmm.io.workspace import Workspace
 from unetmm.pipeline import WHOLE, Report, restore_file
 from unetmm.run import Cancelled
 from unetmm.weights import load_model
@@ -59,11 +59,15 @@ def restore_with_view(
     """Restore one image; an interrupt says what became of the output."""
     check_paths(path, output, choices.written)
     try:
+        if choices.scheduler or choices.cluster:
+            from unetmm_cli.cluster import restore_on_cluster
+
+            return restore_on_cluster(path, output, choices, view.update, stop)
         return restore_file(
             path, output, choices.to_options(), view.update, stop, choices.shard or WHOLE
         )
     except (Cancelled, KeyboardInterrupt):
-        if LocalWorkspace(output).exists():
+        if Workspace(output).exists():
             outcome = f"what is done of {output} is kept; the same command goes on with it"
         else:
             outcome = f"nothing was done of {output} yet"

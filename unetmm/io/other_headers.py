@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from unetmm.errors import ImageError
-from unetmm.io.photo_header import MAX_PROFILE_BYTES, PhotoHeader
+from unetmm.io.photo_header import MAX_PROFILE_BYTES, PILLOW_COPIES, PhotoHeader
 
-_WEBP_COPIES = 2.0
-"""Peak of decoding in decoded images: the result, and rows of lossless WebP as ARGB."""
-_BMP_COPIES = 4.0
-"""The decoder's image, its conversion to grey or RGB, and the array, each at most once more."""
+if TYPE_CHECKING:
+    from PIL import Image
+
+_WEBP_COPIES = 2.5
+"""Peak of decoding in decoded images: the result, and lossless WebP as ARGB; measured."""
 _BMP_MODES = {"1": 1, "L": 1, "P": 3, "RGB": 3, "RGBA": 4}
 """Mode of a BMP as Pillow has it -> samples as we read it."""
+
+
+@contextmanager
+def open_by_pillow(file: BinaryIO, format: str) -> Iterator[Image.Image]:
+    """The image in a file of any size: what is too large is for the budget to say."""
+    from PIL import Image
+
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with Image.open(file, formats=[format]) as image:
+            yield image
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def read_webp_header(path: Path, file: BinaryIO) -> PhotoHeader:
@@ -76,16 +92,14 @@ def read_bmp_header(path: Path, file: BinaryIO) -> PhotoHeader:
     ImageError
         If its pixels cannot be restored.
     """
-    from PIL import Image
-
     file.seek(0)
-    with Image.open(file, formats=["BMP"]) as image:
+    with open_by_pillow(file, "BMP") as image:
         width, height, mode = *image.size, image.mode
         dpi = image.info.get("dpi")
     if mode not in _BMP_MODES or min(width, height) < 1:
         raise ImageError(f"{path}: is a BMP of {width} x {height} px in mode {mode}; save a PNG")
     samples = _BMP_MODES[mode]
-    header = PhotoHeader(height, width, samples, alpha=samples == 4, decode_copies=_BMP_COPIES)
+    header = PhotoHeader(height, width, samples, alpha=samples == 4, decode_copies=PILLOW_COPIES)
     if mode == "P":
         header.notes["palette"] = "expanded"
     if dpi and min(dpi) > 0:

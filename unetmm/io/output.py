@@ -20,7 +20,7 @@ from unetmm.io.levels import Level, children, halve, halve_bytes
 from unetmm.io.part import publish
 from unetmm.io.protocol import Box, ImageInfo, Plane
 from unetmm.io.table import ChunkKey, ChunkTable, checksum
-from unetmm.io.workspace import Journal, LocalWorkspace
+from unetmm.io.workspace import Journal, Workspace
 
 Pixels = NDArray[Any]
 
@@ -63,7 +63,7 @@ class Output:
     def __init__(self, path: Path, info: ImageInfo, store: ChunkStore) -> None:
         self.path, self.info, self.store = path, info, store
         self.chunk = store.levels[0].chunk
-        self.workspace = LocalWorkspace(path)
+        self.workspace = Workspace(path)
         self.table = ChunkTable(info, store.levels)
         self._journal: Journal | None = None
         self._closed = False
@@ -93,6 +93,15 @@ class Output:
         self.workspace.remove()
         self.workspace.set_up()
         self.store.create(self.workspace.folder, record)
+
+    def holds_chunks(self) -> bool:
+        """Whether the store is there; a run killed at its very end leaves a folder without."""
+        try:
+            self.store.open(self.workspace.folder)
+        except ImageError:
+            return False
+        self.store.close()
+        return True
 
     def join(self, writer: str) -> None:
         """Take part in an output that was created, here or by another process.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
 from unetmm.io.jpeg_header import read_jpeg2000_header, read_jpeg_header
-from unetmm.io.other_headers import read_bmp_header, read_webp_header
+from unetmm.io.other_headers import open_by_pillow, read_bmp_header, read_webp_header
 from unetmm.io.photo_header import PhotoHeader, ReadHeader, remedy
 from unetmm.io.png_header import check_png_sums, read_png_header
 from unetmm.io.protocol import Box, ImageInfo, Plane
@@ -80,7 +81,13 @@ def decode_photo(path: Path, data: bytes, format: str, header: PhotoHeader) -> N
     pixels: NDArray[Any]
     if format == "png":
         check_png_sums(path, data)
-        pixels = imagecodecs.png_decode(data)
+        # libpng would print a warning for every interlaced image.
+        pillow = header.interlaced and header.bits == 8
+        pixels = (
+            _decode_by_pillow(data, "PNG", header.samples)
+            if pillow
+            else imagecodecs.png_decode(data)
+        )
     elif format == "jpeg":
         pixels = imagecodecs.jpeg_decode(data)
     elif format == "jpeg2000":
@@ -88,17 +95,13 @@ def decode_photo(path: Path, data: bytes, format: str, header: PhotoHeader) -> N
     elif format == "webp":
         pixels = imagecodecs.webp_decode(data, hasalpha=header.alpha)
     else:
-        pixels = _decode_bmp(data, header.samples)
+        pixels = _decode_by_pillow(data, "BMP", header.samples)
     return pixels
 
 
-def _decode_bmp(data: bytes, samples: int) -> NDArray[Any]:
-    import io
-
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data), formats=["BMP"]) as image:
-        return np.asarray(image.convert({1: "L", 3: "RGB", 4: "RGBA"}[samples]))
+def _decode_by_pillow(data: bytes, format: str, samples: int) -> NDArray[Any]:
+    with open_by_pillow(io.BytesIO(data), format) as image:
+        return np.asarray(image.convert({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[samples]))
 
 
 def describe_photo(header: PhotoHeader, format: str, whole: bool = True) -> ImageInfo:

@@ -13,6 +13,8 @@ from unetmm.sizes import format_size
 
 DECODER_BYTES = 2 * 2**20
 """Windows and tables of a decoder."""
+PILLOW_COPIES = 5.0
+"""Peak of Pillow in decoded images: 4 bytes a pixel, the conversion, bytes and array; measured."""
 MAX_PROFILE_BYTES = 16 * 2**20
 """Longest metadata block that is kept."""
 
@@ -27,6 +29,7 @@ class PhotoHeader:
     bits: int = 8
     """Bits of a sample when decoded, 8 or 16."""
     alpha: bool = False
+    interlaced: bool = False
     orientation: int = 1
     """EXIF orientation 1..8."""
     decode_copies: float = 1.0
@@ -62,7 +65,7 @@ class PhotoHeader:
                 self.notes["stored_size"] = (self.height, self.width)
 
 
-WHOLE_BYTES = 64 * 2**20
+WHOLE_BYTES = 16 * 2**20
 """What may be decoded as a whole without a word about it."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from unetmm.errors import ImageError
-from unetmm.io.photo_header import MAX_PROFILE_BYTES, PhotoHeader
+from unetmm.io.photo_header import MAX_PROFILE_BYTES, PILLOW_COPIES, PhotoHeader
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOURS = {
@@ -110,6 +110,8 @@ def describe_png(path: Path, chunks: PngChunks) -> PhotoHeader:
         samples, alpha = samples + 1, True
     header = PhotoHeader(height, width, samples, 16 if bits == 16 else 8, alpha)
     header.notes = _notes(kept, palette=colour == 3)
+    if chunks.interlaced:
+        header.interlaced, header.decode_copies = True, PILLOW_COPIES
     header.take_exif(kept.get(b"eXIf", b""))
     return header
 

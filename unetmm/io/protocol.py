@@ -44,7 +44,7 @@ class ImageInfo:
     """What is known of an image without reading a pixel."""
 
     format: str
-    """Short name of the file format: tiff, png, jpeg, ome-zarr, zarr."""
+    """Short name of the file format: tiff, ome-zarr, zarr, png, jpeg, npy, czi, ..."""
     axes: str
     """Axes as stored, one letter each: T, C, Z, Y, X, S (interleaved samples)."""
     shape: tuple[int, ...]

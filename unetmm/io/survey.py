@@ -55,11 +55,9 @@ class Survey:
 def survey(source: Source) -> Survey:
     """Read a few boxes of every channel, or say why that would take too long."""
     info = source.info
-    if getattr(source, "sequential", False):
-        return Survey(skipped="it is one huge compressed stream, which must be unpacked in order")
     channels = min(info.length("C"), MOST_CHANNELS)
-    cost_bytes = _decoded_bytes(info)
-    whole = _is_whole(info)
+    whole = _is_whole(info) or getattr(source, "sequential", False)
+    cost_bytes = _plane_bytes(info) if whole else _decoded_bytes(info)
     boxes = MOST_BOXES
     if channels * cost_bytes * (1 if whole else boxes) > MOST_DECODED_BYTES:
         boxes = 0 if whole else MOST_DECODED_BYTES // (channels * cost_bytes)
@@ -76,8 +74,12 @@ def survey(source: Source) -> Survey:
 
 
 def _is_whole(info: ImageInfo) -> bool:
-    """Whether a plane is decoded at once and then kept."""
+    """Whether a plane is decoded at once."""
     return info.chunk[0] >= info.height and info.chunk[1] >= info.width
+
+
+def _plane_bytes(info: ImageInfo) -> int:
+    return info.height * info.width * info.samples * info.dtype.itemsize
 
 
 def _decoded_bytes(info: ImageInfo) -> int:

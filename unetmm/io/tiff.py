@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _CODEC_COPIES = {"jpeg": 4, "image": 10}
 """Peak in decoded segments of JPEG, and of JPEG 2000, the greediest of the others; measured."""
 _OLD_JPEG = 6
+_PAGE_BYTES = 1000
+"""What knowing of a page takes, measured."""
 _TIFFFILE_BYTES = 2 * 2**20
 """What reading the tags of a small file leaves behind, measured."""
 
@@ -82,7 +84,7 @@ class TiffSource:
         Besides, what is kept of pages that are one strip.
         """
         segments = sum(len(page.offsets) for page in self._pages if page is not None)
-        table = segments * (16 + 2 * 40) + _TIFFFILE_BYTES
+        table = segments * (16 + 2 * 40) + len(self._pages) * _PAGE_BYTES + _TIFFFILE_BYTES
         if self._inflated is not None:
             return table + self._inflated.resident_bytes(self._pages)
         if self._decoded is not None:

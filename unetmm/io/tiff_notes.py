@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
+
+from unetmm.io.exif import strip_prefix
 
 _KEPT_TAGS = (
     *(269, 271, 272, 274, 285, 306, 315, 316, 700, 33432, 33723),
@@ -15,6 +18,7 @@ _KEPT_TAGS = (
 """Makers, orientation, XMP, IPTC, copyright; then what places a GeoTIFF on Earth."""
 _RPC_TAG, _GDAL_METADATA_TAG, _DESCRIPTION_TAG = 50844, 42112, 270
 _CRS_KEYS = ("ProjectedCSTypeGeoKey", "GeographicTypeGeoKey")
+_EXIF_TAGS = (34665, 34853)
 _MAX_TAG_BYTES = 2**20
 _UNITS = {2: "inch", 3: "centimeter"}
 
@@ -46,6 +50,8 @@ def collect_notes(tif: tifffile.TiffFile, page: tifffile.TiffPage, bands: int) -
         notes["other_series"] = len(tif.series) - 1
     if len(tif.series[0].levels) > 1:
         notes["pyramid_levels"] = len(tif.series[0].levels)
+    if any(code in page.tags for code in _EXIF_TAGS):
+        notes |= _exif(Path(tif.filehandle.path))
     return notes | _described(tif, page) | _geo(page)
 
 
@@ -76,6 +82,24 @@ def _described(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, Any
     if isinstance(text, str) and text.strip() and not tif.is_shaped:
         return {"description": text}
     return {}
+
+
+def _exif(path: Path) -> dict[str, Any]:
+    """The camera's and the GPS directory, put together as photos carry them."""
+    from PIL import Image
+
+    from unetmm.io.other_headers import open_by_pillow
+
+    try:
+        with path.open("rb") as file, open_by_pillow(file, "TIFF") as image:
+            found, kept = image.getexif(), Image.Exif()
+            for code in _EXIF_TAGS:
+                if block := found.get_ifd(code):
+                    kept[code] = dict(block)
+            payload = strip_prefix(kept.tobytes()) if len(kept) else b""
+    except Exception:  # damaged directories raise almost anything, and the pixels do not need them
+        return {}
+    return {"exif": payload} if payload else {}
 
 
 def _lut_colors(tables: Any) -> tuple[str, ...]:

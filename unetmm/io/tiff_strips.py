@@ -17,7 +17,9 @@ from unetmm.io.inflate import InflatedRows, Layout
 from unetmm.io.photo_header import WHOLE_BYTES
 from unetmm.io.tiff_segments import PageData, SegmentFiles, SegmentGrid
 
+_KEPT_BYTES = 64 * 2**20
 _MOST_KEPT = 16
+"""Small pages are kept up to this size and number."""
 _HUGE_KEPT_PAGES = 2
 """Pages in work at once where one ends and the next begins."""
 _UNDONE_COPIES = 3
@@ -57,7 +59,7 @@ class DecodedStrips:
         self._lock = threading.Lock()
         self._kept: dict[tuple[int, int], NDArray[Any] | None] = {}
         layers = layers_of(grid)
-        fitting = min(_MOST_KEPT, WHOLE_BYTES // (grid.segment_bytes * layers))
+        fitting = min(_MOST_KEPT, _KEPT_BYTES // (grid.segment_bytes * layers))
         self.capacity = layers * min(pages, max(_HUGE_KEPT_PAGES, fitting))
 
     def get(self, page: PageData, segment: int) -> NDArray[Any] | None:
@@ -84,6 +86,7 @@ class InflatedStrips:
         self._files = files
         self._grid = grid
         self._unpredict = tifffile.TIFF.UNPREDICTORS[page.predictor] if grid.predicted else None
+        self._by_weight = page.predictor == 3
         self._lock = threading.Lock()
         self._kept: dict[tuple[int, int], InflatedRows] = {}
 
@@ -124,7 +127,9 @@ class InflatedStrips:
 
     def _undo(self, rows: NDArray[np.uint8], left: bytes) -> tuple[NDArray[Any], bytes]:
         grid = self._grid
-        pixels = rows.view(grid.stored_dtype).reshape(len(rows), grid.segment_width, -1)
+        # The predictor of floats sorts bytes by weight, so none are left to swap.
+        stored = grid.stored_dtype.newbyteorder("=") if self._by_weight else grid.stored_dtype
+        pixels = rows.view(stored).reshape(len(rows), grid.segment_width, -1)
         pixels = pixels.astype(pixels.dtype.newbyteorder("="))
         if self._unpredict is not None:
             pixels = self._unpredict(pixels, axis=-2, out=pixels)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
+from unetmm.io.photo_header import remedy
 from unetmm.io.protocol import DTYPES, Box, ImageInfo, Plane
 
 _PLANE_COPIES = 3
@@ -38,8 +39,7 @@ class VendorSource:
     def resident_bytes(self) -> int:
         """A plane, and the peak of reading it."""
         info = self.info
-        plane = info.height * info.width * info.samples * info.dtype.itemsize
-        return _PLANE_COPIES * plane
+        return _PLANE_COPIES * info.height * info.width * info.dtype.itemsize
 
     def read_bytes(self, box_height: int, box_width: int) -> int:
         return 0
@@ -56,7 +56,7 @@ class VendorSource:
         with translated(self.path, "decode a part of it"):
             lazy = self._image.dask_data[plane]
             pixels: NDArray[Any] = np.asarray(lazy.compute(scheduler="synchronous"))
-        return pixels if self.info.samples > 1 else pixels[..., None]
+        return pixels[..., None]
 
     def close(self) -> None:
         self._kept = None
@@ -66,20 +66,24 @@ def _describe(path: Path, image: Any, format: str) -> ImageInfo:
     dims, dtype = image.dims, np.dtype(image.dtype)
     if dtype.name not in DTYPES:
         raise ImageError(f"{path}: holds {dtype.name} pixels; convert them to one of {DTYPES}")
-    samples = int(getattr(dims, "S", 1))
-    axes = "TCZYX" + ("S" if samples > 1 else "")
-    shape = tuple(int(getattr(dims, axis)) for axis in axes)
+    if int(getattr(dims, "S", 1)) > 1:
+        # bioio gives the blue sample first for some formats, and the chunks of others a wrong size.
+        raise ImageError(f"{path}: holds colours in {format.upper()}; export it as OME-TIFF")
+    shape = tuple(int(getattr(dims, axis)) for axis in "TCZYX")
     sizes = image.physical_pixel_sizes
     found = {axis: getattr(sizes, axis, None) for axis in "ZYX"}
     names = tuple(str(name) for name in image.channel_names or ())
-    notes = {"other_scenes": len(image.scenes) - 1} if len(image.scenes) > 1 else {}
+    notes: dict[str, Any] = remedy(
+        f"a {format.upper()} plane", shape[3] * shape[4] * dtype.itemsize
+    )
+    if len(image.scenes) > 1:
+        notes["other_scenes"] = len(image.scenes) - 1
     return ImageInfo(
         format=format,
-        axes=axes,
+        axes="TCZYX",
         shape=shape,
         dtype=dtype.newbyteorder("="),
         chunk=(shape[3], shape[4]),
-        alpha=samples in (2, 4),
         pixel_size={a: (float(s), "micrometer") for a, s in found.items() if s and s > 0},
         channel_names=names if len(names) == shape[1] else (),
         notes=notes,

@@ -13,12 +13,12 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from unetmm.errors import ResumeError
+from unetmm.errors import LockedError
 from unetmm.io.guard import translated
 from unetmm.io.part import discard, part_path, sync
 from unetmm.io.table import ChunkKey
@@ -29,91 +29,43 @@ JOB = "job.json"
 JOURNAL = "journal-"
 
 
-class Journal(Protocol):
-    """Takes a line for every chunk that is written."""
-
-    def record(self, key: ChunkKey, crc: int) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Workspace(Protocol):
-    """Where an output grows, on a disk or in an object store."""
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-
-    def set_up(self) -> None:
-        """Make it, empty; harmless if it is there."""
-
-    def exists(self) -> bool:
-        """Whether the output is still under way, rather than finished or not begun."""
-
-    def read_job(self) -> dict[str, Any] | None:
-        """What the output is made from; None if nothing was begun here."""
-
-    def write_job(self, job: dict[str, Any]) -> None:
-        """Whole or not at all."""
-
-    def open_journal(self, writer: str) -> Journal:
-        """Go on with a writer's journal.
-
-        Raises
-        ------
-        ResumeError
-            If another process is writing it.
-        """
-
-    def records(self) -> Iterator[tuple[ChunkKey, int]]:
-        """Every chunk that any writer recorded, with its checksum; a torn last line is left out."""
-
-    @contextmanager
-    def locked(self, name: str) -> Iterator[None]:
-        """Only one process at a time is in here; the lock of a dead process is free."""
-        yield
-
-    def remove(self) -> None: ...
-
-
 def format_record(key: ChunkKey, crc: int) -> str:
     """A journal's line, without its end."""
     return " ".join(map(str, (key.level, *key.plane, key.row, key.column))) + f" {crc:08x}"
 
 
-def parse_records(text: str) -> Iterator[tuple[ChunkKey, int]]:
-    """What `format_record` wrote, line by line; whatever else there is does not count."""
-    complete, _, _ = text.rpartition("\n")
-    for line in complete.split("\n"):
+def parse_records(lines: Iterable[str]) -> Iterator[tuple[ChunkKey, int]]:
+    """What `format_record` wrote; whatever else there is, a torn last line too, does not count."""
+    for line in lines:
         try:
-            level, t, c, z, row, column, crc = line.split(" ")
+            level, t, c, z, row, column, crc = line.removesuffix("\n").split(" ")
             key = ChunkKey(int(level), (int(t), int(c), int(z)), int(row), int(column))
-            yield key, int(crc, 16)
+            if line.endswith("\n"):
+                yield key, int(crc, 16)
         except ValueError:
             continue
 
 
-class LocalWorkspace:
+class Workspace:
     """A folder beside the output, so that the final rename stays within one file system."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.folder = part_path(path)
 
-    @property
-    def name(self) -> str:
-        return str(self.folder)
-
     def set_up(self) -> None:
+        """Make it, empty; harmless if it is there."""
         with translated(self.path, "create it"):
             if not self.folder.is_dir():
                 discard(self.folder)
                 self.folder.mkdir(exist_ok=True)
 
     def exists(self) -> bool:
+        """Whether the output is still under way, rather than finished or not begun."""
         return self.folder.is_dir()
 
     def read_job(self) -> dict[str, Any] | None:
+        """What the output is made from; None if nothing was begun here."""
         try:
             job: dict[str, Any] = json.loads((self.folder / JOB).read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
@@ -124,6 +76,7 @@ class LocalWorkspace:
         return job
 
     def write_job(self, job: dict[str, Any]) -> None:
+        """Whole or not at all."""
         aside = self.folder / f".{JOB}.{os.getpid()}"
         with translated(self.path, "create it"):
             aside.write_text(json.dumps(job), encoding="utf-8")
@@ -132,17 +85,28 @@ class LocalWorkspace:
             sync(self.folder)
 
     def open_journal(self, writer: str) -> Journal:
+        """Go on with a writer's journal.
+
+        Raises
+        ------
+        ResumeError
+            If another process is writing it.
+        """
         with translated(self.path, "write its journal"):
-            return LocalJournal(self.path, self.folder / f"{JOURNAL}{writer}")
+            return Journal(self.path, self.folder / f"{JOURNAL}{writer}")
 
     def records(self) -> Iterator[tuple[ChunkKey, int]]:
+        """Every chunk that any writer recorded, with its checksum; a torn last line is left out."""
         for path in sorted(self.folder.glob(f"{JOURNAL}*")):
-            with translated(self.path, "read its journal"):
-                text = path.read_text(encoding="ascii", errors="replace")
-            yield from parse_records(text)
+            with (
+                translated(self.path, "read its journal"),
+                path.open(encoding="ascii", errors="replace") as lines,
+            ):
+                yield from parse_records(lines)
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
+        """Only one process at a time is in here; the lock of a dead process is free."""
         try:
             handle = os.open(self.folder / f"lock-{name}", os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:  # another process has finished the output and removed the folder
@@ -158,7 +122,7 @@ class LocalWorkspace:
         discard(self.folder)
 
 
-class LocalJournal:
+class Journal:
     """A text file that only grows; the kernel keeps what was written even if we are killed.
 
     A power cut may lose or tear the end of it, or chunks that it lists: a run that goes on
@@ -171,7 +135,7 @@ class LocalJournal:
         self._lock = threading.Lock()
         if not _lock(self._handle, wait=False):
             os.close(self._handle)
-            raise ResumeError(
+            raise LockedError(
                 f"{output}: another process is writing it ({_owner(path)}); wait for it, or stop it"
             )
         # Starting with a line end closes a line that a killed process left half-written.

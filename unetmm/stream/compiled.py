@@ -1,4 +1,4 @@
-"""A net folded for the stream: shared by all strips and threads, read-only once it is frozen."""
+"""A net folded for the stream: shared by all strips and threads, read-only once it is made."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError, WeightsError
+from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
 from unetmm.stream.folding import (
     Array,
-    BlockWeights,
+    Attended,
     Packed,
     ProductFolder,
     Tensors,
@@ -19,18 +20,59 @@ from unetmm.stream.folding import (
     fold_ending,
 )
 from unetmm.stream.lanes import LANES
-from unetmm.stream.layout import Product, make_layout
+from unetmm.stream.layout import (
+    FLOAT_BYTES,
+    LINE_FLOATS,
+    Block,
+    Layout,
+    Product,
+    frozen_floats,
+    make_layout,
+    packed_floats,
+    padded,
+)
 
 Attention = Mapping[str, NDArray[np.float32]]
 """Frozen channel factors: block name -> (c,)."""
 
+Frozen = Array
+"""Each block's third matrix with its attention folded in, one behind the other."""
 
-Frozen = Mapping[str, Packed]
-"""Each block's third matrix with its attention folded in: block name -> matrix."""
+
+def aligned_zeros(floats: int) -> Array:
+    """A flat array that starts on a cache line: vectors that straddle two lines load slowly."""
+    raw = np.zeros(floats + LINE_FLOATS, np.float32)
+    first = -raw.ctypes.data % (LINE_FLOATS * FLOAT_BYTES) // FLOAT_BYTES
+    return raw[first : first + floats]
+
+
+class Pool:
+    """Arrays one behind the other in one that is allocated at once."""
+
+    def __init__(self, floats: int) -> None:
+        self.data = aligned_zeros(floats)
+        self.end = 0
+
+    def add(self, *parts: Packed) -> tuple[int, ...]:
+        """Copy matrices and biases in; gives where each begins."""
+        places = []
+        for array in (a for part in parts for a in (part.weight, part.bias)):
+            self.data[self.end : self.end + array.size] = array
+            places.append(self.end)
+            self.end += round_up(array.size, LINE_FLOATS)
+        return tuple(places)
 
 
 class CompiledNet:
-    """Packed matrices of a net by stage name."""
+    """A net's packed matrices, and where each stage's begin.
+
+    Raises
+    ------
+    ShapeError
+        If the net changes the image's size.
+    WeightsError
+        If a tensor is missing.
+    """
 
     def __init__(self, config: NetConfig, tensors: Tensors) -> None:
         if config.output_scale != 1:
@@ -40,17 +82,51 @@ class CompiledNet:
             )
         self.config = config
         layout = make_layout(config, config.stride_px)
-        folder = ProductFolder(tensors, config, LANES)
+        pool = Pool(packed_floats(layout, LANES))
+        self.places: dict[str, tuple[int, ...]] = {}
+        """Of each product (w, w_size, b, b_size), of each block the columns of `stages`."""
+        self.third: dict[str, tuple[int, int]] = {}
+        """Of each block, where its matrix and bias lie in `Frozen`."""
+        self.blocks: dict[str, Attended] = {}
         try:
-            self.products: dict[str, list[Packed]] = {
-                s.name: folder.fold(s.name) for s in layout.stages if isinstance(s, Product)
-            }
-            self.blocks: dict[str, BlockWeights] = {
-                b.name: fold_block(tensors, b.name, LANES) for b in layout.blocks
-            }
-            self.ending = fold_ending(tensors, LANES)
+            self._fold(layout, tensors, pool)
         except KeyError as error:
             raise WeightsError(f"the weights lack the tensor {error} of their net") from error
+        assert pool.end == len(pool.data), "packed_floats counts what is packed"
+        self.weights = pool.data
+
+    def _fold(self, layout: Layout, tensors: Tensors, pool: Pool) -> None:
+        folder = ProductFolder(tensors, self.config, LANES)
+        third_end = 0
+        for stage in layout.stages:
+            if isinstance(stage, Product):
+                places = pool.add(*folder.fold(stage.name))
+                w, b = places[:2]
+                w_size, b_size = (places[2] - w, places[3] - b) if len(places) > 2 else (0, 0)
+                self.places[stage.name] = (w, w_size, b, b_size)
+            elif isinstance(stage, Block):
+                block = fold_block(tensors, stage.name, LANES)
+                matrices = (block.first, block.depthwise, block.fourth, block.fifth)
+                mask = Packed(_mask(stage.channels), np.zeros(0, np.float32))
+                self.places[stage.name] = (pool.add(mask)[0], *pool.add(*matrices))
+                self.blocks[stage.name] = block.attended
+                c = padded(stage.channels, LANES)
+                self.third[stage.name] = (third_end, third_end + round_up(c * c, LINE_FLOATS))
+                third_end += round_up(c * c, LINE_FLOATS) + round_up(c, LINE_FLOATS)
+        self.places["ending"] = pool.add(fold_ending(tensors, LANES))
+        self._frozen_floats = third_end
+        assert third_end == frozen_floats(layout, LANES)
+
+    def empty_frozen(self) -> Frozen:
+        """Room for the third matrices of all blocks."""
+        return aligned_zeros(self._frozen_floats)
+
+    def fold_attention(self, name: str, factors: Array, frozen: Frozen) -> None:
+        """Write a block's third matrix with its channel factors folded in."""
+        block, (w, b) = self.blocks[name], self.third[name]
+        packed = block.project
+        weight, bias = frozen[w : w + packed.weight.size], frozen[b : b + packed.bias.size]
+        block.scale_into(factors, weight, bias, LANES)
 
     def freeze(self, attention: Attention) -> Frozen:
         """Fold the frozen channel factors into the blocks.
@@ -60,7 +136,7 @@ class CompiledNet:
         ShapeError
             If a block has no factors or the wrong number of them.
         """
-        frozen = {}
+        frozen = self.empty_frozen()
         for name, block in self.blocks.items():
             factors = attention.get(name)
             if factors is None or factors.shape != (block.channels,):
@@ -69,7 +145,7 @@ class CompiledNet:
                     f"calibration: block {name} needs {block.channels} channel factors, found "
                     f"{found}; calibrate with this model"
                 )
-            frozen[name] = block.with_attention(factors, LANES)
+            self.fold_attention(name, factors, frozen)
         return frozen
 
     def attention(self, name: str, mean: Array) -> Array:
@@ -77,3 +153,9 @@ class CompiledNet:
         matrix = self.blocks[name].attention
         factors: Array = matrix[:, :-1] @ mean + matrix[:, -1]
         return factors
+
+
+def _mask(channels: int) -> Array:
+    """Ones for the real channels of a pixel's last vector."""
+    last = padded(channels, LANES) - LANES
+    return (np.arange(last, last + LANES) < channels).astype(np.float32)

@@ -60,26 +60,36 @@ def pad_channels(matrix: Array, channels: int, lanes: int) -> Array:
 
 
 @dataclass(frozen=True)
-class BlockWeights:
-    """A NAFNet block without its attention: what is the same for every image."""
+class Attended:
+    """What of a NAFNet block waits for an image's channel attention."""
 
     channels: int
-    first: Packed
-    depthwise: Array
-    """(9, 2c) flat, both halves padded."""
-    depthwise_bias: Array
-    project: Array
-    """conv3 scaled by beta, (c, c): columns still to be scaled by the attention."""
-    project_bias: Array
-    fourth: Packed
-    fifth: Packed
+    project: Packed
+    """conv3 scaled by beta, (c, c): depths still to be scaled by the attention."""
     attention: Array
     """sca.1: (c, c + 1), the bias last."""
 
-    def with_attention(self, attention: Array, lanes: int) -> Packed:
-        """conv3 with the frozen channel factors folded in."""
-        matrix = (self.project * attention)[:, None, :]
-        return pack(pad_channels(matrix, self.channels, lanes), self.project_bias, lanes)
+    def scale_into(self, factors: Array, weight: Array, bias: Array, lanes: int) -> None:
+        """Write conv3 with the frozen channel factors folded in."""
+        c = padded(self.channels, lanes)
+        depth = pad_last(factors, c)[:, None]
+        split = c // (2 * lanes) * (2 * lanes) * c
+        for part, width in ((slice(0, split), 2 * lanes), (slice(split, None), lanes)):
+            panels, scaled = (a[part].reshape(-1, c, width) for a in (self.project.weight, weight))
+            np.multiply(panels, depth, out=scaled)
+        bias[:] = self.project.bias
+
+
+@dataclass(frozen=True)
+class BlockWeights:
+    """A NAFNet block, folded: what is the same for every image, and the rest."""
+
+    first: Packed
+    depthwise: Packed
+    """(9, 2c), both halves padded."""
+    fourth: Packed
+    fifth: Packed
+    attended: Attended
 
 
 def halves(array: Array, lanes: int) -> Array:
@@ -109,18 +119,21 @@ def fold_block(t: Tensors, name: str, lanes: int) -> BlockWeights:
     c = get("conv3.weight").shape[0]
     beta, gamma = get("beta").ravel(), get("gamma").ravel()
     fifth = (gamma[:, None] * get("conv5.weight")[:, :, 0, 0])[:, None, :].astype(np.float32)
+    project = (beta[:, None] * get("conv3.weight")[:, :, 0, 0])[:, None, :].astype(np.float32)
     depthwise = get("conv2.weight").reshape(2 * c, 9).T.astype(np.float32)
     sca = np.concatenate((get("sca.1.weight")[:, :, 0, 0], get("sca.1.bias")[:, None]), 1)
     return BlockWeights(
-        channels=c,
         first=normed("conv1", "norm1"),
-        depthwise=halves(depthwise, lanes).ravel(),
-        depthwise_bias=halves(get("conv2.bias").astype(np.float32), lanes),
-        project=(beta[:, None] * get("conv3.weight")[:, :, 0, 0]).astype(np.float32),
-        project_bias=(beta * get("conv3.bias")).astype(np.float32),
+        depthwise=Packed(
+            halves(depthwise, lanes).ravel(), halves(get("conv2.bias").astype(np.float32), lanes)
+        ),
         fourth=normed("conv4", "norm2"),
         fifth=pack(pad_last(fifth, padded(c, lanes)), (gamma * get("conv5.bias")), lanes),
-        attention=sca.astype(np.float32),
+        attended=Attended(
+            channels=c,
+            project=pack(pad_last(project, padded(c, lanes)), beta * get("conv3.bias"), lanes),
+            attention=sca.astype(np.float32),
+        ),
     )
 
 
@@ -241,7 +254,7 @@ class ProductFolder:
 
 
 def fold_ending(tensors: Tensors, lanes: int) -> Packed:
-    """The last convolution as (n, 3, 3 * padded channels) flat, for `kernels.ending_rows`."""
+    """The last convolution as (n, 3, 3 * padded channels) flat, for `stages.ending`."""
     w = tensors["ending.weight"]
     n, c, _, _ = w.shape
     matrix = pad_channels(w.transpose(0, 2, 3, 1).reshape(n, 3, 3 * c), c, lanes)

@@ -33,7 +33,7 @@ def cache_folder() -> Path:
     from llvmlite import binding
 
     digest = hashlib.sha256()
-    for name in ("simd.py", "kernels.py", "lanes.py"):
+    for name in ("simd.py", "kernels.py", "stages.py", "lanes.py"):
         source = Path(__file__).parent / name
         # Numba itself looks at place and time of a source, so they belong to the name as well.
         digest.update(f"{source} {source.stat().st_mtime_ns}".encode())
@@ -76,7 +76,7 @@ def ensure_compiled() -> None:
     stamp = cache_folder() / "complete"
     if not stamp.exists():
         log.info("compiling kernels for this machine, once")
-        command = "from unetmm.stream.kernels import compile_all; compile_all()"
+        command = "from unetmm.stream.stages import compile_all; compile_all()"
         root = str(Path(__file__).parents[2])
         path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
         done = subprocess.run(
@@ -89,6 +89,6 @@ def ensure_compiled() -> None:
             stamp.touch()
         else:
             log.warning("kernels could not be compiled aside: %s", done.stderr.decode()[-500:])
-    from unetmm.stream.kernels import compile_all
+    from unetmm.stream.stages import compile_all
 
     compile_all()

@@ -12,6 +12,7 @@ cut of the image.
 from __future__ import annotations
 
 import operator
+import sys
 from typing import Any
 
 from llvmlite import ir
@@ -154,6 +155,34 @@ def hsum(typingctx: Any, vector: Any) -> Any:
         return builder.extract_element(value, I32(0))
 
     return types.float32(vector), codegen
+
+
+@intrinsic
+def load_shared(typingctx: Any, array: Any, index: Any) -> Any:
+    """An integer that another thread writes; what it wrote before is seen, too."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load_atomic(_pointer(context, builder, sig.args[0], *args), "acquire", 8)
+
+    return types.int64(array, INT), codegen
+
+
+@intrinsic
+def store_shared(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write an integer for other threads, after everything that was written before."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, sig.args[0], args[0], args[1])
+        builder.store_atomic(args[2], pointer, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(array, INT, types.int64), codegen
+
+
+give_way = types.ExternalFunction(
+    "SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32()
+)
+"""Let another thread have the core."""
 
 
 for _operator, _instruction in (

@@ -1,0 +1,177 @@
+"""A run on a Dask cluster gives the bytes of a run alone, whatever happens to its workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from helpers import lively_model
+
+from unetmm.errors import BudgetError, ImageError
+from unetmm.io.part import part_path
+from unetmm.nets.config import NetConfig
+from unetmm.pipeline import Options, Progress, restore_file
+from unetmm.run import Cancelled
+from unetmm.weights import save_model
+from unetmm_cli.__main__ import run as run_command
+
+distributed = pytest.importorskip("distributed", reason="needs unetmm[cluster]")
+from unetmm.distribute import Failure, restore_distributed  # noqa: E402
+
+# Dask's own event loop and sockets complain when a worker is killed.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+NET = NetConfig(1, 1, 8, (1, 1), 0, (1, 1))
+HEIGHT_PX, WIDTH_PX = 4100, 600
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image of 9 rows of chunks, a model, and what a run alone makes of them."""
+    folder = tmp_path_factory.mktemp("distribute")
+    pixels = np.random.default_rng(1).normal(3000, 400, (HEIGHT_PX, WIDTH_PX)).astype(np.uint16)
+    tifffile.imwrite(folder / "in.tif", pixels, rowsperstrip=64)
+    save_model(folder / "m.safetensors", NET, lively_model(NET).tensors, {"task": "denoise"})
+    restore_file(folder / "in.tif", folder / "out.ome.zarr", options(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+def options(folder: Path, **changes: Any) -> Options:
+    given = {"model": folder / "m.safetensors", "budget_bytes": 10**9, "workers": 1}
+    return Options(**{**given, **changes})
+
+
+def content(path: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+def slow_down() -> None:
+    """In a worker: leave time between two chunks."""
+    from unetmm.io.output import Output
+
+    put = Output._put
+    Output._fast_put = put  # type: ignore[attr-defined]
+
+    def slow(self: Output, key: Any, pixels: Any) -> None:
+        put(self, key, pixels)
+        time.sleep(0.1)
+
+    Output._put = slow  # type: ignore[method-assign]
+
+
+def speed_up() -> None:
+    """In a worker: undo `slow_down`, if it was there then."""
+    from unetmm.io.output import Output
+
+    Output._put = getattr(Output, "_fast_put", Output._put)  # type: ignore[method-assign]
+
+
+def test_a_killed_worker_changes_nothing(folder: Path, tmp_path: Path, client: Any) -> None:
+    output, seen, killed = tmp_path / "out.ome.zarr", [], []
+    client.run(slow_down)
+
+    def progress(now: Progress) -> None:
+        seen.append(now)
+        busy = [address for address, tasks in client.processing().items() if tasks]
+        if 0 < now.done_px < now.total_px and busy and not killed:
+            killed.extend(client.run(os.getpid, workers=busy[:1]).values())
+            os.kill(killed[0], signal.SIGKILL)
+
+    report = restore_distributed(
+        folder / "in.tif", output, options(folder), client, 8, progress=progress
+    )
+    client.run(speed_up)
+    assert killed and report.complete
+    assert content(output) == content(folder / output.name)
+    assert [p.name for p in tmp_path.iterdir()] == [output.name]
+    assert {p.phase for p in seen} == {"calibrate", "compute", "finish"}
+    assert all(0 <= p.done_px <= HEIGHT_PX * WIDTH_PX == p.total_px for p in seen)
+    assert report.as_dict()["megapixels"] <= HEIGHT_PX * WIDTH_PX / 1e6
+
+
+def test_a_stop_keeps_what_is_done(folder: Path, tmp_path: Path, client: Any) -> None:
+    output, stop = tmp_path / "out.ome.zarr", threading.Event()
+
+    def progress(now: Progress) -> None:
+        if now.phase == "calibrate":
+            stop.set()
+
+    with pytest.raises(Cancelled):
+        restore_distributed(
+            folder / "in.tif", output, options(folder), client, 8, progress=progress, stop=stop
+        )
+    assert not output.exists()
+    restore_distributed(folder / "in.tif", output, options(folder), client, 8)
+    assert content(output) == content(folder / output.name)
+
+
+def test_an_error_of_a_worker_is_ours(folder: Path, tmp_path: Path, client: Any) -> None:
+    with pytest.raises(BudgetError, match="[Bb]udget") as caught:
+        restore_distributed(
+            folder / "in.tif", tmp_path / "o.tif", options(folder, budget_bytes=10**6), client, 4
+        )
+    travelled = Failure(BudgetError, str(caught.value), vars(caught.value)).to_error()
+    assert vars(travelled) == vars(caught.value) and str(travelled) == str(caught.value)
+    with pytest.raises(ImageError, match="does not exist"):
+        restore_distributed(
+            folder / "in.tif", tmp_path / "no" / "o.tif", options(folder), client, 4
+        )
+    assert not part_path(tmp_path / "o.tif").exists()
+
+
+def test_the_command_runs_on_a_scheduler(
+    folder: Path, tmp_path: Path, client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.ome.zarr"
+    command = ["denoise", str(folder / "in.tif"), "-o", str(output), "--mem-budget", "1GB"]
+    command += ["--model", str(folder / "m.safetensors")]
+    address = client.scheduler.address
+    assert run_command([*command, "--scheduler", address]) == 0, capsys.readouterr().err
+    assert content(output) == content(folder / output.name)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["--scheduler", "local", "--cluster", "slurm"], "one of"),
+        (["--scheduler", "local", "--shard", "1/2"], "one of"),
+        (["--cluster", "slurm"], "--mem-budget"),
+    ],
+)
+def test_options_that_do_not_fit_are_a_usage_error(
+    folder: Path, tmp_path: Path, given: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["denoise", str(folder / "in.tif"), "-o", str(tmp_path / "o.tif"), *given]
+    assert run_command(command) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_a_missing_package_is_named(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    command = ["denoise", str(folder / "in.tif"), "-o", str(tmp_path / "o.tif")]
+    assert run_command([*command, "--scheduler", "local"]) == 1
+    assert "pip install 'unetmm[cluster]'" in capsys.readouterr().err

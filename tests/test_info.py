@@ -1,0 +1,137 @@
+"""`unetmm info`: metadata in words, and a look at the values that stays short for any size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+
+from unetmm.errors import ImageError
+from unetmm.io import Box, open_source, png_rows, survey
+from unetmm.io.array import ArraySource, array_info
+from unetmm.io.survey import BINS
+from unetmm.io.survey import survey as look
+from unetmm_cli.__main__ import run
+from unetmm_cli.infos import sparkline
+
+
+def array_source(pixels: Any, axes: str | None = None) -> ArraySource:
+    return ArraySource(pixels, array_info(pixels.shape, pixels.dtype, axes))
+
+
+def test_values_are_counted() -> None:
+    pixels = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    (found,) = look(array_source(pixels)).histograms
+    assert (found.name, found.low, found.high, found.mean) == ("grey", 0, 47, 23.5)
+    boxes = look(array_source(pixels)).boxes
+    assert found.counts == (2 * boxes,) * BINS
+
+
+def test_values_without_measurement_do_not_count() -> None:
+    pixels = np.array([[np.nan, np.inf, 1.0, 3.0]], np.float32)
+    (found,) = look(array_source(pixels)).histograms
+    assert (found.low, found.high, found.mean) == (1, 3, 2)
+    (found,) = look(array_source(np.full((4, 5), np.nan))).histograms
+    assert found.counts == ()
+
+
+def test_ends_of_a_type_do_not_overflow() -> None:
+    top = np.finfo(np.float64).max
+    (found,) = look(array_source(np.array([[-top, 0.0, top]]))).histograms
+    assert found.counts[0] == found.counts[BINS // 2] == found.counts[-1] > 0
+
+
+def test_every_channel_and_colour_has_a_name(tmp_path: Path) -> None:
+    pixels = np.zeros((2, 9, 11), np.uint16)
+    metadata: dict[str, Any] = {"axes": "CYX", "Channel": {"Name": ["DAPI", "Cy5"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", pixels, metadata=metadata, photometric="minisblack")
+    names = [h.name for h in look(open_source(tmp_path / "a.ome.tif")).histograms]
+    assert names == ["DAPI", "Cy5"]
+    rgba = look(array_source(np.zeros((5, 6, 4), np.uint8)))
+    assert [h.name for h in rgba.histograms] == ["red", "green", "blue", "alpha"]
+    stack = look(array_source(np.zeros((3, 5, 6), np.uint8), "CYX"))
+    assert [h.name for h in stack.histograms] == ["channel 0", "channel 1", "channel 2"]
+
+
+def test_looking_twice_finds_the_same(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (900, 700), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, tile=(64, 64), compression="zlib")
+    first, second = (look(open_source(tmp_path / "a.tif")) for _ in range(2))
+    assert first == second and first.boxes == survey.MOST_BOXES
+
+
+def test_large_chunks_are_read_fewer_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((512, 512), np.uint8), tile=(128, 128), compression="zlib"
+    )
+    monkeypatch.setattr(survey, "MOST_DECODED_BYTES", 3 * 128 * 128)
+    source = open_source(tmp_path / "a.tif")
+    assert look(source).boxes == 3
+    monkeypatch.setattr(survey, "MOST_DECODED_BYTES", 128)
+    monkeypatch.setattr(source, "read", None)
+    assert "would decode at least" in look(source).skipped
+
+
+def test_huge_streams_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png_rows, "WHOLE_BYTES", 0)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(np.zeros((9, 11), np.uint8)))
+    source = open_source(tmp_path / "a.png")
+    assert look(source).boxes == survey.MOST_BOXES
+    monkeypatch.setattr(survey, "MOST_DECODED_BYTES", 90)
+    monkeypatch.setattr(source, "read", None)
+    assert "would decode at least" in look(source).skipped
+
+
+def test_damage_is_told_beside_the_metadata(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((64, 64), np.uint8), compression="zlib")
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tif:
+        at = tif.pages.first.dataoffsets[0]
+    data[at : at + 4] = b"\xff" * 4
+    path.write_bytes(data)
+    with pytest.raises(ImageError):
+        open_source(path).read((0, 0, 0), Box(0, 0, 9, 9))
+    assert run(["info", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "64, 64" in out and "not looked at" in out
+
+
+def test_sparkline_shows_rare_values() -> None:
+    assert sparkline((0, 1, 10000)) == " ▁█"
+    assert sparkline((16, 4, 1)) == "█▄▂"
+    assert sparkline(()) == sparkline((0, 0)) == ""
+
+
+def test_info_shows_metadata_and_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.ome.tif"
+    metadata: dict[str, Any] = {
+        "axes": "CYX",
+        "PhysicalSizeX": 0.5,
+        "Channel": {"Name": ["A", "B"]},
+    }
+    tifffile.imwrite(
+        path,
+        np.arange(2 * 9 * 11, dtype=np.uint16).reshape(2, 9, 11),
+        metadata=metadata,
+        photometric="minisblack",
+        iccprofile=b"p" * 300,
+    )
+    assert run(["info", str(path)]) == 0
+    out = capsys.readouterr().out
+    for text in ("CYX", "uint16", "A, B", "0.5, micrometer", "300 bytes", "values B", "█"):
+        assert text in out
+    assert "<Pixels" not in out, "long texts are cut"
+    assert run(["info", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["notes"]["ome_xml"].count("<Pixels") == 1
+    first = found["values"]["histograms"][0]
+    assert first["name"] == "A" and len(first["counts"]) == BINS
+    assert found["values"]["boxes"] == survey.MOST_BOXES and not found["values"]["skipped"]

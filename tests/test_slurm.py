@@ -1,0 +1,123 @@
+"""The batch script: what it asks for, and that its command means the same again."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from unetmm_cli.__main__ import run as run_command
+from unetmm_cli.options import Choices, parse_range, parse_strength
+from unetmm_cli.slurm import option_words
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "my scan.tif"
+    tifffile.imwrite(path, np.zeros((300, 200), np.uint16))
+    return path
+
+
+def script_of(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
+    assert run_command(["slurm", *map(str, words)]) == 0, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def command_of(script: str) -> list[str]:
+    """Words of the command that srun starts."""
+    lines = script.replace("\\\n", " ").splitlines()
+    (line,) = [line for line in lines if line.startswith("srun")]
+    words = shlex.split(line.removesuffix("&"))
+    return words[words.index("unetmm_cli") + 1 :]
+
+
+def test_the_script_asks_for_what_the_run_needs(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.ome.zarr"
+    script = script_of(
+        capsys, image, "-o", output, "--nodes", 5, "--time", "2-00:30:00", "--mem-budget",
+        "1000MiB", "--workers", 3,
+    )  # fmt: skip
+    asked = {line.removeprefix("#SBATCH --") for line in script.splitlines() if "#SBATCH" in line}
+    assert asked == {
+        "job-name=unetmm-out.ome.zarr", "array=1-5", "ntasks=1", "cpus-per-task=3", "mem=1050M",
+        "time=2-00:30:00", "signal=B:USR1@120", "requeue", "open-mode=append",
+    }  # fmt: skip
+    assert "export UNETMM_SHARDS=5\n" in script and f"cd {shlex.quote(os.getcwd())}\n" in script
+    assert script.startswith("#!/bin/bash\n#SBATCH")
+    command = ["denoise", str(image), "-o", str(output), "--shard", "auto"]
+    command += ["--mem-budget", str(1000 * 2**20), "--workers=3"]
+    assert command_of(script) == command
+    assert not output.exists() and list(tmp_path.iterdir()) == [image]
+
+
+def test_options_come_out_as_they_went_in(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--range=-5.0,20.0", "--strength=0.5", "--planes=T=0:1,Z=0:", "--channels=0"]
+    given += ["--model=tiny-mono", "--format=tiff", "--overwrite"]
+    script = script_of(capsys, image, "-o", tmp_path / "o.tif", *given)
+    assert set(given) <= set(command_of(script))
+    again = script_of(capsys, image, "-o", tmp_path / "o.tif", *option_words_of(script))
+    assert command_of(again)[-len(given) :] == command_of(script)[-len(given) :]
+    choices = Choices(range=parse_range("-5,20"), strength=parse_strength("0.5"), quiet=True)
+    assert set(option_words(choices)) == {"--range=-5.0,20.0", "--strength=0.5", "--quiet"}
+
+
+def option_words_of(script: str) -> list[str]:
+    return [word for word in command_of(script) if word.startswith("--") and word != "--shard"][1:]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "named"),
+    [
+        (["--time", "soon"], 2, "not a time limit"),
+        (["--shard", "1/2"], 2, "leave out --shard"),
+        (["--cluster", "slurm"], 2, "leave out --shard and clusters"),
+        (["--mem-budget", "1MB"], 1, "udget"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_it_is_submitted(
+    image: Path,
+    tmp_path: Path,
+    given: list[str],
+    code: int,
+    named: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_command(["slurm", str(image), "-o", str(tmp_path / "o.tif"), *given]) == code
+    shown = capsys.readouterr()
+    assert named in " ".join(shown.err.split()) and not shown.out
+
+
+@pytest.mark.parametrize(
+    ("task", "stopped"), [("kill -USR1 $PPID; sleep 5", True), ("true", False)]
+)
+def test_a_task_out_of_time_is_queued_again(
+    image: Path, tmp_path: Path, task: str, stopped: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The script under bash, with srun and scontrol that do what Slurm's would."""
+    script = script_of(capsys, image, "-o", tmp_path / "o.tif")
+    tools = {
+        "srun": f"trap 'exit 130' USR1\n{task} &\nwait\n",
+        "scontrol": f'echo "$@" > {tmp_path}/said\n',
+    }
+    for name, text in tools.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}")
+        (tmp_path / name).chmod(0o755)
+    bash = shutil.which("bash")
+    assert bash is not None
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "17"}
+    done = subprocess.run([bash, "-c", script], env=environment, timeout=30)
+    assert done.returncode == (130 if stopped else 0)
+    assert (tmp_path / "said").exists() == stopped
+    if stopped:
+        assert (tmp_path / "said").read_text() == "requeue 17\n"

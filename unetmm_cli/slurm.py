@@ -1,0 +1,145 @@
+"""A batch script that runs the shares of a command as a Slurm job array."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+import sys
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from unetmm.errors import ImageError
+from unetmm.sizes import default_budget_bytes
+from unetmm_cli.options import Choices
+
+HEADROOM = 1.05
+"""Memory asked for, over the budget: what the kernel counts besides the process."""
+WARNING_S = 120
+"""The run is told to stop so long before its time is up."""
+TIME = re.compile(r"(\d+-)?\d+(:\d\d){0,2}")
+NOT_PASSED = ("shard", "scheduler", "cluster", "jobs", "mem_budget")
+"""Choices that the script makes itself."""
+
+SCRIPT = """\
+#!/bin/bash
+#SBATCH --job-name={name}
+#SBATCH --array=1-{nodes}
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task={cores}
+#SBATCH --mem={memory_mib}M
+#SBATCH --time={time}
+#SBATCH --signal=B:USR1@{warning_s}
+#SBATCH --requeue
+#SBATCH --open-mode=append
+
+# Shares that are submitted again (sbatch --array=3,5 ...) still belong to all of them.
+export UNETMM_SHARDS={nodes}
+
+# Out of time, or preempted: stop in order and go on when the job runs again.
+stop() {{ stopping=1; kill -USR1 "$run"; }}
+trap stop USR1
+trap 'kill -TERM "$run"' TERM
+
+cd {folder}
+srun --ntasks=1 --cpus-per-task={cores} \\
+    {command} &
+run=$!
+wait "$run"; code=$?
+while kill -0 "$run" 2>/dev/null; do wait "$run"; code=$?; done
+if [ -n "$stopping" ] && [ "$code" -ne 0 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+exit "$code"
+"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What to run, and on how much of a cluster."""
+
+    inputs: list[str]
+    output: Path
+    nodes: int
+    """Shares, each of which is a task of the array."""
+    time: str
+    """Limit of each, as Slurm writes it."""
+    cores: int
+    """Of each."""
+
+
+def make_script(batch: Batch, choices: Choices) -> str:
+    """The script for `sbatch`.
+
+    Raises
+    ------
+    UnetmmError
+        If the run itself would be refused.
+    """
+    if not TIME.fullmatch(batch.time):
+        raise typer.BadParameter(f'"{batch.time}" is not a time limit; write 1:00:00 or 2-12:00:00')
+    if choices.shard is not None or choices.scheduler or choices.cluster:
+        raise typer.BadParameter("the script shares the run itself: leave out --shard and clusters")
+    budget_bytes = choices.mem_budget or default_budget_bytes()
+    _check_inputs(batch, replace(choices, mem_budget=budget_bytes))
+    words = [*_program(), "denoise", *batch.inputs, "-o", str(batch.output), "--shard", "auto"]
+    words += ["--mem-budget", str(budget_bytes), *option_words(choices)]
+    return SCRIPT.format(
+        name=f"unetmm-{re.sub('[^A-Za-z0-9.-]', '-', batch.output.name)}",
+        nodes=batch.nodes,
+        cores=batch.cores,
+        memory_mib=math.ceil(budget_bytes * HEADROOM / 2**20),
+        time=batch.time,
+        warning_s=WARNING_S,
+        folder=shlex.quote(str(Path.cwd())),
+        command=shlex.join(words),
+    )
+
+
+def _check_inputs(batch: Batch, choices: Choices) -> None:
+    """Plan every image now rather than in a job that fails at night."""
+    from unetmm_cli.batch import expand
+    from unetmm_cli.files import check_paths
+    from unetmm_cli.planning import look_ahead
+
+    if "-" in batch.inputs:
+        raise ImageError("-: a job has no stdin; give the names, or @FILE with a name a line")
+    found = [path for path, _ in expand(batch.inputs)]
+    if not found:
+        raise ImageError(f"{', '.join(batch.inputs)}: no image is there")
+    for path in found:
+        output = batch.output if len(found) == 1 and not batch.output.is_dir() else None
+        if output is not None:
+            check_paths(path, output, choices.written)
+        look_ahead(path, output, choices.to_options())
+
+
+def _program() -> list[str]:
+    """This very installation: a job's PATH may name another."""
+    return [sys.executable, "-m", "unetmm_cli"]
+
+
+def option_words(choices: Choices) -> list[str]:
+    """Choices as words of a command line, those that differ from the default."""
+    words = []
+    for field in fields(Choices):
+        value = getattr(choices, field.name)
+        if value == field.default or field.name in NOT_PASSED:
+            continue
+        flag = "--" + field.name.replace("_", "-")
+        # One word each, since a value such as -5,20 looks like an option.
+        words.append(flag if value is True else f"{flag}={_text(field.name, value)}")
+    return words
+
+
+def _text(name: str, value: Any) -> str:
+    if name == "planes":
+        return ",".join(f"{axis}={first}:{_end(last)}" for axis, (first, last) in value.items())
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _end(last: int) -> str:
+    from unetmm.io.select import _END
+
+    return "" if last == _END else str(last)
