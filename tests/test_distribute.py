@@ -25,7 +25,8 @@ from unetmm.weights import save_model
 from unetmm_cli.__main__ import run as run_command
 
 distributed = pytest.importorskip("distributed", reason="needs unetmm[cluster]")
-from unetmm.distribute import Failure, restore_distributed  # noqa: E402
+from unetmm.distribute import restore_distributed  # noqa: E402
+from unetmm.piece import Failure  # noqa: E402
 
 # Dask's own event loop and sockets complain when a worker is killed.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")

@@ -18,8 +18,9 @@ from unetmm.memory import (
     slab_rows,
 )
 from unetmm.nets.config import NetConfig, nafnet32_config
+from unetmm.stream.footprint import LINE_FLOATS, scratch_bytes, skip_bytes, stream_bytes
 from unetmm.stream.lanes import LANES
-from unetmm.stream.layout import LINE_FLOATS, make_layout
+from unetmm.stream.layout import make_layout
 
 CONFIG = NetConfig(3, 3, 8, (1, 1), 1, (1, 1))
 HEIGHT, WIDTH, SAMPLES, ITEMSIZE, NETS, WORKERS, THREADS = 1009, 2003, 5, 2, 3, 7, 37
@@ -50,14 +51,14 @@ def test_terms_are_the_products_they_should_be() -> None:
     )
     assert terms.source == WORKERS * SOURCE_ROWS * READ_PX * (pixel + 11)
     assert terms.sink == RESIDENT + WORKERS * SINK_ROWS * WRITE_PX * (pixel + 31)
-    assert terms.skip == live * layout.skip_bytes(READ_PX, LANES)
+    assert terms.skip == live * skip_bytes(layout, READ_PX, LANES)
     rows = layout.rings[0].rows + 1
     assert terms.image_rows == kept + live * rows * image_px * CONFIG.in_channels * 4
     assert terms.arena == converted + live * (
-        THREADS * layout.scratch_bytes(LANES) + BAND * READ_PX * CONFIG.out_channels * 4
+        THREADS * scratch_bytes(layout, LANES) + BAND * READ_PX * CONFIG.out_channels * 4
     )
     streams = terms.stream_state + terms.skip + terms.image_rows + terms.arena
-    assert streams - kept - converted == live * layout.stream_bytes(READ_PX, LANES, THREADS)
+    assert streams - kept - converted == live * stream_bytes(layout, READ_PX, LANES, THREADS)
     assert terms.weights == (packed_bytes(layout, LANES) + live * frozen_bytes(layout, LANES))
 
 

@@ -263,10 +263,10 @@ def test_place_on_earth_and_bands_of_a_geotiff(tmp_path: Path) -> None:
 
 
 def test_camera_directory_of_a_tiff(tmp_path: Path) -> None:
-    exif = Image.Exif()
+    written, exif = Image.Exif(), Image.Exif()
+    written[34665] = {33434: 0.5, 42036: "a lens"}  # exposure time
+    exif.load(written.tobytes())
     exif[274] = 6
-    exif.get_ifd(34665)[33434] = 0.5  # exposure time
-    exif.get_ifd(34665)[42036] = "a lens"
     Image.fromarray(values((20, 30, 3))).save(tmp_path / "a.tif", exif=exif)
     info = open_source(tmp_path / "a.tif").info
     assert info.shape == (20, 30, 3), "a TIFF keeps its pixels as stored"

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from unetmm.errors import ShapeError
 from unetmm.nets.config import NetConfig, nafnet32_config, tiny_config
+from unetmm.stream.footprint import stream_bytes
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import make_layout
 from unetmm.stream.stream import ObservingStream, RowStream
@@ -197,7 +198,7 @@ def test_allocated_bytes_are_the_layouts(name: str, width: int, bands: int, thre
     config = CONFIGS[name]
     width_px, band = width * config.stride_px, bands * config.stride_px
     stream = stream_of(config, width_px, 11 * config.stride_px, band, threads)
-    assert stream.nbytes == make_layout(config, band).stream_bytes(width_px, LANES, threads)
+    assert stream.nbytes == stream_bytes(make_layout(config, band), width_px, LANES, threads)
 
 
 def test_a_step_allocates_nothing_that_grows() -> None:
@@ -218,8 +219,8 @@ def test_a_step_allocates_nothing_that_grows() -> None:
 
 def test_unetmm_stream_is_less_than_half_of_nafnets() -> None:
     nafnet = nafnet32_config()
-    plain = make_layout(nafnet, 16).stream_bytes(1024, LANES)
-    ours = make_layout(nafnet.with_aggregate(), 16).stream_bytes(1024, LANES)
+    plain = stream_bytes(make_layout(nafnet, 16), 1024, LANES)
+    ours = stream_bytes(make_layout(nafnet.with_aggregate(), 16), 1024, LANES)
     assert ours < plain / 2
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from helpers import SMALL_UNETMM, compiled, frozen_attention
 
-from unetmm.stream.stages import LINE
 from unetmm.stream.stream import RowStream
+from unetmm.stream.sync import LINE
 from unetmm.stream.team import Team, Work
 
 

@@ -22,7 +22,8 @@ from unetmm.io.protocol import Box, ImageInfo, Source
 from unetmm.memory import frozen_bytes
 from unetmm.nets.config import NetConfig
 from unetmm.plan import available_cores
-from unetmm.stream.layout import make_layout, observed_numbers, observing_band_rows
+from unetmm.stream.footprint import observed_numbers, stream_bytes
+from unetmm.stream.layout import make_layout, observing_band_rows
 
 if TYPE_CHECKING:
     from unetmm.stream.compiled import CompiledNet
@@ -195,7 +196,9 @@ def calibration_bytes(config: NetConfig, info: ImageInfo, lanes: int) -> int:
     threads = calibration_threads(config, width)
     patches = PATCHES * height * width * info.samples * (info.dtype.itemsize + 2 * 4)
     sums = observed_numbers(layout, width, lanes) * 8
-    return layout.stream_bytes(width, lanes, threads) + frozen_bytes(layout, lanes) + patches + sums
+    return (
+        stream_bytes(layout, width, lanes, threads) + frozen_bytes(layout, lanes) + patches + sums
+    )
 
 
 def padded_patch_size(config: NetConfig, info: ImageInfo) -> tuple[int, int]:

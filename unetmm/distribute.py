@@ -14,16 +14,16 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from unetmm.calibrate import Calibration
-from unetmm.errors import ImageError, LockedError, ResumeError, UnetmmError
+from unetmm.errors import ImageError, ResumeError, UnetmmError
 from unetmm.io import Output, open_sink, open_source
 from unetmm.io.protocol import SinkOptions
-from unetmm.io.workspace import Workspace
 from unetmm.memory import sink_storage, source_storage
+from unetmm.piece import Failure, Outcome, Piece, do_piece, output_state
 from unetmm.pipeline import (
     Options,
     Progress,
@@ -31,7 +31,6 @@ from unetmm.pipeline import (
     closing,
     pick_model,
     plan_image,
-    restore_file,
     rows_of,
 )
 from unetmm.plan import Plan
@@ -46,46 +45,6 @@ POLL_S = 0.2
 """Between two looks at the tasks and the journals."""
 POLL_SHARE = 0.1
 """Of the time at most goes into reading journals."""
-LOCK_WAIT_S = 60.0
-"""How long a share waits for a process that is dying with its lock held."""
-STOP_POLL_S = 0.5
-"""Between two looks of a worker whether it is to stop."""
-
-_one_share = threading.Lock()
-"""The budget is one process's, so a worker with several threads does one share at a time."""
-
-State = tuple[int, int] | None
-"""Inode and time of an output; None if it is not there."""
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What a worker is told: all it needs to do one share."""
-
-    path: Path
-    output: Path
-    options: Options
-    share: Share
-    before: State
-    """Of the output before the run, to tell a finished run from one that is not begun."""
-    run: str
-    """Names the run's events."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An error that another try would not mend, in a form that travels."""
-
-    kind: type[UnetmmError]
-    message: str
-    facts: dict[str, Any]
-
-    def to_error(self) -> UnetmmError:
-        return self.kind(self.message, **self.facts)
-
-
-Outcome = Report | Failure | None
-"""None: stopped, or the output was finished already."""
 
 
 def restore_distributed(
@@ -120,7 +79,7 @@ def restore_distributed(
         plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
         total_px = len(info.planes) * info.height * info.width
         count = max(1, min(pieces, rows_of(sink, info)))
-    piece = Piece(path, output, options, Share(0, count), _state(output), uuid.uuid4().hex)
+    piece = Piece(path, output, options, Share(0, count), output_state(output), uuid.uuid4().hex)
     return _Run(piece, sink, client, plan, total_px, progress, stop or threading.Event()).run()
 
 
@@ -132,14 +91,6 @@ def _anywhere(options: Options) -> Options:
         if isinstance(value, (str, Path)) and Path(value).is_file():
             changes[name] = Path(value).resolve()
     return replace(options, **changes)
-
-
-def _state(path: Path) -> State:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
 
 
 class _Run:
@@ -261,7 +212,7 @@ class _Run:
     def _finish_if_needed(self) -> bool:
         """Whether the output is whole; no share may have seen the last chunk of another."""
         if not self._output.workspace.exists():
-            return _state(self._piece.output) != self._piece.before
+            return output_state(self._piece.output) != self._piece.before
         return not self._stop.is_set() and finalize(self._piece.output)
 
     def _report(self, total_s: float) -> Report:
@@ -283,72 +234,3 @@ class _Run:
             max((r.measured_peak_bytes for r in reports), default=0),
             max(0, self._resumed_px) // info.width,
         )
-
-
-def do_piece(piece: Piece) -> Outcome:
-    """A worker's side: do a share; an error that another try would not mend is returned."""
-    from unetmm.run import Cancelled
-
-    with _one_share, _Watch(piece) as watch:
-        give_up = time.monotonic() + LOCK_WAIT_S
-        while not watch.stop.is_set():
-            if _finished(piece):
-                return None
-            try:
-                return restore_file(
-                    piece.path, piece.output, piece.options, watch.note, watch.stop, piece.share
-                )
-            except Cancelled:
-                return None
-            except LockedError:
-                # Left to the scheduler, a retry would come at once, and the process still die.
-                if time.monotonic() > give_up:
-                    raise
-                time.sleep(POLL_S)
-            except UnetmmError as error:
-                if _finished(piece):  # between our look and the run
-                    return None
-                return Failure(type(error), str(error), vars(error))
-    return None
-
-
-def _finished(piece: Piece) -> bool:
-    """Whether the run has put the output under its name."""
-    return not Workspace(piece.output).exists() and _state(piece.output) != piece.before
-
-
-class _Watch:
-    """Tells the client that the output is begun, and the share that the client wants to stop."""
-
-    def __init__(self, piece: Piece) -> None:
-        from distributed import Event, get_client
-
-        client = get_client()
-        self.stop = threading.Event()
-        self._begun = Event(f"{piece.run}-begun", client=client)
-        self._stopping = Event(f"{piece.run}-stop", client=client)
-        self._over = threading.Event()
-        self._told = False
-        self._thread = threading.Thread(target=self._watch, name="unetmm-stop", daemon=True)
-
-    def __enter__(self) -> _Watch:
-        if self._stopping.is_set():
-            self.stop.set()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(STOP_POLL_S):
-            if self._stopping.is_set():
-                self.stop.set()
-                return
-
-    def note(self, progress: Progress) -> None:
-        """Take the progress of the share; the first pixels mean that the output exists."""
-        if progress.phase == "compute" and not self._told:
-            self._told = True
-            self._begun.set()

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import parameter_count
-from unetmm.stream.layout import (
-    FLOAT_BYTES,
+from unetmm.stream.footprint import (
     LINE_FLOATS,
-    Layout,
     frozen_floats,
+    output_bytes,
     packed_floats,
-    padded,
+    ring_bytes,
+    scratch_bytes,
+    skip_bytes,
+    stream_bytes,
 )
+from unetmm.stream.layout import FLOAT_BYTES, Layout, padded
 
 if TYPE_CHECKING:
     from unetmm.io.protocol import Sink, Source
@@ -104,10 +107,10 @@ def _stream_terms(
     layout: Layout, lanes: int, read_px: int, threads: int
 ) -> tuple[int, int, int, int]:
     """(state, skip, image, arena) bytes of one stream."""
-    skip = layout.skip_bytes(read_px, lanes)
-    image = layout.ring_bytes_of("image", read_px, lanes)
-    arena = layout.scratch_bytes(lanes, threads) + layout.output_bytes(read_px)
-    state = layout.stream_bytes(read_px, lanes, threads) - skip - image - arena
+    skip = skip_bytes(layout, read_px, lanes)
+    image = ring_bytes(layout, "image", read_px, lanes)
+    arena = scratch_bytes(layout, lanes, threads) + output_bytes(layout, read_px)
+    state = stream_bytes(layout, read_px, lanes, threads) - skip - image - arena
     return state, skip, image, arena
 
 

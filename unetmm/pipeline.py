@@ -376,10 +376,10 @@ def _compute(
     calibrating = time.monotonic()
     job = _begin(work)
     job.stop = stop or job.stop
-    wrong = output.distrust()
+    rows = work.share.of(len(info.planes) * output.store.levels[0].grid[0])
+    wrong = output.distrust(rows)
     if wrong:
         log.warning("%s: %d chunks were damaged and are made again", output.path, wrong)
-    rows = work.share.of(len(info.planes) * output.store.levels[0].grid[0])
     tasks = open_tasks(plan, info.planes, output, rows, work.model.config.stride_px)
     left_px = sum(t.segment.write_px * t.strip.write_px for t in tasks)
     resumed_px = total_px * len(rows) // rows_of(output, info) - left_px

@@ -1,6 +1,7 @@
 """Entry point: runs a command and turns errors into one line and an exit code.
 
-0 done, 1 a clear error, 2 usage, 3 some inputs of a batch failed, 130 interrupted. Unexpected exceptions keep their traceback.
+0 done, 1 a clear error, 2 usage, 3 some inputs of a batch failed, 130 interrupted. Unexpected
+exceptions keep their traceback.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from unetmm.pipeline import (
 )
 from unetmm.plan import BAND_STEPS, Plan
 from unetmm.process_memory import held_bytes
+from unetmm.stream.footprint import stream_bytes
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import Layout, make_layout
 from unetmm.weights import Model
@@ -152,7 +153,7 @@ def _fitting_px(layout: Layout, room_bytes: int, threads: int) -> int:
     low, high = 0, MAX_WIDTH_PX // stride
     while low < high:
         middle = (low + high + 1) // 2
-        if layout.stream_bytes(middle * stride, LANES, threads) <= room_bytes:
+        if stream_bytes(layout, middle * stride, LANES, threads) <= room_bytes:
             low = middle
         else:
             high = middle - 1

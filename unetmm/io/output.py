@@ -90,8 +90,8 @@ class Output:
 
     def create(self, record: Mapping[str, Any]) -> None:
         """Begin anew, whatever was there; nothing appears under the final name."""
-        self.workspace.remove()
         self.workspace.set_up()
+        self.workspace.clear()
         self.store.create(self.workspace.folder, record)
 
     def holds_chunks(self) -> bool:
@@ -128,9 +128,20 @@ class Output:
             if self.table.knows(key):
                 self.table.mark(key, crc)
 
-    def distrust(self) -> int:
-        """Compare every recorded chunk with its checksum, forget those that differ, count them."""
-        wrong = [key for key in self.table.written() if not self._holds(key)]
+    def distrust(self, rows: range) -> int:
+        """Compare recorded chunks with their checksums, forget those that differ, count them.
+
+        rows: of chunks of the finest level, counted over all planes; what is made of them counts
+        as theirs.
+        """
+        planes = {plane: i for i, plane in enumerate(self.info.planes)}
+        grid_rows = self.store.levels[0].grid[0]
+
+        def is_own(key: ChunkKey) -> bool:
+            return planes[key.plane] * grid_rows + (key.row << key.level) in rows
+
+        own = (key for key in self.table.written() if is_own(key))
+        wrong = [key for key in own if not self._holds(key)]
         for key in wrong:
             self.table.forget(key)
         return len(wrong)

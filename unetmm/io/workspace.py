@@ -118,6 +118,13 @@ class Workspace:
         finally:
             os.close(handle)
 
+    def clear(self) -> None:
+        """Empty it but for its locks, which other processes may be waiting at."""
+        with translated(self.path, "begin anew"):
+            for path in self.folder.iterdir():
+                if not path.name.startswith("lock-"):
+                    discard(path)
+
     def remove(self) -> None:
         discard(self.folder)
 

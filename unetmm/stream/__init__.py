@@ -1,5 +1,7 @@
 """The row stream: a trained net as rows in, rows out, every pixel computed once.
 
-`layout` is integers only (the plan uses it too), `weights` folds a net into packed matrices,
-`simd` and `kernels` are the compiled inner loops, `stream` runs them band by band.
+`layout` and `footprint` are integers only (the plan uses them too), `folding` and `compiled` turn
+a net into packed matrices, `simd` and `kernels` are the compiled inner loops, `block` and `stages`
+make the next band of a map, `program` says in tables what they have to do, `team` and `sync` let
+threads share the columns, and `stream` is all of it: rows in, rows out.
 """

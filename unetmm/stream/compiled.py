@@ -19,18 +19,9 @@ from unetmm.stream.folding import (
     fold_block,
     fold_ending,
 )
+from unetmm.stream.footprint import LINE_FLOATS, frozen_floats, packed_floats
 from unetmm.stream.lanes import LANES
-from unetmm.stream.layout import (
-    FLOAT_BYTES,
-    LINE_FLOATS,
-    Block,
-    Layout,
-    Product,
-    frozen_floats,
-    make_layout,
-    packed_floats,
-    padded,
-)
+from unetmm.stream.layout import FLOAT_BYTES, Block, Layout, Product, make_layout, padded
 
 Attention = Mapping[str, NDArray[np.float32]]
 """Frozen channel factors: block name -> (c,)."""
@@ -84,7 +75,7 @@ class CompiledNet:
         layout = make_layout(config, config.stride_px)
         pool = Pool(packed_floats(layout, LANES))
         self.places: dict[str, tuple[int, ...]] = {}
-        """Of each product (w, w_size, b, b_size), of each block the columns of `stages`."""
+        """Of each product (w, w_size, b, b_size), of each block the columns of `tables`."""
         self.third: dict[str, tuple[int, int]] = {}
         """Of each block, where its matrix and bias lie in `Frozen`."""
         self.blocks: dict[str, Attended] = {}

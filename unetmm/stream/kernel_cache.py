@@ -25,6 +25,12 @@ CACHE_VARIABLE = "UNETMM_CACHE_DIR"
 """Environment variable: where compiled kernels are kept; default ~/.cache/unetmm."""
 
 
+SOURCES = (
+    "lanes.py", "simd.py", "kernels.py", "tables.py", "block.py", "sync.py", "stages.py",
+)  # fmt: skip
+"""What is compiled; a change in any of them makes the machine code another one."""
+
+
 @cache
 def cache_folder() -> Path:
     """The folder for this source, compiler and processor; created if need be."""
@@ -33,7 +39,7 @@ def cache_folder() -> Path:
     from llvmlite import binding
 
     digest = hashlib.sha256()
-    for name in ("simd.py", "kernels.py", "stages.py", "lanes.py"):
+    for name in SOURCES:
         source = Path(__file__).parent / name
         # Numba itself looks at place and time of a source, so they belong to the name as well.
         digest.update(f"{source} {source.stat().st_mtime_ns}".encode())

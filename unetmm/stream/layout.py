@@ -25,12 +25,6 @@ from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
 
 FLOAT_BYTES = 4
-LINE_FLOATS = 16
-"""Floats of a cache line; every piece of a stream's memory starts on one."""
-BATCH_PX = 64
-"""Pixels that share a pass over a block's weights, where a row of a panel is shorter."""
-SCRATCH_TARGET_BYTES = 320 * 1024
-"""Working set of a block's inner loop; it should stay in a core's second-level cache."""
 
 
 @dataclass(eq=False)
@@ -156,127 +150,6 @@ class Layout:
     def blocks(self) -> list[Block]:
         return [s for s in self.stages if isinstance(s, Block)]
 
-    def skip_bytes(self, width_px: int, lanes: int) -> int:
-        """Bytes held for the decoder: E' of a UNet--, the waiting rows of a NAFNet's encoder."""
-        return sum(
-            FLOAT_BYTES * r.skip_rows * r.row_floats(width_px, lanes)
-            for r in self.rings
-            if r.name != "image"
-        )
-
-    def ring_bytes_of(self, name: str, width_px: int, lanes: int) -> int:
-        """Bytes of one ring, 0 if the net has none of that name."""
-        return sum(
-            FLOAT_BYTES * r.size_floats(width_px, lanes) for r in self.rings if r.name == name
-        )
-
-    def scratch_bytes(self, lanes: int, threads: int = 1) -> int:
-        """Bytes of the working sets of the inner loops, one set a thread, shared by all blocks."""
-        return (
-            FLOAT_BYTES
-            * threads
-            * sum(round_up(n, LINE_FLOATS) for n in scratch_floats(self, lanes))
-        )
-
-    def output_bytes(self, width_px: int) -> int:
-        """Bytes of the band that leaves the stream."""
-        return FLOAT_BYTES * self.band_rows * width_px * self.config.out_channels
-
-    def stream_bytes(self, width_px: int, lanes: int, threads: int = 1) -> int:
-        """Everything one stream allocates, weights apart."""
-        return FLOAT_BYTES * memory_map(self, width_px, lanes, threads).size_floats
-
-
-@dataclass(frozen=True)
-class MemoryMap:
-    """Where each part of a stream lies in the one array that it allocates, in floats."""
-
-    rings: dict[str, int]
-    """First float of each ring, by its name."""
-    kept: dict[str, int]
-    """The two rows that a block's depthwise convolution keeps, by the block's name."""
-    out: int
-    """The band that leaves the stream."""
-    scratch: tuple[tuple[int, ...], ...]
-    """Of each thread, the parts of `scratch_floats`."""
-    size_floats: int
-    """All of it, with room to start on a cache line."""
-
-
-def memory_map(layout: Layout, width_px: int, lanes: int, threads: int) -> MemoryMap:
-    """Lay a stream's parts out one behind the other."""
-    end = 0
-
-    def place(floats: int) -> int:
-        nonlocal end
-        start, end = end, end + round_up(floats, LINE_FLOATS)
-        return start
-
-    rings = {r.name: place(r.size_floats(width_px, lanes)) for r in layout.rings}
-    kept = {b.name: place(kept_floats(b, width_px, lanes)) for b in layout.blocks}
-    out = place(layout.band_rows * width_px * layout.config.out_channels)
-    sizes = scratch_floats(layout, lanes)
-    scratch = tuple(tuple(place(n) for n in sizes) for _ in range(threads))
-    return MemoryMap(rings, kept, out, scratch, end + LINE_FLOATS)
-
-
-def kept_floats(block: Block, width_px: int, lanes: int) -> int:
-    """Two rows of the 2c channels between a block's first 1x1 and its depthwise convolution."""
-    return 2 * (width_px // block.ring.scale) * 2 * padded(block.channels, lanes)
-
-
-def panel_px(block: Block, lanes: int) -> int:
-    """Columns a block works on at a time, so that its scratch stays in cache."""
-    column_bytes = FLOAT_BYTES * (block.ring.band + 2) * 2 * padded(block.channels, lanes)
-    return max(32, min(256, SCRATCH_TARGET_BYTES // column_bytes // 8 * 8))
-
-
-def batch_px(block: Block, lanes: int) -> int:
-    """Pixels that go through a block's 1x1s at once: a row of a panel, or several short rows."""
-    return max(panel_px(block, lanes) + 2, BATCH_PX)
-
-
-def scratch_floats(layout: Layout, lanes: int) -> tuple[int, ...]:
-    """Floats of a thread's scratch: the most that a block needs of each part.
-
-    taps: a panel's input of the depthwise convolution. normalised, hidden, gated: pixels between
-    the 1x1s. held: pixels of the map, where they are taken from several rows. edges: the first
-    and last column of the depthwise input, for the neighbouring threads.
-    """
-    sizes = [(0,) * 6]
-    for block in layout.blocks:
-        panel, c, batch = (
-            panel_px(block, lanes) + 2,
-            padded(block.channels, lanes),
-            batch_px(block, lanes),
-        )
-        column = (block.ring.band + 2) * 2 * c
-        sizes.append((column * panel, batch * c, batch * 2 * c, batch * c, batch * c, 2 * column))
-    return tuple(max(column) for column in zip(*sizes, strict=True))
-
-
-def packed_floats(layout: Layout, lanes: int) -> int:
-    """Floats of all folded matrices and biases that do not depend on the image."""
-    config = layout.config
-    sizes = [config.out_channels * 9 * padded(config.width, lanes), config.out_channels]
-    for stage in layout.stages:
-        if isinstance(stage, Product):
-            source = padded(stage.source.channels, lanes, stage.source)
-            depth = source * stage.taps * (stage.taps if stage.taps > 1 else 1)
-            n = round_up(padded(stage.target.channels, lanes, stage.target) * stage.repeat, lanes)
-            sizes += [n * depth, n] * stage.repeat
-        elif isinstance(stage, Block):
-            c = padded(stage.channels, lanes)
-            first = fourth = [2 * c * c, 2 * c]
-            sizes += [lanes, 0, *first, 9 * 2 * c, 2 * c, *fourth, c * c, c]
-    return sum(round_up(n, LINE_FLOATS) for n in sizes)
-
-
-def frozen_floats(layout: Layout, lanes: int) -> int:
-    """Floats of the matrices with an image's attention folded in, which every live stream holds."""
-    channels = [padded(b.channels, lanes) for b in layout.blocks]
-    return sum(round_up(n, LINE_FLOATS) for c in channels for n in (c * c, c))
-
 
 def make_layout(config: NetConfig, band_rows: int) -> Layout:
     """Stages and rings of `config` for bands of `band_rows` rows, a multiple of its stride."""
@@ -288,13 +161,6 @@ def observing_band_rows(config: NetConfig, height_px: int) -> int:
     """Band that holds a whole patch and all its lag, so that one step does every row of it."""
     stride = config.stride_px
     return round_up(height_px + 2 * make_layout(config, stride).lag_rows, stride)
-
-
-def observed_numbers(layout: Layout, width_px: int, lanes: int) -> int:
-    """Sums that an observing stream keeps: one per column and channel of the widest block."""
-    return max(
-        (width_px // b.ring.scale * padded(b.channels, lanes) for b in layout.blocks), default=1
-    )
 
 
 class _Builder:

@@ -5,27 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.stream import stages as st
+from unetmm.stream import tables as st
 from unetmm.stream.compiled import CompiledNet
+from unetmm.stream.footprint import MemoryMap, batch_px, panel_px
 from unetmm.stream.lanes import LANES
-from unetmm.stream.layout import (
-    Block,
-    Ending,
-    Guide,
-    Layout,
-    MemoryMap,
-    Product,
-    Stage,
-    batch_px,
-    padded,
-    panel_px,
-)
+from unetmm.stream.layout import Block, Ending, Guide, Layout, Product, Stage, padded
 
 Table = NDArray[np.int64]
 
 
 def ring_table(layout: Layout, places: MemoryMap, width_px: int, height_px: int) -> Table:
-    """One row per ring, see the columns in `stages`."""
+    """One row per ring, see the columns in `tables`."""
     table = np.zeros((len(layout.rings), 8), np.int64)
     for row, ring in zip(table, layout.rings, strict=True):
         channels = padded(ring.channels, LANES, ring)
@@ -37,7 +27,7 @@ def ring_table(layout: Layout, places: MemoryMap, width_px: int, height_px: int)
 
 
 def stage_table(layout: Layout, net: CompiledNet, places: MemoryMap) -> Table:
-    """One row per stage, see the columns in `stages`."""
+    """One row per stage, see the columns in `tables`."""
     table = np.zeros((len(layout.stages), st.COLUMNS), np.int64)
     numbers = {ring.name: i for i, ring in enumerate(layout.rings)}
     for row, stage in zip(table, layout.stages, strict=True):

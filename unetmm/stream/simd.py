@@ -12,7 +12,6 @@ cut of the image.
 from __future__ import annotations
 
 import operator
-import sys
 from typing import Any
 
 from llvmlite import ir
@@ -70,7 +69,7 @@ class TileModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, ir.ArrayType(VEC, fe_type.pixels * fe_type.vectors))
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
+def address_of(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
     data = context.make_array(array_type)(context, builder, array).data
     return builder.gep(data, [offset])
 
@@ -101,7 +100,7 @@ def load(typingctx: Any, array: Any, offset: Any) -> Any:
     """LANES floats of a flat array from `offset` on."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _load(builder, _pointer(context, builder, sig.args[0], *args))
+        return _load(builder, address_of(context, builder, sig.args[0], *args))
 
     return vector_type(array, INT), codegen
 
@@ -111,7 +110,7 @@ def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
     """Write a vector into a flat array at `offset`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        _store(builder, args[2], _pointer(context, builder, sig.args[0], args[0], args[1]))
+        _store(builder, args[2], address_of(context, builder, sig.args[0], args[0], args[1]))
         return context.get_dummy_value()
 
     return types.void(array, INT, value), codegen
@@ -157,34 +156,6 @@ def hsum(typingctx: Any, vector: Any) -> Any:
     return types.float32(vector), codegen
 
 
-@intrinsic
-def load_shared(typingctx: Any, array: Any, index: Any) -> Any:
-    """An integer that another thread writes; what it wrote before is seen, too."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.load_atomic(_pointer(context, builder, sig.args[0], *args), "acquire", 8)
-
-    return types.int64(array, INT), codegen
-
-
-@intrinsic
-def store_shared(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write an integer for other threads, after everything that was written before."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, sig.args[0], args[0], args[1])
-        builder.store_atomic(args[2], pointer, "release", 8)
-        return context.get_dummy_value()
-
-    return types.void(array, INT, types.int64), codegen
-
-
-give_way = types.ExternalFunction(
-    "SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32()
-)
-"""Let another thread have the core."""
-
-
 for _operator, _instruction in (
     (operator.add, "fadd"),
     (operator.sub, "fsub"),
@@ -227,7 +198,7 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any]:
         """Every pixel starts from the same values at (array, offset)."""
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            pointer = _pointer(context, builder, sig.args[0], *args)
+            pointer = address_of(context, builder, sig.args[0], *args)
             starts = [_load(builder, at(builder, pointer, INT_IR(0), 0, v)) for v in range(vectors)]
             value = undefined
             for _, v, i in cells():
@@ -242,7 +213,7 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any]:
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             value, array_value, offset_value, stride_value = args
-            pointer = _pointer(context, builder, sig.args[1], array_value, offset_value)
+            pointer = address_of(context, builder, sig.args[1], array_value, offset_value)
             for p, v, i in cells():
                 here = _load(builder, at(builder, pointer, stride_value, p, v))
                 value = builder.insert_value(
@@ -260,8 +231,8 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any]:
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             value, x_value, xo, xs, w_value, wo = args
-            x_pointer = _pointer(context, builder, sig.args[1], x_value, xo)
-            w_pointer = _pointer(context, builder, sig.args[4], w_value, wo)
+            x_pointer = address_of(context, builder, sig.args[1], x_value, xo)
+            w_pointer = address_of(context, builder, sig.args[4], w_value, wo)
             row = [_load(builder, at(builder, w_pointer, INT_IR(0), 0, v)) for v in range(vectors)]
             for p in range(pixels):
                 factor = _splat(
@@ -281,7 +252,7 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any]:
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             value, array_value, offset_value, stride_value = args
-            pointer = _pointer(context, builder, sig.args[1], array_value, offset_value)
+            pointer = address_of(context, builder, sig.args[1], array_value, offset_value)
             for p, v, i in cells():
                 target = at(builder, pointer, stride_value, p, v)
                 _store(builder, builder.extract_value(value, i), target)

@@ -9,15 +9,13 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
 from unetmm.stream.compiled import CompiledNet, Frozen, aligned_zeros
+from unetmm.stream.footprint import LINE_FLOATS, memory_map, observed_numbers
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import (
     FLOAT_BYTES,
-    LINE_FLOATS,
     Block,
     Product,
     make_layout,
-    memory_map,
-    observed_numbers,
     observing_band_rows,
     padded,
 )
@@ -83,7 +81,7 @@ class RowStream:
 
     @property
     def nbytes(self) -> int:
-        """Bytes allocated; equals layout.stream_bytes."""
+        """Bytes allocated; equals `footprint.stream_bytes`."""
         return self.memory.nbytes + LINE_FLOATS * FLOAT_BYTES
 
     def push(self, rows: Rows) -> Iterator[Rows]:

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.stream.stages import LINE
+from unetmm.stream.sync import LINE
 
 Work = Callable[[int], bool]
 """Does one thread's share, given its number; False if the team gave up."""

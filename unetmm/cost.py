@@ -1,0 +1,142 @@
+"""What a plan costs in time: how an image is divided, and the price of doing it that way.
+
+What a step costs: its multiply-adds, the weights that stream through the cache once a step, a
+fixed price a stage, and waiting where threads share columns. A task reads and writes by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from unetmm.geometry import Span, round_up, split_axis
+from unetmm.memory import packed_bytes
+from unetmm.nets.config import NetConfig
+from unetmm.nets.shapes import macs_per_px
+from unetmm.stream.lanes import LANES
+from unetmm.stream.layout import Layout
+
+if TYPE_CHECKING:
+    from unetmm.plan import Request
+
+MACS_PER_S = 65e9 * LANES / 16
+"""Multiply-adds a second of one thread, for time estimates; half of what kernels reach at best."""
+WEIGHT_BYTES_PER_S = 20e9
+"""Rate at which weights come from beyond a core's own cache, once a step and thread."""
+STORAGE_BYTES_PER_S = 250e6
+"""Rate at which chunks are read and decoded, or encoded and written; whole chunks count."""
+CONVERT_S = 2.5e-9
+"""Turning one sample into the net's scale and back."""
+STAGE_S = 1e-6
+"""Fixed price of one stage in one step."""
+PHASE_S = 4e-6
+"""Waiting for the neighbours, once or twice a stage, where threads share columns."""
+WAKE_S = 30e-6
+"""Starting a step on several threads."""
+WAKE_THREAD_S = 5e-6
+"""The same, for each thread."""
+
+
+@dataclass(frozen=True)
+class Division:
+    """One way to divide an axis, and the most that one of its spans needs."""
+
+    spans: tuple[Span, ...]
+    read_px: int
+    write_px: int
+    new_px: int
+    """Without what is read beyond the end of the write: once it is complete a task ends."""
+    touched_px: int
+    """Of the chunks that are decoded for a span."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A band height and a division of the image."""
+
+    layout: Layout
+    strips: Division
+    segments: Division
+    planes: int
+
+    @property
+    def tasks(self) -> int:
+        return len(self.strips.spans) * len(self.segments.spans) * self.planes
+
+
+def divisions(
+    length_px: int, align_px: int, chunk_px: int, layout: Layout, limit: int
+) -> Iterator[Division]:
+    """Ways to divide an axis: every small number of pieces, then ever larger steps."""
+    seen = set()
+    pieces, most = 1, min(limit, -(-length_px // align_px))
+    while True:
+        spans = split_axis(length_px, pieces, align_px, layout.halo_px, layout.config.stride_px)
+        widest = max(s.read_px for s in spans)
+        if widest not in seen:  # more pieces that are not narrower only add halo
+            seen.add(widest)
+            yield Division(
+                tuple(spans),
+                widest,
+                max(s.write_px for s in spans),
+                max(s.write_stop - s.read_start for s in spans),
+                max(_touched(s, chunk_px, length_px) for s in spans),
+            )
+        if pieces >= most:
+            return
+        pieces = min(most, pieces + 1 + pieces // 12)
+
+
+def _touched(span: Span, chunk_px: int, length_px: int) -> int:
+    """Pixels of the chunks that a span's read box touches along an axis."""
+    first = span.read_start // chunk_px * chunk_px
+    return min(length_px, round_up(span.read_stop, chunk_px)) - first
+
+
+def least_s(request: Request, cut: Cut, cores: int) -> float:
+    """What the arithmetic takes at least, however the cores are used."""
+    read_px = sum(s.read_px for s in cut.strips.spans) * request.pixels.height
+    return _arithmetic_s(request.config, read_px * request.planes) / cores
+
+
+def _arithmetic_s(config: NetConfig, pixels: int) -> float:
+    return pixels * _macs_per_px(config) / MACS_PER_S
+
+
+_macs_per_px = lru_cache(maxsize=64)(macs_per_px)
+
+
+def estimated_s(request: Request, cut: Cut, workers: int, threads: int) -> float:
+    """Seconds of the whole run: rounds of `workers` tasks, each with its reading and writing."""
+    layout, stride = cut.layout, request.config.stride_px
+    steps = -(-(cut.segments.new_px + layout.lag_rows) // layout.band_rows)
+    # The thread with the most columns counts.
+    columns = -(-(cut.strips.read_px // stride) // threads) * stride
+    compute_s = _arithmetic_s(request.config, cut.segments.new_px * columns)
+    compute_s += steps * _step_s(layout, threads)
+    task_s = compute_s * request.pixels.nets + _storing_s(request, cut)
+    return -(-cut.tasks // workers) * task_s
+
+
+@lru_cache(maxsize=4096)
+def _step_s(layout: Layout, threads: int) -> float:
+    """What a step costs besides its arithmetic."""
+    stages = len(layout.stages)
+    seconds = packed_bytes(layout, LANES) / WEIGHT_BYTES_PER_S + STAGE_S * stages
+    if threads > 1:
+        phases = stages + len(layout.blocks)
+        seconds += phases * PHASE_S + WAKE_S + threads * WAKE_THREAD_S
+    return seconds
+
+
+def _storing_s(request: Request, cut: Cut) -> float:
+    """Seconds of reading a task's box, of converting its samples and of writing them."""
+    pixels, strips, segments = request.pixels, cut.strips, cut.segments
+    samples = segments.write_px * strips.read_px * pixels.samples
+    stored_bytes = samples * pixels.itemsize
+    if not request.source.resident_bytes:  # every chunk that is touched is decoded
+        touched = segments.touched_px * strips.touched_px
+        stored_bytes += touched * pixels.samples * pixels.itemsize
+    return samples * CONVERT_S + stored_bytes / STORAGE_BYTES_PER_S

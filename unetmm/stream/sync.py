@@ -1,0 +1,70 @@
+"""How the threads of a stream wait for their neighbours without leaving compiled code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from numba import njit, types
+from numba.extending import intrinsic
+
+from unetmm.stream.kernels import INLINE
+from unetmm.stream.simd import INT, address_of
+
+LINE = 8
+"""Integers from one thread's progress to the next, so that they share no cache line."""
+SPINS = 2000
+"""Looks at a neighbour's progress before the core is given away."""
+
+
+@intrinsic
+def load_shared(typingctx: Any, array: Any, index: Any) -> Any:
+    """An integer that another thread writes; what it wrote before is seen, too."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load_atomic(address_of(context, builder, sig.args[0], *args), "acquire", 8)
+
+    return types.int64(array, INT), codegen
+
+
+@intrinsic
+def store_shared(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write an integer for other threads, after everything that was written before."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = address_of(context, builder, sig.args[0], args[0], args[1])
+        builder.store_atomic(args[2], pointer, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(array, INT, types.int64), codegen
+
+
+give_way = types.ExternalFunction(
+    "SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32()
+)
+"""Let another thread have the core."""
+
+
+@njit(**INLINE)
+def finished(progress, thread, threads, phase):
+    """Wait until a thread has done so many phases; False if the team gives up."""
+    if thread < 0 or thread >= threads:
+        return True
+    spins = 0
+    while load_shared(progress, thread * LINE) < phase:
+        if load_shared(progress, threads * LINE) != 0:
+            return False
+        spins += 1
+        if spins > SPINS:
+            give_way()
+    return True
+
+
+@njit(**INLINE)
+def next_phase(progress, thread, threads):
+    """One more phase is done; wait for the neighbours. False if the team gives up."""
+    phase = load_shared(progress, thread * LINE) + 1
+    store_shared(progress, thread * LINE, phase)
+    return finished(progress, thread - 1, threads, phase) and finished(
+        progress, thread + 1, threads, phase
+    )
