@@ -11,6 +11,7 @@ from helpers import SMALL_UNETMM, assert_close, compiled, lively_net, reference
 from unetmm.calibrate import (
     Calibration,
     calibrate,
+    calibration_bytes,
     intensity_range,
     load_calibration,
     patch_boxes,
@@ -19,6 +20,8 @@ from unetmm.calibrate import (
 from unetmm.errors import ShapeError
 from unetmm.io.array import ArraySource, array_info
 from unetmm.nets.config import NetConfig
+from unetmm.stream.lanes import LANES
+from unetmm.stream.stream import ObservingStream
 
 MONO = NetConfig(1, 1, 8, (1, 1), 1, (1, 1))
 
@@ -73,6 +76,27 @@ def test_every_channel_has_statistics_of_its_own() -> None:
 )
 def test_intensity_range(values: np.ndarray, expected: tuple[float, float], note: str) -> None:
     assert intensity_range(values, values.dtype) == pytest.approx(expected, abs=1e-6)
+
+
+def test_statistics_do_not_depend_on_the_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.random.default_rng(4).integers(0, 256, (300, 400, 3), np.uint8)
+    found = []
+    for cores in (1, 2, 3):
+        monkeypatch.setattr("unetmm.calibrate.available_cores", lambda cores=cores: cores)
+        found.append(measured(image, SMALL_UNETMM).to_json())
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("cores", [1, 4])
+def test_calibration_bytes_are_what_the_stream_takes(
+    cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unetmm.calibrate.available_cores", lambda: cores)
+    info = array_info((331, 287, 3), np.dtype("u2"), None)
+    stream = ObservingStream(compiled(SMALL_UNETMM), 128, 128, cores)
+    held = stream.nbytes + stream.sums.nbytes + stream.seen.nbytes + stream.frozen.nbytes + 64
+    patches = 16 * 128 * 128 * 3 * (2 + 2 * 4)
+    assert calibration_bytes(SMALL_UNETMM, info, LANES) == held + patches
 
 
 def test_unmeasured_pixels_do_not_poison_the_statistics() -> None:

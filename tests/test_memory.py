@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pytest
+import tifffile
 from helpers import CONFIGS, compiled, frozen_attention, lively_model
 
+from unetmm.io import open_source
 from unetmm.memory import (
     RUNTIME_BYTES,
     THREAD_BYTES,
@@ -16,6 +22,7 @@ from unetmm.memory import (
     packed_bytes,
     project,
     slab_rows,
+    source_storage,
 )
 from unetmm.nets.config import NetConfig, nafnet32_config
 from unetmm.stream.footprint import LINE_FLOATS, scratch_bytes, skip_bytes, stream_bytes
@@ -89,11 +96,20 @@ def test_loading_a_net_counts_where_it_exceeds_the_streams() -> None:
     assert terms.total == loading_bytes(config) + terms.runtime + terms.weights
 
 
-def test_resident_sources_are_read_by_the_band() -> None:
-    assert slab_rows(storage(HEIGHT, WIDTH, 1, 0), 16, HEIGHT) == 16
+def test_rows_that_cost_nothing_more_are_read_by_the_band() -> None:
+    assert slab_rows(replace(storage(HEIGHT, WIDTH, 1, 0), by_row=True), 16, HEIGHT) == 16
     assert slab_rows(storage(5, WIDTH, 0, 0), 16, HEIGHT) == 20
     assert slab_rows(storage(512, WIDTH, 0, 0), 16, HEIGHT) == 512
     assert slab_rows(storage(512, WIDTH, 0, 0), 16, 100) == 100
+
+
+def test_compressed_tiles_are_read_whole_and_plain_ones_by_row(tmp_path: Path) -> None:
+    pixels = np.arange(96 * 64, dtype=np.uint16).reshape(96, 64)
+    for compression, by_row in ((None, True), ("zlib", False)):
+        tifffile.imwrite(tmp_path / "a.tif", pixels, tile=(32, 32), compression=compression)
+        source = open_source(tmp_path / "a.tif")
+        assert source_storage(source).by_row == by_row
+        source.close()
 
 
 @pytest.mark.parametrize("name", CONFIGS)

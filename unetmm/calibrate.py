@@ -195,7 +195,7 @@ def calibration_bytes(config: NetConfig, info: ImageInfo, lanes: int) -> int:
     layout = make_layout(config, observing_band_rows(config, height))
     threads = calibration_threads(config, width)
     patches = PATCHES * height * width * info.samples * (info.dtype.itemsize + 2 * 4)
-    sums = observed_numbers(layout, width, lanes) * 8
+    sums = observed_numbers(layout, width, lanes) * (8 + 4 * height)
     return (
         stream_bytes(layout, width, lanes, threads) + frozen_bytes(layout, lanes) + patches + sums
     )

@@ -136,7 +136,7 @@ def _storing_s(request: Request, cut: Cut) -> float:
     pixels, strips, segments = request.pixels, cut.strips, cut.segments
     samples = segments.write_px * strips.read_px * pixels.samples
     stored_bytes = samples * pixels.itemsize
-    if not request.source.resident_bytes:  # every chunk that is touched is decoded
+    if not request.source.by_row:  # every chunk that is touched is decoded
         touched = segments.touched_px * strips.touched_px
         stored_bytes += touched * pixels.samples * pixels.itemsize
     return samples * CONVERT_S + stored_bytes / STORAGE_BYTES_PER_S

@@ -47,11 +47,17 @@ class Storage:
     """Occupied as long as it is open."""
     scratch_bytes: Callable[[int, int], int]
     """Most bytes beyond the data itself to read or write a box (height, width)."""
+    by_row: bool = False
+    """Whether a few rows cost no more than their pixels: in memory, or stored plain."""
 
 
 def source_storage(source: Source) -> Storage:
     """What reading from `source` costs."""
-    return Storage(source.info.chunk, source.resident_bytes, source.read_bytes)
+    info = source.info
+    plane_bytes = info.height * info.width * info.samples * info.dtype.itemsize
+    whole = info.chunk == (info.height, info.width) and source.resident_bytes >= plane_bytes
+    by_row = whole or source.read_bytes(1, info.width) == 0
+    return Storage(info.chunk, source.resident_bytes, source.read_bytes, by_row)
 
 
 def sink_storage(sink: Sink) -> Storage:
@@ -61,7 +67,7 @@ def sink_storage(sink: Sink) -> Storage:
 
 def in_memory_storage(chunk: tuple[int, int]) -> Storage:
     """An array that the caller holds anyway."""
-    return Storage(chunk, 0, lambda height, width: 0)
+    return Storage(chunk, 0, lambda height, width: 0, by_row=True)
 
 
 @dataclass(frozen=True)
@@ -140,9 +146,9 @@ def frozen_bytes(layout: Layout, lanes: int) -> int:
 
 
 def slab_rows(storage: Storage, band_rows: int, height: int) -> int:
-    """Rows read at once: whole chunks, at least a band; a band where the image is in memory."""
+    """Rows read at once: whole chunks, at least a band; a band where rows cost nothing more."""
     chunk_rows = storage.chunk[0]
-    if storage.resident_bytes or chunk_rows <= 0:
+    if storage.by_row:
         return min(band_rows, height)
     return min(height, round_up(band_rows, chunk_rows))
 

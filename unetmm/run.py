@@ -210,16 +210,14 @@ def stored_rows(job: Job, task: Task) -> Iterator[Pixels]:
     Whole chunks are read at once, or a compressed chunk would be decoded for every band.
     """
     source, info = job.source, job.source.info
-    rows, chunk_rows = (
-        slab_rows(source_storage(source), job.plan.band_rows, info.height),
-        info.chunk[0],
-    )
+    storage, chunk_rows = source_storage(source), info.chunk[0]
+    rows = slab_rows(storage, job.plan.band_rows, info.height)
     start, stop = task.segment.read_start, min(task.segment.read_stop, info.height)
     x0, x1 = task.strip.read_start, min(task.strip.read_stop, info.width)
     band = job.plan.band_rows
     while start < stop:
         # Slabs end at chunk edges, so that no chunk is decoded twice.
-        end = start + rows if source.resident_bytes else (start // chunk_rows) * chunk_rows + rows
+        end = start + rows if storage.by_row else (start // chunk_rows) * chunk_rows + rows
         end = min(stop, end)
         with job.clock("read"):
             slab = source.read(task.plane, Box(start, x0, end, x1))

@@ -111,9 +111,14 @@ class Output:
         ResumeError
             If a writer of that name is at work.
         """
-        self._journal = self.workspace.open_journal(writer)
-        self.store.open(self.workspace.folder)
-        self._load_records()
+        journal = self.workspace.open_journal(writer)
+        try:
+            self.store.open(self.workspace.folder)
+            self._load_records()
+        except BaseException:
+            journal.close()
+            raise
+        self._journal = journal  # last, for a thread that sees it writes at once
 
     def begin(self) -> None:
         with self._lock:

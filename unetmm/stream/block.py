@@ -11,6 +11,7 @@ from unetmm.stream.kernels import (
     INLINE,
     clear,
     copy,
+    copy_over,
     depthwise_gate,
     gate,
     matmul,
@@ -27,15 +28,18 @@ from unetmm.stream.tables import (
     CHANNELS,
     EDGES_AT,
     GATED_AT,
+    HEIGHT,
     HELD_AT,
     HIDDEN_AT,
     KEPT,
     LAG,
     MASK,
     NORM_AT,
+    OBSERVED,
     PADDED,
     PANEL,
     PIXELS,
+    RESUMED,
     SOURCE,
     TAPS_AT,
     W1,
@@ -43,6 +47,7 @@ from unetmm.stream.tables import (
     W3,
     W4,
     W5,
+    WHOLE,
     written,
 )
 
@@ -81,9 +86,12 @@ def prepare(stage, rings, memory, weights, starts, own, step, first, stop, to, p
             memory, at, 2 * c, 2 * c, pixels, False,
         )  # fmt: skip
         for r in range(r0, r1):
+            y = step * band - stage[LAG] + r
             here = to + (r + 2) * pitch
-            if written(rings, ring, step * band - stage[LAG] + r) < 0:
-                clear(memory, here, span * 2 * c)
+            if y < 0 or y >= rings[ring, HEIGHT]:
+                # Only what touches the image, or is kept for the next step, will be read.
+                if y == -1 or y == rings[ring, HEIGHT] or r >= band - 2:
+                    clear(memory, here, span * 2 * c)
             elif together > 1:
                 copy(memory, at, here, span * 2 * c)
                 at += span * 2 * c
@@ -116,7 +124,7 @@ def block_prepares(stage, rings, memory, weights, starts, own, step, begin, stop
 @njit(**INLINE)
 def block_finishes(
     stage, rings, memory, weights, frozen, starts, scratch, step, thread, begin, stop, cells,
-    sums, observe,
+    sums, seen, mode,
 ):  # fmt: skip
     """Second phase: the block in place, panel by panel so that its scratch stays in cache.
 
@@ -129,8 +137,7 @@ def block_finishes(
         prepared by panel 2             |-----------|
         finished by panel 2            |-----------|
 
-    The outermost columns are the neighbouring threads', or zeros at the image's edge. With
-    `observe`, the map stays as it is and the gated map is added up by columns into `sums`.
+    The outermost columns are the neighbouring threads', or zeros at the image's edge.
     """
     own = scratch[thread]
     ring, panel = stage[SOURCE], stage[PANEL]
@@ -159,20 +166,39 @@ def block_finishes(
                 clear(memory, outer + r * pitch, c2)
         elif x1 == end:
             copy_column(memory, scratch[thread + 1, EDGES_AT], c2, outer, pitch, rows, c2)
-        if not observe:
+        if mode == WHOLE:
             for r in range(2):
                 to = stage[KEPT] + (r * width + first) * c2
                 copy(memory, fresh + (rows - 2 + r) * pitch, to, (last - first) * c2)
         finish_rows(
-            stage, rings, memory, weights, frozen, starts, own, step, x0, x1, pitch, sums, observe
-        )
+            stage, rings, memory, weights, frozen, starts, own, step, x0, x1, pitch, sums, seen,
+            mode,
+        )  # fmt: skip
+
+
+@njit(**INLINE)
+def block_resumes(
+    stage, rings, memory, weights, frozen, starts, own, step, begin, stop, cells, sums, seen
+):  # fmt: skip
+    """The rest of a block that was observed."""
+    cell_px = rings[stage[SOURCE], PIXELS] // cells
+    end, panel = stop * cell_px, stage[PANEL]
+    for x0 in range(begin * cell_px, end, panel):
+        finish_rows(
+            stage, rings, memory, weights, frozen, starts, own, step, x0, min(x0 + panel, end), 0,
+            sums, seen, RESUMED,
+        )  # fmt: skip
 
 
 @njit(**INLINE)
 def finish_rows(
-    stage, rings, memory, weights, frozen, starts, own, step, x0, x1, pitch, sums, observe
+    stage, rings, memory, weights, frozen, starts, own, step, x0, x1, pitch, sums, seen, mode
 ):  # fmt: skip
-    """A panel's rows from the depthwise convolution on, several at once as in `prepare`."""
+    """A panel's rows from the depthwise convolution on, several at once as in `prepare`.
+
+    OBSERVED: the map stays as it is; the gated map is left in `seen` and added up by columns in
+    `sums`. RESUMED: the gated map is taken from there.
+    """
     ring, band, span = stage[SOURCE], stage[BAND], x1 - x0
     c = rings[ring, PADDED]
     gated, held = own[GATED_AT], own[HELD_AT]
@@ -184,16 +210,22 @@ def finish_rows(
         for r in range(r0, r1):
             row = written(rings, ring, above + r)
             if row >= 0:
-                depthwise_gate(
-                    memory, own[TAPS_AT] + r * pitch, pitch, weights, stage[W2], stage[B2],
-                    gated + pixels * c, c, span,
-                )  # fmt: skip
-                if together == 1:
+                kept = ((above + r) * rings[ring, PIXELS] + x0) * c
+                if mode == RESUMED:
+                    copy_over(seen, kept, memory, gated + pixels * c, span * c)
+                else:
+                    depthwise_gate(
+                        memory, own[TAPS_AT] + r * pitch, pitch, weights, stage[W2], stage[B2],
+                        gated + pixels * c, c, span,
+                    )  # fmt: skip
+                if mode == OBSERVED:
+                    copy_over(memory, gated + pixels * c, seen, kept, span * c)
+                elif together == 1:
                     at = row + x0 * c
                 else:
                     copy(memory, row + x0 * c, held + pixels * c, span * c)
                 pixels += span
-        if observe:
+        if mode == OBSERVED:
             for p in range(pixels):
                 for k in range(c):
                     sums[(x0 + p % span) * c + k] += memory[gated + p * c + k]

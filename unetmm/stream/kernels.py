@@ -196,6 +196,13 @@ def copy(x, at, to, count):
 
 
 @njit(**INLINE)
+def copy_over(x, at, out, to, count):
+    """The same from one array to another."""
+    for k in range(0, count, LANES):
+        store(out, to + k, load(x, at + k))
+
+
+@njit(**INLINE)
 def clear(x, at, count):
     """Set `count` floats to zero, a whole number of vectors."""
     zero = splat(np.float32(0.0))

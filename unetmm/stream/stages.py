@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from unetmm.stream.block import block_finishes, block_prepares
+from unetmm.stream.block import block_finishes, block_prepares, block_resumes
 from unetmm.stream.kernel_cache import cached_on_disk
 from unetmm.stream.kernels import INLINE, matmul
 from unetmm.stream.lanes import LANES
@@ -28,6 +28,7 @@ from unetmm.stream.tables import (
     IMAGE,
     KIND,
     LAG,
+    OBSERVED,
     PAD,
     PADDED,
     PIXELS,
@@ -40,6 +41,7 @@ from unetmm.stream.tables import (
     TAPS,
     TARGET,
     W_SIZE,
+    WHOLE,
     B,
     W,
     read,
@@ -132,12 +134,12 @@ def ending(stage, rings, memory, weights, starts, out, samples, step, begin, sto
 @njit(**INLINE)
 def run_stages(
     program, rings, scratch, starts, memory, weights, frozen, out, samples, cells,
-    first, last, step, thread, progress, sums, observe,
+    first, last, step, thread, progress, sums, seen, observed, resumed,
 ):  # fmt: skip
     """Carry stages first to last one band further, in this thread's share of the columns.
 
-    observe: the number of a block that is only observed, or -1. Thread 0 returns when all threads
-    are done. False if the team gave up.
+    observed, resumed: numbers of blocks that are only observed, or were before; or -1. Thread 0
+    returns when all threads are done. False if the team gave up.
     """
     threads = len(scratch)
     begin, stop = cells * thread // threads, cells * (thread + 1) // threads
@@ -146,13 +148,18 @@ def run_stages(
         stage = program[s]
         if stage[KIND] == PRODUCT:
             product(stage, rings, memory, weights, rows, step, begin, stop, cells)
+        elif s == resumed:
+            block_resumes(
+                stage, rings, memory, weights, frozen, rows, own, step, begin, stop, cells, sums,
+                seen,
+            )  # fmt: skip
         elif stage[KIND] == BLOCK:
             block_prepares(stage, rings, memory, weights, rows, own, step, begin, stop, cells)
             if not next_phase(progress, thread, threads):
                 return False
             block_finishes(
                 stage, rings, memory, weights, frozen, rows, scratch, step, thread, begin, stop,
-                cells, sums, s == observe,
+                cells, sums, seen, OBSERVED if s == observed else WHOLE,
             )  # fmt: skip
         elif stage[KIND] == GUIDE:
             guide(stage, rings, memory, step, begin, stop, cells)
@@ -174,5 +181,5 @@ def compile_all() -> None:
     numbers, table = np.zeros(2 * LINE, np.int64), np.zeros((1, COLUMNS), np.int64)
     run_stages(
         table, table, table, table, floats, floats, floats, 0, 1, 1,
-        0, 0, 0, 0, numbers, sums, -1,
+        0, 0, 0, 0, numbers, sums, floats, -1, -1,
     )  # fmt: skip

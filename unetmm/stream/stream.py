@@ -68,7 +68,7 @@ class RowStream:
         self.starts = np.zeros((self.threads, max(3, taps)), np.int64)
         self.out_at = places.out
         self.team = Team(self.threads)
-        self.sums = np.zeros(1, np.float64)
+        self.sums, self.seen = np.zeros(1, np.float64), np.zeros(1, np.float32)
         self.pushed = 0
         self.step_index = 0
         channels, rows = net.config.out_channels, self.layout.rings[0].rows
@@ -142,18 +142,19 @@ class RowStream:
         self._run(0, len(self.program))
         self.step_index += 1
 
-    def _run(self, first: int, last: int, observe: int = -1) -> None:
-        """Stages first to last, on all threads; the block numbered `observe` is only observed."""
+    def _run(self, first: int, last: int, observed: int = -1, resumed: int = -1) -> None:
+        """Stages first to last, on all threads; see `run_stages`."""
         program, rings, scratch, starts = self.program, self.rings, self.scratch, self.starts
         memory, weights, frozen = self.memory, self.net.weights, self.frozen
         samples, cells, out = self.net.config.out_channels, self.cells, self.out_at
-        step, progress, sums = self.step_index, self.team.progress, self.sums
+        step, progress = self.step_index, self.team.progress
+        sums, seen = self.sums, self.seen
 
         # The threads must not hold the stream itself, or it would never end.
         def share(thread: int) -> bool:
             done: bool = run_stages(
                 program, rings, scratch, starts, memory, weights, frozen, out, samples, cells,
-                first, last, step, thread, progress, sums, observe,
+                first, last, step, thread, progress, sums, seen, observed, resumed,
             )  # fmt: skip
             return done
 
@@ -163,24 +164,26 @@ class RowStream:
 class ObservingStream(RowStream):
     """A stream over whole patches, each in one step, which sees every block's global average.
 
-    Every block runs twice: once to add up its gated map, then with the attention this gives.
-    The sums are kept by column, so they do not depend on the number of threads either.
+    Every block stops at its gated map, which is added up, and goes on with the attention that
+    follows. The sums are kept by column, so they do not depend on the number of threads either.
     """
 
     def __init__(self, net: CompiledNet, width_px: int, height_px: int, threads: int = 1) -> None:
         band = observing_band_rows(net.config, height_px)
         super().__init__(net, net.empty_frozen(), width_px, height_px, band, threads)
-        self.sums = np.zeros(observed_numbers(self.layout, width_px, LANES), np.float64)
+        numbers = observed_numbers(self.layout, width_px, LANES)
+        self.sums = np.zeros(numbers, np.float64)
+        self.seen = np.zeros(numbers * height_px, np.float32)
 
     def observe(self, patch: Rows) -> dict[str, Rows]:
         """Channel factors of every block for a patch (height_px, width_px, in_channels)."""
         self.image_rows[: self.height] = patch
         attention = {}
-        done = 0
+        done = -1
         for i, stage in enumerate(self.layout.stages):
             if isinstance(stage, Block):
                 self.sums[:] = 0
-                self._run(done, i + 1, observe=i)
+                self._run(max(0, done), i + 1, observed=i, resumed=done)
                 attention[stage.name] = self._attention(stage)
                 done = i
         return attention

@@ -28,6 +28,10 @@ TAPS_AT, NORM_AT, HIDDEN_AT, GATED_AT, HELD_AT, EDGES_AT = range(6)
 """Columns of a thread's scratch."""
 
 
+WHOLE, OBSERVED, RESUMED = range(3)
+"""How a block is done: at once, or up to its gated map and from there on."""
+
+
 @njit(**INLINE)
 def written(rings, ring, row):
     """Offset of a row's first pixel; -1 outside the image."""
