@@ -95,6 +95,7 @@ def stream_image(
     strips: int = 1,
     segments: int = 1,
     workers: int = 1,
+    threads: int = 1,
 ) -> NDArray[np.float32]:
     """`image` (h, w, c) through the run of a hand-made plan, with `frozen_attention`."""
     info = array_info(image.shape, image.dtype, "YXS")
@@ -105,7 +106,17 @@ def stream_image(
     ]
     nothing = Terms(*[0] * 9)
     plan = Plan(
-        "lively", band_rows, workers, *cut, 1, layout.halo_px, layout.lag_rows, nothing, 0, 0.0
+        "lively",
+        band_rows,
+        workers,
+        *cut,
+        1,
+        layout.halo_px,
+        layout.lag_rows,
+        nothing,
+        0,
+        0.0,
+        threads,
     )
     entry = Entry(0.0, 1.0, 0.5, frozen_attention(config))
     groups = sample_groups(config, info)

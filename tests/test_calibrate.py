@@ -78,25 +78,23 @@ def test_intensity_range(values: np.ndarray, expected: tuple[float, float], note
     assert intensity_range(values, values.dtype) == pytest.approx(expected, abs=1e-6)
 
 
-def test_statistics_do_not_depend_on_the_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statistics_do_not_depend_on_the_number_of_cores() -> None:
     image = np.random.default_rng(4).integers(0, 256, (300, 400, 3), np.uint8)
-    found = []
-    for cores in (1, 2, 3):
-        monkeypatch.setattr("unetmm.calibrate.available_cores", lambda cores=cores: cores)
-        found.append(measured(image, SMALL_UNETMM).to_json())
-    assert found[0] == found[1] == found[2]
+    net, groups = compiled(SMALL_UNETMM), [(0, 1, 2)]
+    alone, two, three = (
+        calibrate(source_of(image), net, "lively", groups, cores=cores).to_json()
+        for cores in (1, 2, 3)
+    )
+    assert alone == two == three
 
 
 @pytest.mark.parametrize("cores", [1, 4])
-def test_calibration_bytes_are_what_the_stream_takes(
-    cores: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("unetmm.calibrate.available_cores", lambda: cores)
+def test_calibration_bytes_are_what_the_stream_takes(cores: int) -> None:
     info = array_info((331, 287, 3), np.dtype("u2"), None)
     stream = ObservingStream(compiled(SMALL_UNETMM), 128, 128, cores)
     held = stream.nbytes + stream.sums.nbytes + stream.seen.nbytes + stream.frozen.nbytes + 64
     patches = 16 * 128 * 128 * 3 * (2 + 2 * 4)
-    assert calibration_bytes(SMALL_UNETMM, info, LANES) == held + patches
+    assert calibration_bytes(SMALL_UNETMM, info, LANES, cores) == held + patches
 
 
 def test_unmeasured_pixels_do_not_poison_the_statistics() -> None:

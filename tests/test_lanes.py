@@ -22,7 +22,9 @@ import numpy as np
 from unetmm.stream.lanes import LANES
 from helpers import SMALL_UNETMM, stream_image
 image = np.load(sys.argv[2])
-np.save(sys.argv[3], stream_image(SMALL_UNETMM, image, band_rows=8, strips=3))
+out = stream_image(SMALL_UNETMM, image, band_rows=8, strips=3)
+assert np.array_equal(out, stream_image(SMALL_UNETMM, image, band_rows=8, threads=3))
+np.save(sys.argv[3], out)
 print(LANES)
 """
 

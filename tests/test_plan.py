@@ -133,12 +133,18 @@ def test_a_small_image_is_not_cut_for_more_cores_than_it_has_columns() -> None:
     assert len(plan.strips) == len(plan.segments) == 1 and plan.threads <= 7
 
 
+def test_bands_are_low_where_high_ones_would_leave_the_cache() -> None:
+    narrow = plan_run(request(4000, 2000, 1000, max_cores=1))
+    wide = plan_run(request(4000, 500, 30000, max_cores=1))
+    assert wide.band_rows < narrow.band_rows
+
+
 def test_planes_are_spread_over_the_cores_uncut() -> None:
     plan = plan_run(request(2000, height=512, width=512, planes=100, max_cores=4))
     assert len(plan.strips) == len(plan.segments) == 1 and plan.workers == 4
 
 
 def test_row_storage_prefers_segments_that_read_each_row_once() -> None:
-    rows = Storage((16, 12000), 0, lambda height, width: 0)
-    plan = plan_run(request(4000, 12000, 12000, source=rows))
+    rows = Storage((16, 6000), 0, lambda height, width: 0)
+    plan = plan_run(request(4000, 12000, 6000, source=rows))
     assert len(plan.strips) == 1 and len(plan.segments) == 2

@@ -189,11 +189,11 @@ def patch_boxes(info: ImageInfo) -> list[tuple[int, int, Box]]:
     return boxes
 
 
-def calibration_bytes(config: NetConfig, info: ImageInfo, lanes: int) -> int:
-    """What `calibrate` allocates at its peak: one stream, whose columns all cores share."""
+def calibration_bytes(config: NetConfig, info: ImageInfo, lanes: int, cores: int = 0) -> int:
+    """What `calibrate` allocates at its peak: one stream, whose columns the cores share."""
     height, width = padded_patch_size(config, info)
     layout = make_layout(config, observing_band_rows(config, height))
-    threads = calibration_threads(config, width)
+    threads = calibration_threads(config, width, cores)
     patches = PATCHES * height * width * info.samples * (info.dtype.itemsize + 2 * 4)
     sums = observed_numbers(layout, width, lanes) * (8 + 4 * height)
     return (
@@ -207,9 +207,9 @@ def padded_patch_size(config: NetConfig, info: ImageInfo) -> tuple[int, int]:
     return round_up(height, config.stride_px), round_up(width, config.stride_px)
 
 
-def calibration_threads(config: NetConfig, width_px: int) -> int:
+def calibration_threads(config: NetConfig, width_px: int, cores: int = 0) -> int:
     """Threads that share a patch's columns; the statistics do not depend on their number."""
-    return min(available_cores(), max(1, width_px // max(config.stride_px, COLUMNS_PX)))
+    return min(cores or available_cores(), max(1, width_px // max(config.stride_px, COLUMNS_PX)))
 
 
 def calibrate(
@@ -218,19 +218,21 @@ def calibrate(
     model: str,
     groups: Groups,
     fixed_range: tuple[float, float] | None = None,
+    cores: int = 0,
 ) -> Calibration:
     """Measure an image once.
 
     Parameters
     ----------
     fixed_range : stored values that become 0 and 1, instead of the measured ones.
+    cores : used at most; 0 for all.
     """
     entries = {}
     for channel in range(source.info.length("C")):
         patches = [source.read((t, channel, z), box) for t, z, box in patch_boxes(source.info)]
         for g, group in enumerate(groups):
             chosen = [p[..., list(group)] for p in patches]
-            entries[key(channel, g)] = _entry(chosen, source.info.nodata, net, fixed_range)
+            entries[key(channel, g)] = _entry(chosen, source.info.nodata, net, fixed_range, cores)
     return Calibration(model, entries)
 
 
@@ -239,12 +241,13 @@ def _entry(
     nodata: float | None,
     net: CompiledNet,
     fixed_range: tuple[float, float] | None,
+    cores: int,
 ) -> Entry:
     values = np.concatenate([_valid_values(p, nodata) for p in patches])
     low, high = fixed_range or intensity_range(values, patches[0].dtype)
     fill = float(values.mean(dtype=np.float64)) if values.size else low
     entry = Entry(low, high, fill, {})
-    observed = list(_observe(patches, nodata, net, entry))
+    observed = list(_observe(patches, nodata, net, entry, cores))
     return Entry(low, high, fill, {n: _mean([o[n] for o in observed]) for n in observed[0]})
 
 
@@ -269,12 +272,12 @@ def intensity_range(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[float, 
 
 
 def _observe(
-    patches: list[NDArray[Any]], nodata: float | None, net: CompiledNet, entry: Entry
+    patches: list[NDArray[Any]], nodata: float | None, net: CompiledNet, entry: Entry, cores: int
 ) -> Iterator[dict[str, NDArray[np.float32]]]:
     from unetmm.stream.stream import ObservingStream
 
     height, width = (round_up(n, net.config.stride_px) for n in patches[0].shape[:2])
-    threads = calibration_threads(net.config, width)
+    threads = calibration_threads(net.config, width, cores)
     stream = ObservingStream(net, width, height, threads)
     padded = np.zeros((height, width, patches[0].shape[2]), np.float32)
     for patch in patches:

@@ -1,7 +1,8 @@
 """What a plan costs in time: how an image is divided, and the price of doing it that way.
 
-What a step costs: its multiply-adds, the weights that stream through the cache once a step, a
-fixed price a stage, and waiting where threads share columns. A task reads and writes by itself.
+What a step costs: its multiply-adds, the weights that stream through the cache once a step, the
+maps where a band of them is larger than the cache, a fixed price a stage, and waiting where threads
+share columns. A task reads and writes by itself.
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ from unetmm.memory import packed_bytes
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import macs_per_px
 from unetmm.stream.lanes import LANES
-from unetmm.stream.layout import Layout
+from unetmm.stream.layout import FLOAT_BYTES, Block, Ending, Layout
 
 if TYPE_CHECKING:
     from unetmm.plan import Request
 
 MACS_PER_S = 65e9 * LANES / 16
-"""Multiply-adds a second of one thread, for time estimates; half of what kernels reach at best."""
+"""Multiply-adds a second of one thread; half of what kernels reach at best."""
 WEIGHT_BYTES_PER_S = 20e9
 """Rate at which weights come from beyond a core's own cache, once a step and thread."""
+CACHE_BYTES = 8 * 10**6
+"""Of a core's share in the last cache: what it holds of a band from one stage to the next."""
+MAP_BYTES_PER_S = 20e9
+"""Rate at which a thread reads and writes maps that the cache does not hold."""
 STORAGE_BYTES_PER_S = 250e6
 """Rate at which chunks are read and decoded, or encoded and written; whole chunks count."""
 CONVERT_S = 2.5e-9
@@ -116,8 +121,23 @@ def estimated_s(request: Request, cut: Cut, workers: int, threads: int) -> float
     columns = -(-(cut.strips.read_px // stride) // threads) * stride
     compute_s = _arithmetic_s(request.config, cut.segments.new_px * columns)
     compute_s += steps * _step_s(layout, threads)
+    in_work_bytes = workers * layout.band_rows * cut.strips.read_px * request.config.width * 4
+    beyond_cache = max(0.0, 1 - CACHE_BYTES * workers * threads / in_work_bytes)
+    map_bytes = cut.segments.new_px * columns * _map_bytes_per_px(layout)
+    compute_s += beyond_cache * map_bytes / MAP_BYTES_PER_S
     task_s = compute_s * request.pixels.nets + _storing_s(request, cut)
     return -(-cut.tasks // workers) * task_s
+
+
+@lru_cache(maxsize=64)
+def _map_bytes_per_px(layout: Layout) -> float:
+    """Bytes that the stages read and write, for each image pixel."""
+    made = [
+        s.ring if isinstance(s, Block) else s.target
+        for s in layout.stages
+        if not isinstance(s, Ending)
+    ]
+    return sum(2 * FLOAT_BYTES * ring.channels / ring.scale**2 for ring in made)
 
 
 @lru_cache(maxsize=4096)

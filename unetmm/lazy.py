@@ -101,7 +101,7 @@ def _prepare(patches: _Patches, model: Model, plan: Plan, options: Options) -> _
         found = load_calibration(found)
     if found is None:
         groups = sample_groups(model.config, patches.info)
-        found = calibrate(patches, net, model.name, groups, options.fixed_range)
+        found = calibrate(patches, net, model.name, groups, options.fixed_range, options.workers)
     return _Common(patches.info, plan, net, found, options.strength)
 
 

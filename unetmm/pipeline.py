@@ -161,7 +161,7 @@ def plan_image(
         source=source,
         sink=sink,
         budget_bytes=options.budget_bytes or default_budget_bytes(),
-        calibration_bytes=calibration_bytes(model.config, info, LANES),
+        calibration_bytes=calibration_bytes(model.config, info, LANES, options.workers),
         held_bytes=held_bytes,
         max_cores=options.workers,
     )
@@ -275,7 +275,7 @@ def make_job(source: Source, sink: Sink, model: Model, plan: Plan, options: Opti
     if isinstance(chosen, Path):
         chosen = load_calibration(chosen)
     if chosen is None:
-        chosen = calibrate(source, net, model.name, groups, options.fixed_range)
+        chosen = calibrate(source, net, model.name, groups, options.fixed_range, options.workers)
     return Job(source, sink, net, groups, chosen, plan, options.strength)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
+from unetmm.geometry import round_up
 from unetmm.stream.compiled import CompiledNet, Frozen, aligned_zeros
 from unetmm.stream.footprint import LINE_FLOATS, memory_map, observed_numbers
 from unetmm.stream.lanes import LANES
@@ -21,6 +22,7 @@ from unetmm.stream.layout import (
 )
 from unetmm.stream.program import ring_table, stage_table
 from unetmm.stream.stages import run_stages
+from unetmm.stream.sync import LINE
 from unetmm.stream.team import Team
 
 Rows = NDArray[np.float32]
@@ -65,7 +67,7 @@ class RowStream:
         self.rings = ring_table(self.layout, places, width_px, height_px)
         self.scratch = np.array(places.scratch, np.int64)
         taps = max(s.taps for s in self.layout.stages if isinstance(s, Product))
-        self.starts = np.zeros((self.threads, max(3, taps)), np.int64)
+        self.starts = np.zeros((self.threads, round_up(max(3, taps), LINE)), np.int64)
         self.out_at = places.out
         self.team = Team(self.threads)
         self.sums, self.seen = np.zeros(1, np.float64), np.zeros(1, np.float32)
