@@ -17,7 +17,7 @@ import zarr
 from helpers import lively_model
 
 from unetmm.calibrate import Calibration
-from unetmm.errors import ImageError, ResumeError
+from unetmm.errors import ImageError, ResumeError, ShapeError
 from unetmm.io.levels import halve
 from unetmm.io.output import Output
 from unetmm.io.part import part_path
@@ -159,6 +159,18 @@ def test_other_options_are_refused_by_name(
     assert part_path(output).is_dir(), "what was done is not lost by a wrong option"
     go_on(folder, output)
     assert content(output) == content(folder / output.name)
+
+
+def test_a_calibration_is_the_same_as_a_file_and_as_an_object(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, saved = tmp_path / "out.tif", tmp_path / "c.json"
+    calibration = go_on(folder, tmp_path / "first.tif").calibration
+    saved.write_text(calibration.to_json() + "\n")
+    stop_after(folder, output, 2, monkeypatch, calibration=saved)
+    go_on(folder, output, calibration=calibration)
+    with pytest.raises(ShapeError, match="cannot be read"):
+        go_on(folder, tmp_path / "other.tif", calibration=tmp_path / "none.json")
 
 
 def test_a_changed_input_is_refused_and_overwrite_begins_anew(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unetmm.calibrate import Calibration, calibrate, load_calibration, sample_groups
+from unetmm.calibrate import Calibration, sample_groups
 from unetmm.geometry import Span
 from unetmm.io.array import AXES, array_info
 from unetmm.io.protocol import Box, ImageInfo, Plane
@@ -16,6 +15,7 @@ from unetmm.memory import in_memory_storage
 from unetmm.pipeline import (
     ARRAY_CHUNK_PX,
     Options,
+    compile_and_calibrate,
     pick_model,
     plan_image,
 )
@@ -90,19 +90,8 @@ class _Common:
 
 def _prepare(patches: _Patches, model: Model, plan: Plan, options: Options) -> _Common:
     """Fold the net, and calibrate unless that is given."""
-    from unetmm.stream.compiled import CompiledNet
-    from unetmm.stream.kernel_cache import ensure_compiled
-
-    ensure_compiled()
-    net = CompiledNet(model.config, model.tensors)
-    model.release()
-    found = options.calibration
-    if isinstance(found, Path):
-        found = load_calibration(found)
-    if found is None:
-        groups = sample_groups(model.config, patches.info)
-        found = calibrate(patches, net, model.name, groups, options.fixed_range, options.workers)
-    return _Common(patches.info, plan, net, found, options.strength)
+    net, calibration = compile_and_calibrate(patches, model, options)
+    return _Common(patches.info, plan, net, calibration, options.strength)
 
 
 def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: Any) -> da.Array:
@@ -163,18 +152,9 @@ class _BoxSink:
         self.pixels = np.empty(shape, info.dtype)
         self.origin: tuple[int, int] | None = None
 
-    def begin(self) -> None:
-        pass
-
     def write_bytes(self, box_height: int, box_width: int) -> int:
         return 0
 
     def write(self, plane: Plane, box: Box, pixels: Any) -> None:
         y, x = self.origin = self.origin or (box.y0, box.x0)  # the first box is the uppermost
         self.pixels[box.y0 - y : box.y1 - y, box.x0 - x : box.x1 - x] = pixels
-
-    def close(self) -> None:
-        pass
-
-    def abort(self) -> None:
-        pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +36,7 @@ from unetmm.weights import Model, load_model
 
 if TYPE_CHECKING:
     from unetmm.run import Job
+    from unetmm.stream.compiled import CompiledNet
 
 log = logging.getLogger(__name__)
 
@@ -262,21 +263,41 @@ def restore_array(image: NDArray[Any], options: Options, axes: str | None = None
 
 
 def make_job(source: Source, sink: Sink, model: Model, plan: Plan, options: Options) -> Job:
-    """Fold the net, calibrate, and put together what `run` needs."""
+    """Put together what `run` needs."""
     from unetmm.run import Job
+
+    net, calibration = compile_and_calibrate(source, model, options)
+    groups = sample_groups(model.config, source.info)
+    return Job(source, sink, net, groups, calibration, plan, options.strength)
+
+
+def compile_and_calibrate(
+    source: Source, model: Model, options: Options
+) -> tuple[CompiledNet, Calibration]:
+    """Fold the net, and measure the image unless its statistics are given."""
     from unetmm.stream.compiled import CompiledNet
     from unetmm.stream.kernel_cache import ensure_compiled
 
     ensure_compiled()
     net = CompiledNet(model.config, model.tensors)
     model.release()
-    groups = sample_groups(model.config, source.info)
-    chosen = options.calibration
-    if isinstance(chosen, Path):
-        chosen = load_calibration(chosen)
-    if chosen is None:
-        chosen = calibrate(source, net, model.name, groups, options.fixed_range, options.workers)
-    return Job(source, sink, net, groups, chosen, plan, options.strength)
+    known = known_calibration(options)
+    if known is None:
+        groups = sample_groups(model.config, source.info)
+        known = calibrate(source, net, model.name, groups, options.fixed_range, options.workers)
+    return net, known
+
+
+def known_calibration(options: Options) -> Calibration | None:
+    """The statistics to use instead of measuring the image, if there are any.
+
+    Raises
+    ------
+    ShapeError
+        If they are in a file that cannot be read.
+    """
+    given = options.calibration
+    return load_calibration(given) if isinstance(given, Path) else given
 
 
 def restore_file(
@@ -337,32 +358,47 @@ class _Work:
 def _begin(work: _Work) -> Job:
     """Calibrate and create the output, or go on with what another run has begun."""
     output = work.output
-    facts = make_facts(work.path, work.source.info, work.model, work.options, output)
+    known = known_calibration(work.options)
+    options = replace(work.options, calibration=known)
+    facts = make_facts(work.path, work.source.info, work.model, options, output)
     output.workspace.set_up()
     with output.workspace.locked("job"):
-        begun = output.workspace.read_job() if output.holds_chunks() else None
+        begun = _earlier_job(output, facts, options.overwrite)
         if begun is not None:
-            try:
-                check_same(output, begun["facts"], facts)
-            except ResumeError:
-                if not work.options.overwrite:
-                    raise
-                begun = None
-        if begun is not None:
-            known = Calibration.from_json(begun["calibration"])
-            options = replace(work.options, calibration=known)
-            job = make_job(work.source, output, work.model, work.plan, options)
-        else:
-            job = make_job(work.source, output, work.model, work.plan, work.options)
+            options = replace(options, calibration=Calibration.from_json(begun["calibration"]))
+        job = make_job(work.source, output, work.model, work.plan, options)
+        if begun is None:
             output.create(make_record(facts, job.calibration))
             content = {
                 "input": str(work.path.resolve()),
-                "format": output_format(output.path, work.options.format),
+                "format": output_format(output.path, options.format),
                 "facts": facts,
             }
             output.workspace.write_job({**content, "calibration": job.calibration.to_json()})
     output.join(f"{work.share.index}-of-{work.share.count}")
     return job
+
+
+def _earlier_job(
+    output: Output, facts: Mapping[str, str], overwrite: bool
+) -> dict[str, Any] | None:
+    """The job that an earlier run has begun and this one goes on with, if there is one.
+
+    Raises
+    ------
+    ResumeError
+        If it was made from something else, and may not be begun anew.
+    """
+    begun = output.workspace.read_job()
+    if begun is None or not output.holds_chunks():
+        return None
+    try:
+        check_same(output, begun["facts"], facts)
+    except ResumeError:
+        if not overwrite:
+            raise
+        return None
+    return begun
 
 
 def _compute(
@@ -376,7 +412,7 @@ def _compute(
     calibrating = time.monotonic()
     job = _begin(work)
     job.stop = stop or job.stop
-    rows = work.share.of(len(info.planes) * output.store.levels[0].grid[0])
+    rows = work.share.of(rows_of(output, info))
     wrong = output.distrust(rows)
     if wrong:
         log.warning("%s: %d chunks were damaged and are made again", output.path, wrong)
@@ -409,7 +445,7 @@ def _compute(
 
 def rows_of(output: Output, info: ImageInfo) -> int:
     """Rows of chunks of all planes."""
-    return max(1, len(info.planes) * output.store.levels[0].grid[0])
+    return len(info.planes) * output.store.levels[0].grid[0]
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from unetmm.calibrate import Calibration
 from unetmm.errors import ResumeError
 from unetmm.io.output import Output
 from unetmm.io.protocol import ImageInfo
-from unetmm.weights import Model, tensors_sha256
+from unetmm.weights import Model
 
 if TYPE_CHECKING:
     from unetmm.pipeline import Options
@@ -44,16 +44,13 @@ def make_facts(
     from unetmm import __version__
 
     given = options.calibration
-    if isinstance(given, Path):
-        given_text: str | None = given.read_text(encoding="utf-8")
-    else:
-        given_text = given.to_json() if given else None
-    calibration = "measured" if given_text is None else _short_hash(given_text.encode())
+    assert not isinstance(given, Path), "the caller has read it"
+    calibration = "measured" if given is None else _short_hash(given.to_json().encode())
     return {
         "input": _input_state(path),
         "image": f"{info.axes} {info.shape} {info.dtype}",
         "part of the image": str(options.select or "all"),
-        "model": f"{model.name} {tensors_sha256(model.tensors)[:16]}",
+        "model": f"{model.name} {model.checksum[:16]}",
         "calibration": calibration,
         "range": "measured" if options.fixed_range is None else str(options.fixed_range),
         "strength": str(options.strength),

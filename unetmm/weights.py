@@ -57,6 +57,14 @@ class Model:
         _check_tensors(tensors, self.config, str(self.path or self.name))
         return tensors
 
+    @cached_property
+    def checksum(self) -> str:
+        """`tensors_sha256` of the tensors, as the card has it; they are checked when they are read.
+
+        A model without a card's checksum reads its tensors for it.
+        """
+        return str(self.card.get("tensors_sha256") or tensors_sha256(self.tensors))
+
     def release(self) -> None:
         """Let go of the tensors; they are read again if they are needed again."""
         self.__dict__.pop("tensors", None)
