@@ -12,6 +12,9 @@ from unetmm.sizes import format_size
 from unetmm_cli import display
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import ProgressColumn
+
     from unetmm.pipeline import Progress, Report
     from unetmm.plan import Plan
     from unetmm_cli.options import Choices
@@ -22,10 +25,14 @@ BAR_INTERVAL_S = 0.1
 """Least time between two updates of the bar."""
 
 
-class Silent:
-    """Shows nothing; the base of the others. Calls come from any thread, one at a time."""
+class View:
+    """Something that is shown while a block runs, with or without a bar."""
+
+    bar: RichProgress | None = None
 
     def __enter__(self) -> Self:
+        if self.bar is not None:
+            self.bar.start()
         return self
 
     def __exit__(
@@ -34,7 +41,22 @@ class Silent:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        return None
+        if self.bar is not None:
+            self.bar.stop()
+
+
+def make_bar(*columns: ProgressColumn) -> RichProgress:
+    """A bar on stderr that goes away in the end."""
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+
+    return RichProgress(
+        *columns, console=Console(stderr=True), refresh_per_second=4, transient=True
+    )
+
+
+class Silent(View):
+    """Shows nothing of a run; the base of the others. Calls come from any thread, one at a time."""
 
     def update(self, progress: Progress) -> None:
         """Take what the library says about the run."""
@@ -61,13 +83,13 @@ class PlainLines(Silent):
 class Bar(PlainLines):
     """Plain lines, and between them a bar that says rate, time left and memory."""
 
+    bar: RichProgress
+
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
 
         super().__init__()
-        self._bar = RichProgress(
+        self.bar = make_bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[mpx]}"),
@@ -75,24 +97,9 @@ class Bar(PlainLines):
             TextColumn("ETA"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[memory]}"),
-            console=Console(stderr=True),
-            refresh_per_second=4,
-            transient=True,
         )
-        self._task = self._bar.add_task("", total=None, visible=False, mpx="", rate="", memory="")
+        self._task = self.bar.add_task("", total=None, visible=False, mpx="", rate="", memory="")
         self._updated = 0.0
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
 
     def update(self, progress: Progress) -> None:
         super().update(progress)
@@ -101,7 +108,7 @@ class Bar(PlainLines):
             return
         self._updated = now
         facts = progress_facts(progress)
-        self._bar.update(
+        self.bar.update(
             self._task,
             description=progress.phase,
             completed=progress.done_px,
@@ -114,7 +121,7 @@ class Bar(PlainLines):
         )
 
     def done(self, report: Report) -> None:
-        self._bar.stop()
+        self.bar.stop()
         super().done(report)
 
 
@@ -179,8 +186,9 @@ def report_line(report: Report) -> str:
     """An outcome in one line."""
     facts = report.as_dict()
     rate = facts["megapixels_per_s"]
+    done = "done" if report.complete else "share done, others are still to do"
     return (
-        f"done: {report.megapixels:.2f} Mpx in "
+        f"{done}: {report.megapixels:.2f} Mpx in "
         f"{display.seconds_text(report.seconds.get('total', 0.0))}"
         f"{f' ({rate:.2f} Mpx/s)' if rate else ''}; "
         f"peak {format_size(report.measured_peak_bytes)}, "

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from unetmm_cli import display
+from unetmm_cli.progress import View, make_bar
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
     from unetmm.train.config import TrainConfig
     from unetmm.train.loop import Progress, Trainer
 
@@ -30,22 +32,11 @@ class TrainTask:
     threads: int
 
 
-class View:
+class Lines(View):
     """Training as lines on stderr, the first at once and then from time to time."""
 
     def __init__(self) -> None:
         self._next_s = 0.0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
 
     def update(self, progress: Progress) -> None:
         """Take what the library says about the run."""
@@ -54,38 +45,22 @@ class View:
             display.say(progress_line(progress))
 
 
-class Bar(View):
+class Bar(Lines):
     """Training as a bar."""
 
+    bar: RichProgress
+
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as RichProgress
 
         super().__init__()
-        self._bar = RichProgress(
-            TextColumn("train"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.description}"),
-            console=Console(stderr=True),
-            transient=True,
+        self.bar = make_bar(
+            TextColumn("train"), BarColumn(bar_width=24), TextColumn("{task.description}")
         )
-        self._task = self._bar.add_task("starting", total=None)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
+        self._task = self.bar.add_task("starting", total=None)
 
     def update(self, progress: Progress) -> None:
-        self._bar.update(
+        self.bar.update(
             self._task,
             completed=progress.step,
             total=progress.steps,
@@ -118,7 +93,7 @@ def train(task: TrainTask) -> None:
     from unetmm_cli.signals import Interrupted, stop_on_signal
 
     config, trainer = _prepare(task)
-    view = Bar() if sys.stderr.isatty() else View()
+    view = Bar() if sys.stderr.isatty() else Lines()
     with stop_on_signal() as stop, view:
         done = trainer.run(
             view.update, every=_report_every(config), limit_s=task.limit_s, stop=stop
