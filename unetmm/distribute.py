@@ -195,9 +195,7 @@ class _Run:
         if self._calibration is None:
             job = self._output.workspace.read_job()
             self._calibration = Calibration.from_json(job["calibration"]) if job else None
-        for key, crc in self._output.workspace.records():
-            if key.level == 0 and table.knows(key):
-                table.mark(key, crc)
+        self._output.load_records()
         missing = [level.box(k.row, k.column) for k in table.missing(0)]
         done_px = self._total_px - sum(box.height * box.width for box in missing)
         if self._resumed_px < 0:

@@ -46,17 +46,21 @@ def split_axis(
     """
     cells = -(-length_px // align_px)
     pieces = max(1, min(pieces, cells))
-    padded_px = round_up(length_px, stride_px)
     edges = [cells * i // pieces * align_px for i in range(pieces)] + [length_px]
     return [
-        Span(
-            max(0, start - halo_px),
-            min(padded_px, round_up(stop + halo_px, stride_px)),
-            start,
-            stop,
-        )
+        make_span(start, stop, length_px, halo_px, stride_px)
         for start, stop in zip(edges, edges[1:], strict=False)
     ]
+
+
+def make_span(start: int, stop: int, length_px: int, halo_px: int, stride_px: int) -> Span:
+    """What is to be written of an axis, and around it the halo, out to multiples of the stride."""
+    return Span(
+        max(0, (start - halo_px) // stride_px * stride_px),
+        min(round_up(length_px, stride_px), round_up(stop + halo_px, stride_px)),
+        start,
+        stop,
+    )
 
 
 def recomputed_share(spans: list[Span], length_px: int) -> float:

@@ -54,8 +54,8 @@ class Storage:
 def source_storage(source: Source) -> Storage:
     """What reading from `source` costs."""
     info = source.info
-    plane_bytes = info.height * info.width * info.samples * info.dtype.itemsize
-    whole = info.chunk == (info.height, info.width) and source.resident_bytes >= plane_bytes
+    is_one_chunk = info.chunk == (info.height, info.width)
+    whole = is_one_chunk and source.resident_bytes >= info.plane_bytes
     by_row = whole or source.read_bytes(1, info.width) == 0
     return Storage(info.chunk, source.resident_bytes, source.read_bytes, by_row)
 

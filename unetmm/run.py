@@ -2,8 +2,8 @@
 
     source --slab--> bands --RowStream--> bands --chunk row--> sink
 
-A task owns its stream and buffers and runs on one thread; Dask schedules the tasks. Every buffer
-is a term of the plan.
+A task owns its stream and buffers; Dask schedules the tasks, each on a thread that reads, converts
+and writes. The plan's threads share the columns of its stream. Every buffer is a term of the plan.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.calibrate import Calibration, Groups, normalise, valid_mask
-from unetmm.geometry import Span, round_up
+from unetmm.geometry import Span, make_span
 from unetmm.io.output import Output
 from unetmm.io.protocol import Box, Plane, Sink, Source
 from unetmm.memory import slab_rows, source_storage
@@ -100,20 +100,9 @@ def open_tasks(
         if left:
             start = left[0] * chunk[0] // align_px * align_px
             stop = min(height, segment.write_stop, (left[-1] + 1) * chunk[0])
-            tasks.append(
-                Task(task.plane, strip, _cut(segment, start, stop, plan.halo_px, stride_px))
-            )
+            rest = make_span(start, stop, height, plan.halo_px, stride_px)
+            tasks.append(Task(task.plane, strip, rest))
     return tasks
-
-
-def _cut(segment: Span, start: int, stop: int, halo_px: int, stride_px: int) -> Span:
-    """A segment reduced to the rows that are to be written."""
-    return Span(
-        max(segment.read_start, (start - halo_px) // stride_px * stride_px),
-        min(segment.read_stop, round_up(stop + halo_px, stride_px)),
-        start,
-        stop,
-    )
 
 
 def run(job: Job, tasks: list[Task] | None = None) -> None:

@@ -13,6 +13,8 @@ UNITS = {
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
     "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40,
 }  # fmt: skip
+JOB_HEADROOM = 1.05
+"""Memory to ask of a batch system, over the budget: what the kernel counts besides the process."""
 DEFAULT_SHARE_PERCENT = 50
 """Share of the available memory that a run may use when no budget is given."""
 

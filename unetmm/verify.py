@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ResumeError
 from unetmm.io import Output, open_sink, open_source
-from unetmm.io.levels import Level, make_levels
+from unetmm.io.levels import Level
+from unetmm.io.output import is_intact
 from unetmm.io.protocol import SinkOptions, Source
-from unetmm.io.table import checksum
 from unetmm.io.workspace import Workspace
 
 
@@ -38,7 +39,7 @@ def verify(path: Path) -> Verification:
     source = open_source(path)
     try:
         expected = _checksums(path, source)
-        level = make_levels(source.info, source.info.chunk, pyramid=False)[0]
+        level = Level(source.info.height, source.info.width, source.info.chunk)
         planes = source.info.planes
         if expected.size != len(planes) * level.grid[0] * level.grid[1]:
             raise ImageError(f"{path}: its checksums are for other chunks; it was rewritten since")
@@ -72,11 +73,7 @@ def _damaged(source: Source, level: Level, table: NDArray[np.uint32]) -> list[st
     for plane, expected in zip(source.info.planes, table, strict=True):
         for (row, column), crc in np.ndenumerate(expected):
             box = level.box(row, column)
-            try:
-                fine = checksum(source.read(plane, box)) == int(crc)
-            except ImageError:
-                fine = False
-            if not fine:
+            if not is_intact(partial(source.read, plane, box), int(crc)):
                 found.append(f"plane {plane}, rows {box.y0}:{box.y1}, columns {box.x0}:{box.x1}")
     return found
 

@@ -12,13 +12,13 @@ import typer
 
 from unetmm.errors import ImageError, UnetmmError
 from unetmm.io import output_format
-from unetmm.io.sniff import ZARR_MARKS
+from unetmm.io.sniff import is_zarr
 from unetmm.resume import Share
 from unetmm.sizes import default_budget_bytes
 from unetmm_cli import display
-from unetmm_cli.files import DOUBLE_SUFFIXES
+from unetmm_cli.files import split_name
 from unetmm_cli.options import Choices
-from unetmm_cli.progress import open_view
+from unetmm_cli.progress import Silent
 from unetmm_cli.restoring import restore_one, restore_with_view
 from unetmm_cli.signals import stop_on_signal
 
@@ -69,24 +69,22 @@ def restore_all(inputs: list[str], output: Path, choices: Choices) -> None:
 def _restore_items(items: list[Item], choices: Choices) -> None:
     display.show_logs(choices.quiet, choices.log == "json")
     counts = {"done": 0, "skipped": 0, "failed": 0}
-    failures: list[tuple[Item, str]] = []
+    failures: list[Item] = []
     with stop_on_signal() as stop:
         for item in items:
             outcome, reason = "skipped", ""
             if choices.overwrite or not item.output.exists():
                 try:
                     item.output.parent.mkdir(parents=True, exist_ok=True)
-                    quiet = replace(choices, quiet=True)
-                    with open_view(quiet) as view:
-                        restore_with_view(item.input, item.output, choices, view, stop)
+                    restore_with_view(item.input, item.output, choices, Silent(), stop)
                     outcome = "done"
                 except (UnetmmError, OSError) as error:
                     outcome, reason = "failed", " ".join(str(error).split())
-                    failures.append((item, reason))
+                    failures.append(item)
             counts[outcome] += 1
             if not choices.quiet:
                 display.batch_item(item.input, item.output, outcome, reason, choices.log == "json")
-    display.batch_summary(counts, [str(item.input) for item, _ in failures], choices.log == "json")
+    display.batch_summary(counts, [str(item.input) for item in failures], choices.log == "json")
     if failures:
         raise typer.Exit(FAILED_EXIT)
 
@@ -141,7 +139,8 @@ def _below(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _is_zarr(path: Path) -> bool:
-    return path.suffix == ".zarr" or any((path / mark).is_file() for mark in ZARR_MARKS)
+    """Whether a folder is meant as a Zarr, a damaged one too."""
+    return path.suffix == ".zarr" or is_zarr(path)
 
 
 def _is_folder(output: Path) -> bool:
@@ -172,9 +171,7 @@ def place(found: list[tuple[Path, Path]], folder: Path, choices: Choices) -> lis
 
 
 def _output_name(below: Path, choices: Choices) -> Path:
-    name = below.name
-    suffix = next((s for s in DOUBLE_SUFFIXES if name.lower().endswith(s)), below.suffix)
-    stem = name[: len(name) - len(suffix)] if suffix else name
+    stem, suffix = split_name(below.name)
     if choices.format != "auto":
         kept = SUFFIX_OF[choices.format]
     else:

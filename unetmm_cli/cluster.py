@@ -14,15 +14,13 @@ import typer
 
 from unetmm.errors import ImageError
 from unetmm.pipeline import Progress, Report
-from unetmm.sizes import DEFAULT_SHARE_PERCENT
+from unetmm.sizes import DEFAULT_SHARE_PERCENT, JOB_HEADROOM
 from unetmm_cli.options import Choices
 
 PIECES_A_WORKER = 4
 """Shares, so that the workers end at about the same time."""
 CONNECT_S = 30
 WORKERS_WAIT_S = 60
-HEADROOM = 1.05
-"""Memory asked of a batch system, over the budget: what the kernel counts besides the process."""
 CLUSTERS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 SETTINGS = {
     # A job that is preempted or out of time is nobody's fault.
@@ -120,7 +118,7 @@ def _start(choices: Choices) -> Any:
     cluster = getattr(dask_jobqueue, CLUSTERS[choices.cluster])(
         cores=choices.workers or os.cpu_count() or 1,
         processes=1,
-        memory=f"{int(choices.mem_budget * HEADROOM)}B",
+        memory=f"{int(choices.mem_budget * JOB_HEADROOM)}B",
         # A task is a share, which uses all cores by itself.
         worker_extra_args=["--nthreads", "1"],
         scheduler_options={"dashboard_address": None},

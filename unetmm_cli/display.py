@@ -169,6 +169,27 @@ def show_evaluations(found: Sequence[Evaluation]) -> None:
     _print(table)
 
 
+def batch_item(path: Path, output: Path, outcome: str, reason: str, as_json: bool) -> None:
+    """What became of one image of a batch."""
+    if as_json:
+        facts = {"event": "file", "input": str(path), "output": str(output), "outcome": outcome}
+        say_json(facts | ({"error": reason} if reason else {}))
+    elif outcome == "failed":
+        say(f"failed: {reason}")
+    else:
+        say(f"{outcome}: {path} -> {output}")
+
+
+def batch_summary(counts: dict[str, int], failed: list[str], as_json: bool) -> None:
+    """How a batch ended, the images that failed by name."""
+    if as_json:
+        say_json({"event": "batch", **counts, "failed_inputs": failed})
+        return
+    result(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+    for name in failed:
+        result(f"failed: {name}")
+
+
 def show_verification(found: Verification) -> None:
     """One line, and one for every chunk that is damaged."""
     for place in found.damaged:
@@ -325,24 +346,3 @@ def _console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-
-
-def batch_item(path: Path, output: Path, outcome: str, reason: str, as_json: bool) -> None:
-    """What became of one image of a batch."""
-    if as_json:
-        facts = {"event": "file", "input": str(path), "output": str(output), "outcome": outcome}
-        say_json(facts | ({"error": reason} if reason else {}))
-    elif outcome == "failed":
-        say(f"failed: {reason}")
-    else:
-        say(f"{outcome}: {path} -> {output}")
-
-
-def batch_summary(counts: dict[str, int], failed: list[str], as_json: bool) -> None:
-    """How a batch ended, the images that failed by name."""
-    if as_json:
-        say_json({"event": "batch", **counts, "failed_inputs": failed})
-        return
-    result(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
-    for name in failed:
-        result(f"failed: {name}")

@@ -45,12 +45,15 @@ def _overlap(a: Path, b: Path) -> bool:
 
 def default_output(source: Path) -> Path:
     """`<name>_restored.ome.zarr` beside an input."""
-    name = source.resolve().name
-    for suffix in (*DOUBLE_SUFFIXES, Path(name).suffix):
-        if suffix and name.lower().endswith(suffix.lower()):
-            name = name[: -len(suffix)]
-            break
-    return source.parent / f"{name}_restored.ome.zarr"
+    stem, _ = split_name(source.resolve().name)
+    return source.parent / f"{stem}_restored.ome.zarr"
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """A file's name without its extension, and the extension, .ome.tif and the like as one."""
+    doubles = (s for s in DOUBLE_SUFFIXES if name.lower().endswith(s))
+    suffix = next(doubles, Path(name).suffix)
+    return name[: len(name) - len(suffix)], suffix
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,11 +13,9 @@ from typing import Any
 import typer
 
 from unetmm.errors import ImageError
-from unetmm.sizes import default_budget_bytes
+from unetmm.sizes import JOB_HEADROOM, default_budget_bytes
 from unetmm_cli.options import Choices
 
-HEADROOM = 1.05
-"""Memory asked for, over the budget: what the kernel counts besides the process."""
 WARNING_S = 120
 """The run is told to stop so long before its time is up."""
 TIME = re.compile(r"(\d+-)?\d+(:\d\d){0,2}")
@@ -89,7 +87,7 @@ def make_script(batch: Batch, choices: Choices) -> str:
         name=f"unetmm-{re.sub('[^A-Za-z0-9.-]', '-', batch.output.name)}",
         nodes=batch.nodes,
         cores=batch.cores,
-        memory_mib=math.ceil(budget_bytes * HEADROOM / 2**20),
+        memory_mib=math.ceil(budget_bytes * JOB_HEADROOM / 2**20),
         time=batch.time,
         warning_s=WARNING_S,
         folder=shlex.quote(str(Path.cwd())),
@@ -140,6 +138,6 @@ def _text(name: str, value: Any) -> str:
 
 
 def _end(last: int) -> str:
-    from unetmm.io.select import _END
+    from unetmm.io.select import END
 
-    return "" if last == _END else str(last)
+    return "" if last == END else str(last)

@@ -88,17 +88,8 @@ class ArraySink(_Array):
         super().__init__(array, info)
         self.chunk = (chunk_px, chunk_px)
 
-    def begin(self) -> None:
-        pass
-
     def write_bytes(self, box_height: int, box_width: int) -> int:
         return 0
 
     def write(self, plane: Plane, box: Box, pixels: NDArray[Any]) -> None:
         self.view[plane][box.y0 : box.y1, box.x0 : box.x1] = pixels
-
-    def close(self) -> None:
-        pass
-
-    def abort(self) -> None:
-        pass

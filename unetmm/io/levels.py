@@ -31,11 +31,11 @@ class Level:
         return Box(y, x, min(y + self.chunk[0], self.height), min(x + self.chunk[1], self.width))
 
 
-def make_levels(info: ImageInfo, chunk: tuple[int, int], pyramid: bool) -> tuple[Level, ...]:
-    """Full resolution, and with a pyramid each half of the one before, until one chunk holds it."""
+def make_levels(info: ImageInfo, chunk: tuple[int, int]) -> tuple[Level, ...]:
+    """A pyramid: full resolution, then each half of the one before, until one chunk holds it."""
     height, width = info.height, info.width
     levels = [Level(height, width, chunk)]
-    while pyramid and (height > chunk[0] or width > chunk[1]):
+    while height > chunk[0] or width > chunk[1]:
         height, width = -(-height // 2), -(-width // 2)
         levels.append(Level(height, width, chunk))
     return tuple(levels)

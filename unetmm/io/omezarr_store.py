@@ -38,7 +38,7 @@ class OmeZarrStore:
             raise ImageError(f"{self.path}: cannot hold {info.dtype}; use {', '.join(DTYPES)}")
         self._axes = stored_axes(self.path, info)
         self.chunk = (min(options.chunk_px, info.height), min(options.chunk_px, info.width))
-        self.levels = make_levels(info, self.chunk, options.pyramid)
+        self.levels = make_levels(info, self.chunk)
         self._folder = Path()
         self._arrays: list[Any] = []
 

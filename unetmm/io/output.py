@@ -8,7 +8,7 @@ run --box--> Output --chunk--> store          one class a format
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -114,13 +114,17 @@ class Output:
         journal = self.workspace.open_journal(writer)
         try:
             self.store.open(self.workspace.folder)
-            self._load_records()
+            self.load_records()
         except BaseException:
             journal.close()
             raise
         self._journal = journal  # last, for a thread that sees it writes at once
 
     def begin(self) -> None:
+        """Create the output and join it; until then only memory was planned.
+
+        The first `write` does so too; beginning twice is harmless.
+        """
         with self._lock:
             if self._closed:
                 raise ImageError(f"{self.path}: is closed and takes no more; open it again")
@@ -128,7 +132,8 @@ class Output:
                 self.create({})
                 self.join("0")
 
-    def _load_records(self) -> None:
+    def load_records(self) -> None:
+        """Take in what all writers have recorded so far."""
         for key, crc in self.workspace.records():
             if self.table.knows(key):
                 self.table.mark(key, crc)
@@ -153,10 +158,9 @@ class Output:
 
     def _holds(self, key: ChunkKey) -> bool:
         box = self.store.levels[key.level].box(key.row, key.column)
-        try:
-            return checksum(self.store.read(key.level, key.plane, box)) == self.table.recorded(key)
-        except ImageError:
-            return False
+        return is_intact(
+            lambda: self.store.read(key.level, key.plane, box), self.table.recorded(key)
+        )
 
     def write(self, plane: Plane, box: Box, pixels: Pixels) -> None:
         check_box(box, pixels, self.chunk, self.info)
@@ -190,7 +194,8 @@ class Output:
 
         The last of several processes does it; for one that comes later it is done already.
         """
-        self._load_records()
+        if self.table.missing_count():
+            self.load_records()
         if not self.table.missing_count():
             with self.workspace.locked("finish"):
                 if self.workspace.exists():
@@ -231,7 +236,10 @@ class Output:
         self._release()
 
     def abort(self) -> None:
-        """Remove what was written; nothing appears under the final name."""
+        """Remove what was written; nothing appears under the final name.
+
+        Like `close`, only once no `write` is running; after either, neither does anything.
+        """
         if not self._closed:
             self.workspace.remove()
         self._release()
@@ -241,6 +249,14 @@ class Output:
         if self._journal is not None:
             self._journal.close()
             self.store.close()
+
+
+def is_intact(read: Callable[[], Pixels], crc: int) -> bool:
+    """Whether a chunk can be read and has the checksum that it was written with."""
+    try:
+        return checksum(read()) == crc
+    except ImageError:
+        return False
 
 
 def check_box(box: Box, pixels: Pixels, chunk: tuple[int, int], info: ImageInfo) -> None:

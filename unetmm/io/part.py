@@ -6,10 +6,13 @@ import contextlib
 import os
 import shutil
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
-from unetmm.io.sniff import ZARR_MARKS
+from unetmm.io.sniff import is_zarr
 
 
 def part_path(path: Path) -> Path:
@@ -36,7 +39,7 @@ def check_target(path: Path, *, overwrite: bool, folder: bool) -> None:
     if path.is_dir() != folder:
         found, wanted = ("a folder", "a file") if path.is_dir() else ("a file", "a folder")
         raise ImageError(f"{path}: is {found} and would become {wanted}; choose another name")
-    if folder and any(path.iterdir()) and not _is_zarr(path):
+    if folder and any(path.iterdir()) and not is_zarr(path):
         raise ImageError(f"{path}: is a folder that holds no Zarr; it is not replaced")
 
 
@@ -70,6 +73,14 @@ def publish(part: Path, path: Path) -> None:
         sync(path.parent)
 
 
+def write_at(handle: int, array: NDArray[Any], offset: int) -> None:
+    """Write all of a contiguous array into an open file."""
+    view = array.data.cast("B")
+    while len(view):
+        count = os.pwrite(handle, view, offset)
+        view, offset = view[count:], offset + count
+
+
 def sync(path: Path) -> None:
     """Make a file's content, or a folder's names, reach the disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -86,7 +97,3 @@ def discard(path: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink()
-
-
-def _is_zarr(path: Path) -> bool:
-    return any((path / mark).is_file() for mark in ZARR_MARKS)

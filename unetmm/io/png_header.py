@@ -43,6 +43,11 @@ class PngChunks:
         return bits >= 8 and colour != 3 and not self.interlaced and b"tRNS" not in self.kept
 
 
+def pack_chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk as it stands in a PNG: length, name, content, checksum."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
 def read_png_header(path: Path, file: BinaryIO) -> PhotoHeader:
     """Size, samples and metadata of a PNG.
 

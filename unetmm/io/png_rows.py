@@ -19,7 +19,7 @@ from unetmm.io.guard import translated
 from unetmm.io.inflate import InflatedRows, Layout
 from unetmm.io.photo import PhotoSource, describe_photo
 from unetmm.io.photo_header import WHOLE_BYTES, PhotoHeader
-from unetmm.io.png_header import SIGNATURE, PngChunks, describe_png, walk_chunks
+from unetmm.io.png_header import SIGNATURE, PngChunks, describe_png, pack_chunk, walk_chunks
 from unetmm.io.protocol import Box, ImageInfo, Plane, Source
 
 _UNDONE_COPIES = 4
@@ -81,7 +81,7 @@ class PngRowsSource:
         ihdr = self._ihdr[:4] + struct.pack(">I", count + 1) + self._ihdr[8:]
         packed = zlib.compress(before + rows.tobytes(), level=0)
         small = SIGNATURE + b"".join(
-            _chunk(name, data)
+            pack_chunk(name, data)
             for name, data in ((b"IHDR", ihdr), (b"IDAT", packed), (b"IEND", b""))
         )
         pixels = imagecodecs.png_decode(small)
@@ -92,7 +92,3 @@ class PngRowsSource:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

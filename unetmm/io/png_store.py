@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
-from unetmm.io.levels import make_levels
-from unetmm.io.part import sync
+from unetmm.io.levels import Level
+from unetmm.io.part import sync, write_at
+from unetmm.io.png_header import pack_chunk
 from unetmm.io.protocol import Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.table import ChunkKey
 
@@ -39,7 +40,7 @@ class PngStore:
         _check_writable(options.path, info)
         self.info = info
         self.chunk = (options.chunk_px, options.chunk_px)
-        self.levels = make_levels(info, self.chunk, pyramid=False)
+        self.levels = (Level(info.height, info.width, self.chunk),)
         self._slot_bytes = math.prod(self.chunk) * info.samples * info.dtype.itemsize
         self._folder = Path()
         self._handle = -1
@@ -50,9 +51,7 @@ class PngStore:
 
         Noise hardly compresses, so that file may be as large as the image; 3.2 were measured.
         """
-        info = self.info
-        image_bytes = math.prod((info.height, info.width, info.samples)) * info.dtype.itemsize
-        return 13 * image_bytes // 4 + 2 * info.height + _ENCODER_BYTES
+        return 13 * self.info.plane_bytes // 4 + 2 * self.info.height + _ENCODER_BYTES
 
     @property
     def chunk_bytes(self) -> int:
@@ -71,12 +70,8 @@ class PngStore:
         return (row * self.levels[0].grid[1] + column) * self._slot_bytes
 
     def write(self, key: ChunkKey, pixels: NDArray[np.generic]) -> None:
-        view = np.ascontiguousarray(pixels).data.cast("B")
-        offset = self._offset(key.row, key.column)
         with translated(self.path, "write to it"):
-            while len(view):
-                count = os.pwrite(self._handle, view, offset)
-                view, offset = view[count:], offset + count
+            write_at(self._handle, np.ascontiguousarray(pixels), self._offset(key.row, key.column))
 
     def read(self, level: int, plane: Plane, box: Box) -> NDArray[np.generic]:
         """One chunk; without a pyramid nobody asks for more."""
@@ -134,17 +129,13 @@ def _colour_chunks(info: ImageInfo) -> bytes:
     chunks = b""
     profile = info.notes.get("icc_profile")
     if profile:
-        chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
+        chunks += pack_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
     if "resolution" in info.notes:
         *per_unit, unit = info.notes["resolution"]
         per_metre = [round(n * (100 if unit == "centimeter" else 100 / 2.54)) for n in per_unit]
         if all(0 < n < 2**31 for n in per_metre):
-            chunks += _chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1))
+            chunks += pack_chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1))
     return chunks
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + zlib.crc32(name + data).to_bytes(4, "big")
 
 
 def _check_writable(path: Path, info: ImageInfo) -> None:

@@ -101,6 +101,11 @@ class ImageInfo:
         return [(i, j, k) for i in range(t) for j in range(c) for k in range(z)]
 
     @property
+    def plane_bytes(self) -> int:
+        """Bytes of one plane as stored, uncompressed."""
+        return self.height * self.width * self.samples * self.dtype.itemsize
+
+    @property
     def megapixels(self) -> float:
         """Pixels of all planes, in millions."""
         return len(self.planes) * self.height * self.width / 1e6
@@ -132,7 +137,7 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Takes boxes in any order; the output appears under its name at `close`, whole or not at all.
+    """Takes boxes in any order.
 
     Boxes start at multiples of `chunk` and end there or at the image's edge, so no two writers
     ever share a chunk; `write` is safe to call from several threads.
@@ -149,12 +154,6 @@ class Sink(Protocol):
     def write_bytes(self, box_height: int, box_width: int) -> int:
         """Most memory one `write` of a box of that size takes beyond its argument."""
 
-    def begin(self) -> None:
-        """Create the output under its temporary name; until then only memory was planned.
-
-        The first `write` does so too; beginning twice is harmless.
-        """
-
     def write(self, plane: Plane, box: Box, pixels: NDArray[np.generic]) -> None:
         """Store (box.height, box.width, samples), dtype of the image.
 
@@ -162,15 +161,6 @@ class Sink(Protocol):
         ------
         ImageError
             If the disk is full or the output cannot be written.
-        """
-
-    def close(self) -> None:
-        """Finish the output and move it to its final name."""
-
-    def abort(self) -> None:
-        """Remove what was written; nothing appears under the final name.
-
-        Like `close`, only once no `write` is running; after either, neither does anything.
         """
 
 
@@ -183,5 +173,3 @@ class SinkOptions:
     """Replace an existing output, but only at `close`."""
     chunk_px: int = 512
     """Side of an output chunk or tile in pixels."""
-    pyramid: bool = True
-    """Write smaller levels too, where the format has them (OME-Zarr)."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from unetmm.errors import ImageError, ShapeError
 from unetmm.io.protocol import Box, ImageInfo, Plane, Source
 
-_END = 2**62
+END = 2**62
 """Beyond the end of any axis."""
 _WHOLE_IMAGE_NOTES = ("ome_xml", "imagej", "omero")
 """Notes that describe all planes, so they are wrong for some."""
@@ -60,7 +60,7 @@ def parse_planes(text: str) -> dict[str, tuple[int, int]]:
         first, colon, last = span.partition(":")
         try:
             start = int(first) if first or not colon else 0
-            stop = int(last) if last else _END if colon or start == -1 else start + 1
+            stop = int(last) if last else END if colon or start == -1 else start + 1
         except ValueError:
             start, stop = 0, 0
         axis = axis.upper()
@@ -120,9 +120,9 @@ def _range(info: ImageInfo, axis: str, asked: tuple[int, int] | None) -> list[in
     if asked is None:
         return list(range(length))
     found = list(range(length))[slice(*asked)]
-    if not found or asked[1] != _END and asked[1] > length:
+    if not found or asked[1] != END and asked[1] > length:
         raise ImageError(
-            f"planes {axis}={asked[0]}:{'' if asked[1] == _END else asked[1]} were chosen; the "
+            f"planes {axis}={asked[0]}:{'' if asked[1] == END else asked[1]} were chosen; the "
             f"image has {axis}=0:{length}"
         )
     return found

@@ -65,8 +65,13 @@ def sniff_format(path: Path) -> str:
     raise ImageError(f"{path}: {_describe(head)}; unetmm reads {READABLE}")
 
 
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a Zarr group or array."""
+    return any((path / mark).is_file() for mark in ZARR_MARKS)
+
+
 def _sniff_folder(path: Path) -> str:
-    if any((path / mark).is_file() for mark in ZARR_MARKS):
+    if is_zarr(path):
         return "zarr"
     raise ImageError(
         f"{path}: is a folder without {', '.join(ZARR_MARKS)}, so it is no Zarr; "

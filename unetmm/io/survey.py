@@ -57,7 +57,7 @@ def survey(source: Source) -> Survey:
     info = source.info
     channels = min(info.length("C"), MOST_CHANNELS)
     whole = _is_whole(info) or getattr(source, "sequential", False)
-    cost_bytes = _plane_bytes(info) if whole else _decoded_bytes(info)
+    cost_bytes = info.plane_bytes if whole else _decoded_bytes(info)
     boxes = MOST_BOXES
     if channels * cost_bytes * (1 if whole else boxes) > MOST_DECODED_BYTES:
         boxes = 0 if whole else MOST_DECODED_BYTES // (channels * cost_bytes)
@@ -76,10 +76,6 @@ def survey(source: Source) -> Survey:
 def _is_whole(info: ImageInfo) -> bool:
     """Whether a plane is decoded at once."""
     return info.chunk[0] >= info.height and info.chunk[1] >= info.width
-
-
-def _plane_bytes(info: ImageInfo) -> int:
-    return info.height * info.width * info.samples * info.dtype.itemsize
 
 
 def _decoded_bytes(info: ImageInfo) -> int:

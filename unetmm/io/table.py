@@ -42,7 +42,6 @@ class ChunkTable:
     def __init__(self, info: ImageInfo, levels: tuple[Level, ...]) -> None:
         planes = tuple(info.length(axis) for axis in "TCZ")
         self._shapes = [(*planes, *level.grid) for level in levels]
-        self._planes = info.planes
         self._done = [np.zeros(shape, bool) for shape in self._shapes]
         self._claimed = [np.zeros(shape, bool) for shape in self._shapes]
         self.checksums = [np.zeros(shape, np.uint32) for shape in self._shapes]

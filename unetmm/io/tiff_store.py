@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
-from unetmm.io.levels import make_levels
-from unetmm.io.part import check_space, sync
+from unetmm.io.levels import Level
+from unetmm.io.part import check_space, sync, write_at
 from unetmm.io.protocol import DTYPES, Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.table import ChunkKey
 from unetmm.io.units import unit_symbol
@@ -47,7 +47,7 @@ class TiffStore:
             _tile_side(options.chunk_px, info.height),
             _tile_side(options.chunk_px, info.width),
         )
-        self.levels = make_levels(info, self.chunk, pyramid=False)
+        self.levels = (Level(info.height, info.width, self.chunk),)
         self._columns = -(-info.width // self.chunk[1])
         self._tiles = -(-info.height // self.chunk[0]) * self._columns
         self._tile_bytes = math.prod(self.chunk) * info.samples * info.dtype.itemsize
@@ -173,11 +173,8 @@ class TiffStore:
     def write(self, key: ChunkKey, pixels: NDArray[np.generic]) -> None:
         tile = np.zeros((*self.chunk, self.info.samples), dtype=self.info.dtype)
         tile[: pixels.shape[0], : pixels.shape[1]] = pixels
-        view, offset = tile.data.cast("B"), self._offset(key)
         with translated(self.path, "write to it"):
-            while len(view):
-                count = os.pwrite(self._handle, view, offset)
-                view, offset = view[count:], offset + count
+            write_at(self._handle, tile, self._offset(key))
 
     def read(self, level: int, plane: Plane, box: Box) -> NDArray[np.generic]:
         """One tile; without a pyramid nobody asks for more."""

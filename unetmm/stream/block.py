@@ -245,22 +245,9 @@ def finish_pixels(stage, memory, weights, frozen, starts, own, at, c, pixels):
     norm, hidden, gated = own[NORM_AT], own[HIDDEN_AT], own[GATED_AT]
     starts[0] = gated
     matmul(
-        memory,
-        starts,
-        1,
-        c,
-        c,
-        frozen,
-        stage[W3],
-        frozen,
-        stage[B3],
-        memory,
-        at,
-        c,
-        c,
-        pixels,
-        True,
-    )
+        memory, starts, 1, c, c, frozen, stage[W3], frozen, stage[B3],
+        memory, at, c, c, pixels, True,
+    )  # fmt: skip
     normalise(memory, at, norm, stage[CHANNELS], c, weights, stage[MASK], pixels)
     starts[0] = norm
     matmul(
