@@ -21,7 +21,6 @@ from typing import Any
 from unetmm.calibrate import Calibration
 from unetmm.errors import ImageError, ResumeError, UnetmmError
 from unetmm.io import Output, open_sink, open_source
-from unetmm.io.protocol import SinkOptions
 from unetmm.memory import sink_storage, source_storage
 from unetmm.piece import Failure, Outcome, Piece, do_piece, output_state
 from unetmm.pipeline import (
@@ -74,7 +73,7 @@ def restore_distributed(
     path, output, options = path.resolve(), output.resolve(), _anywhere(options)
     with closing(open_source(path, options.select)) as source:
         info = source.info
-        sink = open_sink(SinkOptions(output, options.overwrite), info, options.format)
+        sink = open_sink(options.sink(output), info, options.format)
         model = pick_model(options.model, info)
         plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
         total_px = len(info.planes) * info.height * info.width

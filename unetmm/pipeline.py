@@ -25,7 +25,7 @@ from unetmm.calibrate import (
 from unetmm.errors import BudgetError, ImageError, ResumeError
 from unetmm.io import Output, open_sink, open_source, output_format
 from unetmm.io.array import ArraySink, ArraySource, array_info
-from unetmm.io.protocol import ImageInfo, Sink, SinkOptions, Source
+from unetmm.io.protocol import Encoding, ImageInfo, Sink, SinkOptions, Source
 from unetmm.io.select import Selection
 from unetmm.memory import Pixels, Storage, in_memory_storage, sink_storage, source_storage
 from unetmm.plan import Plan, Request, plan_run
@@ -67,6 +67,12 @@ class Options:
     """Cores used at most; 0 for all."""
     select: Selection | None = None
     """The part of a file to restore; None: all of it."""
+    encoding: Encoding = Encoding()
+    """How the output stores its pixels."""
+
+    def sink(self, path: Path) -> SinkOptions:
+        """The part of these that an output needs."""
+        return SinkOptions(path, self.overwrite, encoding=self.encoding)
 
 
 @dataclass(frozen=True)
@@ -326,7 +332,7 @@ def restore_file(
     with closing(open_source(path, options.select)) as source:
         info = source.info
         model = pick_model(options.model, info)
-        sink = open_sink(SinkOptions(output, options.overwrite), info, options.format)
+        sink = open_sink(options.sink(output), info, options.format)
         storages = source_storage(source), sink_storage(sink)
         plan = plan_image(info, *storages, model, options, process_memory.held_bytes())
         with growing(sink, share):

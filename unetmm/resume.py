@@ -55,6 +55,7 @@ def make_facts(
         "range": "measured" if options.fixed_range is None else str(options.fixed_range),
         "strength": str(options.strength),
         "format": type(output.store).__name__.removesuffix("Store"),
+        "encoding": str(options.encoding),
         "chunks": f"{output.chunk}, {len(output.store.levels)} levels",
         "unetmm": __version__,
     }

@@ -26,6 +26,7 @@ CLUSTER = "Cluster"
 """Panels of the help text."""
 
 Format = Literal["auto", "ome-zarr", "tiff", "png"]
+OmeZarrVersion = Literal["0.5", "0.4"]
 LogStyle = Literal["text", "json"]
 BatchSystem = Literal["slurm", "pbs", "lsf"]
 
@@ -225,6 +226,35 @@ class Choices:
     format: Annotated[
         Format, typer.Option(help="Format of the output.", rich_help_panel=OUTPUT)
     ] = "auto"
+    compression: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How chunks are compressed: none, zstd, deflate, ... as the format allows.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    pyramid: Annotated[
+        bool,
+        typer.Option(
+            "--pyramid/--no-pyramid",
+            help="Store smaller copies for viewers beside the full resolution.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = True
+    ome_zarr: Annotated[
+        OmeZarrVersion,
+        typer.Option(help="Version of OME-Zarr; 0.4 for older viewers.", rich_help_panel=OUTPUT),
+    ] = "0.5"
+    shard_px: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="OME-Zarr 0.5: put chunks into files of N x N pixels, a multiple of 512.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
     suffix: Annotated[
         str,
         typer.Option(
@@ -321,6 +351,7 @@ class Choices:
     def to_options(self) -> Options:
         """The library's form of these choices."""
         from unetmm.calibrate import load_calibration
+        from unetmm.io.protocol import Encoding
         from unetmm.pipeline import Options
 
         return Options(
@@ -333,6 +364,7 @@ class Choices:
             overwrite=self.overwrite,
             workers=self.workers,
             select=self.selection,
+            encoding=Encoding(self.compression, self.pyramid, self.ome_zarr, self.shard_px),
         )
 
 

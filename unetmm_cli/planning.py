@@ -12,7 +12,7 @@ from unetmm import __version__
 from unetmm.calibrate import sample_groups
 from unetmm.errors import BudgetError
 from unetmm.io import open_sink, open_source
-from unetmm.io.protocol import ImageInfo, SinkOptions
+from unetmm.io.protocol import ImageInfo
 from unetmm.memory import Storage, sink_storage, source_storage
 from unetmm.nets.config import NetConfig
 from unetmm.pipeline import (
@@ -102,7 +102,7 @@ def look_ahead(path: Path, output: Path | None, options: Options) -> Outlook:
     output = output or _plannable(default_output(path))
     with closing(open_source(path, options.select)) as source:
         info, model = source.info, pick_model(options.model, source.info)
-        sink = open_sink(SinkOptions(output, overwrite=True), info, options.format)
+        sink = open_sink(replace(options, overwrite=True).sink(output), info, options.format)
         storages = source_storage(source), sink_storage(sink)
         held = held_bytes()
         plan = plan_image(info, *storages, model, options, held)

@@ -165,11 +165,31 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True)
+class Encoding:
+    """How the pixels of an output are stored; the values are the same for all of them."""
+
+    compression: str | None = None
+    """One of those that the format knows, or "none"; None: what suits the format."""
+    pyramid: bool = True
+    """Whether smaller copies are stored beside the full resolution, where the format has them."""
+    ome_zarr: str = "0.5"
+    """Version of OME-Zarr: 0.5 (Zarr v3) or 0.4 (Zarr v2, for older viewers)."""
+    shard_px: int | None = None
+    """OME-Zarr 0.5: side of a shard, a file that holds many chunks; None: a file a chunk."""
+
+    def __str__(self) -> str:
+        pyramid = "a pyramid" if self.pyramid else "no pyramid"
+        shards = f", shards of {self.shard_px} px" if self.shard_px else ""
+        return f"{self.compression or 'usual'} compression, {pyramid}, {self.ome_zarr}{shards}"
+
+
+@dataclass(frozen=True)
 class SinkOptions:
-    """How an output is to be written."""
+    """Where and how an output is to be written."""
 
     path: Path
     overwrite: bool = False
     """Replace an existing output, but only at `close`."""
     chunk_px: int = 512
     """Side of an output chunk or tile in pixels."""
+    encoding: Encoding = Encoding()
