@@ -2,8 +2,9 @@
 
     source --slab--> bands --RowStream--> bands --chunk row--> sink
 
-A task owns its stream and buffers; Dask schedules the tasks, each on a thread that reads, converts
-and writes. The plan's threads share the columns of its stream. Every buffer is a term of the plan.
+A task owns its stream and buffers; Dask schedules the tasks, each on a thread of its own. While it
+computes, one more thread reads and decodes the next slab, and one encodes and writes the last row
+of chunks. The plan's threads share the columns of its stream. Every buffer is a term of the plan.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -162,12 +165,21 @@ class Running:
 
 def run_task(job: Job, task: Task) -> None:
     """Restore one strip of one segment and write it."""
-    writer = ChunkRowWriter(job, task)
+    # Both end before we do, whatever happens, so nobody reads or writes afterwards.
+    with ThreadPoolExecutor(1, "unetmm-read") as reader, ThreadPoolExecutor(1, "unetmm-write") as w:
+        writer = ChunkRowWriter(job, task, w)
+        _stream(job, task, stored_rows(job, task, reader), writer)
+        writer.settle()
+
+
+def _stream(job: Job, task: Task, rows: Iterator[Pixels], writer: ChunkRowWriter) -> None:
+    """Push the task's rows through its streams until everything is handed to the writer."""
     streams = [Lane(job, task, i) for i in range(len(job.groups))]
-    for stored in stored_rows(job, task):
+    for stored in rows:
         writer.keep(stored)
         for lane in streams:
             lane.take(stored)
+        del stored  # or its slab would live on while the two next ones do
         _write_finished(job, writer, streams)
         if writer.complete:
             return
@@ -193,33 +205,44 @@ def _write_finished(job: Job, writer: ChunkRowWriter, lanes: list[Lane]) -> None
         lane.finished.clear()
 
 
-def stored_rows(job: Job, task: Task) -> Iterator[Pixels]:
+def stored_rows(job: Job, task: Task, reader: ThreadPoolExecutor) -> Iterator[Pixels]:
     """The strip's rows as stored, from top to bottom, in pieces of at most a band.
 
-    Whole chunks are read at once, or a compressed chunk would be decoded for every band.
+    While one slab is used up, `reader` reads the next; there are never more than these two.
     """
-    source, info = job.source, job.source.info
-    storage, chunk_rows = source_storage(source), info.chunk[0]
-    rows = slab_rows(storage, job.plan.band_rows, info.height)
-    start, stop = task.segment.read_start, min(task.segment.read_stop, info.height)
-    x0, x1 = task.strip.read_start, min(task.strip.read_stop, info.width)
-    band = job.plan.band_rows
-    while start < stop:
-        # Slabs end at chunk edges, so that no chunk is decoded twice.
-        end = start + rows if storage.by_row else (start // chunk_rows) * chunk_rows + rows
-        end = min(stop, end)
+
+    def read(box: Box) -> Pixels:
         with job.clock("read"):
-            slab = source.read(task.plane, Box(start, x0, end, x1))
-        y = start
-        while y < end:
+            return job.source.read(task.plane, box)
+
+    band = job.plan.band_rows
+    boxes = slab_boxes(job, task)
+    coming = [reader.submit(read, boxes[0])]
+    for box, following in zip(boxes, [*boxes[1:], None], strict=True):
+        slab = coming.pop().result()
+        if following is not None:
+            coming.append(reader.submit(read, following))
+        y = box.y0
+        while y < box.y1:
             if job.stop.is_set():
                 raise Cancelled
             # Pieces end where the stream's bands do, counted from the strip's first row.
             pushed = y - task.segment.read_start
-            piece = min(end - y, band - pushed % band)
-            yield slab[y - start : y - start + piece]
+            piece = min(box.y1 - y, band - pushed % band)
+            yield slab[y - box.y0 : y - box.y0 + piece]
             y += piece
-        start = end
+        del slab
+
+
+def slab_boxes(job: Job, task: Task) -> list[Box]:
+    """What is read at once: whole rows of chunks, or a compressed chunk would be decoded twice."""
+    info, storage = job.source.info, source_storage(job.source)
+    rows = slab_rows(storage, job.plan.band_rows, info.height)
+    start, stop = task.segment.read_start, min(task.segment.read_stop, info.height)
+    x0, x1 = task.strip.read_start, min(task.strip.read_stop, info.width)
+    first = start if storage.by_row else start // info.chunk[0] * info.chunk[0]
+    edges = [start, *range(first + rows, stop, rows), stop]
+    return [Box(y0, x0, y1, x1) for y0, y1 in pairwise(edges)]
 
 
 class Lane:
@@ -255,14 +278,20 @@ class Lane:
 
 
 class ChunkRowWriter:
-    """Turns finished rows back into stored values and writes whole rows of chunks."""
+    """Turns finished rows back into stored values and has whole rows of chunks written.
 
-    def __init__(self, job: Job, task: Task) -> None:
+    One row of chunks is filled while `background` writes the one before it.
+    """
+
+    def __init__(self, job: Job, task: Task, background: ThreadPoolExecutor) -> None:
         self.job, self.task, info = job, task, job.source.info
         self.sink = job.sink
+        self.background = background
+        self.writing: Future[None] | None = None
         width, samples = task.strip.write_px, info.samples
         self.chunk_rows = min(job.sink.chunk[0], info.height)
-        self.buffer = np.zeros((self.chunk_rows, width, samples), info.dtype)
+        shape = (self.chunk_rows, width, samples)
+        self.buffer, self.spare = np.zeros(shape, info.dtype), np.zeros(shape, info.dtype)
         self.kept = np.zeros((job.plan.lag_rows + job.plan.band_rows, width, samples), info.dtype)
         self.inputs = np.zeros((job.plan.band_rows, width, job.net.config.out_channels), np.float32)
         self.kept_rows = task.segment.read_start
@@ -321,8 +350,26 @@ class ChunkRowWriter:
         strip = self.task.strip
         start = max(base, self.task.segment.write_start)
         box = Box(start, strip.write_start, stop, strip.write_stop)
+        self.settle()
+        self.writing = self.background.submit(
+            self._write, box, self.buffer[start - base : stop - base]
+        )
+        self.buffer, self.spare = self.spare, self.buffer
+
+    def _write(self, box: Box, pixels: Pixels) -> None:
         with self.job.clock("write"):
-            self.sink.write(self.task.plane, box, self.buffer[start - base : stop - base])
+            self.sink.write(self.task.plane, box, pixels)
+
+    def settle(self) -> None:
+        """Wait for what is being written.
+
+        Raises
+        ------
+        ImageError
+            If it could not be written.
+        """
+        if self.writing is not None:
+            self.writing.result()
 
 
 def changed(chosen: Pixels, change: NDArray[np.float32], scale: float) -> NDArray[Any]:
