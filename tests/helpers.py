@@ -20,6 +20,7 @@ from unetmm.plan import Plan
 from unetmm.run import Job, run
 from unetmm.stream.compiled import CompiledNet
 from unetmm.stream.layout import make_layout
+from unetmm.stream.precision import Precision
 from unetmm.weights import Model
 
 DATA = Path(__file__).parent / "data"
@@ -61,8 +62,8 @@ def lively_model(config: NetConfig) -> Model:
 
 
 @cache
-def compiled(config: NetConfig) -> CompiledNet:
-    return CompiledNet(config, lively_model(config).tensors)
+def compiled(config: NetConfig, precision: Precision = "fp32") -> CompiledNet:
+    return CompiledNet(config, lively_model(config).tensors, precision)
 
 
 def attention_blocks(net: NAFNet) -> dict[str, NAFBlock]:
@@ -96,6 +97,7 @@ def stream_image(
     segments: int = 1,
     workers: int = 1,
     threads: int = 1,
+    precision: Precision = "fp32",
 ) -> NDArray[np.float32]:
     """`image` (h, w, c) through the run of a hand-made plan, with `frozen_attention`."""
     info = array_info(image.shape, image.dtype, "YXS")
@@ -127,7 +129,7 @@ def stream_image(
         Job(
             ArraySource(image, info),
             sink,
-            compiled(config),
+            compiled(config, precision),
             groups,
             Calibration("lively", entries),
             plan,

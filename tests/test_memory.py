@@ -29,7 +29,8 @@ from unetmm.stream.footprint import LINE_FLOATS, scratch_bytes, skip_bytes, stre
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import make_layout
 
-CONFIG = NetConfig(3, 3, 8, (1, 1), 1, (1, 1))
+CONFIG = NetConfig(13, 13, 11, (1, 1), 1, (1, 1))
+WITHOUT_RESIDUAL = replace(CONFIG, out_channels=17)
 HEIGHT, WIDTH, SAMPLES, ITEMSIZE, NETS, WORKERS, THREADS = 1009, 2003, 5, 2, 3, 7, 37
 READ_PX, WRITE_PX, BAND = 4 * 43, 131, 4 * 41
 SOURCE_ROWS, SINK_ROWS = 167, 23
@@ -40,9 +41,10 @@ def storage(rows: int, columns: int, resident: int, factor: int) -> Storage:
     return Storage((rows, columns), resident, lambda height, width: factor * height * width)
 
 
-def test_terms_are_the_products_they_should_be() -> None:
+@pytest.mark.parametrize("config", [CONFIG, WITHOUT_RESIDUAL])
+def test_terms_are_the_products_they_should_be(config: NetConfig) -> None:
     """No two dimensions share a factor beyond the net's stride."""
-    layout = make_layout(CONFIG, BAND)
+    layout = make_layout(config, BAND)
     pixels = Pixels(HEIGHT, WIDTH, SAMPLES, ITEMSIZE, NETS)
     terms = project(
         layout, LANES, pixels, storage(SOURCE_ROWS, 19, 0, 11),
@@ -51,22 +53,47 @@ def test_terms_are_the_products_they_should_be() -> None:
     )  # fmt: skip
     pixel, live = SAMPLES * ITEMSIZE, WORKERS * NETS
     kept = WORKERS * (layout.lag_rows + BAND) * WRITE_PX * pixel
-    converted = WORKERS * 3 * BAND * READ_PX * CONFIG.in_channels * 4
+    converted = WORKERS * 3 * BAND * READ_PX * config.in_channels * 4
     image_px = READ_PX + 2
     assert terms.runtime == (
         RUNTIME_BYTES + HELD + WORKERS * WORKER_BYTES + live * (THREADS - 1) * THREAD_BYTES
     )
-    assert terms.source == WORKERS * SOURCE_ROWS * READ_PX * (pixel + 11)
-    assert terms.sink == RESIDENT + WORKERS * SINK_ROWS * WRITE_PX * (pixel + 31)
+    assert terms.source == WORKERS * SOURCE_ROWS * READ_PX * (2 * pixel + 11)
+    assert terms.sink == RESIDENT + WORKERS * SINK_ROWS * WRITE_PX * (2 * pixel + 31)
     assert terms.skip == live * skip_bytes(layout, READ_PX, LANES)
     rows = layout.rings[0].rows + 1
-    assert terms.image_rows == kept + live * rows * image_px * CONFIG.in_channels * 4
+    assert terms.image_rows == kept + live * rows * image_px * config.in_channels * 4
     assert terms.arena == converted + live * (
-        THREADS * scratch_bytes(layout, LANES) + BAND * READ_PX * CONFIG.out_channels * 4
+        THREADS * scratch_bytes(layout, LANES) + BAND * READ_PX * config.out_channels * 4
     )
     streams = terms.stream_state + terms.skip + terms.image_rows + terms.arena
     assert streams - kept - converted == live * stream_bytes(layout, READ_PX, LANES, THREADS)
     assert terms.weights == (packed_bytes(layout, LANES) + live * frozen_bytes(layout, LANES))
+
+
+def test_a_streams_bytes_are_those_of_its_maps_worked_out_by_hand() -> None:
+    """One level, so that every lag can be counted: intro 1, each block 1, the ending 1 more."""
+    config = NetConfig(13, 17, 11, (1,), 1, (1,))
+    width, band, threads = 2 * 43, 2 * 41, 5
+    layout = make_layout(config, band)
+
+    def whole(channels: int) -> int:
+        return -(-channels // LANES) * LANES
+
+    fine, coarse = whole(11), whole(22)
+    pieces = [
+        (band + 2 + 1) * (width + 2) * 13,  # the image, which the intro reads around its row
+        # Written 1 row behind, read by the ending 7 rows behind; a row of zeros.
+        (band + 6 + 1) * (width + 2) * fine,
+        # Written 1 row behind, read 2 rows behind.
+        (band // 2 + 1 + 1) * (width // 2) * coarse,
+        *[2 * width * 2 * fine] * 2,  # kept by the encoder's and the decoder's block
+        2 * (width // 2) * 2 * coarse,
+        band * width * 17,
+    ]
+    lines = sum(-(-n // LINE_FLOATS) * LINE_FLOATS for n in pieces) + LINE_FLOATS
+    expected = 4 * lines + threads * scratch_bytes(layout, LANES)
+    assert stream_bytes(layout, width, LANES, threads) == expected
 
 
 def test_calibration_counts_only_where_it_exceeds_the_streams() -> None:

@@ -24,6 +24,7 @@ from unetmm.nets.config import NetConfig
 from unetmm.plan import available_cores
 from unetmm.stream.footprint import observed_numbers, stream_bytes
 from unetmm.stream.layout import make_layout, observing_band_rows
+from unetmm.stream.precision import Precision
 
 if TYPE_CHECKING:
     from unetmm.stream.compiled import CompiledNet
@@ -189,16 +190,17 @@ def patch_boxes(info: ImageInfo) -> list[tuple[int, int, Box]]:
     return boxes
 
 
-def calibration_bytes(config: NetConfig, info: ImageInfo, lanes: int, cores: int = 0) -> int:
+def calibration_bytes(
+    config: NetConfig, info: ImageInfo, lanes: int, cores: int = 0, precision: Precision = "fp32"
+) -> int:
     """What `calibrate` allocates at its peak: one stream, whose columns the cores share."""
     height, width = padded_patch_size(config, info)
     layout = make_layout(config, observing_band_rows(config, height))
     threads = calibration_threads(config, width, cores)
     patches = PATCHES * height * width * info.samples * (info.dtype.itemsize + 2 * 4)
     sums = observed_numbers(layout, width, lanes) * (8 + 4 * height)
-    return (
-        stream_bytes(layout, width, lanes, threads) + frozen_bytes(layout, lanes) + patches + sums
-    )
+    frozen = frozen_bytes(layout, lanes, precision)
+    return stream_bytes(layout, width, lanes, threads) + frozen + patches + sums
 
 
 def padded_patch_size(config: NetConfig, info: ImageInfo) -> tuple[int, int]:

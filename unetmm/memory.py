@@ -25,11 +25,12 @@ from unetmm.stream.footprint import (
     stream_bytes,
 )
 from unetmm.stream.layout import FLOAT_BYTES, Layout, padded
+from unetmm.stream.precision import Precision
 
 if TYPE_CHECKING:
     from unetmm.io.protocol import Sink, Source
 
-RUNTIME_BYTES = 183 * 10**6
+RUNTIME_BYTES = 188 * 10**6
 """Python with numpy, Numba's runtime, kernels, Dask and the image libraries, before any image."""
 WORKER_BYTES = 6 * 10**6
 """What a worker's thread costs besides its buffers: stack, allocator arena, small objects."""
@@ -130,19 +131,19 @@ def loading_bytes(config: NetConfig) -> int:
 
 
 @lru_cache(maxsize=64)
-def packed_bytes(layout: Layout, lanes: int) -> int:
+def packed_bytes(layout: Layout, lanes: int, precision: Precision = "fp32") -> int:
     """A net folded for the stream, with what each block needs to fold its attention in."""
     attended = 0
     for block in layout.blocks:
         c, real = padded(block.channels, lanes), block.channels
         attended += c * (c + 1) + real * (real + 1)
-    return FLOAT_BYTES * (packed_floats(layout, lanes) + LINE_FLOATS + attended)
+    return FLOAT_BYTES * (packed_floats(layout, lanes, precision) + LINE_FLOATS + attended)
 
 
 @lru_cache(maxsize=64)
-def frozen_bytes(layout: Layout, lanes: int) -> int:
+def frozen_bytes(layout: Layout, lanes: int, precision: Precision = "fp32") -> int:
     """The matrices with an image's attention folded in, which every live stream holds."""
-    return FLOAT_BYTES * (frozen_floats(layout, lanes) + LINE_FLOATS)
+    return FLOAT_BYTES * (frozen_floats(layout, lanes, precision) + LINE_FLOATS)
 
 
 def slab_rows(storage: Storage, band_rows: int, height: int) -> int:
@@ -165,6 +166,7 @@ def project(
     write_px: int,
     calibration_bytes: int,
     held_bytes: int = 0,
+    precision: Precision = "fp32",
 ) -> Terms:
     """Terms of a run with `workers` live strips that read `read_px` and write `write_px` columns.
 
@@ -184,8 +186,11 @@ def project(
     conversion = (3 + wide) * band * read_px * config.in_channels * FLOAT_BYTES
     rows_in = slab_rows(source, band, pixels.height)
     rows_out = min(pixels.height, sink.chunk[0])
-    read = rows_in * read_px * pixel_bytes + source.scratch_bytes(rows_in, read_px)
-    write = rows_out * write_px * pixel_bytes + sink.scratch_bytes(rows_out, write_px)
+    # Twice: one slab is read while another is used up, one row of chunks written while the next
+    # is filled.
+    read_rows, written_rows = min(pixels.height, 2 * rows_in), min(pixels.height, 2 * rows_out)
+    read = read_rows * read_px * pixel_bytes + source.scratch_bytes(rows_in, read_px)
+    write = written_rows * write_px * pixel_bytes + sink.scratch_bytes(rows_out, write_px)
     streaming = workers * (read + write + stored + conversion) + live * (
         state + skip + image + arena
     )
@@ -194,7 +199,8 @@ def project(
         + held_bytes
         + workers * WORKER_BYTES
         + live * (threads - 1) * THREAD_BYTES,
-        weights=packed_bytes(layout, lanes) + live * frozen_bytes(layout, lanes),
+        weights=packed_bytes(layout, lanes, precision)
+        + live * frozen_bytes(layout, lanes, precision),
         stream_state=live * state,
         skip=live * skip,
         image_rows=live * image + workers * stored,

@@ -22,6 +22,7 @@ from unetmm.nets.config import NetConfig
 from unetmm.sizes import format_size
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import make_layout
+from unetmm.stream.precision import Precision
 
 BAND_STEPS = (1, 2, 4, 8)
 """Band heights that are tried, in strides of the net."""
@@ -45,6 +46,7 @@ class Request:
     """What the process holds already beyond a fresh one."""
     max_cores: int = 0
     """Cores used at most, over all live strips; 0 for all that the process may use."""
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Plan:
     estimated_s: float
     threads: int = 1
     """Threads that share the columns of each live strip."""
+    precision: Precision = "fp32"
+    """Of the blocks' matrix products."""
 
     @property
     def projected_peak_bytes(self) -> int:
@@ -96,6 +100,7 @@ class Plan:
             "segments": len(self.segments),
             "workers": self.workers,
             "threads": self.threads,
+            "precision": self.precision,
             "halo_px": self.halo_px,
             "lag_rows": self.lag_rows,
             "recomputed_share": round(self.recomputed_share, 4),
@@ -177,11 +182,12 @@ def _make_plan(request: Request, cut: Cut, workers: int, threads: int, seconds: 
     terms = project(
         layout, LANES, request.pixels, request.source, request.sink, workers, threads,
         cut.strips.read_px, cut.strips.write_px, request.calibration_bytes, request.held_bytes,
+        request.precision,
     )  # fmt: skip
     return Plan(
         request.model, layout.band_rows, workers, cut.strips.spans, cut.segments.spans,
         request.planes, layout.halo_px, layout.lag_rows, terms, request.budget_bytes, seconds,
-        threads,
+        threads, request.precision,
     )  # fmt: skip
 
 

@@ -13,20 +13,23 @@ from unetmm.nets.config import NetConfig
 from unetmm.stream.folding import (
     Array,
     Attended,
+    Matrices,
     Packed,
     ProductFolder,
     Tensors,
     fold_block,
     fold_ending,
+    in_pairs,
 )
 from unetmm.stream.footprint import LINE_FLOATS, frozen_floats, packed_floats
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import FLOAT_BYTES, Block, Layout, Product, make_layout, padded
+from unetmm.stream.precision import Precision, words
 
 Attention = Mapping[str, NDArray[np.float32]]
 """Frozen channel factors: block name -> (c,)."""
 
-Frozen = Array
+Frozen = Matrices
 """Each block's third matrix with its attention folded in, one behind the other."""
 
 
@@ -48,7 +51,7 @@ class Pool:
         """Copy matrices and biases in; gives where each begins."""
         places = []
         for array in (a for part in parts for a in (part.weight, part.bias)):
-            self.data[self.end : self.end + array.size] = array
+            self.data[self.end : self.end + array.size].view(array.dtype)[:] = array
             places.append(self.end)
             self.end += round_up(array.size, LINE_FLOATS)
         return tuple(places)
@@ -56,6 +59,10 @@ class Pool:
 
 class CompiledNet:
     """A net's packed matrices, and where each stage's begin.
+
+    Parameters
+    ----------
+    precision : of the blocks' 1x1s.
 
     Raises
     ------
@@ -65,18 +72,18 @@ class CompiledNet:
         If a tensor is missing.
     """
 
-    def __init__(self, config: NetConfig, tensors: Tensors) -> None:
+    def __init__(self, config: NetConfig, tensors: Tensors, precision: Precision = "fp32") -> None:
         if config.output_scale != 1:
             raise ShapeError(
                 f"the row stream restores at the input's size, asked for output_scale "
                 f"{config.output_scale}; use a model with output_scale 1"
             )
-        self.config = config
+        self.config, self.precision = config, precision
         layout = make_layout(config, config.stride_px)
-        pool = Pool(packed_floats(layout, LANES))
+        pool = Pool(packed_floats(layout, LANES, precision))
         self.places: dict[str, tuple[int, ...]] = {}
         """Of each product (w, w_size, b, b_size), of each block the columns of `tables`."""
-        self.third: dict[str, tuple[int, int]] = {}
+        self.third = _third_places(layout, precision)
         """Of each block, where its matrix and bias lie in `Frozen`."""
         self.blocks: dict[str, Attended] = {}
         try:
@@ -88,7 +95,6 @@ class CompiledNet:
 
     def _fold(self, layout: Layout, tensors: Tensors, pool: Pool) -> None:
         folder = ProductFolder(tensors, self.config, LANES)
-        third_end = 0
         for stage in layout.stages:
             if isinstance(stage, Product):
                 places = pool.add(*folder.fold(stage.name))
@@ -97,27 +103,41 @@ class CompiledNet:
                 self.places[stage.name] = (w, w_size, b, b_size)
             elif isinstance(stage, Block):
                 block = fold_block(tensors, stage.name, LANES)
-                matrices = (block.first, block.depthwise, block.fourth, block.fifth)
+                first, fourth, fifth = (
+                    self._rounded(part, stage) for part in (block.first, block.fourth, block.fifth)
+                )
+                matrices = (first, block.depthwise, fourth, fifth)
                 mask = Packed(_mask(stage.channels), np.zeros(0, np.float32))
                 self.places[stage.name] = (pool.add(mask)[0], *pool.add(*matrices))
                 self.blocks[stage.name] = block.attended
-                c = padded(stage.channels, LANES)
-                self.third[stage.name] = (third_end, third_end + round_up(c * c, LINE_FLOATS))
-                third_end += round_up(c * c, LINE_FLOATS) + round_up(c, LINE_FLOATS)
         self.places["ending"] = pool.add(fold_ending(tensors, LANES))
-        self._frozen_floats = third_end
-        assert third_end == frozen_floats(layout, LANES)
+
+    def _rounded(self, packed: Packed, block: Block) -> Packed:
+        """A block's 1x1 in the precision of this net."""
+        if self.precision == "fp32":
+            return packed
+        return packed.in_pairs(padded(block.channels, LANES), LANES)
+
+    @property
+    def matrices(self) -> Matrices:
+        """`weights` as the kernels of the blocks' products take them."""
+        return self.weights if self.precision == "fp32" else self.weights.view(np.int32)
 
     def empty_frozen(self) -> Frozen:
         """Room for the third matrices of all blocks."""
-        return aligned_zeros(self._frozen_floats)
+        layout = make_layout(self.config, self.config.stride_px)
+        room = aligned_zeros(frozen_floats(layout, LANES, self.precision))
+        return room if self.precision == "fp32" else room.view(np.int32)
 
     def fold_attention(self, name: str, factors: Array, frozen: Frozen) -> None:
         """Write a block's third matrix with its channel factors folded in."""
         block, (w, b) = self.blocks[name], self.third[name]
-        packed = block.project
-        weight, bias = frozen[w : w + packed.weight.size], frozen[b : b + packed.bias.size]
-        block.scale_into(factors, weight, bias, LANES)
+        for panel in block.scaled(factors, LANES):
+            part = panel.ravel() if self.precision == "fp32" else in_pairs(panel)
+            frozen[w : w + part.size] = part
+            w += part.size
+        bias = block.project.bias
+        frozen[b : b + bias.size].view(np.float32)[:] = bias
 
     def freeze(self, attention: Attention) -> Frozen:
         """Fold the frozen channel factors into the blocks.
@@ -144,6 +164,18 @@ class CompiledNet:
         matrix = self.blocks[name].attention
         factors: Array = matrix[:, :-1] @ mean + matrix[:, -1]
         return factors
+
+
+def _third_places(layout: Layout, precision: Precision) -> dict[str, tuple[int, int]]:
+    """Where each block's third matrix and its bias lie, one behind the other."""
+    places, end = {}, 0
+    for block in layout.blocks:
+        c = padded(block.channels, LANES)
+        bias = end + round_up(words(c * c, precision), LINE_FLOATS)
+        places[block.name] = (end, bias)
+        end = bias + round_up(c, LINE_FLOATS)
+    assert end == frozen_floats(layout, LANES, precision)
+    return places
 
 
 def _mask(channels: int) -> Array:

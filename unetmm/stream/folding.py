@@ -8,7 +8,7 @@ Matrices are (outputs, taps, depth) before packing. Pixel-shuffle becomes an ord
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ from unetmm.nets.config import NetConfig
 from unetmm.stream.layout import padded
 
 Array = NDArray[np.float32]
+Matrices = Array | NDArray[np.int32]
+"""float32, or pairs of bfloat16."""
 Tensors = Mapping[str, Array]
 
 
@@ -26,8 +28,14 @@ Tensors = Mapping[str, Array]
 class Packed:
     """A matrix in the panel order of `kernels.matmul`, and its bias, both flat."""
 
-    weight: Array
+    weight: Matrices
     bias: Array
+
+    def in_pairs(self, depth: int, lanes: int) -> Packed:
+        """The same rounded to bfloat16."""
+        assert self.weight.dtype == np.float32
+        pairs = [in_pairs(panel) for panel in panels(self.weight, depth, lanes)]
+        return Packed(np.concatenate(pairs), self.bias)
 
     @property
     def nbytes(self) -> int:
@@ -44,6 +52,22 @@ def pack(matrix: NDArray[np.floating], bias: NDArray[np.floating], lanes: int) -
     panels = [full[i : i + wide].T.ravel() for i in range(0, split, wide)]
     panels.append(full[split:].T.ravel())
     return Packed(np.concatenate(panels), pad_last(np.asarray(bias, np.float32), full.shape[0]))
+
+
+def panels(flat: Matrices, depth: int, lanes: int) -> Iterator[Array]:
+    """The panels (depth, outputs) of a packed matrix of float32, as views."""
+    floats, wide = flat.view(np.float32), 2 * lanes * depth
+    split = floats.size // wide * wide
+    yield from floats[:split].reshape(-1, depth, 2 * lanes)
+    if split < floats.size:
+        yield floats[split:].reshape(depth, lanes)
+
+
+def in_pairs(panel: Array) -> NDArray[np.int32]:
+    """A panel rounded to bfloat16, ties to even: two depths a word, (depth / 2, outputs) flat."""
+    bits = panel.view(np.uint32)
+    rounded = bits + (np.uint32(0x7FFF) + (bits >> 16 & 1))
+    return (rounded[0::2] >> 16 | rounded[1::2] & 0xFFFF0000).view(np.int32).ravel()
 
 
 def pad_last(array: Array, length: int) -> Array:
@@ -69,15 +93,12 @@ class Attended:
     attention: Array
     """sca.1: (c, c + 1), the bias last."""
 
-    def scale_into(self, factors: Array, weight: Array, bias: Array, lanes: int) -> None:
-        """Write conv3 with the frozen channel factors folded in."""
+    def scaled(self, factors: Array, lanes: int) -> Iterator[Array]:
+        """Panels of conv3 with the frozen channel factors folded in."""
         c = padded(self.channels, lanes)
         depth = pad_last(factors, c)[:, None]
-        split = c // (2 * lanes) * (2 * lanes) * c
-        for part, width in ((slice(0, split), 2 * lanes), (slice(split, None), lanes)):
-            panels, scaled = (a[part].reshape(-1, c, width) for a in (self.project.weight, weight))
-            np.multiply(panels, depth, out=scaled)
-        bias[:] = self.project.bias
+        for panel in panels(self.project.weight, c, lanes):
+            yield panel * depth
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from unetmm.geometry import round_up
 from unetmm.stream.layout import FLOAT_BYTES, Block, Layout, Product, padded
+from unetmm.stream.precision import Precision, words
 
 LINE_FLOATS = 16
 """Floats of a cache line; every piece of a stream's memory starts on one."""
@@ -86,8 +87,8 @@ def scratch_floats(layout: Layout, lanes: int) -> tuple[int, ...]:
     return tuple(max(column) for column in zip(*sizes, strict=True))
 
 
-def packed_floats(layout: Layout, lanes: int) -> int:
-    """Floats of all folded matrices and biases that do not depend on the image."""
+def packed_floats(layout: Layout, lanes: int, precision: Precision = "fp32") -> int:
+    """Words of all folded matrices and biases that do not depend on the image."""
     config = layout.config
     sizes = [config.out_channels * 9 * padded(config.width, lanes), config.out_channels]
     for stage in layout.stages:
@@ -98,15 +99,17 @@ def packed_floats(layout: Layout, lanes: int) -> int:
             sizes += [n * depth, n] * stage.repeat
         elif isinstance(stage, Block):
             c = padded(stage.channels, lanes)
-            first = fourth = [2 * c * c, 2 * c]
-            sizes += [lanes, 0, *first, 9 * 2 * c, 2 * c, *fourth, c * c, c]
+            square = words(c * c, precision)
+            first = fourth = [2 * square, 2 * c]
+            sizes += [lanes, 0, *first, 9 * 2 * c, 2 * c, *fourth, square, c]
     return sum(round_up(n, LINE_FLOATS) for n in sizes)
 
 
-def frozen_floats(layout: Layout, lanes: int) -> int:
-    """Floats of the matrices with an image's attention folded in, which every live stream holds."""
+def frozen_floats(layout: Layout, lanes: int, precision: Precision = "fp32") -> int:
+    """Words of the matrices with an image's attention folded in, which every live stream holds."""
     channels = [padded(b.channels, lanes) for b in layout.blocks]
-    return sum(round_up(n, LINE_FLOATS) for c in channels for n in (c * c, c))
+    sizes = (n for c in channels for n in (words(c * c, precision), c))
+    return sum(round_up(n, LINE_FLOATS) for n in sizes)
 
 
 def observed_numbers(layout: Layout, width_px: int, lanes: int) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from unetmm.stream.lanes import LANES
+from unetmm.stream.precision import Precision
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ CACHE_VARIABLE = "UNETMM_CACHE_DIR"
 
 
 SOURCES = (
-    "lanes.py", "simd.py", "kernels.py", "tables.py", "block.py", "sync.py", "stages.py",
+    "lanes.py", "pairs.py", "simd.py", "kernels.py", "tables.py", "block.py", "sync.py",
+    "stages.py",
 )  # fmt: skip
 """What is compiled; a change in any of them makes the machine code another one."""
 
@@ -77,12 +79,12 @@ def cached_on_disk(dispatcher: Any) -> Any:
     return dispatcher
 
 
-def ensure_compiled() -> None:
+def ensure_compiled(precision: Precision = "fp32") -> None:
     """Make sure that the kernels are on disk, compiling them in another process if not."""
-    stamp = cache_folder() / "complete"
+    stamp = cache_folder() / f"complete-{precision}"
     if not stamp.exists():
         log.info("compiling kernels for this machine, once")
-        command = "from unetmm.stream.stages import compile_all; compile_all()"
+        command = f"from unetmm.stream.stages import compile_all; compile_all({precision!r})"
         root = str(Path(__file__).parents[2])
         path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
         done = subprocess.run(
@@ -97,4 +99,4 @@ def ensure_compiled() -> None:
             log.warning("kernels could not be compiled aside: %s", done.stderr.decode()[-500:])
     from unetmm.stream.stages import compile_all
 
-    compile_all()
+    compile_all(precision)

@@ -32,10 +32,12 @@ from unetmm.stream.simd import (
     load,
     splat,
     store,
+    store_factors,
     store_narrow,
     store_narrow_1,
     store_wide,
     store_wide_1,
+    words,
 )
 
 INLINE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
@@ -50,7 +52,8 @@ def matmul(
 ):
     """out[p, :n] (+)= bias + sum over i and k of x[starts[i] + p * step + k] * w[i, k, :n].
 
-    Weights come in panels of WIDE output channels, (panel, i, k, WIDE), a narrow one last.
+    Weights come in panels of WIDE output channels, (panel, i, k, WIDE), a narrow one last. Where
+    they are pairs of bfloat16, so is x, and step, depth and k count pairs.
     """
     panel = w_at
     for c in range(0, n - WIDE + 1, WIDE):
@@ -110,9 +113,10 @@ def matmul(
 
 
 @njit(**INLINE)
-def normalise(x, at, to, channels, c, w, mask, pixels):
+def normalise(matrices, x, at, to, channels, c, w, mask, pixels):
     """LayerNorm without its affine part over the `channels` real ones of c, from `at` to `to`.
 
+    Written as factors for `matrices`, as by both gates.
     (w, mask): ones for the real channels of a pixel's last vector.
     """
     inverse = np.float32(1.0) / np.float32(channels)
@@ -129,18 +133,20 @@ def normalise(x, at, to, channels, c, w, mask, pixels):
             e = load(x, base + k) - mean
             square = fma(e, e, square)
         scale = splat(np.float32(1.0) / np.sqrt(hsum(square) * inverse + EPS))
-        store(x, to + p * c + last, d * scale)
+        target = to + p * words(matrices, c)
+        store_factors(matrices, x, target, last, d * scale)
         for k in range(0, last, LANES):
-            store(x, to + p * c + k, (load(x, base + k) - mean) * scale)
+            store_factors(matrices, x, target, k, (load(x, base + k) - mean) * scale)
 
 
 @njit(**INLINE)
-def gate(x, at, to, c, pixels):
+def gate(matrices, x, at, to, c, pixels):
     """First half of the 2c channels from `at` on times the second half."""
     for p in range(pixels):
         for k in range(0, c, LANES):
             half = at + p * 2 * c + k
-            store(x, to + p * c + k, load(x, half) * load(x, half + c))
+            value = load(x, half) * load(x, half + c)
+            store_factors(matrices, x, to + p * words(matrices, c), k, value)
 
 
 @njit(**INLINE)
@@ -176,7 +182,7 @@ def depthwise(x, at, pitch, c2, t, bias):
 
 
 @njit(**INLINE)
-def depthwise_gate(x, at, pitch, w, w_at, b_at, to, c, pixels):
+def depthwise_gate(matrices, x, at, pitch, w, w_at, b_at, out, to, c, pixels):
     """3x3 depthwise convolution of 2c channels and its gate, `pixels` columns of one row."""
     for k in range(0, c, LANES):
         first, second = taps_of(w, w_at + k, 2 * c), taps_of(w, w_at + c + k, 2 * c)
@@ -185,7 +191,7 @@ def depthwise_gate(x, at, pitch, w, w_at, b_at, to, c, pixels):
             here = at + p * 2 * c + k
             a = depthwise(x, here, pitch, 2 * c, first, bias)
             b = depthwise(x, here + c, pitch, 2 * c, second, bias_2)
-            store(x, to + p * c + k, a * b)
+            store_factors(matrices, out, to + p * words(matrices, c), k, a * b)
 
 
 @njit(**INLINE)
@@ -196,10 +202,19 @@ def copy(x, at, to, count):
 
 
 @njit(**INLINE)
-def copy_over(x, at, out, to, count):
-    """The same from one array to another."""
-    for k in range(0, count, LANES):
-        store(out, to + k, load(x, at + k))
+def add_up(x, at, sums, to, count):
+    """Add `count` floats to sums in double precision."""
+    for k in range(count):
+        sums[to + k] += x[at + k]
+
+
+@njit(**INLINE)
+def copy_factors(matrices, x, at, out, to, c, pixels):
+    """Copy pixels of c channels as factors for `matrices`."""
+    for p in range(pixels):
+        for k in range(0, c, LANES):
+            value = load(x, at + p * c + k)
+            store_factors(matrices, out, to + p * words(matrices, c), k, value)
 
 
 @njit(**INLINE)

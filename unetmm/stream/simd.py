@@ -4,9 +4,11 @@ Numba has no vector type of its own, and LLVM does not find register-blocked mat
 itself (an accumulator array ends up in memory, 7 times slower). The few intrinsics here emit the
 vector instructions directly; kernels.py then reads like the loops it means.
 
-All memory is addressed as (flat array, offset in floats). Every pixel's result is computed by
-the same sequence of operations wherever it lies in a tile, so results are bit-identical for any
-cut of the image.
+All memory is addressed as (flat array, offset in floats). Matrices are arrays of float32, or of
+int32 where each word is a pair of bfloat16 (`pairs.py`): the type decides how a kernel that takes
+them is compiled, and in which form it stores the factors for them. Every pixel's result is
+computed by the same sequence of operations wherever it lies in a tile, so results are
+bit-identical for any cut of the image.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from numba.extending import (
     type_callable,
 )
 
+from unetmm.stream import pairs
 from unetmm.stream.lanes import LANES
 
 F32 = ir.FloatType()
@@ -114,6 +117,42 @@ def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, INT, value), codegen
+
+
+def in_pairs(matrices: Any) -> bool:
+    """Whether matrices of this Numba type are pairs of bfloat16."""
+    return bool(matrices.dtype == types.int32)
+
+
+@intrinsic
+def words(typingctx: Any, matrices: Any, channels: Any) -> Any:
+    """Words of memory that a pixel's channels take as factors for such matrices."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.lshr(args[1], args[1].type(1)) if in_pairs(sig.args[0]) else args[1]
+
+    return INT(matrices, INT), codegen
+
+
+@intrinsic
+def store_factors(
+    typingctx: Any, matrices: Any, array: Any, offset: Any, channel: Any, value: Any
+) -> Any:
+    """Write channels from `channel` on of a pixel's factors, which begin at `offset`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        _, array_value, at, k, vector = args
+        if not in_pairs(sig.args[0]):
+            place = address_of(context, builder, sig.args[1], array_value, builder.add(at, k))
+            _store(builder, vector, place)
+            return context.get_dummy_value()
+        at = builder.add(at, builder.lshr(k, k.type(1)))
+        place = address_of(context, builder, sig.args[1], array_value, at)
+        place = builder.bitcast(place, pairs.HALVES.as_pointer())
+        builder.store(pairs.rounded(builder, vector), place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(matrices, array, INT, INT, value), codegen
 
 
 @intrinsic
@@ -227,12 +266,16 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any]:
     def tile_fma(
         typingctx: Any, acc: Any, x: Any, x_offset: Any, x_stride: Any, w: Any, w_offset: Any
     ) -> Any:
-        """acc[p, :] += x[x_offset + p * x_stride] * w[w_offset + :]: one step of the product."""
+        """acc[p, :] += x[x_offset + p * x_stride] * w[w_offset + :]: one step of the product.
+
+        Where w is pairs, the word of x is one as well, and the step is two of the depth.
+        """
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             value, x_value, xo, xs, w_value, wo = args
             x_pointer = address_of(context, builder, sig.args[1], x_value, xo)
             w_pointer = address_of(context, builder, sig.args[4], w_value, wo)
+            step = pairs.dot if in_pairs(sig.args[4]) else _fma
             row = [_load(builder, at(builder, w_pointer, INT_IR(0), 0, v)) for v in range(vectors)]
             for p in range(pixels):
                 factor = _splat(
@@ -240,7 +283,7 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any]:
                 )
                 for v in range(vectors):
                     i = p * vectors + v
-                    cell = _fma(builder, factor, row[v], builder.extract_value(value, i))
+                    cell = step(builder, factor, row[v], builder.extract_value(value, i))
                     value = builder.insert_value(value, cell, i)
             return value
 

@@ -16,6 +16,7 @@ from unetmm.stream.block import block_finishes, block_prepares, block_resumes
 from unetmm.stream.kernel_cache import cached_on_disk
 from unetmm.stream.kernels import INLINE, matmul
 from unetmm.stream.lanes import LANES
+from unetmm.stream.precision import Precision
 from unetmm.stream.simd import fma, hsum, load, splat
 from unetmm.stream.sync import LINE, finished, load_shared, next_phase
 from unetmm.stream.tables import (
@@ -133,11 +134,13 @@ def ending(stage, rings, memory, weights, starts, out, samples, step, begin, sto
 @cached_on_disk
 @njit(**INLINE)
 def run_stages(
-    program, rings, scratch, starts, memory, weights, frozen, out, samples, cells,
+    program, rings, scratch, starts, memory, weights, matrices, frozen, out, samples, cells,
     first, last, step, thread, progress, sums, seen, observed, resumed,
 ):  # fmt: skip
     """Carry stages first to last one band further, in this thread's share of the columns.
 
+    matrices, frozen: of the blocks' 1x1s, float32 or pairs of bfloat16 (int32), and compiled for
+    either; the first of them are `weights`, seen as such.
     observed, resumed: numbers of blocks that are only observed, or were before; or -1. Thread 0
     returns when all threads are done. False if the team gave up.
     """
@@ -150,16 +153,18 @@ def run_stages(
             product(stage, rings, memory, weights, rows, step, begin, stop, cells)
         elif s == resumed:
             block_resumes(
-                stage, rings, memory, weights, frozen, rows, own, step, begin, stop, cells, sums,
-                seen,
+                stage, rings, memory, weights, matrices, frozen, rows, own, step, begin, stop,
+                cells, sums, seen,
             )  # fmt: skip
         elif stage[KIND] == BLOCK:
-            block_prepares(stage, rings, memory, weights, rows, own, step, begin, stop, cells)
+            block_prepares(
+                stage, rings, memory, weights, matrices, rows, own, step, begin, stop, cells
+            )  # fmt: skip
             if not next_phase(progress, thread, threads):
                 return False
             block_finishes(
-                stage, rings, memory, weights, frozen, rows, scratch, step, thread, begin, stop,
-                cells, sums, seen, OBSERVED if s == observed else WHOLE,
+                stage, rings, memory, weights, matrices, frozen, rows, scratch, step, thread, begin,
+                stop, cells, sums, seen, OBSERVED if s == observed else WHOLE,
             )  # fmt: skip
         elif stage[KIND] == GUIDE:
             guide(stage, rings, memory, step, begin, stop, cells)
@@ -175,11 +180,12 @@ def run_stages(
     return True
 
 
-def compile_all() -> None:
-    """Compile everything, or load it from disk."""
+def compile_all(precision: Precision = "fp32") -> None:
+    """Compile everything for a precision, or load it from disk."""
     floats, sums = np.zeros(1, np.float32), np.zeros(1, np.float64)
     numbers, table = np.zeros(2 * LINE, np.int64), np.zeros((1, COLUMNS), np.int64)
+    matrices = floats if precision == "fp32" else np.zeros(1, np.int32)
     run_stages(
-        table, table, table, table, floats, floats, floats, 0, 1, 1,
+        table, table, table, table, floats, floats, matrices, matrices, 0, 1, 1,
         0, 0, 0, 0, numbers, sums, floats, -1, -1,
     )  # fmt: skip

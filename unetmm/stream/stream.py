@@ -147,7 +147,8 @@ class RowStream:
     def _run(self, first: int, last: int, observed: int = -1, resumed: int = -1) -> None:
         """Stages first to last, on all threads; see `run_stages`."""
         program, rings, scratch, starts = self.program, self.rings, self.scratch, self.starts
-        memory, weights, frozen = self.memory, self.net.weights, self.frozen
+        memory, weights, matrices = self.memory, self.net.weights, self.net.matrices
+        frozen = self.frozen
         samples, cells, out = self.net.config.out_channels, self.cells, self.out_at
         step, progress = self.step_index, self.team.progress
         sums, seen = self.sums, self.seen
@@ -155,8 +156,8 @@ class RowStream:
         # The threads must not hold the stream itself, or it would never end.
         def share(thread: int) -> bool:
             done: bool = run_stages(
-                program, rings, scratch, starts, memory, weights, frozen, out, samples, cells,
-                first, last, step, thread, progress, sums, seen, observed, resumed,
+                program, rings, scratch, starts, memory, weights, matrices, frozen, out, samples,
+                cells, first, last, step, thread, progress, sums, seen, observed, resumed,
             )  # fmt: skip
             return done
 
