@@ -2,9 +2,11 @@
 
     python benchmarks/formats.py DATA_FOLDER docs/formats.md
 
-Every file gets 30 s and 4 GB. The answer is a table: what each file is, and whether it is read
-exactly, or the line with which it is refused. Exit code 1 if a file gave a traceback, hung, or
-differed from tifffile, Pillow, imagecodecs, NumPy or zarr.
+Then copies every image of at most 24 MB, unchanged, through each format that is written, reads the
+copy and compares pixels and metadata. Every file gets 60 s and 4 GB. The answer is a table: what
+each file is, and whether it is read and copied exactly, or the line with which it is refused. Exit
+code 1 if a file gave a traceback, hung, differed from tifffile, Pillow, imagecodecs, NumPy or zarr,
+or a copy differed.
 """
 
 from __future__ import annotations
@@ -15,35 +17,60 @@ import math
 import multiprocessing
 import resource
 import sys
+import tempfile
 import warnings
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-LIMIT_S = 30
+LIMIT_S = 60
 LIMIT_BYTES = 4 * 10**9
 BOXES, PLANES = 6, 6
 FOLDERS = ("formats", "satellite", "microscopy")
 SUMMED_UP = "microscopy"
 """Folders in which a line stands for all files that are read exactly."""
 NOT_IMAGES = (".csv", ".md")
+COPY_BYTES = 24 * 10**6
+"""Pixels of images that are copied, at most."""
+TARGETS = {
+    "OME-Zarr": ("copy.ome.zarr", None),
+    "TIFF": ("copy.tif", None),
+    "TIFF zstd": ("copy.tif", "zstd"),
+    "TIFF plain": ("copy.tif", "none"),
+    "PNG": ("copy.png", None),
+}
+"""Name -> (file, compression) of the copies."""
+FACTS = (
+    *("pixel sizes", "channel names", "channel colours", "stage position", "significant bits"),
+    *("place on Earth", "GeoTIFF tags", "nodata", "band names", "colour profile", "EXIF"),
+    "resolution",
+)
+"""Metadata that is compared."""
+PLACING_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 50844)
+Outcome = tuple[str, str, str, dict[str, Any]]
+"""(verdict, what it is, line, copies)"""
 
 
 def main() -> int:
     root, target = Path(sys.argv[1]), Path(sys.argv[2])
     results = [
-        (path.relative_to(root), verdict, what, line.replace(f"{root}/", ""))
-        for path, (verdict, what, line) in judge_all(find(root))
+        (path.relative_to(root), verdict, what, line.replace(f"{root}/", ""), copies)
+        for path, (verdict, what, line, copies) in judge_all(find(root))
     ]
-    counts = collections.Counter(verdict for _, verdict, _, _ in results)
+    counts = collections.Counter(verdict for _, verdict, _, _, _ in results)
     target.write_text("\n".join(page(results, counts)) + "\n", encoding="utf-8")
     print(dict(counts))
-    for name, verdict, what, line in results:
+    for name, verdict, what, line, copies in results:
         if verdict not in ("exact", "refused"):
             print(verdict, name, what, line)
-    return int(set(counts) - {"exact", "refused"} != set())
+        for kind, (state, _) in copies.items():
+            if state not in ("exact", "refused"):
+                print(name, kind, state)
+    states = {state for *_, copies in results for state, _ in copies.values()}
+    return int(set(counts) | states > {"exact", "refused"})
 
 
 def find(root: Path) -> list[Path]:
@@ -67,7 +94,7 @@ def find(root: Path) -> list[Path]:
     return found
 
 
-def judge_all(paths: list[Path]) -> list[tuple[Path, tuple[str, str, str]]]:
+def judge_all(paths: list[Path]) -> list[tuple[Path, Outcome]]:
     """(verdict, what it is, line) of every file, each judged in a process that may be ended."""
     results, worker, ours = [], None, None
     for path in paths:
@@ -77,9 +104,11 @@ def judge_all(paths: list[Path]) -> list[tuple[Path, tuple[str, str, str]]]:
             worker.start()
         ours.send(path)
         try:
-            outcome = ours.recv() if ours.poll(LIMIT_S) else ("hung", "", f"more than {LIMIT_S} s")
+            outcome = (
+                ours.recv() if ours.poll(LIMIT_S) else ("hung", "", f"more than {LIMIT_S} s", {})
+            )
         except EOFError:
-            outcome = ("crashed", "", "the process ended")
+            outcome = ("crashed", "", "the process ended", {})
         if outcome[0] in ("hung", "crashed"):
             worker.kill()
             worker = None
@@ -97,23 +126,121 @@ def serve(pipe: Connection) -> None:
         pipe.send(judge(pipe.recv()))
 
 
-def judge(path: Path) -> tuple[str, str, str]:
+def judge(path: Path) -> Outcome:
     from unetmm.errors import UnetmmError
     from unetmm.io import open_source
 
-    what = ""
+    what, copies = "", {}
     try:
         source = open_source(path)
         info = source.info
         sizes = " ".join(f"{a}{n}" for a, n in zip(info.axes, info.shape, strict=True))
         what = f"{info.format} {info.notes.get('compression', '')} {sizes} {info.dtype}"
         differing = compare(path, source)
+        if len(info.planes) * info.plane_bytes <= COPY_BYTES:
+            with tempfile.TemporaryDirectory() as folder:
+                copies = {kind: copied(source, kind, Path(folder)) for kind in TARGETS}
         source.close()
     except UnetmmError as error:
-        return "refused", what, str(error).removeprefix(f"{path}: ")
+        return "refused", what, str(error).removeprefix(f"{path}: "), copies
     except Exception as error:
-        return "traceback", what, repr(error)
-    return ("differs" if differing else "exact"), what, differing
+        return "traceback", what, repr(error), copies
+    return ("differs" if differing else "exact"), what, differing, copies
+
+
+def copied(source: Any, kind: str, folder: Path) -> tuple[str, list[str]]:
+    """(exact, refused, or what went wrong; metadata that is lost) of a copy in another format."""
+    from unetmm.errors import UnetmmError
+    from unetmm.io import SinkOptions, open_sink, open_source
+    from unetmm.io.protocol import Encoding
+
+    name, compression = TARGETS[kind]
+    info = source.info
+    try:
+        options = SinkOptions(folder / name, True, encoding=Encoding(compression))
+        sink = open_sink(options, info)
+    except UnetmmError:
+        return "refused", []
+    try:
+        for plane, box in boxes(info, sink.chunk):
+            sink.write(plane, box, source.read(plane, box))
+        sink.close()
+        copy = open_source(folder / name)
+        for plane in info.planes:
+            expected = as_shown(source, plane) if kind == "PNG" else whole(source, plane)
+            if whole(copy, plane).tobytes() != expected.tobytes():
+                return f"differs in plane {plane}", []
+        lost = [fact for fact in FACTS if not same(fact, info, copy.info)]
+        copy.close()
+    except UnetmmError as error:
+        return f"error: {error}", []
+    return "exact", lost
+
+
+def whole(source: Any, plane: Any) -> Any:
+    from unetmm.io import Box
+
+    return source.read(plane, Box(0, 0, source.info.height, source.info.width))
+
+
+def as_shown(source: Any, plane: Any) -> Any:
+    """Pixels upright and with 0 as black, whatever a TIFF says of them: PNG cannot say that."""
+    from unetmm.io.photo import upright
+
+    notes, pixels = source.info.notes, whole(source, plane)
+    if notes.get("photometric") == "miniswhite":
+        bits = notes.get("bits", 8 * source.info.dtype.itemsize)
+        pixels = (2**bits - 1 - pixels.astype(np.int64)).astype(source.info.dtype)
+    tags = {tag[0]: tag[3] for tag in notes.get("tiff_tags", ())}
+    return np.ascontiguousarray(upright(pixels, tags.get(274, 1)))
+
+
+def boxes(info: Any, chunk: tuple[int, int]) -> Iterator[tuple[Any, Any]]:
+    from unetmm.io import Box
+
+    for plane in info.planes:
+        for y in range(0, info.height, chunk[0]):
+            for x in range(0, info.width, chunk[1]):
+                yield (
+                    plane,
+                    Box(y, x, min(y + chunk[0], info.height), min(x + chunk[1], info.width)),
+                )
+
+
+def same(name: str, before: Any, after: Any) -> bool:
+    """Whether a copy says what the image said; what was not said cannot be lost."""
+    said, now = fact(name, before), fact(name, after)
+    if name == "resolution" and said and now:
+        return bool(np.allclose(said, now, rtol=0.01))
+    return not said or said == now
+
+
+def fact(name: str, info: Any) -> Any:
+    """Something that the metadata says, in a form that can be compared."""
+    from unetmm.io.exif import CAMERA, GPS, read_directories
+
+    notes = info.notes
+    if name == "EXIF":
+        tables = read_directories(notes.get("exif", b""))
+        return [sorted(tables.get(code, ()), key=lambda e: e.code) for code in (CAMERA, GPS)
+                if tables.get(code)]  # fmt: skip
+    if name == "GeoTIFF tags":
+        return sorted(tag[0] for tag in notes.get("tiff_tags", ()) if tag[0] in PLACING_TAGS)
+    if name == "resolution" and "resolution" in notes:
+        *per_unit, unit = notes["resolution"]
+        return [n * (2.54 if unit == "centimeter" else 1) for n in per_unit]
+    if name == "nodata":
+        return None if info.nodata is None else repr(info.nodata)
+    return {
+        "pixel sizes": info.pixel_size,
+        "channel names": info.channel_names,
+        "channel colours": notes.get("channel_colors"),
+        "stage position": notes.get("origin"),
+        "significant bits": notes.get("bits"),
+        "place on Earth": notes.get("geo"),
+        "band names": notes.get("descriptions"),
+        "colour profile": notes.get("icc_profile"),
+    }.get(name)
 
 
 def compare(path: Path, source: Any) -> str:
@@ -212,8 +339,11 @@ def zarr_pixels(path: Path) -> Any:
     return node[scales[0]["datasets"][0]["path"]][...]
 
 
-def page(results: list[tuple[Path, str, str, str]], counts: collections.Counter[str]) -> list[str]:
-    """Lines of the table."""
+Result = tuple[Path, str, str, str, dict[str, Any]]
+
+
+def page(results: list[Result], counts: collections.Counter[str]) -> list[str]:
+    """Lines of the page."""
     total = sum(counts.values())
     lines = [
         "# What is read, and what is refused",
@@ -224,11 +354,14 @@ def page(results: list[tuple[Path, str, str, str]], counts: collections.Counter[
         f"{total - counts['exact'] - counts['refused']} gave anything else.",
         "Written by `python benchmarks/formats.py DATA_FOLDER docs/formats.md`.",
         "",
+        *copies_section(results),
+        "## Files",
+        "",
         "| file | what it is | result |",
         "|---|---|---|",
     ]
     summed: collections.Counter[tuple[str, str]] = collections.Counter()
-    for name, verdict, what, line in results:
+    for name, verdict, what, line, _ in results:
         if name.parts[0] == SUMMED_UP and verdict == "exact":
             summed[f"{name.parent}/*{name.suffix}", what.split(" ")[0]] += 1
             continue
@@ -239,6 +372,46 @@ def page(results: list[tuple[Path, str, str, str]], counts: collections.Counter[
         for (name, what), count in sorted(summed.items())
     ]
     return lines
+
+
+def copies_section(results: list[Result]) -> list[str]:
+    """What became of the copies, by format, and of the metadata."""
+    kinds = list(TARGETS)
+    states = {
+        kind: collections.Counter(
+            state if state in ("exact", "refused") else "differs"
+            for *_, copies in results
+            if kind in copies
+            for state, _ in [copies[kind]]
+        )
+        for kind in kinds
+    }
+    lost = {
+        kind: collections.Counter(
+            fact for *_, copies in results if kind in copies for fact in copies[kind][1]
+        )
+        for kind in kinds
+    }
+    copied_files = sum(bool(copies) for *_, copies in results)
+    lines = [
+        "## Copies",
+        "",
+        f"{copied_files} of the files that are read (all of at most {COPY_BYTES // 10**6} MB),",
+        "each written unchanged in every format and read again. Refused: what it cannot hold.",
+        "PNG has neither pixels whose 0 is white nor such as are stored turned: it holds them as",
+        "they are shown.",
+        "",
+        f"| | {' | '.join(kinds)} |",
+        f"|---|{'---|' * len(kinds)}",
+    ]
+    rows = {
+        "equal, bit for bit": [states[kind]["exact"] for kind in kinds],
+        "refused": [states[kind]["refused"] for kind in kinds],
+        "differ": [states[kind]["differs"] for kind in kinds],
+        **{f"lost: {name}": [lost[kind][name] for kind in kinds] for name in FACTS},
+    }
+    lines += [f"| {name} | {' | '.join(map(str, row))} |" for name, row in rows.items()]
+    return [*lines, ""]
 
 
 if __name__ == "__main__":

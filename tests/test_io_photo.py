@@ -134,6 +134,8 @@ def test_png_keeps_profile_and_resolution(tmp_path: Path) -> None:
     sink.close()
     assert open_source(tmp_path / "a.png").info.notes == notes
     with Image.open(tmp_path / "a.png") as image:
+        assert image.text["Software"] == "unetmm"  # type: ignore[attr-defined]
+    with Image.open(tmp_path / "a.png") as image:
         assert image.info["icc_profile"] == notes["icc_profile"]
 
 
@@ -207,3 +209,85 @@ def test_cmyk_jpeg_is_refused(tmp_path: Path) -> None:
     Image.fromarray(random_pixels((24, 40, 3))).convert("CMYK").save(tmp_path / "a.jpg")
     with pytest.raises(ImageError, match="CMYK JPEG.*convert it to RGB"):
         open_source(tmp_path / "a.jpg")
+
+
+def store(path: Path, pixels: NDArray[Any], **more: Any) -> None:
+    """Write an image chunk by chunk."""
+    axes = "YXS" if pixels.ndim == 3 else "YX"
+    info = ImageInfo("any", axes, pixels.shape, pixels.dtype, (1, 1), **more)
+    sink = open_sink(SinkOptions(path, chunk_px=16), info)
+    height, width = pixels.shape[:2]
+    for y in range(0, height, 16):
+        for x in range(0, width, 16):
+            box = Box(y, x, min(y + 16, height), min(x + 16, width))
+            part = pixels[box.y0 : box.y1, box.x0 : box.x1]
+            sink.write(ORIGIN, box, part if part.ndim == 3 else part[..., None])
+    assert not path.exists()
+    sink.close()
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3)])
+def test_jpeg_is_written_close_to_the_pixels(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    y, x = np.mgrid[:40, :50]
+    smooth = (60 + 2 * y + x).astype(np.uint8)
+    pixels = smooth if len(shape) == 2 else np.stack([smooth, smooth[::-1], 255 - smooth], -1)
+    exif = Image.Exif()
+    exif[271] = "Maker"
+    notes = {
+        "icc_profile": b"profile " * 9,
+        "exif": exif.tobytes().removeprefix(b"Exif\0\0"),
+        "resolution": (118.11, 118.11, "centimeter"),
+    }
+    store(tmp_path / "a.jpg", pixels, notes=notes)
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert (image.format, image.mode) == ("JPEG", "RGB" if len(shape) == 3 else "L")
+        assert image.info["icc_profile"] == notes["icc_profile"]
+        assert image.info["dpi"] == (300, 300) and image.getexif()[271] == "Maker"
+        difference = np.abs(np.asarray(image).astype(int) - pixels)
+    assert difference.max() <= 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_photos_of_a_tiff_are_upright(tmp_path: Path, name: str, orientation: int) -> None:
+    """A TIFF keeps its pixels as stored and says how to turn them; a photo is turned."""
+    y, x = np.mgrid[:20, :37]
+    pixels = (5 * y + 3 * x).astype(np.uint8)
+    exif = Image.Exif()
+    exif[274] = orientation
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image)).astype(int)
+    notes = {"tiff_tags": ((274, 3, 1, orientation),), "resolution": (300.0, 200.0, "inch")}
+    store(tmp_path / name, pixels, notes=notes)
+    with Image.open(tmp_path / name) as image:
+        assert image.getexif().get(274, 1) == 1
+        assert np.abs(np.asarray(image) - expected).max() <= (0 if name == "a.png" else 4)
+        dpi = (200, 300) if orientation > 4 else (300, 200)
+        assert np.allclose(image.info["dpi"], dpi, atol=0.1)
+
+
+def test_white_stays_white_where_a_tiff_says_that_it_is_0(tmp_path: Path) -> None:
+    for name, bits, white in (("a.png", 16, 65535), ("b.png", 12, 4095), ("a.jpg", 8, 255)):
+        dtype = np.uint8 if bits == 8 else np.uint16
+        notes = {"photometric": "miniswhite", "bits": bits}
+        store(tmp_path / name, np.zeros((20, 30), dtype), notes=notes)
+        assert (whole(tmp_path / name) == white).all()
+
+
+NOT_JPEG = [
+    ("YX", (5, 6), "uint16", {}, "JPEG holds uint8.*write .png, .tif or .ome.zarr"),
+    ("ZYX", (3, 5, 6), "uint8", {}, "one plane"),
+    ("YXS", (5, 6, 4), "uint8", {"alpha": True}, "with alpha; write .png"),
+    ("YX", (5, 65501), "uint8", {}, "at most 65500 px.*65501 x 5"),
+]
+
+
+@pytest.mark.parametrize(("axes", "shape", "dtype", "more", "text"), NOT_JPEG)
+def test_jpeg_says_which_format_would_hold_the_image(
+    tmp_path: Path, axes: str, shape: tuple[int, ...], dtype: str, more: Any, text: str
+) -> None:
+    info = ImageInfo("any", axes, shape, np.dtype(dtype), (1, 1), **more)
+    with pytest.raises(ImageError, match=text):
+        open_sink(SinkOptions(tmp_path / "a.jpg"), info)

@@ -257,7 +257,7 @@ def test_place_on_earth_and_bands_of_a_geotiff(tmp_path: Path) -> None:
         "transform": (500000.0, 10.0, 0.0, 4000000.0, 0.0, -20.0),
     }
     assert info.notes["descriptions"] == info.channel_names == ("red", "", "", "nir")
-    assert info.notes["color_interpretation"] == ("", "", "", "NIR")
+    assert info.notes["color_interpretation"] == ("Red", "Green", "Blue", "NIR")
     kept = {tag[0]: tag[3] for tag in info.notes["tiff_tags"]}
     assert kept[34735] == keys and kept[42112] == GDAL and 315 in kept
 

@@ -1,12 +1,40 @@
-"""EXIF blocks as photos carry them: the orientation is read, and reset once it is applied."""
+"""EXIF: blocks as photos carry them, and the same directories inside a TIFF.
+
+A block is a small TIFF without pixels: directory 0 (maker, date, orientation), which points at
+the camera's (34665) and the GPS directory (34853), and the former at one for interoperability.
+"""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 
+import numpy as np
+
+CAMERA, GPS, _INTEROPERABILITY = 34665, 34853, 40965
+"""Tags that point at directories."""
 _ORIENTATION_TAG = 274
-_SHORT = 3
+_POINTERS = (CAMERA, GPS, _INTEROPERABILITY)
+_ASCII, _SHORT, _LONG = 2, 3, 4
 _PREFIX = b"Exif\0\0"
+_VALUE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4}
+"""Type -> bytes of what is turned around with the byte order; a fraction is two of them."""
+_FRACTIONS = (5, 10)
+_MAX_ENTRIES, _MAX_VALUE_BYTES = 1000, 2**24
+"""More is damage."""
+
+Read = Callable[[int, int], bytes]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tag of a directory, its value little-endian."""
+
+    code: int
+    kind: int
+    count: int
+    value: bytes
 
 
 def strip_prefix(data: bytes) -> bytes:
@@ -29,6 +57,123 @@ def reset_orientation(payload: bytes) -> bytes:
         return payload
     order, at = found
     return payload[:at] + struct.pack(order + "H", 1) + payload[at + 2 :]
+
+
+def read_directories(payload: bytes) -> dict[int, list[Entry]]:
+    """Entries of directory 0, and of those pointed at, by the tag that does; damaged ones miss."""
+    order = {b"II": "<", b"MM": ">"}.get(payload[:2])
+    if order is None or len(payload) < 8:
+        return {}
+    starts = {0: struct.unpack(order + "I", payload[4:8])[0]}
+    return _follow(lambda at, size: payload[at : at + size], order, False, starts)
+
+
+def read_from_tiff(
+    read: Read, order: str, big: bool, starts: dict[int, int], texts: dict[int, bytes]
+) -> bytes:
+    """A block of the camera's and the GPS directory of a TIFF, empty if there are none.
+
+    Parameters
+    ----------
+    read : gives bytes from an offset on.
+    order : "<" or ">". big : whether it is a BigTIFF.
+    starts : offsets of the directories, by the tag that points at them.
+    texts : tags of the page that belong into directory 0.
+    """
+    tables = _follow(read, order, big, starts)
+    if not any(tables.values()):
+        return b""
+    first = [Entry(code, _ASCII, len(text) + 1, text + b"\0") for code, text in texts.items()]
+    return _pack_block(tables | {0: first})
+
+
+def _follow(read: Read, order: str, big: bool, starts: dict[int, int]) -> dict[int, list[Entry]]:
+    """Entries of directories and of those that they point at."""
+    todo = dict(starts)
+    tables: dict[int, list[Entry]] = {}
+    while todo:
+        code, start = todo.popitem()
+        try:
+            found = _read_directory(read, order, big, start)
+        except (struct.error, ValueError):
+            continue
+        tables[code] = [e for e in found if e.code not in _POINTERS]
+        for entry in found:
+            if entry.code in _POINTERS and entry.code not in tables:
+                todo[entry.code] = int.from_bytes(entry.value, "little")
+    return tables
+
+
+def _read_directory(read: Read, order: str, big: bool, start: int) -> list[Entry]:
+    head, form, inline = ("Q", "HHQ", 8) if big else ("H", "HHI", 4)
+    number = order + ("Q" if big else "I")
+    (count,) = struct.unpack(order + head, read(start, struct.calcsize(order + head)))
+    at, step, found = start + struct.calcsize(order + head), struct.calcsize(order + form), []
+    for _ in range(min(count, _MAX_ENTRIES)):
+        code, kind, length = struct.unpack(order + form, read(at, step))
+        stored = read(at + step, inline)
+        at += step + inline
+        part = _VALUE_SIZES.get(kind, 0)
+        size = part * (2 if kind in _FRACTIONS else 1) * length
+        if size > inline:
+            stored = read(struct.unpack(number, stored)[0], min(size, _MAX_VALUE_BYTES))
+        if not size or len(stored) < size:
+            continue
+        raw = np.frombuffer(stored, f"{order}u{part}", size // part)
+        found.append(Entry(code, kind, length, raw.astype(f"<u{part}").tobytes()))
+    return found
+
+
+def pack_directories(
+    tables: dict[int, list[Entry]], base: int, big: bool = False
+) -> tuple[bytes, dict[int, int]]:
+    """Directories as they lie in a little-endian TIFF from `base` on.
+
+    Parameters
+    ----------
+    base : offset in the file of the first byte, even.
+    big : for a BigTIFF.
+
+    Returns
+    -------
+    The bytes, and the offset of each of the camera's and the GPS directory that there is.
+    """
+    packed = b""
+    places: dict[int, int] = {}
+    for code in (_INTEROPERABILITY, CAMERA, GPS):
+        if entries := list(tables.get(code, ())):
+            if code == CAMERA and _INTEROPERABILITY in places:
+                place = struct.pack("<I", places[_INTEROPERABILITY])
+                entries.append(Entry(_INTEROPERABILITY, _LONG, 1, place))
+            places[code] = base + len(packed)
+            packed += _pack_directory(entries, places[code], big)
+    return packed, {code: at for code, at in places.items() if code != _INTEROPERABILITY}
+
+
+def _pack_directory(entries: list[Entry], base: int, big: bool) -> bytes:
+    """One directory and its values, an even number of bytes."""
+    count, number, inline = ("<Q", "<Q", 8) if big else ("<H", "<I", 4)
+    entry_bytes = 4 + 2 * inline
+    values_at = base + struct.calcsize(count) + entry_bytes * len(entries) + inline
+    table, values = struct.pack(count, len(entries)), b""
+    for entry in sorted(entries, key=lambda e: e.code):
+        table += struct.pack("<HH", entry.code, entry.kind) + struct.pack(number, entry.count)
+        if len(entry.value) <= inline:
+            table += entry.value.ljust(inline, b"\0")
+        else:
+            table += struct.pack(number, values_at + len(values))
+            values += entry.value + b"\0" * (len(entry.value) % 2)
+    whole = table + bytes(inline) + values
+    return whole + b"\0" * (len(whole) % 2)
+
+
+def _pack_block(tables: dict[int, list[Entry]]) -> bytes:
+    """A block of its own, directory 0 last."""
+    packed, places = pack_directories(tables, 8)
+    pointers = [Entry(code, _LONG, 1, struct.pack("<I", at)) for code, at in places.items()]
+    first = 8 + len(packed)
+    head = b"II*\0" + struct.pack("<I", first)
+    return head + packed + _pack_directory([*tables[0], *pointers], first, big=False)
 
 
 def _find_orientation(payload: bytes) -> tuple[str, int] | None:

@@ -20,6 +20,8 @@ class OmeFacts:
     """"#rrggbb" of every channel, or empty."""
     origin: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Stage position of the first plane."""
+    bits: int = 0
+    """Significant bits, 0 if not stated."""
 
 
 def parse_ome_xml(xml: str) -> OmeFacts:
@@ -38,6 +40,7 @@ def parse_ome_xml(xml: str) -> OmeFacts:
         channel_names=names if any(names) else (),
         channel_colors=colors if all(colors) else (),
         origin=_origin(pixels),
+        bits=int(number(pixels.get("SignificantBits"))),
     )
 
 

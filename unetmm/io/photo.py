@@ -68,7 +68,7 @@ class PhotoSource:
                 f"{self.path}: its header states {expected} {self.info.dtype}, its pixels are "
                 f"{pixels.shape} {pixels.dtype}; it is damaged"
             )
-        return _upright(pixels, header.orientation)
+        return upright(pixels, header.orientation)
 
     def close(self) -> None:
         self._pixels = None
@@ -120,7 +120,7 @@ def describe_photo(header: PhotoHeader, format: str, whole: bool = True) -> Imag
     )
 
 
-def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Undo an EXIF orientation with views only, so it costs no memory."""
     if orientation > 4:
         pixels = pixels.swapaxes(0, 1)
@@ -129,3 +129,15 @@ def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return pixels
+
+
+def turn_box(box: Box, orientation: int, height: int, width: int) -> Box:
+    """Where `upright` puts a box; height and width are those of the upright image."""
+    y0, x0, y1, x1 = box.y0, box.x0, box.y1, box.x1
+    if orientation > 4:
+        y0, x0, y1, x1 = x0, y0, x1, y1
+    if orientation in (3, 4, 7, 8):
+        y0, y1 = height - y1, height - y0
+    if orientation in (2, 3, 6, 7):
+        x0, x1 = width - x1, width - x0
+    return Box(y0, x0, y1, x1)

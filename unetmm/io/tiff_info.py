@@ -199,6 +199,8 @@ def describe(
         notes["channel_colors"] = facts.channel_colors
     if facts.origin:
         notes["origin"] = facts.origin
+    if 0 < facts.bits < 8 * np.dtype(series.dtype).itemsize:
+        notes["bits"] = facts.bits
     if axes.palette is not None:
         notes["palette"] = "expanded"
     samples = axes.shown_samples

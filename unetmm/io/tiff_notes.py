@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 
-from unetmm.io.exif import strip_prefix
+from unetmm.io.exif import CAMERA, GPS, read_from_tiff
 
 _KEPT_TAGS = (
     *(269, 271, 272, 274, 285, 306, 315, 316, 700, 33432, 33723),
     *(33550, 33922, 34264, 34735, 34736, 34737, 42112, 50844, 50909),
 )
 """Makers, orientation, XMP, IPTC, copyright; then what places a GeoTIFF on Earth."""
-_RPC_TAG, _GDAL_METADATA_TAG, _DESCRIPTION_TAG = 50844, 42112, 270
+_RPC_TAG, _DESCRIPTION_TAG = 50844, 270
+GDAL_METADATA_TAG, MAX_VALUE_TAG = 42112, 281
 _CRS_KEYS = ("ProjectedCSTypeGeoKey", "GeographicTypeGeoKey")
-_EXIF_TAGS = (34665, 34853)
+_MAKER_TAGS = (271, 272, 306, 315, 33432)
+"""Tags of the page that a photo's EXIF holds as well."""
+_RGB = 2
 _MAX_TAG_BYTES = 2**20
 _UNITS = {2: "inch", 3: "centimeter"}
 
@@ -42,6 +44,8 @@ def collect_notes(tif: tifffile.TiffFile, page: tifffile.TiffPage, bands: int) -
     bits = page.bitspersample
     if isinstance(bits, int) and bits < 8 * np.dtype(page.dtype).itemsize:
         notes["bits"] = bits  # the values use only these of the dtype
+    elif isinstance(bits, int) and (stated := _stated_bits(page)) < bits:
+        notes["bits"] = stated
     if int(page.photometric) == 0:
         notes["photometric"] = "miniswhite"
     if bands > 1:
@@ -50,9 +54,12 @@ def collect_notes(tif: tifffile.TiffFile, page: tifffile.TiffPage, bands: int) -
         notes["other_series"] = len(tif.series) - 1
     if len(tif.series[0].levels) > 1:
         notes["pyramid_levels"] = len(tif.series[0].levels)
-    if any(code in page.tags for code in _EXIF_TAGS):
-        notes |= _exif(Path(tif.filehandle.path))
-    return notes | _described(tif, page) | _geo(page)
+    notes |= _exif(page) | _described(tif, page) | _geo(page)
+    if bands > 3 and int(page.photometric) == _RGB:
+        stated = notes.get("color_interpretation", ())
+        others = (stated[i] if i < len(stated) else "" for i in range(3, bands))
+        notes["color_interpretation"] = ("Red", "Green", "Blue", *others)
+    return notes
 
 
 def _kept_tags(page: tifffile.TiffPage) -> tuple[tuple[int, int, int, Any], ...]:
@@ -71,6 +78,13 @@ def _kept_tags(page: tifffile.TiffPage) -> tuple[tuple[int, int, int, Any], ...]
     return tuple(found)
 
 
+def _stated_bits(page: tifffile.TiffPage) -> int:
+    """Bits that the largest value has by MaxSampleValue, if that is one of all ones."""
+    largest = np.max(page.tags.valueof(MAX_VALUE_TAG, 0))
+    full = bool(largest) and largest & (largest + 1) == 0
+    return int(largest).bit_length() if full else page.bitspersample
+
+
 def _described(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, Any]:
     """What the description holds: OME-XML, ImageJ's settings, or plain text."""
     if tif.is_ome and tif.ome_metadata:
@@ -84,21 +98,26 @@ def _described(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, Any
     return {}
 
 
-def _exif(path: Path) -> dict[str, Any]:
+def _exif(page: tifffile.TiffPage) -> dict[str, Any]:
     """The camera's and the GPS directory, put together as photos carry them."""
-    from PIL import Image
+    file, tiff = page.parent.filehandle, page.parent.tiff
+    size = 8 if tiff.is_bigtiff else 4
 
-    from unetmm.io.other_headers import open_by_pillow
+    def read(at: int, count: int) -> bytes:
+        file.seek(at)
+        return bytes(file.read(count))
 
-    try:
-        with path.open("rb") as file, open_by_pillow(file, "TIFF") as image:
-            found, kept = image.getexif(), Image.Exif()
-            for code in _EXIF_TAGS:
-                if block := found.get_ifd(code):
-                    kept[code] = dict(block)
-            payload = strip_prefix(kept.tobytes()) if len(kept) else b""
-    except Exception:  # damaged directories raise almost anything, and the pixels do not need them
-        return {}
+    starts = {}
+    for code in (CAMERA, GPS):
+        if tag := page.tags.get(code):
+            start = read(tag.offset + 4 + size, size)
+            starts[code] = int.from_bytes(start, "little" if tiff.byteorder == "<" else "big")
+    texts = {
+        code: value.encode()
+        for code in _MAKER_TAGS
+        if isinstance(value := page.tags.valueof(code), str)
+    }
+    payload = read_from_tiff(read, tiff.byteorder, tiff.is_bigtiff, starts, texts)
     return {"exif": payload} if payload else {}
 
 
@@ -128,7 +147,7 @@ def _geo(page: tifffile.TiffPage) -> dict[str, Any]:
         place["rpc"] = True
     if place:
         notes["geo"] = place
-    return notes | _gdal_items(page.tags.valueof(_GDAL_METADATA_TAG))
+    return notes | parse_gdal_items(page.tags.valueof(GDAL_METADATA_TAG))
 
 
 def _transform(keys: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +166,7 @@ def _transform(keys: dict[str, Any]) -> dict[str, Any]:
     return {"gcps": len(points)}
 
 
-def _gdal_items(xml: Any) -> dict[str, Any]:
+def parse_gdal_items(xml: Any) -> dict[str, Any]:
     """Band descriptions and colour interpretation from GDAL_METADATA."""
     try:
         items = ElementTree.fromstring(xml or "").findall("Item")

@@ -1,13 +1,17 @@
-"""Writes tiled TIFF in any order: tifffile lays the file out empty, tiles are filled in place."""
+"""Writes tiled TIFF with overviews, in any order, compressed or not; the bytes are the same.
+
+Uncompressed tiles have their place in the file from the start. Compressed ones wait in places of
+their own in a sparse file, until `finish` knows their lengths and copies them one after another.
+"""
 
 from __future__ import annotations
 
 import json
-import math
 import os
+import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -15,186 +19,179 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
-from unetmm.io.levels import Level
+from unetmm.io.levels import Level, make_levels
 from unetmm.io.part import check_space, sync, write_at
 from unetmm.io.protocol import DTYPES, Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.table import ChunkKey
-from unetmm.io.units import unit_symbol
+from unetmm.io.tiff_codec import TileCodec
+from unetmm.io.tiff_layout import (
+    Layout,
+    checksum_tags,
+    is_one_page,
+    put_checksums,
+    write_head,
+)
 
 FILE = "image.tif"
 """Name of the growing file in its folder."""
-CHECKSUMS_TAG = 65111
-"""Private tag: CRC-32 of every tile's values, planes in the order t, c, z."""
-RECORD_TAG = 65112
-"""Private tag: how the image was made, as JSON."""
+SPOOL = "tiles"
+"""Name of the file of compressed tiles in its folder."""
+RECORD = "record.json"
+PYRAMID_FROM_PX = 2048
+"""Images with a longer side get smaller copies; any viewer shows smaller ones at once."""
 TILE_STEP_PX = 16
 """TIFF asks for tile sides that are multiples of this."""
-CLASSIC_LIMIT_BYTES = 2 * 2**30
-"""Above this BigTIFF is written; classic TIFF ends at 4 GiB and some readers at 2 GiB."""
-_TIFFFILE_BYTES = 2 * 2**20
-"""What writing and reading back the tags of a small file leaves behind, measured."""
-_PAGE_OVERHEAD_BYTES = 4096
+_BLOCK_BYTES = 4096
+"""Places of compressed tiles start at blocks of the file system."""
+_LENGTH = struct.Struct("<Q")
+"""What stands before a compressed tile."""
 
 
 class TiffStore:
-    """An uncompressed tiled TIFF, OME-TIFF where there is more to say than one plane's pixels."""
+    """A tiled TIFF, OME-TIFF where there is more to say than one plane's pixels."""
 
     def __init__(self, options: SinkOptions, info: ImageInfo) -> None:
-        _check_writable(options.path, info)
-        self.path = options.path
+        _check_writable(options.file, info)
+        self.path = options.file
         self.info = info
         self.chunk = (
             _tile_side(options.chunk_px, info.height),
             _tile_side(options.chunk_px, info.width),
         )
-        self.levels = (Level(info.height, info.width, self.chunk),)
-        self._columns = -(-info.width // self.chunk[1])
-        self._tiles = -(-info.height // self.chunk[0]) * self._columns
-        self._tile_bytes = math.prod(self.chunk) * info.samples * info.dtype.itemsize
-        self._one_page = "bands" in info.notes and _outer(info) == "C"
-        self._planes = len(info.planes)
-        check_space(options.path, self._file_bytes)
-        self._file = Path()
-        self._record: Mapping[str, Any] = {}
+        large = max(info.height, info.width) > PYRAMID_FROM_PX
+        levels = make_levels(info, self.chunk)
+        self.levels: tuple[Level, ...] = (
+            levels if large and options.encoding.pyramid else levels[:1]
+        )
+        ome = _wants_ome(self.path, info)
+        codec = TileCodec.of(self.path, options.encoding.compression, info.dtype, ome)
+        self._layout = Layout(info, self.levels, codec, _image_name(self.path), ome)
+        self._codec, self._tile_bytes = codec, self._layout.tile_bytes
+        # Compressed tiles and their copy take about as much as plain ones; `finish` looks again.
+        check_space(options.file, self._layout.plain_bytes)
+        self._folder = Path()
         self._handle = -1
-        self._offsets: list[int] = []
-
-    def create(self, folder: Path, record: Mapping[str, Any]) -> None:
-        self._file, self._record = folder / FILE, record
-        with translated(self.path, "create it"):
-            self._file.touch()
-            self._lay_out()
-
-    def open(self, folder: Path) -> None:
-        self._file = folder / FILE
-        with translated(self.path, "lay it out"):
-            self._offsets = self._find_offsets()
-            self._handle = os.open(self._file, os.O_RDWR)
+        self._start = 0
+        """Where the first tile's place is in the open file."""
 
     @property
-    def _file_bytes(self) -> int:
-        page_bytes = self._tiles * (self._tile_bytes + 16 + 4) + _PAGE_OVERHEAD_BYTES
-        return self._planes * page_bytes
+    def _slot_bytes(self) -> int:
+        """From a tile's place to the next one's."""
+        if self._codec.plain:
+            return self._tile_bytes
+        longest = _LENGTH.size + self._codec.most_bytes(self._tile_bytes)
+        return -(-longest // _BLOCK_BYTES) * _BLOCK_BYTES
+
+    @property
+    def _file(self) -> Path:
+        return self._folder / FILE
+
+    def create(self, folder: Path, record: Mapping[str, Any]) -> None:
+        self._folder = folder
+        total_bytes = self._layout.total_tiles * self._slot_bytes
+        with translated(self.path, "create it"):
+            start, file = 0, folder / SPOOL
+            if self._codec.plain:
+                counts = np.full(self._layout.total_tiles, self._tile_bytes, np.uint64)
+                nothing = [np.zeros(shape, np.uint32) for shape in self._table_shapes()]
+                start, file = (
+                    write_head(self._file, self._layout, counts, nothing, record),
+                    self._file,
+                )
+            else:
+                (folder / RECORD).write_text(json.dumps(dict(record)), encoding="utf-8")
+                file.touch()
+            os.truncate(file, start + total_bytes)
+
+    def _table_shapes(self) -> list[tuple[int, ...]]:
+        planes = tuple(self.info.length(axis) for axis in "TCZ")
+        return [(*planes, *level.grid) for level in self.levels]
+
+    def open(self, folder: Path) -> None:
+        self._folder = folder
+        file = self._file if self._codec.plain else folder / SPOOL
+        with translated(self.path, "open what was begun"):
+            self._start = file.stat().st_size - self._layout.total_tiles * self._slot_bytes
+            self._handle = os.open(file, os.O_RDWR)
 
     @property
     def resident_bytes(self) -> int:
-        """An offset a plane, and what tifffile lists of a page and its checksums."""
-        tables_bytes = 40 * self._planes + 120 * self._tiles + 12 * self._tiles * self._planes
-        return tables_bytes + self._tile_bytes + _TIFFFILE_BYTES
+        """Tables of tiles while the file is laid out and finished, and a tile that is copied."""
+        return self._layout.resident_bytes + self._codec.most_bytes(self._tile_bytes)
 
     @property
     def chunk_bytes(self) -> int:
-        """One tile, made contiguous and padded at the edge of the image."""
-        return self._tile_bytes
+        """One tile, made contiguous and padded at the edge of the image, and encoded."""
+        return self._tile_bytes + self._codec.scratch_bytes(self._tile_bytes)
 
-    def _lay_out(self) -> None:
-        """Write every page's tags, leaving holes where the pixels will be."""
-        with _HoleFile(self._file, self._tile_bytes) as file:
-            big = self._file_bytes > CLASSIC_LIMIT_BYTES
-            ome = _wants_ome(self.path, self.info) and not self._one_page
-            with tifffile.TiffWriter(file, bigtiff=big, ome=ome, shaped=not ome) as writer:
-                writer.write(
-                    shape=self._page_axes()[1],
-                    dtype=self.info.dtype,
-                    tile=self.chunk,
-                    compression=None,
-                    software="unetmm",
-                    metadata=self._metadata(ome),
-                    **self._colour_tags(),
-                    **self._kept_tags(),
-                )
-            file.truncate()
-
-    def _page_axes(self) -> tuple[str, tuple[int, ...]]:
-        """Axes and shape as written: the image's own order, but rows, columns, samples last."""
-        info = self.info
-        axes = _outer(info) + "YX" + ("S" if info.samples > 1 else "")
-        return axes, tuple(info.length(axis) for axis in axes)
-
-    def _colour_tags(self) -> dict[str, Any]:
-        info = self.info
-        if self._one_page:
-            return {"photometric": "minisblack", "planarconfig": "separate"}
-        grey = info.notes.get("photometric", "minisblack")
-        tags: dict[str, Any] = {"photometric": "rgb" if info.samples > 2 else grey}
-        if info.samples > 1:
-            tags["planarconfig"] = "contig"
-        if info.alpha:
-            tags["extrasamples"] = ["unassalpha"]
-        return tags
-
-    def _kept_tags(self) -> dict[str, Any]:
-        """Colour profile, print resolution, nodata and place on Earth, from the input's notes."""
-        notes = self.info.notes
-        extra = list(notes.get("tiff_tags", ()))
-        count = self._planes * self._tiles
-        extra.append((CHECKSUMS_TAG, 4, count, [0] * count))
-        if self._record:
-            extra.append((RECORD_TAG, 2, 0, json.dumps(self._record)))
-        if self.info.nodata is not None:
-            extra.append((42113, 2, 0, _nodata_text(self.info.nodata)))
-        tags: dict[str, Any] = {"extratags": [(*tag, True) for tag in extra]}
-        if "icc_profile" in notes:
-            tags["iccprofile"] = notes["icc_profile"]
-        if "resolution" in notes:
-            *resolution, unit = notes["resolution"]
-            tags |= {"resolution": tuple(resolution), "resolutionunit": unit}
-        return tags
-
-    def _metadata(self, ome: bool) -> dict[str, Any] | None:
-        """What tifffile turns into OME-XML, or into JSON where OME cannot hold the dtype."""
-        axes = self._page_axes()[0]
-        if not ome and len(self.info.planes) == 1 and not self.info.pixel_size:
-            return None
-        found: dict[str, Any] = {"axes": axes}
-        for axis, (size, unit) in self.info.pixel_size.items():
-            if axis in "XYZT":
-                name = "TimeIncrement" if axis == "T" else f"PhysicalSize{axis}"
-                found |= {name: size, f"{name}Unit": unit_symbol(unit or "pixel")}
-        if self.info.channel_names and ome:
-            found["Channel"] = {"Name": list(self.info.channel_names)}
-        return None if self._one_page else found
-
-    def _find_offsets(self) -> list[int]:
-        """Where each plane's first tile lies; a plane's tiles follow one another."""
-        with tifffile.TiffFile(self._file) as tif:
-            firsts = [page.dataoffsets[0] for page in tif.pages]
-        if self._one_page:
-            firsts = [firsts[0] + i * self._tiles * self._tile_bytes for i in range(self._planes)]
-        assert len(firsts) == self._planes, "a page for each plane"
-        return firsts
-
-    def _plane_number(self, plane: Plane) -> int:
-        number = 0
-        for axis in _outer(self.info):
-            number = number * self.info.length(axis) + plane["TCZ".index(axis)]
-        return number
+    def _offset(self, place: int) -> int:
+        return self._start + place * self._slot_bytes
 
     def write(self, key: ChunkKey, pixels: NDArray[np.generic]) -> None:
-        tile = np.zeros((*self.chunk, self.info.samples), dtype=self.info.dtype)
+        stored = self.info.dtype.newbyteorder("<")
+        tile = np.zeros(self._layout.tile_shape, stored)
         tile[: pixels.shape[0], : pixels.shape[1]] = pixels
+        offset = self._offset(self._layout.place(key))
         with translated(self.path, "write to it"):
-            write_at(self._handle, tile, self._offset(key))
+            data = self._codec.encode(tile)
+            if not self._codec.plain:
+                os.pwrite(self._handle, _LENGTH.pack(len(data)), offset)
+                offset += _LENGTH.size
+            write_at(self._handle, np.frombuffer(data, np.uint8), offset)
 
     def read(self, level: int, plane: Plane, box: Box) -> NDArray[np.generic]:
-        """One tile; without a pyramid nobody asks for more."""
-        key = ChunkKey(level, plane, box.y0 // self.chunk[0], box.x0 // self.chunk[1])
-        with translated(self.path, "read back what was written"):
-            data = os.pread(self._handle, self._tile_bytes, self._offset(key))
-            tile = np.frombuffer(data, self.info.dtype).reshape(*self.chunk, self.info.samples)
-        return tile[: box.height, : box.width]
+        """Tile by tile, for only one is to be decoded at a time."""
+        height, width = self.chunk
+        out = np.empty((box.height, box.width, self.info.samples), self.info.dtype)
+        for y in range(box.y0, box.y1, height):
+            for x in range(box.x0, box.x1, width):
+                tile = self._read_tile(ChunkKey(level, plane, y // height, x // width))
+                target = out[y - box.y0 : y - box.y0 + height, x - box.x0 : x - box.x0 + width]
+                target[...] = tile[: target.shape[0], : target.shape[1]]
+        return out
 
-    def _offset(self, key: ChunkKey) -> int:
-        tile = key.row * self._columns + key.column
-        return self._offsets[self._plane_number(key.plane)] + tile * self._tile_bytes
+    def _read_tile(self, key: ChunkKey) -> NDArray[Any]:
+        stored = self.info.dtype.newbyteorder("<")
+        with translated(self.path, "read back what was written"):
+            data = self._read_stored(self._layout.place(key))
+            return self._codec.decode(data, self._layout.tile_shape, stored)
+
+    def _read_stored(self, place: int) -> bytes:
+        """A tile as it is stored."""
+        if self._codec.plain:
+            return os.pread(self._handle, self._tile_bytes, self._offset(place))
+        offset, length = self._offset(place), self._length(place)
+        if length > self._slot_bytes - _LENGTH.size:
+            raise ImageError(f"{self.path}: a tile that was written is damaged")
+        return os.pread(self._handle, length, offset + _LENGTH.size)
+
+    def _length(self, place: int) -> int:
+        (length,) = _LENGTH.unpack(os.pread(self._handle, _LENGTH.size, self._offset(place)))
+        return int(length)
 
     def finish(self, checksums: list[NDArray[np.uint32]]) -> Path:
         with translated(self.path, "finish it"):
-            os.fsync(self._handle)
-            with tifffile.TiffFile(self._file, mode="r+") as tif:
-                tif.pages.first.tags[CHECKSUMS_TAG].overwrite(checksums[0].ravel().tolist())
+            if self._codec.plain:
+                put_checksums(self._file, checksums)
+            else:
+                self._collect(checksums)
         sync(self._file)
         return self._file
+
+    def _collect(self, checksums: list[NDArray[np.uint32]]) -> None:
+        """Put the compressed tiles into the file, in the order of their places.
+
+        A run that is killed here does it again.
+        """
+        places = range(self._layout.total_tiles)
+        counts = np.fromiter((self._length(place) for place in places), np.uint64, len(places))
+        check_space(self.path, int(counts.sum()))
+        record = json.loads((self._folder / RECORD).read_text(encoding="utf-8"))
+        start = write_head(self._file, self._layout, counts, checksums, record)
+        with self._file.open("r+b") as file:
+            file.seek(start)
+            for place in places:
+                file.write(self._read_stored(place))
 
     def close(self) -> None:
         if self._handle >= 0:
@@ -203,57 +200,10 @@ class TiffStore:
 
 
 def read_checksums(path: Path) -> list[NDArray[np.uint32]] | None:
-    """Checksums of the tiles of a TIFF of ours, flat; None if it has none."""
+    """Checksums of the tiles of every level of a TIFF of ours, flat; None if it has none."""
     with translated(path, "read its checksums"), tifffile.TiffFile(path) as tif:
-        found = tif.pages.first.tags.valueof(CHECKSUMS_TAG)
-    if found is None:
-        return None
-    return [np.atleast_1d(np.array(found, np.uint32))]
-
-
-class _HoleFile:
-    """A file that skips over what tifffile writes for an empty tile, so holes stay holes.
-
-    tifffile writes a tile of zeros wherever it has no pixels; for a 100 GB image that would be
-    100 GB written twice.
-    """
-
-    def __init__(self, path: Path, tile_bytes: int) -> None:
-        self._file = path.open("r+b")
-        self._empty = bytes(tile_bytes)
-        self._end = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._file.close()
-
-    def write(self, data: bytes | memoryview) -> int:
-        size = memoryview(data).nbytes
-        if size == len(self._empty) and data == self._empty:
-            self._file.seek(size, os.SEEK_CUR)
-        else:
-            self._file.write(data)
-        self._end = max(self._end, self._file.tell())
-        return size
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if whence == os.SEEK_END:
-            self.truncate()  # or a hole at the end would not count
-        return self._file.seek(offset, whence)
-
-    def truncate(self) -> None:
-        """Give the file its full length, even if it ends in a hole."""
-        self._file.flush()
-        self._file.truncate(self._end)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-
-def _outer(info: ImageInfo) -> str:
-    return "".join(axis for axis in info.axes if axis in "TCZ")
+        found = [np.atleast_1d(np.array(tag.value, np.uint32)) for tag in checksum_tags(tif)]
+    return found or None
 
 
 def _tile_side(chunk_px: int, length_px: int) -> int:
@@ -262,15 +212,15 @@ def _tile_side(chunk_px: int, length_px: int) -> int:
     return -(-side // TILE_STEP_PX) * TILE_STEP_PX
 
 
+def _image_name(path: Path) -> str:
+    return path.name.removesuffix(path.suffix).removesuffix(".ome")
+
+
 def _wants_ome(path: Path, info: ImageInfo) -> bool:
-    if info.dtype == np.float16:
+    if info.dtype == np.float16 or is_one_page(info):
         return False  # OME knows no half floats; tifffile's JSON keeps the axes
     named = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
     return named or len(info.planes) > 1 or bool(info.pixel_size)
-
-
-def _nodata_text(nodata: float) -> str:
-    return str(int(nodata)) if math.isfinite(nodata) and nodata == int(nodata) else repr(nodata)
 
 
 def _check_writable(path: Path, info: ImageInfo) -> None:

@@ -23,6 +23,27 @@ SYMBOLS = {
 }
 """Our unit -> symbol that OME-XML uses."""
 
+_PICOMETERS = {
+    "picometer": 1,
+    "angstrom": 100,
+    "nanometer": 10**3,
+    "micrometer": 10**6,
+    "millimeter": 10**9,
+    "centimeter": 10**10,
+    "inch": 254 * 10**8,
+    "meter": 10**12,
+    "kilometer": 10**15,
+}
+_NANOSECONDS = {
+    "nanosecond": 1,
+    "microsecond": 10**3,
+    "millisecond": 10**6,
+    "second": 10**9,
+    "minute": 60 * 10**9,
+    "hour": 3600 * 10**9,
+    "day": 86400 * 10**9,
+}
+
 _SPELLINGS = {
     "um": "micrometer",
     "μm": "micrometer",  # Greek mu; the micro sign is in SYMBOLS
@@ -51,3 +72,13 @@ def full_unit(text: str) -> str:
 def unit_symbol(name: str) -> str:
     """Symbol for OME-XML of one of our unit names; unknown names are kept."""
     return SYMBOLS.get(name, name)
+
+
+def in_unit(value: float, unit: str, target: str) -> float | None:
+    """A length or time in another of our units; None if one cannot be told in the other."""
+    if unit == target:
+        return value
+    for sizes in (_PICOMETERS, _NANOSECONDS):
+        if unit in sizes and target in sizes:
+            return value * sizes[unit] / sizes[target]
+    return None

@@ -1,0 +1,144 @@
+"""What outputs share that are encoded whole, once every chunk is there: PNG and JPEG."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import ImageError
+from unetmm.io.guard import translated
+from unetmm.io.levels import Level
+from unetmm.io.part import sync, write_at
+from unetmm.io.photo import turn_box, upright
+from unetmm.io.protocol import Box, ImageInfo, Plane, SinkOptions
+from unetmm.io.table import ChunkKey
+
+PIXELS = "pixels"
+"""Name of the file of chunks in its folder."""
+ENCODER_BYTES = 4 * 2**20
+"""Windows and row buffers of an encoder, and the chunk that goes into it."""
+_ORIENTATION_TAG = 274
+
+
+class PhotoStore:
+    """Chunks in a plain file, each in a place of its own, until `finish` encodes them at once."""
+
+    format: ClassVar[str]
+    """Name of the format, as messages have it."""
+    compressions: ClassVar[tuple[str, ...]]
+    """What an `Encoding` may ask for."""
+
+    def __init__(self, options: SinkOptions, info: ImageInfo) -> None:
+        self.path = options.file
+        asked = options.encoding.compression
+        if asked not in (None, *self.compressions):
+            raise ImageError(
+                f"{self.path}: compression {asked!r} is not written into {self.format}; it knows "
+                f"{', '.join(self.compressions)} only"
+            )
+        self.info = info
+        self.chunk = (options.chunk_px, options.chunk_px)
+        self.levels = (Level(info.height, info.width, self.chunk),)
+        self._slot_bytes = math.prod(self.chunk) * info.samples * info.dtype.itemsize
+        tags = {code: value for code, _, _, value in info.notes.get("tiff_tags", ())}
+        # A TIFF keeps its pixels as stored; photos' readers do not all obey an orientation.
+        self._orientation = int(tags.get(_ORIENTATION_TAG, 1))
+        self._folder = Path()
+        self._handle = -1
+
+    @property
+    def chunk_bytes(self) -> int:
+        return self._slot_bytes
+
+    def create(self, folder: Path, record: Mapping[str, Any]) -> None:
+        with translated(self.path, "create it"):
+            (folder / PIXELS).write_bytes(b"")
+
+    def open(self, folder: Path) -> None:
+        self._folder = folder
+        with translated(self.path, "open what was begun"):
+            self._handle = os.open(folder / PIXELS, os.O_RDWR)
+
+    def _offset(self, row: int, column: int) -> int:
+        return (row * self.levels[0].grid[1] + column) * self._slot_bytes
+
+    def write(self, key: ChunkKey, pixels: NDArray[np.generic]) -> None:
+        with translated(self.path, "write to it"):
+            write_at(self._handle, np.ascontiguousarray(pixels), self._offset(key.row, key.column))
+
+    def read(self, level: int, plane: Plane, box: Box) -> NDArray[np.generic]:
+        """One chunk; without a pyramid nobody asks for more."""
+        shape = (box.height, box.width, self.info.samples)
+        size = math.prod(shape) * self.info.dtype.itemsize
+        row, column = box.y0 // self.chunk[0], box.x0 // self.chunk[1]
+        with translated(self.path, "read back what was written"):
+            data = os.pread(self._handle, size, self._offset(row, column))
+            return np.frombuffer(data, self.info.dtype).reshape(shape)
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """(height, width) once the pixels are upright."""
+        size = (self.info.height, self.info.width)
+        return size[::-1] if self._orientation > 4 else size
+
+    def shown_chunk(self, row: int, column: int) -> tuple[Box, NDArray[Any]]:
+        """A chunk as it is shown, upright and 0 always black, and where it lies then."""
+        box = self.levels[0].box(row, column)
+        pixels = self.read(0, (0, 0, 0), box)
+        if self.info.notes.get("photometric") == "miniswhite":
+            bits = self.info.notes.get("bits", 8 * self.info.dtype.itemsize)
+            pixels = np.asarray(2**bits - 1 - pixels.astype(np.int32), self.info.dtype)
+        height, width = self.shown_size
+        turned = turn_box(box, self._orientation, height, width)
+        return turned, upright(pixels, self._orientation)
+
+    @property
+    def resolution(self) -> tuple[float, float, str] | None:
+        """Pixels per unit along x and y, once upright."""
+        if "resolution" not in self.info.notes:
+            return None
+        x, y, unit = self.info.notes["resolution"]
+        return (y, x, unit) if self._orientation > 4 else (x, y, unit)
+
+    def finish(self, checksums: list[NDArray[np.uint32]]) -> Path:
+        part = self._folder / f"image.{self.format.lower()}"
+        with translated(self.path, "write it"):
+            self.encode_into(part)
+            sync(part)
+        return part
+
+    def encode_into(self, part: Path) -> None:
+        """Write the whole file."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def check_one_plane(path: Path, info: ImageInfo, format: str, dtypes: tuple[str, ...]) -> None:
+    """Refuse what a photo cannot hold.
+
+    Raises
+    ------
+    ImageError
+        It names formats that would hold the image.
+    """
+    if len(info.planes) > 1:
+        raise ImageError(
+            f"{path}: {format} holds one plane, the image has {len(info.planes)} "
+            f"({info.axes}); write .tif or .ome.zarr"
+        )
+    if info.dtype.name not in dtypes:
+        others = ".png, .tif" if format == "JPEG" and info.dtype == np.uint16 else ".tif"
+        raise ImageError(
+            f"{path}: {format} holds {' or '.join(dtypes)}, the image is {info.dtype.name}; "
+            f"write {others} or .ome.zarr"
+        )

@@ -1,0 +1,146 @@
+"""Tags of an output's pages: colours, and what the input said that still holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+from xml.etree import ElementTree
+
+from unetmm.io.exif import Entry, read_directories
+from unetmm.io.protocol import ImageInfo
+from unetmm.io.tiff_notes import GDAL_METADATA_TAG, MAX_VALUE_TAG, parse_gdal_items
+from unetmm.io.units import in_unit
+
+CHECKSUMS_TAG = 65111
+"""Private tag: CRC-32 of every tile's values, planes in the order t, c, z; one a level."""
+RECORD_TAG = 65112
+"""Private tag: how the image was made, as JSON."""
+_NODATA_TAG = 42113
+_ASCII, _SHORT = 2, 3
+_MAKER_TAGS = (271, 272, 306, 315, 33432)
+"""Tags of a photo's EXIF that are a TIFF's own: maker, model, time, artist, copyright."""
+_RGB_NAMES = ("Red", "Green", "Blue")
+_OTHER_SOFTWARE = ("Aperio", "ImageJ=", "<", "{", "shape=", "SCANIMAGE", "SI.")
+"""Descriptions by which readers know a format that the output is not."""
+
+Tag = tuple[int, int, int, Any]
+
+
+def colour_tags(info: ImageInfo, one_page: bool) -> dict[str, Any]:
+    """What tifffile is told of the samples of a pixel."""
+    if one_page:
+        if has_rgb_bands(info):
+            extra = ["unspecified"] * (info.length("C") - 3)
+            return {"photometric": "rgb", "planarconfig": "separate", "extrasamples": extra}
+        return {"photometric": "minisblack", "planarconfig": "separate"}
+    grey = info.notes.get("photometric", "minisblack")
+    tags: dict[str, Any] = {"photometric": "rgb" if info.samples > 2 else grey}
+    if info.samples > 1:
+        tags["planarconfig"] = "contig"
+    if info.alpha:
+        tags["extrasamples"] = ["unassalpha"]
+    return tags
+
+
+def has_rgb_bands(info: ImageInfo) -> bool:
+    """Whether the first three of several bands are red, green and blue."""
+    found = tuple(info.notes.get("color_interpretation", ()))
+    return info.length("C") > 3 and found[:3] == _RGB_NAMES
+
+
+def kept_tags(info: ImageInfo, record: Mapping[str, Any]) -> list[Tag]:
+    """(code, type, count, value) of tags beyond those of pixels and colours."""
+    stored = {tag[0]: tag for tag in info.notes.get("tiff_tags", ())}
+    for entry in read_directories(info.notes.get("exif", b"")).get(0, ()):
+        if entry.code in _MAKER_TAGS:
+            stored.setdefault(entry.code, _text_tag(entry))
+    gdal = stored.pop(GDAL_METADATA_TAG, None)
+    if text := _gdal_metadata("" if gdal is None else gdal[3], info):
+        stored[GDAL_METADATA_TAG] = (GDAL_METADATA_TAG, _ASCII, 0, text)
+    bits = info.notes.get("bits", 16)
+    if bits < min(16, 8 * info.dtype.itemsize) and info.dtype.kind == "u":
+        count = info.length("C") if "bands" in info.notes else info.samples
+        stored[MAX_VALUE_TAG] = (MAX_VALUE_TAG, _SHORT, count, (2**bits - 1,) * count)
+    if record:
+        stored[RECORD_TAG] = (RECORD_TAG, _ASCII, 0, json.dumps(record))
+    if info.nodata is not None:
+        stored[_NODATA_TAG] = (_NODATA_TAG, _ASCII, 0, _nodata_text(info.nodata))
+    return list(stored.values())
+
+
+def _text_tag(entry: Entry) -> Tag:
+    return (entry.code, entry.kind, entry.count, entry.value)
+
+
+def resolution_tags(info: ImageInfo) -> dict[str, Any]:
+    """Pixels per unit: as the input states them, or from the size of a pixel."""
+    if "resolution" in info.notes:
+        *resolution, unit = info.notes["resolution"]
+        return {"resolution": tuple(resolution), "resolutionunit": unit}
+    found = []
+    for axis in "XY":
+        size = in_unit(*info.pixel_size.get(axis, (0.0, "")), "centimeter")
+        if not size:
+            return {}
+        found.append(1 / size)
+    if not all(1e-3 < n < 1e9 for n in found):
+        return {}
+    return {"resolution": tuple(found), "resolutionunit": "centimeter"}
+
+
+def kept_description(info: ImageInfo) -> bytes | None:
+    """The input's own text, unless it would make readers take the output for another format."""
+    text = str(info.notes.get("description", "")).strip("\0 ")
+    if not text or text.startswith(_OTHER_SOFTWARE):
+        return None
+    return text.encode("utf-8")
+
+
+def _gdal_metadata(xml: Any, info: ImageInfo) -> bytes:
+    """GDAL_METADATA without statistics of the old pixels, and with the names of these bands."""
+    xml = xml.decode("utf-8", "replace") if isinstance(xml, bytes) else str(xml)
+    try:
+        root = ElementTree.fromstring(xml.strip("\0 \n")) if xml else _empty_gdal()
+    except ElementTree.ParseError:
+        root = _empty_gdal()
+    stated = parse_gdal_items(xml)
+    other_bands = not all(_agree(texts, info.notes.get(key)) for key, texts in stated.items())
+    for item in root.findall("Item"):
+        if item.get("name", "").startswith("STATISTICS_") or (other_bands and item.get("sample")):
+            root.remove(item)
+    if other_bands or not stated:
+        _name_bands(root, info)
+    return ElementTree.tostring(root, encoding="utf-8") if len(root) else b""
+
+
+def _agree(stated: tuple[str, ...], known: tuple[str, ...] | None) -> bool:
+    """Whether texts of bands are still those of this image's bands, rather than a selection's."""
+    known = known or ()
+    return len(stated) <= len(known) and all(
+        text in ("", name) for text, name in zip(stated, known, strict=False)
+    )
+
+
+def _empty_gdal() -> ElementTree.Element:
+    return ElementTree.Element("GDALMetadata")
+
+
+def _name_bands(root: ElementTree.Element, info: ImageInfo) -> None:
+    """Descriptions and colours of bands, as GDAL writes them."""
+    colours = list(info.notes.get("color_interpretation", ()))
+    if has_rgb_bands(info):
+        colours[:3] = ["", "", ""]  # said by the colours of the page
+    for role, texts in (
+        ("description", info.notes.get("descriptions", ())),
+        ("colorinterp", colours),
+    ):
+        for i, text in enumerate(texts):
+            if text:
+                facts = {"name": role.upper(), "sample": str(i), "role": role}
+                ElementTree.SubElement(root, "Item", facts).text = text
+
+
+def _nodata_text(nodata: float) -> str:
+    return str(int(nodata)) if math.isfinite(nodata) and nodata == int(nodata) else repr(nodata)
