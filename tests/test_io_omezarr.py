@@ -73,6 +73,30 @@ def test_box_reads_equal_whole_reads(
     assert chunk_bytes <= source.read_bytes(37, 53) <= 4 * chunk_bytes
 
 
+def test_transformations_of_image_and_dataset_follow_each_other(tmp_path: Path) -> None:
+    """x = 10 * (0.5 * i + 3) + 1: the dataset's come first."""
+    image = multiscales("yx", [0.5, 0.5], {"x": "micrometer", "y": "micrometer"})
+    image[0]["datasets"][0]["coordinateTransformations"].append(
+        {"type": "translation", "translation": [0, 3]}
+    )
+    image[0]["coordinateTransformations"] = [
+        {"type": "scale", "scale": [10, 10]},
+        {"type": "translation", "translation": [0, 1]},
+    ]
+    omero = {"channels": [{"color": "00FF00", "window": {"start": 1, "end": 9}}]}
+    group = zarr.open_group(
+        str(tmp_path / "a.zarr"),
+        mode="w",
+        zarr_format=2,
+        attributes={"multiscales": image, "omero": omero},
+    )
+    group.create_array("0", data=random_pixels((9, 8)))
+    info = open_source(tmp_path / "a.zarr").info
+    assert info.pixel_size == {"Y": (5.0, "micrometer"), "X": (5.0, "micrometer")}
+    assert info.notes["origin"] == {"X": (31.0, "micrometer")}
+    assert info.notes["omero"] == omero
+
+
 BARE = [
     ("2-D", (37, 53), "YX"),
     ("3-D", (5, 37, 53), "ZYX"),

@@ -13,6 +13,7 @@ from unetmm.errors import ImageError
 from unetmm.io.output import ChunkStore, Output
 from unetmm.io.part import check_target
 from unetmm.io.protocol import Box, ImageInfo, Plane, Sink, SinkOptions, Source
+from unetmm.io.remote import Place, to_place
 from unetmm.io.sniff import sniff_format
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ __all__ = [
     "output_format",
 ]
 
-WRITABLE = ("tiff", "ome-zarr", "png")
+WRITABLE = ("tiff", "ome-zarr", "png", "jpeg", "npy")
 """Formats of sinks."""
 
 _EXTENSIONS = {
@@ -42,11 +43,14 @@ _EXTENSIONS = {
     ".btf": "tiff",
     ".zarr": "ome-zarr",
     ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".npy": "npy",
 }
-_ALIASES = {"zarr": "ome-zarr", "tif": "tiff"}
+_ALIASES = {"zarr": "ome-zarr", "tif": "tiff", "jpg": "jpeg"}
 
 
-def open_source(path: Path | str, selection: Selection | None = None) -> Source:
+def open_source(path: Place | str, selection: Selection | None = None) -> Source:
     """Open an image, or a part of it, for reading by box; reads its metadata and no pixel.
 
     Raises
@@ -54,7 +58,7 @@ def open_source(path: Path | str, selection: Selection | None = None) -> Source:
     ImageError
         If there is no image at `path`, one that cannot be read, or one without such a part.
     """
-    source = _open_whole(Path(path))
+    source = _open_whole(to_place(path))
     if selection is None:
         return source
     from unetmm.io.select import select
@@ -66,16 +70,17 @@ def open_source(path: Path | str, selection: Selection | None = None) -> Source:
         raise ImageError(f"{path}: {error}") from None
 
 
-def _open_whole(path: Path) -> Source:
+def _open_whole(path: Place) -> Source:
     found = sniff_format(path)
-    if found == "tiff":
-        from unetmm.io.tiff import TiffSource
-
-        return TiffSource(path)
     if found == "zarr":
         from unetmm.io.omezarr import OmeZarrSource
 
         return OmeZarrSource(path)
+    assert isinstance(path, Path), "only Zarr is read from URLs"
+    if found == "tiff":
+        from unetmm.io.tiff import TiffSource
+
+        return TiffSource(path)
     if found == "png":
         from unetmm.io.png_rows import open_png
 
@@ -121,12 +126,20 @@ def _make_store(options: SinkOptions, info: ImageInfo, format: str) -> ChunkStor
         from unetmm.io.omezarr_store import OmeZarrStore
 
         return OmeZarrStore(options, info)
+    if format == "jpeg":
+        from unetmm.io.jpeg_store import JpegStore
+
+        return JpegStore(options, info)
+    if format == "npy":
+        from unetmm.io.npy_store import NpyStore
+
+        return NpyStore(options, info)
     from unetmm.io.png_store import PngStore
 
     return PngStore(options, info)
 
 
-def output_format(path: Path | str, requested: str | None = None) -> str:
+def output_format(path: Place | str, requested: str | None = None) -> str:
     """Format of an output: what was requested, else what the extension says.
 
     Raises
@@ -134,7 +147,7 @@ def output_format(path: Path | str, requested: str | None = None) -> str:
     ImageError
         If unetmm does not write such a format.
     """
-    path = Path(path)
+    path = to_place(path)
     names = ", ".join(WRITABLE)
     if requested is not None:
         chosen = _ALIASES.get(requested.lower(), requested.lower())
@@ -142,11 +155,9 @@ def output_format(path: Path | str, requested: str | None = None) -> str:
             raise ImageError(f"{path}: format {requested!r} is not written; use one of {names}")
         return chosen
     suffix = path.suffix.lower()
-    if suffix in (".jpg", ".jpeg"):
-        raise ImageError(f"{path}: JPEG would add new losses; name it .png, .tif or .ome.zarr")
     if suffix not in _EXTENSIONS:
         raise ImageError(
             f"{path}: extension {suffix or '(none)'!r} names no format that is written; "
-            f"use .tif, .ome.zarr or .png, or give --format with one of {names}"
+            f"use .tif, .ome.zarr, .png or .npy, or give --format with one of {names}"
         )
     return _EXTENSIONS[suffix]

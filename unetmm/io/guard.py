@@ -6,7 +6,6 @@ import errno
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from unetmm.errors import ImageError, UnetmmError
 
@@ -16,7 +15,7 @@ _MISFITS = (ArithmeticError, LookupError, TypeError, AttributeError, struct.erro
 
 
 @contextmanager
-def translated(path: Path, task: str) -> Iterator[None]:
+def translated(path: object, task: str) -> Iterator[None]:
     """Make any failure inside an ImageError "<path>: cannot <task>: <reason>".
 
     Third-party decoders raise almost anything on a damaged file (struct.error, KeyError,

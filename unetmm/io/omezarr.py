@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from unetmm.errors import ImageError
 from unetmm.io.guard import translated
 from unetmm.io.omezarr_meta import ZarrLayout, guess_axes, read_layout
 from unetmm.io.protocol import DTYPES, Box, ImageInfo, Plane
+from unetmm.io.remote import REMOTE_BYTES, Place, RemotePath, zarr_store
 
 ZARR_BYTES = 8 * 2**20
 """What zarr occupies from its first request on, measured."""
@@ -29,10 +29,10 @@ class OmeZarrSource:
     never span more than one chunk of a plane.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self.path = path
         with translated(path, "read it as Zarr"):
-            node = zarr.open(str(path), mode="r")
+            node = zarr.open(zarr_store(path, read_only=True), mode="r")
             if isinstance(node, zarr.Array):
                 layout = ZarrLayout("", guess_axes(path, node.shape))
                 self._array: Any = node
@@ -47,7 +47,7 @@ class OmeZarrSource:
     @property
     def resident_bytes(self) -> int:
         """zarr's event loop, its threads and their decoders."""
-        return ZARR_BYTES
+        return ZARR_BYTES + (REMOTE_BYTES if isinstance(self.path, RemotePath) else 0)
 
     def read_bytes(self, box_height: int, box_width: int) -> int:
         """The chunks that hold one stretch of a plane: several if its samples are apart."""
@@ -85,7 +85,7 @@ def _pieces(start: int, stop: int, step: int) -> list[tuple[int, int]]:
     return list(pairwise(cuts))
 
 
-def _describe(path: Path, layout: ZarrLayout, array: Any) -> ImageInfo:
+def _describe(path: Place, layout: ZarrLayout, array: Any) -> ImageInfo:
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     if len(shape) != len(layout.axes):
         raise ImageError(f"{path}: states axes {layout.axes} for {len(shape)} dimensions")
@@ -110,5 +110,7 @@ def _describe(path: Path, layout: ZarrLayout, array: Any) -> ImageInfo:
         pixel_size=layout.pixel_size,
         channel_names=names if len(names) == lengths.get("C", 1) else (),
         nodata=layout.nodata,
-        notes={"zarr_format": array.metadata.zarr_format},
+        notes={"zarr_format": array.metadata.zarr_format}
+        | ({"origin": layout.origin} if layout.origin else {})
+        | ({"omero": layout.omero} if layout.omero else {}),
     )

@@ -9,24 +9,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.levels import Level, children, halve, halve_bytes
-from unetmm.io.part import publish
 from unetmm.io.protocol import Box, ImageInfo, Plane
+from unetmm.io.remote import Place
 from unetmm.io.table import ChunkKey, ChunkTable, checksum
-from unetmm.io.workspace import Journal, Workspace
+from unetmm.io.workspace import Journal, workspace_of
+
+if TYPE_CHECKING:
+    from unetmm.io.remote_workspace import RemoteJournal
 
 Pixels = NDArray[Any]
 
 
 class ChunkStore(Protocol):
-    """Keeps the chunks of an output as its format wants them; safe to use from several threads."""
+    """Keeps the chunks of an output as its format wants them; safe to use from several threads.
+
+    Folders are Paths, or RemotePaths for a format that can be written behind an URL.
+    """
 
     @property
     def levels(self) -> tuple[Level, ...]: ...
@@ -39,10 +44,10 @@ class ChunkStore(Protocol):
     def chunk_bytes(self) -> int:
         """Most memory that writing or reading one chunk takes beyond its pixels."""
 
-    def create(self, folder: Path, record: Mapping[str, Any]) -> None:
+    def create(self, folder: Any, record: Mapping[str, Any]) -> None:
         """Lay out an empty output in a folder, with a record of how it was made."""
 
-    def open(self, folder: Path) -> None:
+    def open(self, folder: Any) -> None:
         """Go on with what `create` made."""
 
     def write(self, key: ChunkKey, pixels: Pixels) -> None:
@@ -51,27 +56,29 @@ class ChunkStore(Protocol):
     def read(self, level: int, plane: Plane, box: Box) -> Pixels:
         """Chunks as they were written, (box.height, box.width, samples)."""
 
-    def finish(self, checksums: list[NDArray[np.uint32]]) -> Path:
+    def finish(self, checksums: list[NDArray[np.uint32]]) -> Any:
         """Complete the output; returns what is to get the final name."""
 
     def close(self) -> None: ...
 
 
 class Output:
-    """An output that grows in a hidden folder beside its final name."""
+    """An output that grows beside its final name."""
 
-    def __init__(self, path: Path, info: ImageInfo, store: ChunkStore) -> None:
+    def __init__(self, path: Place, info: ImageInfo, store: ChunkStore) -> None:
         self.path, self.info, self.store = path, info, store
         self.chunk = store.levels[0].chunk
-        self.workspace = Workspace(path)
+        self.workspace = workspace_of(path)
         self.table = ChunkTable(info, store.levels)
-        self._journal: Journal | None = None
+        self._journal: Journal | RemoteJournal | None = None
         self._closed = False
         self._lock = threading.Lock()
 
     @property
     def resident_bytes(self) -> int:
-        return self.table.nbytes + self.store.resident_bytes
+        chunks = sum(self.table.count(level) for level in range(len(self.store.levels)))
+        journal_bytes = chunks * self.workspace.journal_bytes_per_chunk
+        return self.table.nbytes + journal_bytes + self.store.resident_bytes
 
     def write_bytes(self, box_height: int, box_width: int) -> int:
         """One chunk made contiguous and stored, and one of the next level made of four."""
@@ -194,6 +201,8 @@ class Output:
 
         The last of several processes does it; for one that comes later it is done already.
         """
+        if self._journal is not None:
+            self._journal.save()
         if self.table.missing_count():
             self.load_records()
         if not self.table.missing_count():
@@ -208,7 +217,7 @@ class Output:
         for level in range(1, len(self.store.levels)):
             for key in self.table.missing(level):
                 self._make(key)
-        publish(self.store.finish(self.table.checksums), self.path)
+        self.workspace.publish(self.store.finish(self.table.checksums))
         self.workspace.remove()
 
     def close(self) -> None:
@@ -241,7 +250,7 @@ class Output:
         Like `close`, only once no `write` is running; after either, neither does anything.
         """
         if not self._closed:
-            self.workspace.remove()
+            self.workspace.abandon()
         self._release()
 
     def _release(self) -> None:

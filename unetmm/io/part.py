@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
+from unetmm.io.remote import Place, RemotePath
 from unetmm.io.sniff import is_zarr
 
 
@@ -20,13 +21,16 @@ def part_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def check_target(path: Path, *, overwrite: bool, folder: bool) -> None:
+def check_target(path: Place, *, overwrite: bool, folder: bool) -> None:
     """Refuse an output that could not be put under its name later.
 
     Parameters
     ----------
     folder : whether the output is a folder (Zarr), which may not replace a file or vice versa.
     """
+    if isinstance(path, RemotePath):
+        _check_remote(path, overwrite, folder)
+        return
     parent = path.parent
     if not parent.is_dir():
         raise ImageError(f"{path}: the folder {parent} does not exist; create it first")
@@ -41,6 +45,25 @@ def check_target(path: Path, *, overwrite: bool, folder: bool) -> None:
         raise ImageError(f"{path}: is {found} and would become {wanted}; choose another name")
     if folder and any(path.iterdir()) and not is_zarr(path):
         raise ImageError(f"{path}: is a folder that holds no Zarr; it is not replaced")
+
+
+def _check_remote(path: RemotePath, overwrite: bool, folder: bool) -> None:
+    if not folder:
+        raise ImageError(f"{path}: only OME-Zarr is written to URLs; name it .ome.zarr")
+    if path.is_top:
+        raise ImageError(f"{path}: names no image; give one, as {path}/scan.ome.zarr")
+    if path.protocol in ("http", "https"):
+        raise ImageError(f"{path}: web servers are only read; write to s3://, gs://, ... or a disk")
+    if is_zarr(path):
+        if not overwrite:
+            raise ImageError(f"{path}: exists; give --overwrite to replace it, or another name")
+    elif path.is_dir() and not path.with_name(f"{path.name}.part").is_dir():
+        raise ImageError(f"{path}: there are objects below it that are no Zarr; name another")
+
+
+def output_exists(path: Place) -> bool:
+    """Whether there is something under an output's name; behind an URL chunks alone are nothing."""
+    return is_zarr(path) if isinstance(path, RemotePath) else os.path.lexists(path)
 
 
 def check_space(path: Path, needed_bytes: int) -> None:

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.io.remote import Place
+
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
 """Pixel types that are restored."""
 
@@ -187,9 +189,15 @@ class Encoding:
 class SinkOptions:
     """Where and how an output is to be written."""
 
-    path: Path
+    path: Place
     overwrite: bool = False
     """Replace an existing output, but only at `close`."""
     chunk_px: int = 512
     """Side of an output chunk or tile in pixels."""
     encoding: Encoding = Encoding()
+
+    @property
+    def file(self) -> Path:
+        """The path of a format that is written on disks only."""
+        assert isinstance(self.path, Path), "checked by open_sink"
+        return self.path

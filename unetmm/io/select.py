@@ -159,6 +159,9 @@ def _reduced(info: ImageInfo, chosen: dict[str, list[int]]) -> ImageInfo:
     for key in _CHANNEL_NOTES:
         if len(notes.get(key, ())) == info.length("C"):
             notes[key] = tuple(notes[key][i] for i in chosen["C"])
+    shown = info.notes.get("omero", {}).get("channels", ())
+    if len(shown) == info.length("C"):
+        notes["omero"] = info.notes["omero"] | {"channels": [shown[i] for i in chosen["C"]]}
     if "bands" in notes:
         notes["bands"] = len(chosen["C"])
     if "Z" in notes.get("origin", {}) and "Z" in info.pixel_size:

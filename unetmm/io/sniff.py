@@ -6,8 +6,11 @@ from pathlib import Path
 
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
+from unetmm.io.remote import Place, RemotePath
 
 READABLE = "TIFF, OME-Zarr, PNG, JPEG, JPEG 2000, WebP, BMP, PNM or NumPy .npy"
+HEAD_BYTES = 16
+"""Of a file, enough to tell its format."""
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 
 _MAGIC = (
@@ -42,7 +45,7 @@ _FOREIGN = (
 )
 
 
-def sniff_format(path: Path) -> str:
+def sniff_format(path: Place) -> str:
     """tiff, zarr, png, ...: one of the names in _MAGIC.
 
     Raises
@@ -50,6 +53,10 @@ def sniff_format(path: Path) -> str:
     ImageError
         If there is nothing at `path`, or something that unetmm does not read.
     """
+    if isinstance(path, RemotePath):
+        if is_zarr(path):
+            return "zarr"
+        raise ImageError(f"{path}: is no Zarr, and only Zarr is read from URLs; download it first")
     with translated(path, "look at it"):
         if not path.exists():
             raise ImageError(f"{path}: there is no such file or folder; give a {READABLE}")
@@ -58,14 +65,26 @@ def sniff_format(path: Path) -> str:
         if not path.is_file():
             raise ImageError(f"{path}: is not a regular file; give a {READABLE}")
         with path.open("rb") as file:
-            head = file.read(16)
+            head = file.read(HEAD_BYTES)
     for magic, name in _MAGIC:
         if head.startswith(magic):
             return name
     raise ImageError(f"{path}: {_describe(head)}; unetmm reads {READABLE}")
 
 
-def is_zarr(path: Path) -> bool:
+def looks_like_image(head: bytes) -> bool:
+    """Whether a stream that starts like this is a file of an image format rather than text."""
+    if head[:2] in (b"P5", b"P6"):  # a PNM's header is text; a name would go on otherwise
+        return head[2:3] in (b"\n", b" ", b"\r", b"\t") and head[3:4] in b"#0123456789"
+    known = any(head.startswith(magic) for magic, _ in (*_MAGIC, *_FOREIGN))
+    return known and not _is_text(head)
+
+
+def _is_text(head: bytes) -> bool:
+    return all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head)
+
+
+def is_zarr(path: Place) -> bool:
     """Whether a folder is a Zarr group or array."""
     return any((path / mark).is_file() for mark in ZARR_MARKS)
 
@@ -86,6 +105,6 @@ def _describe(head: bytes) -> str:
     for magic, name in _FOREIGN:
         if head.startswith(magic):
             return f"the file is {name}"
-    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
+    if _is_text(head):
         return f"the file holds text ({head.decode('ascii')[:12]!r}...), no image"
     return f"the file starts with {head[:8].hex(' ')}, which is no known image"

@@ -16,12 +16,16 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unetmm.errors import LockedError
 from unetmm.io.guard import translated
-from unetmm.io.part import discard, part_path, sync
+from unetmm.io.part import discard, part_path, publish, sync
+from unetmm.io.remote import Place, RemotePath
 from unetmm.io.table import ChunkKey
+
+if TYPE_CHECKING:
+    from unetmm.io.remote_workspace import RemoteWorkspace
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +50,20 @@ def parse_records(lines: Iterable[str]) -> Iterator[tuple[ChunkKey, int]]:
             continue
 
 
+def workspace_of(path: Place) -> Workspace | RemoteWorkspace:
+    """Where an output grows: beside its final name, on a disk or behind an URL."""
+    if isinstance(path, RemotePath):
+        from unetmm.io.remote_workspace import RemoteWorkspace
+
+        return RemoteWorkspace(path)
+    return Workspace(path)
+
+
 class Workspace:
     """A folder beside the output, so that the final rename stays within one file system."""
+
+    journal_bytes_per_chunk = 0
+    """A journal goes to the disk line by line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -125,8 +141,16 @@ class Workspace:
                 if not path.name.startswith("lock-"):
                     discard(path)
 
+    def publish(self, made: Path) -> None:
+        """Give the finished output its final name; an old one disappears only now."""
+        publish(made, self.path)
+
     def remove(self) -> None:
         discard(self.folder)
+
+    def abandon(self) -> None:
+        """Remove what was written."""
+        self.remove()
 
 
 class Journal:
@@ -152,6 +176,9 @@ class Journal:
         line = format_record(key, crc).encode() + b"\n"
         with self._lock, translated(self._output, "write its journal"):
             os.write(self._handle, line)
+
+    def save(self) -> None:
+        """Nothing: others see every line at once."""
 
     def close(self) -> None:
         if self._handle >= 0:
