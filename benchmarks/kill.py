@@ -4,14 +4,19 @@
 
 Outputs are OME-Zarr (with pyramid) and TIFF in turn. Prints how many outputs differ from that of an
 undisturbed run, and the share of pixels that were computed more than once.
+
+That share is counted, not derived: every run, the killed ones too, adds the pixels that it pushes
+into the net's row stream to a number in a file that is mapped into its memory, which the kernel
+keeps whatever happens to the process. The pixels of a band count just before the band is computed,
+so that of a killed run one band a strip counts in full. Pixels of calibration count apart.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -21,21 +26,67 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-SHAPE = (6000, 2000)
+WIDTH = 2000
+COUNTERS = struct.Struct("<QQ")
+"""Pixels pushed into streams, and pixels looked at for calibration."""
+COUNTING = """
+import mmap, struct, sys, threading
+from unetmm import run
+from unetmm.stream import stream
+
+counters, lock = struct.Struct("<QQ"), threading.Lock()
+with open(sys.argv[1], "r+b") as file:
+    memory = mmap.mmap(file.fileno(), counters.size)
+
+def add(streamed, calibrated):
+    with lock:
+        a, b = counters.unpack(memory[:])
+        memory[:] = counters.pack(a + streamed, b + calibrated)
+
+take, observe = run.Lane.take, stream.ObservingStream.observe
+
+def counted_take(self, stored):
+    add(stored.shape[0] * stored.shape[1], 0)
+    take(self, stored)
+
+def counted_observe(self, patch):
+    add(0, patch.shape[0] * patch.shape[1])
+    return observe(self, patch)
+
+run.Lane.take, stream.ObservingStream.observe = counted_take, counted_observe
+from unetmm_cli.__main__ import run as run_command
+sys.exit(run_command(sys.argv[2:]))
+"""
+"""The command, which counts what it computes."""
 
 
-def make_image(path: Path) -> None:
+class Counter:
+    """What the runs since the last `take` have computed, in pixels."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.take()
+
+    def take(self) -> tuple[int, int]:
+        """(streamed, calibrated), and begin again at nothing."""
+        data = self.path.read_bytes() if self.path.exists() else bytes(COUNTERS.size)
+        self.path.write_bytes(bytes(COUNTERS.size))
+        streamed, calibrated = COUNTERS.unpack(data)
+        return streamed, calibrated
+
+
+def make_image(path: Path, height: int) -> None:
     rng = np.random.default_rng(0)
-    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    y, x = np.mgrid[:height, :WIDTH]
     clean = 2000 + 1500 * np.sin(x / 40) * np.cos(y / 60)
-    noisy = np.clip(clean + rng.normal(0, 200, SHAPE), 0, 65535).astype(np.uint16)
+    noisy = np.clip(clean + rng.normal(0, 200, clean.shape), 0, 65535).astype(np.uint16)
     tifffile.imwrite(path, noisy, tile=(512, 512))
 
 
-def command(image: Path, output: Path, report: Path) -> list[str]:
+def command(image: Path, output: Path, report: Path, counter: Counter) -> list[str]:
     return [
-        sys.executable, "-m", "unetmm_cli", "denoise", str(image), "-o", str(output), "--quiet",
-        "--mem-budget", "700MB", "--report", str(report),
+        sys.executable, "-c", COUNTING, str(counter.path), "denoise", str(image), "-o",
+        str(output), "--quiet", "--mem-budget", "700MB", "--report", str(report),
     ]  # fmt: skip
 
 
@@ -53,47 +104,64 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--height", type=int, default=6000, help="of the image, in pixels")
     arguments = parser.parse_args()
-    draw = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        image, report = folder / "in.tif", folder / "report.json"
-        make_image(image)
-        peace, seconds = {}, {}
-        for kind in ("ome.zarr", "tif"):
-            output = folder / f"peace.{kind}"
-            start = time.monotonic()
-            subprocess.run(command(image, output, report), check=True, stdout=subprocess.DEVNULL)
-            seconds[kind] = time.monotonic() - start
-            peace[kind] = content(output)
-        kills = runs = wrong = 0
-        resumed = []
-        while kills < arguments.kills:
-            kind = ("ome.zarr", "tif")[runs % 2]
-            output = folder / f"peace.{kind}"  # the same name, which is in the metadata
-            remove(output)
-            while True:
-                process = subprocess.Popen(
-                    command(image, output, report), stdout=subprocess.DEVNULL
-                )
-                try:
-                    wait_s = draw.uniform(0.2, 0.8) * seconds[kind]
-                    process.wait(wait_s if kills < arguments.kills else None)
+        kill_and_compare(Path(name), arguments)
+
+
+def kill_and_compare(folder: Path, arguments: argparse.Namespace) -> None:
+    draw = random.Random(arguments.seed)
+    image, report = folder / "in.tif", folder / "report.json"
+    make_image(image, arguments.height)
+    image_px = arguments.height * WIDTH
+    counter = Counter(folder / "counter")
+    peace, seconds, peace_px = {}, {}, {}
+    for kind in ("ome.zarr", "tif"):
+        output = folder / f"peace.{kind}"
+        start = time.monotonic()
+        words = command(image, output, report, counter)
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        seconds[kind] = time.monotonic() - start
+        peace[kind], (peace_px[kind], _) = content(output), counter.take()
+    kills = runs = wrong = streamed_px = calibrated_px = undisturbed_px = 0
+    while kills < arguments.kills:
+        kind = ("ome.zarr", "tif")[runs % 2]
+        output = folder / f"peace.{kind}"  # the same name, which is in the metadata
+        remove(output)
+        before = kills
+        while True:
+            words = command(image, output, report, counter)
+            process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+            try:
+                wait_s = draw.uniform(0.2, 0.8) * seconds[kind]
+                process.wait(wait_s if kills < arguments.kills else None)
+                break
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                kills += 1
+                if output.exists():  # killed after its work was done
                     break
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-                    kills += 1
-                    if output.exists():  # killed after its work was done
-                        break
-            runs += 1
-            assert output.exists(), f"exit {process.returncode}"
-            resumed.append(json.loads(report.read_text())["resumed_rows"] / SHAPE[0])
-            wrong += content(output) != peace[kind]
-            print(
-                f"run {runs}: {kills} kills so far, {resumed[-1]:.0%} found done at the last start"
-            )
-        print(f"{runs} outputs after {kills} kills: {wrong} differ")
+        runs += 1
+        assert output.exists(), f"exit {process.returncode}"
+        wrong += content(output) != peace[kind]
+        streamed, calibrated = counter.take()
+        streamed_px += streamed
+        calibrated_px += calibrated
+        undisturbed_px += peace_px[kind]
+        print(
+            f"output {runs}: {kills - before} kills, {streamed / peace_px[kind] - 1:.1%} computed "
+            "again",
+            flush=True,
+        )
+    print(f"{runs} outputs after {kills} kills: {wrong} differ")
+    print(
+        f"recomputed: {streamed_px / undisturbed_px - 1:.1%} of the pixels that undisturbed runs "
+        f"compute ({streamed_px / image_px / runs - 1:.1%} of the image, halos included), "
+        f"{(streamed_px - undisturbed_px) / max(1, kills) / image_px:.1%} of the image a kill; "
+        f"calibration {calibrated_px / 1e6:.1f} Mpx in {runs + kills} starts"
+    )
 
 
 if __name__ == "__main__":

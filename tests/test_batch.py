@@ -15,11 +15,19 @@ import pytest
 import tifffile
 from helpers import lively_model
 
+from unetmm import loaded, process_memory
+from unetmm.geometry import round_up
+from unetmm.loaded import Loaded
+from unetmm.memory import RUNTIME_BYTES, packed_bytes
 from unetmm.nets.config import NetConfig
+from unetmm.pipeline import Options, restore_file
 from unetmm.resume import Share
-from unetmm.weights import save_model
+from unetmm.stream.lanes import LANES
+from unetmm.stream.layout import make_layout
+from unetmm.weights import Model, save_model
 from unetmm_cli.__main__ import run as run_cli
 from unetmm_cli.batch import Item, share_of
+from unetmm_cli.files import output_sha256
 
 NET = NetConfig(1, 1, 8, (1,), 0, (1,))
 
@@ -61,6 +69,21 @@ def test_a_folder_is_mirrored_and_a_broken_image_stops_nothing(
     assert batch(tree, tree, "-o", out, "--format", "tiff", "--suffix", "_dn") == 3
     assert "0 done, 3 skipped, 1 failed" in capsys.readouterr().out
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == before, "nothing is redone"
+    # A task of a job array that comes again does not replace what it has made ...
+    again = [tree, "-o", out, "--format", "tiff", "--suffix", "_dn", "--overwrite"]
+    assert batch(tree, *again, "--shard", "1/1") == 3
+    assert "0 done, 3 skipped, 1 failed" in capsys.readouterr().out
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == before
+    assert batch(tree, *again) == 3
+    assert "3 done, 0 skipped, 1 failed" in capsys.readouterr().out
+    # ... and what was made from something else is not passed off as done.
+    (tree / "a.tif").touch()
+    assert batch(tree, *again[:-1]) == 3
+    shown = capsys.readouterr()
+    assert "0 done, 2 skipped, 2 failed" in shown.out
+    assert "a_dn.tif: exists and was made with input a.tif" in shown.err
+    assert batch(tree, *again, "--shard", "1/1") == 3
+    assert "1 done, 2 skipped, 1 failed" in capsys.readouterr().out
 
 
 def test_every_format_goes_where_it_can_be_written(tree: Path) -> None:
@@ -68,7 +91,7 @@ def test_every_format_goes_where_it_can_be_written(tree: Path) -> None:
     out = tree.parent / "out"
     assert batch(tree, tree, "-o", out, "--quiet") == 0
     assert sorted(p.name for p in out.rglob("*") if p.name.startswith(("a.", "b.", "c."))) == [
-        "a.tif", "b.png", "c.ome.zarr",
+        "a.tif", "b.png", "c.jpg",
     ]  # fmt: skip
 
 
@@ -102,6 +125,54 @@ def test_json_lines_say_what_became_of_each(tree: Path, capsys: pytest.CaptureFi
         "event": "batch", "done": 3, "skipped": 0, "failed": 1,
         "failed_inputs": [str(tree / "broken.tif")],
     }  # fmt: skip
+
+
+def test_the_report_of_a_batch_is_a_list(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, report = tree.parent / "out", tree.parent / "r.json"
+    for outcome in ("done", "skipped"):
+        assert batch(tree, tree, "-o", out, "--quiet", "--report", report) == 3
+        entries = {Path(e["input"]).name: e for e in json.loads(report.read_text())}
+        assert {n: e["outcome"] for n, e in entries.items()} == {
+            "a.tif": outcome, "b.png": outcome, "c.jpg": outcome, "broken.tif": "failed",
+        }  # fmt: skip
+        assert "broken.tif" in entries["broken.tif"]["error"]
+        assert entries["a.tif"]["output"] == str(out / "a.tif")
+        assert entries["a.tif"]["output_sha256"] == output_sha256(out / "a.tif")
+        assert entries["a.tif"]["already_done"] == (outcome == "skipped")
+    capsys.readouterr()
+    assert batch(tree, tree, "-o", out, "--save-calibration", tree.parent / "c.json") == 2
+    assert "--save-calibration takes one image" in capsys.readouterr().err
+    assert batch(tree, tree, "-o", out, "--report", tree / "a.tif") == 1
+    assert "--report would overwrite the image" in capsys.readouterr().err
+
+
+def test_a_batch_folds_its_model_once_and_plans_what_it_holds(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folded: list[str] = []
+    original, resident = loaded.fold, [RUNTIME_BYTES]
+
+    def fold(model: Model, *more: Any) -> Any:
+        folded.append(model.name)
+        return original(model, *more)
+
+    monkeypatch.setattr(loaded, "fold", fold)
+    monkeypatch.setattr(process_memory, "resident_bytes", lambda: resident[0])
+    held = Loaded()
+    plans = []
+    for i, more_bytes in enumerate((0, 10**6, 50 * 10**6)):
+        resident[0] = RUNTIME_BYTES + more_bytes
+        options = Options(tree.parent / "m.safetensors", 10**9, workers=1)
+        report = restore_file(tree / "a.tif", tree.parent / f"{i}.tif", options, loaded=held)
+        plans.append(report.plan)
+    assert folded == ["m"]
+    # The net is there already and in the plan anyway; the rest comes on top, in steps.
+    runtimes = [p.terms.runtime for p in plans if p is not None]
+    layout = make_layout(NET, NET.stride_px)
+    extra = 50 * 10**6 - packed_bytes(layout, LANES)
+    assert [r - runtimes[0] for r in runtimes] == [0, 4 * 10**6, round_up(extra, 4 * 10**6)]
+    contents = [(tree.parent / f"{i}.tif").read_bytes() for i in range(3)]
+    assert contents[0] == contents[1] == contents[2]
 
 
 def test_two_images_for_one_output_are_refused(

@@ -161,6 +161,32 @@ def test_existing_output_is_untouched_without_overwrite(
     assert pixels_of(output).shape == (HEIGHT, WIDTH, 1)
 
 
+@pytest.mark.parametrize("name", ["o.tif", "o.ome.zarr"])
+def test_the_same_command_again_does_nothing_and_says_so(
+    name: str, grey_tiff: Path, mono: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, report = tmp_path / name, tmp_path / "r.json"
+    arguments = denoise(grey_tiff, output, mono, "--report", report)
+    run_ok(arguments, capsys)
+    before, sha256 = output.stat().st_mtime_ns, files.output_sha256(output)
+    out, err = run_ok(arguments, capsys)
+    assert out == f"{output}\n" and err.startswith(f"already done: {output} was made from")
+    content = json.loads(report.read_text(encoding="utf-8"))
+    assert content["already_done"] and content["plan"] is None and content["complete"]
+    assert content["output_sha256"] == sha256
+    # A task of a job array that is submitted again, with --overwrite as it was at first.
+    _, err = run_ok([*arguments, "--shard", "2/3", "--overwrite"], capsys)
+    assert err.startswith("already done") and output.stat().st_mtime_ns == before
+    _, err = run_ok([*arguments, "--log", "json"], capsys)
+    assert json.loads(err)["already_done"]
+    grey_tiff.touch()
+    line = one_error(arguments, capsys)
+    assert "exists and was made with input grey.tif" in line and "--overwrite" in line
+    assert output.stat().st_mtime_ns == before
+    _, err = run_ok([*arguments, "--shard", "1/1", "--overwrite"], capsys)
+    assert "already done" not in err and output.stat().st_mtime_ns > before
+
+
 def test_output_that_is_the_input_is_refused(
     grey_tiff: Path, mono: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

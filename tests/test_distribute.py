@@ -18,6 +18,8 @@ from helpers import lively_model
 
 from unetmm.errors import BudgetError, ImageError
 from unetmm.io.part import part_path
+from unetmm.io.protocol import Encoding
+from unetmm.io.select import Selection
 from unetmm.nets.config import NetConfig
 from unetmm.pipeline import Options, Progress, restore_file
 from unetmm.run import Cancelled
@@ -26,7 +28,7 @@ from unetmm_cli.__main__ import run as run_command
 
 distributed = pytest.importorskip("distributed", reason="needs unetmm[cluster]")
 from unetmm.distribute import restore_distributed  # noqa: E402
-from unetmm.piece import Failure  # noqa: E402
+from unetmm.piece import Failure, output_state  # noqa: E402
 
 # Dask's own event loop and sockets complain when a worker is killed.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
@@ -123,6 +125,44 @@ def test_a_stop_keeps_what_is_done(folder: Path, tmp_path: Path, client: Any) ->
     assert not output.exists()
     restore_distributed(folder / "in.tif", output, options(folder), client, 8)
     assert content(output) == content(folder / output.name)
+
+
+def test_a_finished_output_is_left_and_its_part_is_kept_to(
+    folder: Path, tmp_path: Path, client: Any
+) -> None:
+    output, image = tmp_path / "o.ome.zarr", tmp_path / "stack.tif"
+    pixels = np.random.default_rng(1).normal(3000, 400, (3, 1100, 60)).astype(np.uint16)
+    tifffile.imwrite(image, pixels, metadata={"axes": "CYX"}, ome=True)
+    chosen = options(folder, select=Selection(("1",)), encoding=Encoding(pyramid=False))
+    # The client finishes the output itself, as after the loss of the last worker.
+    client.run(never_finish)
+    try:
+        restore_distributed(image, output, chosen, client, 2)
+    finally:
+        client.run(finish_again)
+    restore_file(image, tmp_path / "alone.ome.zarr", chosen)
+    found, expected = content(output), content(tmp_path / "alone.ome.zarr")
+    assert found.keys() == expected.keys()
+    assert {k for k in found if found[k] != expected[k]} <= {"zarr.json"}, "which has its name"
+    before = output_state(output)
+    report = restore_distributed(image, output, chosen, client, 2)
+    assert report.already_done and output_state(output) == before
+    with pytest.raises(ImageError, match="exists and was made with image CYX"):
+        restore_distributed(image, output, options(folder), client, 2)
+
+
+def never_finish() -> None:
+    """In a worker: every share believes that others are still at work."""
+    from unetmm.io.output import Output
+
+    Output._complete = Output.complete  # type: ignore[attr-defined]
+    Output.complete = lambda self: self._release() or False  # type: ignore
+
+
+def finish_again() -> None:
+    from unetmm.io.output import Output
+
+    Output.complete = getattr(Output, "_complete", Output.complete)  # type: ignore[method-assign]
 
 
 def test_an_error_of_a_worker_is_ours(folder: Path, tmp_path: Path, client: Any) -> None:

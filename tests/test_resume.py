@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import subprocess
 import sys
@@ -18,15 +19,19 @@ from helpers import lively_model
 
 from unetmm.calibrate import Calibration
 from unetmm.errors import ImageError, ResumeError, ShapeError
+from unetmm.finished import remove_leftovers
 from unetmm.io.levels import halve
 from unetmm.io.output import Output
 from unetmm.io.part import part_path
+from unetmm.io.protocol import Encoding
+from unetmm.io.select import Selection
 from unetmm.io.table import ChunkKey
-from unetmm.io.workspace import format_record, parse_records
+from unetmm.io.workspace import Workspace, format_record, parse_records
 from unetmm.nets.config import NetConfig
-from unetmm.pipeline import Options, Report, restore_file
+from unetmm.pipeline import Options, Progress, Report, restore_file
 from unetmm.resume import Share
 from unetmm.run import Cancelled
+from unetmm.stream.stream import RowStream
 from unetmm.verify import finalize, verify
 from unetmm.weights import save_model
 
@@ -137,6 +142,57 @@ def test_a_stop_keeps_what_is_done(
     assert content(output) == content(folder / output.name)
 
 
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_out_of_memory_halves_the_bands_and_goes_on(
+    folder: Path,
+    tmp_path: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bands, push, pushed = [], RowStream.push, [0]
+
+    class Greedy(RowStream):
+        def __init__(self, net: Any, frozen: Any, width: int, height: int, rows: int, n: int):
+            bands.append(rows)
+            super().__init__(net, frozen, width, height, rows, n)
+
+        def push(self, rows: Any) -> Any:
+            pushed[0] += len(rows)
+            if pushed[0] > 600 and len(bands) == 1:  # after a row of chunks is written
+                raise np._core._exceptions._ArrayMemoryError((2**40,), np.dtype(np.uint8))
+            return push(self, rows)
+
+    monkeypatch.setattr("unetmm.run.RowStream", Greedy)
+    seen: list[Progress] = []
+    with caplog.at_level(logging.WARNING, "unetmm"):
+        report = restore_file(
+            folder / "in.tif", tmp_path / name, options(folder, workers=1), seen.append
+        )
+    assert bands[1] == bands[0] // 2 == report.plan.band_rows  # type: ignore[union-attr]
+    assert len(bands) == 2, "one stream each: what was written is not made again"
+    assert f"going on with bands of {bands[1]} rows" in caplog.text
+    assert content(tmp_path / name) == content(folder / name)
+    done = [p.done_px for p in seen if p.phase == "compute"]
+    assert done[-1] == 1300 * 700 and min(done[1:]) >= 0
+
+
+def test_no_memory_at_all_is_one_clear_error(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any, rows: Any) -> Any:
+        raise MemoryError
+
+    output, stop = tmp_path / "out.tif", threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(RowStream, "push", fail)
+        with pytest.raises(ImageError, match="no memory left"):
+            restore_file(folder / "in.tif", output, options(folder), stop=stop)
+    assert not stop.is_set() and not output.exists()
+    go_on(folder, output)
+    assert content(output) == content(folder / output.name)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -196,9 +252,9 @@ def test_a_chunk_lost_in_a_power_cut_is_made_again(
     output = tmp_path / name
     stop_after(folder, output, 5, monkeypatch)
     if name == "out.tif":
-        with (part_path(output) / "image.tif").open("r+b") as file:
-            file.seek(-200_000, 2)
-            file.seek(600_000)
+        with (part_path(output) / "tiles").open("r+b") as file:
+            slot_bytes = file.seek(0, 2) // 6
+            file.seek(slot_bytes + 1000)
             file.write(bytes(1000))
     else:
         (part_path(output) / "image.zarr" / "0" / "c" / "0" / "0").write_bytes(b"torn")
@@ -232,6 +288,108 @@ def test_finalize_finishes_what_the_last_share_left(
     assert content(output) == content(folder / output.name)
     with pytest.raises(ResumeError, match="nothing to finish"):
         finalize(output)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"select": Selection(("1",), {"T": (0, 1)})},
+        {"select": Selection(rgb_bands=(2, 1, 2))},
+        {"encoding": Encoding(pyramid=False)},
+    ],
+)
+def test_finalize_keeps_to_the_part_and_the_encoding_of_the_run(
+    folder: Path, tmp_path: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, first, output = (tmp_path / name for name in ("s.tif", "a.ome.zarr", "b.ome.zarr"))
+    pixels = np.random.default_rng(2).integers(0, 999, (2, 2, 70, 60)).astype(np.uint16)
+    tifffile.imwrite(image, pixels, metadata={"axes": "TCYX"}, ome=True)
+    restore_file(image, first, options(folder, **changes))
+    with monkeypatch.context() as patch:
+        patch.setattr(Output, "complete", lambda self: False)
+        restore_file(image, output, options(folder, **changes))
+    assert finalize(output)
+    first.rename(tmp_path / "c.ome.zarr")
+    found, expected = content(output), content(tmp_path / "c.ome.zarr")
+    assert found.keys() == expected.keys()
+    assert {k for k in found if found[k] != expected[k]} <= {"zarr.json"}, "which has its name"
+
+
+@pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
+def test_a_finished_output_is_not_made_again(folder: Path, tmp_path: Path, name: str) -> None:
+    output = tmp_path / name
+    assert not go_on(folder, output).already_done
+    before = {p: p.stat().st_mtime_ns for p in (output, *output.rglob("*"))}
+    # Neither the budget nor the workers matter, nor whether it was a share that came again.
+    for share in (Share(), Share(1, 3)):
+        report = restore_file(
+            folder / "in.tif", output, options(folder, budget_bytes=1, workers=1), share=share
+        )
+        assert report.already_done and report.complete and report.as_dict()["plan"] is None
+        assert report.calibration.entries.keys() == {"0.0"}
+    with pytest.raises(ImageError, match=r"exists and was made with strength 1\.0, now it is 0\.5"):
+        go_on(folder, output, strength=0.5)
+    other = tmp_path / "in.tif"
+    other.write_bytes((folder / "in.tif").read_bytes())
+    with pytest.raises(ImageError, match=r"exists and was made with input in\.tif, .*--overwrite"):
+        restore_file(other, output, options(folder))
+    assert {p: p.stat().st_mtime_ns for p in (output, *output.rglob("*"))} == before
+    assert not go_on(folder, output, overwrite=True).already_done
+    assert content(output) == content(folder / name)
+
+
+def test_foreign_outputs_and_png_only_exist(folder: Path, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "out.tif", np.zeros((8, 8), np.uint8))
+    zarr.create_group(tmp_path / "out.ome.zarr")
+    (tmp_path / "text.tif").write_text("precious")
+    (tmp_path / "link.tif").symlink_to(tmp_path / "nothing.tif")
+    go_on(folder, tmp_path / "out.png")
+    for name in ("out.tif", "out.ome.zarr", "out.png", "text.tif", "link.tif"):
+        with pytest.raises(ImageError, match=r"exists; give --overwrite"):
+            go_on(folder, tmp_path / name)
+    assert (tmp_path / "text.tif").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("by", ["run", "verify", "finalize"])
+def test_what_a_run_killed_while_tidying_left_is_removed(
+    folder: Path, tmp_path: Path, name: str, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / name
+    with monkeypatch.context() as patch:
+        patch.setattr(Workspace, "remove", lambda self: None)
+        go_on(folder, output)
+    assert part_path(output).is_dir() and output.exists()
+    if by == "finalize":
+        assert finalize(output)
+    elif name == "out.png":
+        with pytest.raises(ImageError, match="exists" if by == "run" else "no checksums"):
+            go_on(folder, output) if by == "run" else verify(output)
+    else:
+        assert go_on(folder, output).already_done if by == "run" else not verify(output).damaged
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert content(output) == content(folder / name)
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_an_output_that_is_being_replaced_is_no_leftover(
+    folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / name
+    go_on(folder, output, strength=0.5)
+    before, put = content(output), Output._put
+
+    def failing(self: Output, key: ChunkKey, pixels: Any) -> None:
+        put(self, key, pixels)
+        raise ImageError("the cable was pulled")
+
+    with monkeypatch.context() as patch, pytest.raises(ImageError, match="cable"):
+        patch.setattr(Output, "_put", failing)
+        go_on(folder, output, overwrite=True)
+    assert not remove_leftovers(output) and part_path(output).is_dir()
+    assert content(output) == before
+    go_on(folder, output, overwrite=True)
+    assert content(output) == content(folder / name)
 
 
 def test_verify_finds_one_changed_pixel(folder: Path, tmp_path: Path) -> None:

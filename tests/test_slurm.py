@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,18 @@ def test_options_come_out_as_they_went_in(
     image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["--range=-5.0,20.0", "--strength=0.5", "--planes=T=0:1,Z=0:", "--channels=0"]
-    given += ["--model=tiny-mono", "--format=tiff", "--overwrite"]
+    given += ["--model=tiny-mono", "--format=tiff", "--no-pyramid", "--overwrite"]
     script = script_of(capsys, image, "-o", tmp_path / "o.tif", *given)
     assert set(given) <= set(command_of(script))
     again = script_of(capsys, image, "-o", tmp_path / "o.tif", *option_words_of(script))
     assert command_of(again)[-len(given) :] == command_of(script)[-len(given) :]
     choices = Choices(range=parse_range("-5,20"), strength=parse_strength("0.5"), quiet=True)
     assert set(option_words(choices)) == {"--range=-5.0,20.0", "--strength=0.5", "--quiet"}
+    choices = Choices(strength=0.0, workers=1, pyramid=False, compression="none", shard_px=1024)
+    assert set(option_words(replace(choices, ome_zarr="0.4"))) == {
+        "--strength=0.0", "--workers=1", "--no-pyramid", "--compression=none", "--shard-px=1024",
+        "--ome-zarr=0.4",
+    }  # fmt: skip
 
 
 def option_words_of(script: str) -> list[str]:
@@ -82,6 +88,8 @@ def option_words_of(script: str) -> list[str]:
         (["--time", "soon"], 2, "not a time limit"),
         (["--shard", "1/2"], 2, "leave out --shard"),
         (["--cluster", "slurm"], 2, "leave out --shard and clusters"),
+        (["--watch"], 2, "leave out --watch"),
+        (["-o", "-"], 1, "no stdout"),
         (["--mem-budget", "1MB"], 1, "udget"),
     ],
 )

@@ -21,6 +21,8 @@ from typing import Any
 from unetmm.calibrate import Calibration
 from unetmm.errors import ImageError, ResumeError, UnetmmError
 from unetmm.io import Output, open_sink, open_source
+from unetmm.io.remote import Place
+from unetmm.loaded import pick_model
 from unetmm.memory import sink_storage, source_storage
 from unetmm.piece import Failure, Outcome, Piece, do_piece, output_state
 from unetmm.pipeline import (
@@ -28,7 +30,7 @@ from unetmm.pipeline import (
     Progress,
     Report,
     closing,
-    pick_model,
+    find_finished,
     plan_image,
     rows_of,
 )
@@ -47,8 +49,8 @@ POLL_SHARE = 0.1
 
 
 def restore_distributed(
-    path: Path,
-    output: Path,
+    path: Place,
+    output: Place,
     options: Options,
     client: Any,
     pieces: int,
@@ -71,6 +73,9 @@ def restore_distributed(
         If it was stopped; what is done is kept.
     """
     path, output, options = path.resolve(), output.resolve(), _anywhere(options)
+    finished = None if options.overwrite else find_finished(path, output, options)
+    if finished is not None:
+        return finished
     with closing(open_source(path, options.select)) as source:
         info = source.info
         sink = open_sink(options.sink(output), info, options.format)
@@ -214,8 +219,9 @@ class _Run:
 
     def _report(self, total_s: float) -> Report:
         reports, info = self._reports, self._output.info
-        if reports:
-            calibration, plan = reports[0].calibration, reports[0].plan
+        plans = [r.plan for r in reports if r.plan is not None]
+        if plans:
+            calibration, plan = reports[0].calibration, plans[0]
         else:  # the one worker that did it all was lost after its work
             calibration, plan = self._calibration or Calibration("", {}), self._plan
         compute_s = time.monotonic() - (self._computing or time.monotonic())

@@ -11,12 +11,12 @@ from unetmm.calibrate import Calibration, sample_groups
 from unetmm.geometry import Span
 from unetmm.io.array import AXES, array_info
 from unetmm.io.protocol import Box, ImageInfo, Plane
+from unetmm.loaded import pick_model
 from unetmm.memory import in_memory_storage
 from unetmm.pipeline import (
     ARRAY_CHUNK_PX,
     Options,
     compile_and_calibrate,
-    pick_model,
     plan_image,
 )
 from unetmm.plan import Plan
@@ -114,8 +114,8 @@ def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: 
     from unetmm.run import Job, Task, run_task
     from unetmm.stream.kernel_cache import ensure_compiled
 
-    ensure_compiled()
     info, net = common.info, common.net
+    ensure_compiled(net.precision)
     window = _Window(np.asarray(pixels), info, segment.read_start, strip.read_start)
     out = _BoxSink((segment.write_px, strip.write_px, info.samples), info)
     groups = sample_groups(net.config, info)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from unetmm.errors import LockedError, UnetmmError
-from unetmm.io.workspace import Workspace
+from unetmm.io.remote import Place, RemotePath
+from unetmm.io.sniff import ZARR_MARKS
+from unetmm.io.workspace import workspace_of
 from unetmm.pipeline import Options, Progress, Report, restore_file
 from unetmm.resume import Share
 
@@ -23,16 +24,16 @@ STOP_POLL_S = 0.5
 _one_share = threading.Lock()
 """The budget is one process's, so a worker with several threads does one share at a time."""
 
-State = tuple[int, int] | None
-"""Inode and time of an output; None if it is not there."""
+State = str | None
+"""Inode and time of an output, or its version; None if it is not there."""
 
 
 @dataclass(frozen=True)
 class Piece:
     """What a worker is told: all it needs to do one share."""
 
-    path: Path
-    output: Path
+    path: Place
+    output: Place
     options: Options
     share: Share
     before: State
@@ -57,13 +58,16 @@ Outcome = Report | Failure | None
 """None: stopped, or the output was finished already."""
 
 
-def output_state(path: Path) -> State:
+def output_state(path: Place) -> State:
     """What tells an output from one that replaces it."""
+    if isinstance(path, RemotePath):
+        marks = (path / name for name in ZARR_MARKS)
+        return next((mark.version() for mark in marks if mark.exists()), None)
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns
+    return f"{found.st_ino} {found.st_mtime_ns}"
 
 
 def do_piece(piece: Piece) -> Outcome:
@@ -95,7 +99,7 @@ def do_piece(piece: Piece) -> Outcome:
 
 def is_finished(piece: Piece) -> bool:
     """Whether the run has put the output under its name."""
-    return not Workspace(piece.output).exists() and output_state(piece.output) != piece.before
+    return not workspace_of(piece.output).exists() and output_state(piece.output) != piece.before
 
 
 class _Watch:

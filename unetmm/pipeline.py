@@ -23,25 +23,28 @@ from unetmm.calibrate import (
     sample_groups,
 )
 from unetmm.errors import BudgetError, ImageError, ResumeError
-from unetmm.io import Output, open_sink, open_source, output_format
+from unetmm.finished import check_record, read_record, remove_leftovers
+from unetmm.io import Output, open_sink, open_source
 from unetmm.io.array import ArraySink, ArraySource, array_info
+from unetmm.io.part import output_exists
 from unetmm.io.protocol import Encoding, ImageInfo, Sink, SinkOptions, Source
+from unetmm.io.remote import Place, RemotePath, to_place
 from unetmm.io.select import Selection
+from unetmm.loaded import Loaded, fold, pick_model
 from unetmm.memory import Pixels, Storage, in_memory_storage, sink_storage, source_storage
 from unetmm.plan import Plan, Request, plan_run
-from unetmm.resume import Share, check_same, make_facts, make_record
+from unetmm.resume import Share, check_same, make_facts, make_job_record, make_record
 from unetmm.sizes import default_budget_bytes, parse_size
 from unetmm.stream.lanes import LANES
-from unetmm.weights import Model, load_model
+from unetmm.stream.precision import PrecisionChoice, resolve
+from unetmm.weights import Model
 
 if TYPE_CHECKING:
-    from unetmm.run import Job
+    from unetmm.run import Job, Task
     from unetmm.stream.compiled import CompiledNet
 
 log = logging.getLogger(__name__)
 
-DEFAULT_MODELS = {1: "tiny-mono", 3: "tiny-rgb"}
-"""Model by the number of interleaved colour samples."""
 WHOLE = Share()
 ARRAY_CHUNK_PX = 512
 """Cuts of an array in memory start at multiples of this."""
@@ -69,8 +72,10 @@ class Options:
     """The part of a file to restore; None: all of it."""
     encoding: Encoding = Encoding()
     """How the output stores its pixels."""
+    precision: PrecisionChoice = "auto"
+    """Of the matrix products: fp32, or bf16 where the processor has it; auto is fp32."""
 
-    def sink(self, path: Path) -> SinkOptions:
+    def sink(self, path: Place) -> SinkOptions:
         """The part of these that an output needs."""
         return SinkOptions(path, self.overwrite, encoding=self.encoding)
 
@@ -97,7 +102,8 @@ class Report:
     input: str
     output: str
     model: str
-    plan: Plan
+    plan: Plan | None
+    """None where nothing was left to do."""
     megapixels: float
     calibration: Calibration
     seconds: dict[str, float] = field(default_factory=dict)
@@ -106,6 +112,8 @@ class Report:
     """Rows of the image that an earlier run had finished."""
     complete: bool = True
     """False if other shares of the run are still to be done."""
+    already_done: bool = False
+    """Whether an earlier run had finished this very output, so that nothing was done."""
 
     def as_dict(self) -> dict[str, Any]:
         from unetmm import __version__
@@ -116,28 +124,15 @@ class Report:
             "input": self.input,
             "output": self.output,
             "model": self.model,
-            "plan": self.plan.as_dict(),
+            "plan": self.plan.as_dict() if self.plan else None,
             "measured_peak_bytes": self.measured_peak_bytes,
             "seconds": {k: round(v, 3) for k, v in self.seconds.items()},
             "megapixels": self.megapixels,
             "megapixels_per_s": round(self.megapixels / compute_s, 3) if compute_s else None,
             "resumed_rows": self.resumed_rows,
             "complete": self.complete,
+            "already_done": self.already_done,
         }
-
-
-def pick_model(choice: str | Path | Model | None, info: ImageInfo) -> Model:
-    """The model to use for an image.
-
-    Raises
-    ------
-    WeightsError
-        If there is no such model.
-    """
-    if isinstance(choice, Model):
-        return choice
-    samples = info.samples - info.alpha
-    return load_model(choice or DEFAULT_MODELS.get(samples, DEFAULT_MODELS[1]))
 
 
 def plan_image(
@@ -160,6 +155,7 @@ def plan_image(
         If the model does not fit the image.
     """
     groups = sample_groups(model.config, info)
+    precision = resolve(options.precision)
     request = Request(
         model=model.name,
         config=model.config,
@@ -168,9 +164,10 @@ def plan_image(
         source=source,
         sink=sink,
         budget_bytes=options.budget_bytes or default_budget_bytes(),
-        calibration_bytes=calibration_bytes(model.config, info, LANES, options.workers),
+        calibration_bytes=calibration_bytes(model.config, info, LANES, options.workers, precision),
         held_bytes=held_bytes,
         max_cores=options.workers,
+        precision=precision,
     )
     try:
         return plan_run(request)
@@ -213,15 +210,16 @@ def restore(
     model: str | Path | Model | None = None,
     mem_budget: str | int | None = None,
     calibration: Path | Calibration | None = None,
-    output: str | Path | None = None,
+    output: str | Place | None = None,
     axes: str | None = None,
     strength: float = 1.0,
+    precision: PrecisionChoice = "auto",
 ) -> Any:
     """Restore an image.
 
     Parameters
     ----------
-    image : NumPy array, Dask array, or path
+    image : NumPy array, Dask array, path or URL
         Arrays have axes YX, YXS (last axis 3 or 4), ZYX, CZYX or TCZYX, or those given.
     model : name of the zoo, weight file, or a loaded model
         None picks tiny-rgb for colour and tiny-mono otherwise.
@@ -229,6 +227,7 @@ def restore(
         Half of what is available by default. For arrays, what the process holds before, the
         arrays included, comes on top.
     output : where to write; needed where `image` is a path.
+    precision : "fp32" (auto) or "bf16": faster, on processors with AVX512_BF16.
 
     Returns
     -------
@@ -239,11 +238,13 @@ def restore(
     UnetmmError
         One of its leaves, with what was asked, what was found and what would work.
     """
-    options = Options(model, _budget(mem_budget), calibration, strength=strength)
-    if isinstance(image, (str, Path)):
+    options = Options(
+        model, _budget(mem_budget), calibration, strength=strength, precision=precision
+    )
+    if isinstance(image, (str, Path, RemotePath)):
         if output is None:
             raise ImageError(f"{image}: give output=PATH to restore a file")
-        return restore_file(Path(image), Path(output), options)
+        return restore_file(to_place(image), to_place(output), options)
     if isinstance(image, np.ndarray):
         return restore_array(image, options, axes)
     from unetmm.lazy import is_dask_array, restore_lazily
@@ -268,25 +269,28 @@ def restore_array(image: NDArray[Any], options: Options, axes: str | None = None
     return out
 
 
-def make_job(source: Source, sink: Sink, model: Model, plan: Plan, options: Options) -> Job:
+def make_job(
+    source: Source,
+    sink: Sink,
+    model: Model,
+    plan: Plan,
+    options: Options,
+    loaded: Loaded | None = None,
+) -> Job:
     """Put together what `run` needs."""
     from unetmm.run import Job
 
-    net, calibration = compile_and_calibrate(source, model, options)
+    net, calibration = compile_and_calibrate(source, model, options, loaded)
     groups = sample_groups(model.config, source.info)
     return Job(source, sink, net, groups, calibration, plan, options.strength)
 
 
 def compile_and_calibrate(
-    source: Source, model: Model, options: Options
+    source: Source, model: Model, options: Options, loaded: Loaded | None = None
 ) -> tuple[CompiledNet, Calibration]:
-    """Fold the net, and measure the image unless its statistics are given."""
-    from unetmm.stream.compiled import CompiledNet
-    from unetmm.stream.kernel_cache import ensure_compiled
-
-    ensure_compiled()
-    net = CompiledNet(model.config, model.tensors)
-    model.release()
+    """Fold the net unless it is loaded, and measure the image unless its statistics are given."""
+    precision = resolve(options.precision)
+    net = loaded.fold(model, precision) if loaded else fold(model, precision)
     known = known_calibration(options)
     if known is None:
         groups = sample_groups(model.config, source.info)
@@ -307,16 +311,22 @@ def known_calibration(options: Options) -> Calibration | None:
 
 
 def restore_file(
-    path: Path,
-    output: Path,
+    path: Place,
+    output: Place,
     options: Options,
     progress: Callable[[Progress], None] = lambda progress: None,
     stop: threading.Event | None = None,
     share: Share = WHOLE,
+    loaded: Loaded | None = None,
 ) -> Report:
     """Restore a file, or a share of it, into another; the output appears whole or not at all.
 
-    What an earlier run, killed or stopped, has left of the same output is gone on with.
+    What an earlier run, killed or stopped, has left of the same output is gone on with. An output
+    that these very options have made already is left as it is, unless it is to be overwritten.
+
+    Parameters
+    ----------
+    loaded : models of the process, where it restores several images.
 
     Raises
     ------
@@ -329,14 +339,19 @@ def restore_file(
     process_memory.reset_peak()
     process_memory.limit_allocator()
     started = time.monotonic()
+    loaded = loaded or Loaded()
     with closing(open_source(path, options.select)) as source:
         info = source.info
-        model = pick_model(options.model, info)
+        model = loaded.pick(options.model, info)
+        remove_leftovers(output)
+        if not options.overwrite and output_exists(output):
+            return _finished(path, output, info, model, options)
         sink = open_sink(options.sink(output), info, options.format)
         storages = source_storage(source), sink_storage(sink)
-        plan = plan_image(info, *storages, model, options, process_memory.held_bytes())
+        held_bytes = loaded.held_bytes(model, resolve(options.precision))
+        plan = plan_image(info, *storages, model, options, held_bytes)
         with growing(sink, share):
-            work = _Work(path, source, sink, model, plan, options, share)
+            work = _Work(path, source, sink, model, plan, options, share, loaded)
             report = _compute(work, progress, stop)
             finishing = time.monotonic()
             report.complete = sink.complete()
@@ -348,17 +363,52 @@ def restore_file(
     return report
 
 
+def find_finished(
+    path: Place, output: Place, options: Options, loaded: Loaded | None = None
+) -> Report | None:
+    """The report of an output that these very options have made of this input already.
+
+    None if there is no output.
+
+    Raises
+    ------
+    UnetmmError
+        If there is one that was made from something else, or that does not say what from.
+    """
+    if not output_exists(output):
+        return None
+    with closing(open_source(path, options.select)) as source:
+        model = (loaded or Loaded()).pick(options.model, source.info)
+        remove_leftovers(output)
+        return _finished(path, output, source.info, model, options)
+
+
+def _finished(
+    path: Place, output: Place, info: ImageInfo, model: Model, options: Options
+) -> Report:
+    record = read_record(output)
+    # Without a record it is refused, because it exists.
+    wanted = replace(options, overwrite=record is not None).sink(output)
+    sink = open_sink(wanted, info, options.format)
+    assert record is not None
+    options = replace(options, calibration=known_calibration(options))
+    check_record(output, record, make_facts(path, info, model, options, sink))
+    calibration = Calibration.from_json(record["calibration"])
+    return Report(str(path), str(output), model.name, None, 0.0, calibration, already_done=True)
+
+
 @dataclass(frozen=True)
 class _Work:
     """What one call of `restore_file` works with."""
 
-    path: Path
+    path: Place
     source: Source
     output: Output
     model: Model
     plan: Plan
     options: Options
     share: Share
+    loaded: Loaded
 
 
 def _begin(work: _Work) -> Job:
@@ -372,15 +422,11 @@ def _begin(work: _Work) -> Job:
         begun = _earlier_job(output, facts, options.overwrite)
         if begun is not None:
             options = replace(options, calibration=Calibration.from_json(begun["calibration"]))
-        job = make_job(work.source, output, work.model, work.plan, options)
+        job = make_job(work.source, output, work.model, work.plan, options, work.loaded)
         if begun is None:
             output.create(make_record(facts, job.calibration))
-            content = {
-                "input": str(work.path.resolve()),
-                "format": output_format(output.path, options.format),
-                "facts": facts,
-            }
-            output.workspace.write_job({**content, "calibration": job.calibration.to_json()})
+            content = make_job_record(work.path, facts, options, output, job.calibration)
+            output.workspace.write_job(content)
     output.join(f"{work.share.index}-of-{work.share.count}")
     return job
 
@@ -410,9 +456,11 @@ def _earlier_job(
 def _compute(
     work: _Work, progress: Callable[[Progress], None], stop: threading.Event | None
 ) -> Report:
-    from unetmm.run import open_tasks, run
+    from unetmm.run import open_tasks
+    from unetmm.shrink import run_or_shrink
 
     info, plan, output = work.source.info, work.plan, work.output
+    stride_px = work.model.config.stride_px
     total_px = len(info.planes) * info.height * info.width
     progress(Progress("calibrate", 0, total_px, 0.0, plan))
     calibrating = time.monotonic()
@@ -422,8 +470,7 @@ def _compute(
     wrong = output.distrust(rows)
     if wrong:
         log.warning("%s: %d chunks were damaged and are made again", output.path, wrong)
-    tasks = open_tasks(plan, info.planes, output, rows, work.model.config.stride_px)
-    left_px = sum(t.segment.write_px * t.strip.write_px for t in tasks)
+    left_px = pixels_of(open_tasks(plan, info.planes, output, rows, stride_px))
     resumed_px = total_px * len(rows) // rows_of(output, info) - left_px
     computing = time.monotonic()
     lock, done = threading.Lock(), [total_px - left_px]
@@ -434,9 +481,14 @@ def _compute(
             now = time.monotonic() - computing
             progress(Progress("compute", done[0], total_px, now, plan, total_px - left_px))
 
+    def tasks_left(plan: Plan) -> list[Task]:
+        tasks = open_tasks(plan, info.planes, output, rows, stride_px)
+        done[0] = total_px - pixels_of(tasks)
+        advance(0)
+        return tasks
+
     job.progress = advance
-    advance(0)
-    run(job, tasks)
+    run_or_shrink(job, tasks_left)
     seconds = {
         **job.seconds,
         "calibrate": computing - calibrating,
@@ -444,9 +496,14 @@ def _compute(
     }
     progress(Progress("finish", total_px, total_px, seconds["compute"], plan))
     return Report(
-        str(work.path), str(output.path), work.model.name, plan, left_px / 1e6, job.calibration,
+        str(work.path), str(output.path), work.model.name, job.plan, left_px / 1e6, job.calibration,
         seconds, resumed_rows=max(0, resumed_px) // info.width,
     )  # fmt: skip
+
+
+def pixels_of(tasks: list[Task]) -> int:
+    """Pixels that they write."""
+    return sum(t.segment.write_px * t.strip.write_px for t in tasks)
 
 
 def rows_of(output: Output, info: ImageInfo) -> int:

@@ -7,15 +7,21 @@ so a run may go on with another plan than it was begun with and still give the s
 from __future__ import annotations
 
 import hashlib
+import os
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unetmm.calibrate import Calibration
 from unetmm.errors import ResumeError
+from unetmm.io import output_format
 from unetmm.io.output import Output
-from unetmm.io.protocol import ImageInfo
+from unetmm.io.protocol import Encoding, ImageInfo
+from unetmm.io.remote import Place, RemotePath
+from unetmm.io.select import Selection
+from unetmm.stream.precision import resolve
 from unetmm.weights import Model
 
 if TYPE_CHECKING:
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
 
 METADATA_FILES = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
 """What of a folder stands for its content."""
+PROBE_BYTES = 2**16
+"""Read at either end of an input, to tell files of one name, size and time apart."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Share:
 
 
 def make_facts(
-    path: Path, info: ImageInfo, model: Model, options: Options, output: Output
+    path: Place, info: ImageInfo, model: Model, options: Options, output: Output
 ) -> dict[str, str]:
     """Everything the pixels of an output depend on, as words that a message can show."""
     from unetmm import __version__
@@ -54,21 +62,36 @@ def make_facts(
         "calibration": calibration,
         "range": "measured" if options.fixed_range is None else str(options.fixed_range),
         "strength": str(options.strength),
-        "format": type(output.store).__name__.removesuffix("Store"),
+        "precision": resolve(options.precision),
+        "format": output_format(output.path, options.format),
         "encoding": str(options.encoding),
         "chunks": f"{output.chunk}, {len(output.store.levels)} levels",
         "unetmm": __version__,
     }
 
 
-def _input_state(path: Path) -> str:
-    """Size and time of the last change of a file, or of a folder's metadata."""
+def _input_state(path: Place) -> str:
+    """Name, size, time of change and checksum of the ends of a file, or of a folder's metadata.
+
+    Not the folders above, which may be called otherwise on another machine.
+    """
+    if isinstance(path, RemotePath):
+        marks = (path / name for name in METADATA_FILES)
+        return ", ".join([path.name, *(mark.version() for mark in marks if mark.exists())])
     if path.is_dir():
         files = [path / name for name in METADATA_FILES if (path / name).is_file()]
     else:
         files = [path]
-    states = (f.stat() for f in files)
-    return ", ".join(f"{s.st_size} bytes of {s.st_mtime_ns} ns" for s in states)
+    return ", ".join([path.resolve().name, *map(_file_state, files)])
+
+
+def _file_state(path: Path) -> str:
+    with path.open("rb") as file:
+        found = os.fstat(file.fileno())
+        crc = zlib.crc32(file.read(PROBE_BYTES))
+        file.seek(max(0, found.st_size - PROBE_BYTES))
+        crc = zlib.crc32(file.read(PROBE_BYTES), crc)
+    return f"{found.st_size} bytes of {found.st_mtime_ns} ns, ends {crc:08x}"
 
 
 def _short_hash(data: bytes) -> str:
@@ -76,9 +99,41 @@ def _short_hash(data: bytes) -> str:
 
 
 def make_record(facts: Mapping[str, str], calibration: Calibration) -> dict[str, Any]:
-    """How an image was made, for its metadata."""
-    kept = {k: facts[k] for k in ("model", "strength", "range", "unetmm")}
-    return {"software": "unetmm", **kept, "calibration": calibration.to_json()}
+    """How an image was made, for its metadata: `facts` tell whether a run would make it again."""
+    return {"software": "unetmm", "facts": dict(facts), "calibration": calibration.to_json()}
+
+
+def make_job_record(
+    path: Place,
+    facts: Mapping[str, str],
+    options: Options,
+    output: Output,
+    calibration: Calibration,
+) -> dict[str, Any]:
+    """What another process needs to go on with an output, as JSON holds it."""
+    return {
+        "input": str(path.resolve()),
+        "format": output_format(output.path, options.format),
+        "select": asdict(options.select) if options.select else None,
+        "encoding": asdict(options.encoding),
+        "facts": dict(facts),
+        "calibration": calibration.to_json(),
+    }
+
+
+def selection_of(job: Mapping[str, Any]) -> Selection | None:
+    """The part of the input that a job restores; None: all of it."""
+    found = job.get("select")
+    if found is None:
+        return None
+    planes = {axis: (first, last) for axis, (first, last) in found["planes"].items()}
+    bands = found["rgb_bands"]
+    return Selection(tuple(found["channels"]), planes, tuple(bands) if bands else None)
+
+
+def encoding_of(job: Mapping[str, Any]) -> Encoding:
+    """How a job's output stores its pixels."""
+    return Encoding(**job.get("encoding", {}))
 
 
 def check_same(output: Output, begun: Mapping[str, str], now: Mapping[str, str]) -> None:

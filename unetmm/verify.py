@@ -10,25 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ResumeError
+from unetmm.finished import remove_leftovers
 from unetmm.io import Output, open_sink, open_source
 from unetmm.io.levels import Level
 from unetmm.io.output import is_intact
 from unetmm.io.protocol import SinkOptions, Source
-from unetmm.io.workspace import Workspace
+from unetmm.io.remote import Place
+from unetmm.io.workspace import workspace_of
+from unetmm.resume import encoding_of, selection_of
 
 
 @dataclass(frozen=True)
 class Verification:
     """What a comparison with the checksums found."""
 
-    output: Path
+    output: Place
     chunks: int
     """Chunks of the finest level, all of which were read."""
     damaged: tuple[str, ...]
     """Plane and pixels of each chunk that differs or cannot be read."""
 
 
-def verify(path: Path) -> Verification:
+def verify(path: Place) -> Verification:
     """Compare an output of ours with the checksums that it carries.
 
     Raises
@@ -36,6 +39,7 @@ def verify(path: Path) -> Verification:
     ImageError
         If it cannot be opened or carries no checksums.
     """
+    remove_leftovers(path)
     source = open_source(path)
     try:
         expected = _checksums(path, source)
@@ -50,12 +54,13 @@ def verify(path: Path) -> Verification:
     return Verification(path, expected.size, damaged)
 
 
-def _checksums(path: Path, source: Source) -> NDArray[np.uint32]:
+def _checksums(path: Place, source: Source) -> NDArray[np.uint32]:
     """Those of the finest level."""
     found: list[NDArray[np.uint32]] | None = None
     if source.info.format == "tiff":
         from unetmm.io.tiff_store import read_checksums as of_tiff
 
+        assert isinstance(path, Path), "only Zarr is read from URLs"
         found = of_tiff(path)
     elif source.info.format in ("ome-zarr", "zarr"):
         from unetmm.io.omezarr_store import read_checksums as of_zarr
@@ -78,7 +83,7 @@ def _damaged(source: Source, level: Level, table: NDArray[np.uint32]) -> list[st
     return found
 
 
-def finalize(path: Path) -> bool:
+def finalize(path: Place) -> bool:
     """Finish an output whose chunks are all there; whether that was so.
 
     For job arrays whose last share was lost after its work.
@@ -88,12 +93,15 @@ def finalize(path: Path) -> bool:
     ResumeError
         If no such output is under way.
     """
-    job = Workspace(path).read_job()
+    if remove_leftovers(path):
+        return True
+    job = workspace_of(path).read_job()
     if job is None:
         raise ResumeError(f"{path}: no run of this output is under way; nothing to finish")
-    source = open_source(job["input"])
+    source = open_source(job["input"], selection_of(job))
     try:
-        output: Output = open_sink(SinkOptions(path, overwrite=True), source.info, job["format"])
+        options = SinkOptions(path, overwrite=True, encoding=encoding_of(job))
+        output: Output = open_sink(options, source.info, job["format"])
         output.join("finalize")
         return output.complete()
     finally:

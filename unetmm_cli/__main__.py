@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from unetmm.errors import UnetmmError
+from unetmm.errors import ImageError, UnetmmError
 from unetmm_cli import display
 from unetmm_cli.app import app
 from unetmm_cli.signals import INTERRUPTED_EXIT, Interrupted
@@ -36,6 +36,9 @@ def run(arguments: list[str] | None = None) -> int:
         return INTERRUPTED_EXIT
     except (UnetmmError, OSError) as error:
         display.error(error)
+        return 1
+    except MemoryError:
+        display.error(ImageError("the machine has no memory left; stop other programs"))
         return 1
     if code == INTERRUPTED_EXIT:  # typer turns KeyboardInterrupt into this
         display.interrupted()

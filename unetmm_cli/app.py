@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +18,7 @@ from unetmm_cli.options import (
     Output,
     PlannedOutput,
     parse_budget,
+    parse_place,
     with_choices,
 )
 
@@ -85,7 +86,9 @@ def restore(inputs: Inputs, output: Output, choices: Choices) -> None:
 
 @app.command(rich_help_panel=RESTORE)
 def verify(
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="An output of unetmm.")],
+    output: Annotated[
+        Any, typer.Argument(metavar="OUTPUT", parser=parse_place, help="An output of unetmm.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Read every chunk of an output again and compare it with its checksum.
@@ -108,7 +111,9 @@ def verify(
 
 @app.command(rich_help_panel=RESTORE)
 def finalize(
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="An output under way.")],
+    output: Annotated[
+        Any, typer.Argument(metavar="OUTPUT", parser=parse_place, help="An output under way.")
+    ],
 ) -> None:
     """Finish an output whose shares are all done but whose last process was lost.
 
@@ -234,6 +239,51 @@ def evaluate(
         display.result_json(found[0].as_dict() if len(found) == 1 else [e.as_dict() for e in found])
     else:
         display.show_evaluations(found)
+
+
+@app.command(rich_help_panel=INSPECT)
+def benchmark(
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Of the zoo, a weight file, or nafnet-32 or unetmm-32 with random weights.",
+        ),
+    ] = "tiny-rgb",
+    size: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Height and width of the image in pixels.")
+    ] = 2048,
+    repeat: Annotated[int, typer.Option(metavar="N", min=1, help="Runs of everything.")] = 5,
+    repeat_slow: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Runs of what takes more than 20 s."),
+    ] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="openvino, onnxruntime (-tiled), dask, monai, tiler, or all that are installed; "
+            "may be repeated.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Threads of everything; 0 for all cores.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure speed and memory on this machine, against plain forwards and other tools.
+
+    Times are medians in seconds a megapixel, each from a process of its own. Takes minutes.
+
+    Example: unetmm benchmark --model tiny-rgb --size 1024 --peer all
+    """
+    from unetmm.benchmark import Setting
+    from unetmm.plan import available_cores
+    from unetmm_cli.benchmarking import measure
+
+    threads = workers or available_cores()
+    setting = Setting(model, size, repeat, repeat_slow or 0, threads, tuple(peer or ()))
+    measure(setting, as_json)
 
 
 @app.command(rich_help_panel=INSPECT)

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from unetmm.errors import ImageError
+from unetmm.io.remote import Place
 from unetmm.pipeline import Progress, Report
 from unetmm.sizes import DEFAULT_SHARE_PERCENT, JOB_HEADROOM
 from unetmm_cli.options import Choices
@@ -34,8 +34,8 @@ SETTINGS = {
 
 
 def restore_on_cluster(
-    path: Path,
-    output: Path,
+    path: Place,
+    output: Place,
     choices: Choices,
     progress: Callable[[Progress], None],
     stop: threading.Event,

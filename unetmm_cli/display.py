@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from unetmm.sizes import format_size
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import Console
     from rich.table import Table
 
+    from unetmm.io.remote import Place
     from unetmm.plan import Plan
     from unetmm.scores import Evaluation
     from unetmm.verify import Verification
@@ -42,6 +42,11 @@ TERM_NOTES = {
 def result(text: str) -> None:
     """One line of result on stdout."""
     print(text)
+
+
+def give_up_stdout() -> None:
+    """Let what is left for stdout go nowhere, after its reader has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(text: str) -> None:
@@ -169,7 +174,25 @@ def show_evaluations(found: Sequence[Evaluation]) -> None:
     _print(table)
 
 
-def batch_item(path: Path, output: Path, outcome: str, reason: str, as_json: bool) -> None:
+def show_benchmark(facts: dict[str, str], rows: Sequence[tuple[str, ...]]) -> None:
+    """What was measured, and a line for every contender."""
+    _print(_pairs(facts))
+    right = ("s/Mpx", "spread", "x stream", "peak", "max diff")
+    table = _table("", *right, "", right=right)
+    for row in rows:
+        table.add_row(*row)
+    _print(table)
+
+
+def watching(folders: list[str], as_json: bool) -> None:
+    """That a run waits for images."""
+    if as_json:
+        say_json({"event": "watch", "folders": folders})
+    else:
+        say(f"watching {', '.join(folders)}; Ctrl-C ends it")
+
+
+def batch_item(path: Place, output: Place, outcome: str, reason: str, as_json: bool) -> None:
     """What became of one image of a batch."""
     if as_json:
         facts = {"event": "file", "input": str(path), "output": str(output), "outcome": outcome}
@@ -228,7 +251,8 @@ def show_plan(outlook: Outlook) -> None:
                 "input": f"{outlook.input}: {info.width} x {info.height} px, "
                 f"{len(info.planes)} plane{'s' * (len(info.planes) > 1)}{samples}, {info.dtype}",
                 "output": str(outlook.output),
-                "model": f"{plan.model}, {outlook.model.parameters / 10**6:.2f} M parameters",
+                "model": f"{plan.model}, {outlook.model.parameters / 10**6:.2f} M parameters"
+                f"{'' if plan.precision == 'fp32' else f', in {plan.precision}'}",
                 "strips": f"{len(plan.strips)} of at most {plan.strip_width_px} px",
                 "segments": len(plan.segments),
                 "band": f"{plan.band_rows} rows",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from unetmm.errors import ImageError
+from unetmm.io.remote import Place, RemotePath
 
 PIECE_BYTES = 2**20
 """Read at once for a checksum."""
 DOUBLE_SUFFIXES = (".ome.zarr", ".ome.tif", ".ome.tiff")
 
 
-def check_paths(source: Path, output: Path, written: dict[str, Path]) -> None:
+def check_paths(source: Place, output: Place, written: dict[str, Path]) -> None:
     """Refuse paths that would overwrite one another or cannot be written in the end.
 
     Parameters
@@ -28,22 +29,35 @@ def check_paths(source: Path, output: Path, written: dict[str, Path]) -> None:
     """
     if _overlap(source, output):
         raise ImageError(f"{output}: is the input or a part of it; choose another output")
+    check_written(written, [source, output])
+
+
+def check_written(written: dict[str, Path], images: Iterable[Place]) -> None:
+    """Refuse side files that cannot be written in the end, or that would overwrite an image.
+
+    Raises
+    ------
+    ImageError
+        If one is such a file.
+    """
     for option, path in written.items():
         if path.is_dir() or not path.parent.is_dir():
             raise ImageError(f"{path}: cannot be written ({option}); its folder must exist")
-        if _overlap(path, source) or _overlap(path, output):
+        if any(_overlap(path, image) for image in images):
             raise ImageError(f"{path}: {option} would overwrite the image; choose another name")
 
 
-def _overlap(a: Path, b: Path) -> bool:
+def _overlap(a: Place, b: Place) -> bool:
     """Whether two paths are the same file, or one is a folder around the other."""
+    if isinstance(a, RemotePath) or isinstance(b, RemotePath):
+        return f"{a}/".startswith(f"{b}/") or f"{b}/".startswith(f"{a}/")
     if a.exists() and b.exists() and os.path.samefile(a, b):
         return True
     a, b = a.resolve(), b.resolve()
     return a == b or a in b.parents or b in a.parents
 
 
-def default_output(source: Path) -> Path:
+def default_output(source: Place) -> Place:
     """`<name>_restored.ome.zarr` beside an input."""
     stem, _ = split_name(source.resolve().name)
     return source.parent / f"{stem}_restored.ome.zarr"
@@ -67,10 +81,14 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
-def output_sha256(path: Path) -> str:
+def output_sha256(path: Place) -> str:
     """SHA-256 of a file's bytes; of a folder's files as sorted relative names and contents."""
     digest = hashlib.sha256()
-    if path.is_dir():
+    if isinstance(path, RemotePath):
+        for name in path.all_names():
+            digest.update(name.encode())
+            digest.update((path / name).read_bytes())
+    elif path.is_dir():
         names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
         for name in names:
             digest.update(name.encode())

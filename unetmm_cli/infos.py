@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 from unetmm.io.protocol import ImageInfo
+from unetmm.io.remote import Place
 from unetmm.io.survey import Histogram, Survey
 from unetmm_cli import display
 
@@ -16,7 +16,7 @@ LONGEST_TEXT = 160
 MOST_ITEMS = 12
 
 
-def info_as_dict(path: Path, info: ImageInfo, survey: Survey) -> dict[str, Any]:
+def info_as_dict(path: Place, info: ImageInfo, survey: Survey) -> dict[str, Any]:
     """An image's metadata; the keys are those of `info --json`."""
     return {
         "input": str(path),
@@ -37,7 +37,7 @@ def info_as_dict(path: Path, info: ImageInfo, survey: Survey) -> dict[str, Any]:
     }
 
 
-def show_info(path: Path, info: ImageInfo, survey: Survey) -> None:
+def show_info(path: Place, info: ImageInfo, survey: Survey) -> None:
     """The same for a reader: what is known, and how the values are spread."""
     content = info_as_dict(path, info, survey)
     notes = content.pop("notes") | {"tiff_tags": _tag_names(info.notes.get("tiff_tags", ()))}

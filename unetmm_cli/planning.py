@@ -13,12 +13,13 @@ from unetmm.calibrate import sample_groups
 from unetmm.errors import BudgetError
 from unetmm.io import open_sink, open_source
 from unetmm.io.protocol import ImageInfo
+from unetmm.io.remote import Place
+from unetmm.loaded import pick_model
 from unetmm.memory import Storage, sink_storage, source_storage
 from unetmm.nets.config import NetConfig
 from unetmm.pipeline import (
     Options,
     closing,
-    pick_model,
     plan_image,
 )
 from unetmm.plan import BAND_STEPS, Plan
@@ -68,8 +69,8 @@ class Variant:
 class Outlook:
     """Everything known before a run."""
 
-    input: Path
-    output: Path
+    input: Place
+    output: Place
     info: ImageInfo
     model: Model
     plan: Plan
@@ -91,7 +92,7 @@ class Outlook:
         }
 
 
-def look_ahead(path: Path, output: Path | None, options: Options) -> Outlook:
+def look_ahead(path: Place, output: Place | None, options: Options) -> Outlook:
     """Plan a run from the input's metadata; writes nothing and reads no pixel.
 
     Raises
@@ -160,9 +161,9 @@ def _fitting_px(layout: Layout, room_bytes: int, threads: int) -> int:
     return low * stride
 
 
-def _plannable(output: Path) -> Path:
+def _plannable(output: Place) -> Place:
     """The output, or one in a temporary folder where its own cannot be written."""
-    if os.access(output.parent, os.W_OK):
+    if isinstance(output, Path) and os.access(output.parent, os.W_OK):
         return output
     return Path(tempfile.gettempdir()) / output.name
 

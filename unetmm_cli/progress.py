@@ -184,6 +184,9 @@ def plan_line(plan: Plan, megapixels: float) -> str:
 
 def report_line(report: Report) -> str:
     """An outcome in one line."""
+    plan = report.plan
+    if plan is None:
+        return f"already done: {report.output} was made from the same input with the same options"
     facts = report.as_dict()
     rate = facts["megapixels_per_s"]
     done = "done" if report.complete else "share done, others are still to do"
@@ -192,6 +195,6 @@ def report_line(report: Report) -> str:
         f"{display.seconds_text(report.seconds.get('total', 0.0))}"
         f"{f' ({rate:.2f} Mpx/s)' if rate else ''}; "
         f"peak {format_size(report.measured_peak_bytes)}, "
-        f"planned {format_size(report.plan.projected_peak_bytes)}, "
-        f"budget {format_size(report.plan.budget_bytes)}"
+        f"planned {format_size(plan.projected_peak_bytes)}, "
+        f"budget {format_size(plan.budget_bytes)}"
     )

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from unetmm.errors import ImageError
+from unetmm.io.remote import Place
 from unetmm.sizes import JOB_HEADROOM, default_budget_bytes
 from unetmm_cli.options import Choices
 
@@ -38,14 +39,15 @@ SCRIPT = """\
 export UNETMM_SHARDS={nodes}
 
 # Out of time, or preempted: stop in order and go on when the job runs again.
-stop() {{ stopping=1; kill -USR1 "$run"; }}
+stop() {{ stopping=1; [ -z "$run" ] || kill -USR1 "$run"; }}
 trap stop USR1
-trap 'kill -TERM "$run"' TERM
+trap '[ -z "$run" ] || kill -TERM "$run"' TERM
 
 cd {folder}
 srun --ntasks=1 --cpus-per-task={cores} \\
     {command} &
 run=$!
+[ -z "$stopping" ] || kill -USR1 "$run"  # it came before there was something to tell
 wait "$run"; code=$?
 while kill -0 "$run" 2>/dev/null; do wait "$run"; code=$?; done
 if [ -n "$stopping" ] && [ "$code" -ne 0 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
@@ -58,7 +60,7 @@ class Batch:
     """What to run, and on how much of a cluster."""
 
     inputs: list[str]
-    output: Path
+    output: Place
     nodes: int
     """Shares, each of which is a task of the array."""
     time: str
@@ -79,6 +81,8 @@ def make_script(batch: Batch, choices: Choices) -> str:
         raise typer.BadParameter(f'"{batch.time}" is not a time limit; write 1:00:00 or 2-12:00:00')
     if choices.shard is not None or choices.scheduler or choices.cluster:
         raise typer.BadParameter("the script shares the run itself: leave out --shard and clusters")
+    if choices.watch or choices.watch_for is not None:
+        raise typer.BadParameter("a job array does not watch folders: leave out --watch")
     budget_bytes = choices.mem_budget or default_budget_bytes()
     _check_inputs(batch, replace(choices, mem_budget=budget_bytes))
     words = [*_program(), "denoise", *batch.inputs, "-o", str(batch.output), "--shard", "auto"]
@@ -103,6 +107,8 @@ def _check_inputs(batch: Batch, choices: Choices) -> None:
 
     if "-" in batch.inputs:
         raise ImageError("-: a job has no stdin; give the names, or @FILE with a name a line")
+    if str(batch.output) == "-":
+        raise ImageError("-: a job has no stdout to write an image to; name an output")
     found = [path for path, _ in expand(batch.inputs)]
     if not found:
         raise ImageError(f"{', '.join(batch.inputs)}: no image is there")
@@ -126,8 +132,10 @@ def option_words(choices: Choices) -> list[str]:
         if value == field.default or field.name in NOT_PASSED:
             continue
         flag = "--" + field.name.replace("_", "-")
-        # One word each, since a value such as -5,20 looks like an option.
-        words.append(flag if value is True else f"{flag}={_text(field.name, value)}")
+        if isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        else:  # one word each, since a value such as -5,20 looks like an option
+            words.append(f"{flag}={_text(field.name, value)}")
     return words
 
 

@@ -1,0 +1,125 @@
+"""The images of a batch one by one: what became of each, and the report of all."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from unetmm.errors import UnetmmError
+from unetmm.io.remote import Place
+from unetmm.loaded import Loaded
+from unetmm.pipeline import Report, find_finished
+from unetmm_cli import display
+from unetmm_cli.files import check_paths, write_text
+from unetmm_cli.options import Choices
+from unetmm_cli.progress import Silent
+from unetmm_cli.restoring import find_same, report_dict, restore_with_view
+
+FAILED_EXIT = 3
+"""Some inputs of a batch failed, the others are done."""
+SILENT_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
+"""Formats that cannot say how an output was made: one that is there is left alone."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a batch."""
+
+    input: Place
+    output: Place
+
+
+@dataclass
+class Many:
+    """Restores items with one set of models and counts what became of them."""
+
+    choices: Choices
+    resubmitted: bool = False
+    """Whether this may be a task of a job array that has run before."""
+    counts: dict[str, int] = field(default_factory=lambda: {"done": 0, "skipped": 0, "failed": 0})
+    failed: list[str] = field(default_factory=list)
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    """Of the report, in the order of the items' ends."""
+    loaded: Loaded = field(default_factory=Loaded)
+
+    def do(self, item: Item, stop: threading.Event) -> None:
+        """Restore an image unless it is done; an error is counted.
+
+        Raises
+        ------
+        Interrupted
+            If a signal stopped the run.
+        """
+        try:
+            entry = self._restore(item, stop)
+        except (UnetmmError, OSError, MemoryError) as error:
+            entry = {"outcome": "failed", "error": " ".join(str(error).split()) or "out of memory"}
+        self._note(item, entry)
+
+    def fail(self, item: Item, reason: str) -> None:
+        """Count an image that cannot be restored."""
+        self._note(item, {"outcome": "failed", "error": " ".join(reason.split())})
+
+    def _restore(self, item: Item, stop: threading.Event) -> dict[str, Any]:
+        """The report's entry."""
+        is_silent = item.output.suffix.lower() in SILENT_SUFFIXES
+        if is_silent and item.output.exists() and not self.choices.overwrite:
+            return {"outcome": "skipped"}
+        report = self._find_finished(item)
+        if report is None:
+            check_paths(item.input, item.output, {})
+            if isinstance(item.output, Path):
+                item.output.parent.mkdir(parents=True, exist_ok=True)
+            report = restore_with_view(
+                item.input, item.output, self.choices, Silent(), stop, self.loaded
+            )
+        return {"outcome": _outcome(report), **self._facts(report, item)}
+
+    def _find_finished(self, item: Item) -> Report | None:
+        choices = self.choices
+        if not choices.overwrite:
+            return find_finished(item.input, item.output, choices.to_options(), self.loaded)
+        if self.resubmitted:
+            return find_same(item.input, item.output, choices, self.loaded)
+        return None
+
+    def _facts(self, report: Report, item: Item) -> dict[str, Any]:
+        return {} if self.choices.report is None else report_dict(report, item.output)
+
+    def _note(self, item: Item, entry: dict[str, Any]) -> None:
+        choices, outcome, error = self.choices, entry["outcome"], entry.get("error", "")
+        self.entries.append({"input": str(item.input), "output": str(item.output), **entry})
+        self.counts[outcome] += 1
+        if outcome == "failed":
+            self.failed.append(str(item.input))
+        if not choices.quiet:
+            as_json = choices.log == "json"
+            display.batch_item(item.input, item.output, outcome, error, as_json)
+
+    def write_report(self) -> None:
+        """All entries so far as a JSON list, if they are wanted."""
+        if self.choices.report is not None:
+            write_text(
+                self.choices.report, json.dumps(display.plain(self.entries), indent=2) + "\n"
+            )
+
+    def summarise(self) -> None:
+        """Show how it went.
+
+        Raises
+        ------
+        typer.Exit
+            With FAILED_EXIT if images failed.
+        """
+        display.batch_summary(self.counts, self.failed, self.choices.log == "json")
+        if self.failed:
+            raise typer.Exit(FAILED_EXIT)
+
+
+def _outcome(report: Report) -> str:
+    return "skipped" if report.already_done else "done"
