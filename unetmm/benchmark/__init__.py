@@ -1,0 +1,11 @@
+"""How fast the row stream is on this machine, against plain forwards, peers and its arithmetic.
+
+Everything is measured in a process of its own, with the same weights, image, frozen statistics and
+number of threads, so that neither memory nor thread pools of one weigh on another.
+"""
+
+from unetmm.benchmark.outcome import Measurement, Outcome
+from unetmm.benchmark.session import Step, run_benchmark
+from unetmm.benchmark.setting import LAYOUTS, Setting
+
+__all__ = ["LAYOUTS", "Measurement", "Outcome", "Setting", "Step", "run_benchmark"]
