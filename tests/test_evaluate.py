@@ -16,14 +16,14 @@ from helpers import CONFIGS, SMALL_UNETMM, lively_model
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ShapeError
-from unetmm.evaluate import Case, evaluate, evaluate_pairs
+from unetmm.evaluate import Case, evaluate, evaluate_pairs, score_pair, score_white
 from unetmm.gallery import GAP_PX, Gallery, side_by_side
 from unetmm.metrics import psnr, ssim
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import tensor_shapes
 from unetmm.pipeline import Options, restore_array
 from unetmm.scores import Score, to_csv
-from unetmm.testsets import list_images, pair_folders, read_image
+from unetmm.testsets import add_white_noise, list_images, pair_folders, read_image
 from unetmm.weights import Model
 
 MONO = NetConfig(1, 1, 8, (1,), 0, (1,))
@@ -164,6 +164,20 @@ def test_affine_fit_brings_pairs_to_one_scale(tmp_path: Path) -> None:
     assert (fitted.gain, fitted.offset) == pytest.approx((0.5, 60), abs=0.3)
     assert fitted.psnr_db == pytest.approx(10 * np.log10(255**2 / (4 + 1 / 12)), abs=0.2)
     assert plain.psnr_db < 20
+
+
+def test_any_denoiser_is_measured_by_the_same_protocol() -> None:
+    clean = np.tile(np.arange(0, 240, 5, dtype=np.uint8), (16, 1))[..., None]
+    noisy = np.clip(clean.astype(int) + 9, 0, 255).astype(np.uint8)
+    case = score_pair(Path("a.png"), noisy, clean, False, lambda z: z - 400.0)
+    assert case.restored.max() == 0, "values outside the pixel type are clipped"
+    assert case.score.psnr_before_db == pytest.approx(20 * np.log10(255 / 9))
+    fitted = score_pair(Path("a.png"), noisy, clean, True, lambda z: z + 3.0)
+    assert (fitted.score.gain, fitted.score.offset) == pytest.approx((1, 9))
+    assert fitted.score.psnr_db == pytest.approx(20 * np.log10(255 / 3))
+    white = score_white(Path("a.png"), clean, 25, (0, 3, 25), lambda z: z)
+    assert np.array_equal(white.noisy, add_white_noise(clean, 25, (0, 3, 25)))
+    assert white.score.sigma == 25 and white.restored.min() == 0 > white.noisy.min()
 
 
 def test_equal_pairs_have_no_psnr_in_json(tmp_path: Path) -> None:

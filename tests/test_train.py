@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +82,65 @@ def test_a_resumed_run_equals_an_undisturbed_one(config: TrainConfig, tmp_path: 
     assert resumed.run(lambda progress: None, every=2)
     for name, tensor in whole.ema.items():
         assert torch.equal(tensor, resumed.ema[name]), name
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+import torch
+from unetmm.train.config import load_train_config
+from unetmm.train.loop import Trainer
+torch.set_num_threads(1)
+def report(progress):
+    if progress.step >= int(sys.argv[3]):
+        print("now", flush=True)
+        time.sleep(600)
+Trainer(load_train_config(Path(sys.argv[1])), Path(sys.argv[2])).run(report, every=2)
+"""
+
+
+def test_a_run_killed_with_sigkill_reaches_the_same_curve_and_weights(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    torch.set_num_threads(1)
+    path = tmp_path / "run.toml"
+    path.write_text(path.read_text().replace("steps = 6", "steps = 14"))
+    config = load_train_config(path)
+    kill_at = int(np.random.default_rng(3).integers(4, 13))
+    arguments = [sys.executable, "-c", CHILD, str(path), str(tmp_path / "cut"), str(kill_at)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None and child.stdout.readline() == "now\n"
+        child.send_signal(signal.SIGKILL)
+    assert child.returncode == -signal.SIGKILL
+    before = read_rows(log_path(tmp_path / "cut"))
+    resumed = Trainer(config, tmp_path / "cut")
+    assert 0 < resumed.step < before[-1].step < config.steps, "nothing was lost by the kill"
+    assert resumed.run(lambda progress: None, every=2)
+    whole = Trainer(config, tmp_path / "whole")
+    assert whole.run(lambda progress: None, every=2)
+    curve = [(r.step, r.psnr_db) for r in read_rows(log_path(tmp_path / "whole"))]
+    after = read_rows(log_path(tmp_path / "cut"))
+    assert len(curve) == 7 and {(r.step, r.psnr_db) for r in after} == set(curve)
+    step, states = load_checkpoint(tmp_path / "whole") or (0, {})
+    other_step, others = load_checkpoint(tmp_path / "cut") or (0, {})
+    assert step == other_step == 14
+    for name in ("net", "ema", "moment1", "moment2"):
+        assert all(torch.equal(t, others[name][n]) for n, t in states[name].items()), name
+
+
+def test_a_checkpoint_cut_off_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path, 1, {"net": {"t": torch.ones(3)}})
+
+    def killed(*paths: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unetmm.train.checkpoint.os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path, 2, {"net": {"t": torch.zeros(3)}})
+    step, states = load_checkpoint(tmp_path) or (0, {})
+    assert step == 1 and torch.equal(states["net"]["t"], torch.ones(3))
 
 
 def test_checkpoint_files_stay_below_16_mib(tmp_path: Path) -> None:
@@ -198,6 +261,25 @@ def test_weights_of_a_zoo_model_are_the_start(config: TrainConfig, tmp_path: Pat
     with pytest.raises(ResumeError, match="holds a checkpoint of another net"):
         Trainer(replace(config, net=other), tmp_path / "first")
     assert load_model(path).card["noise"].startswith("Gaussian, sigma 0 to 55 of 255")
+
+
+def test_an_exported_card_has_a_command_for_every_figure(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    trainer = Trainer(config, tmp_path / "run")
+    trainer.train_step(make_sampler(config)[0])
+    trainer.save()
+    pairs = tmp_path / "my pairs"
+    for half in ("noisy", "clean"):
+        shutil.copytree(config.data[0], pairs / half)
+    sets = {"white": Path(config.data[0]), "real": pairs}
+    card = export(config, tmp_path / "run", tmp_path / "out.safetensors", sets, affine=True)
+    assert card["quality_commands"] == {
+        "white": f"unetmm evaluate test {config.data[0]}",
+        "real": f"unetmm evaluate test '{pairs}' --affine",
+    }
+    assert card["quality"].keys() == card["quality_ssim"].keys() == sets.keys()
+    assert "pairs: real noise" in card["quality_protocol"] and " -> " in card["quality"]["real"]
 
 
 def test_finished_weights_survive_the_next_checkpoint(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,9 @@ class Case:
 
 OnResult = Callable[[Case, int, int], None]
 """Told each case, how many are done and how many there will be."""
+
+Restore = Callable[[Pixels], Pixels]
+"""A denoiser of any kind: takes and gives (height, width, channels) of stored values, unclipped."""
 
 
 def _ignore(case: Case, done: int, total: int) -> None:
@@ -92,17 +96,13 @@ def evaluate(
     paths = list_images(Path(folder))
     for path in paths:
         check_integers(check_image(path, model), path)
-    chosen = replace(options or Options(), model=model, fixed_range=(0.0, 1.0), calibration=None)
+    restore = model_on_255(model, options)
     _warm_up(model)
     collected = _Collected(len(paths) * len(sigmas), on_result)
     for index, path in enumerate(paths):
         pixels = read_image(path, model.config.in_channels)
-        clean = pixels * (PEAK / np.iinfo(pixels.dtype).max)
         for sigma in sigmas:
-            noisy = add_white_noise(clean, sigma, (seed, index, sigma))
-            restored, seconds = _timed_restore((noisy / PEAK).astype(np.float32), chosen)
-            output = np.clip(restored.astype(np.float64) * PEAK, 0, PEAK)
-            collected.add(_case(path, sigma, (clean, noisy, output), seconds))
+            collected.add(score_white(path, pixels, sigma, (seed, index, sigma), restore))
     return Evaluation(model.name, Path(folder).resolve().name, seed, tuple(collected.scores))
 
 
@@ -139,25 +139,53 @@ def evaluate_pairs(
     for noisy_path, clean_path in pairs:
         infos = check_image(noisy_path, model), check_image(clean_path, model)
         check_pair(*infos, noisy_path, affine)
-    chosen = replace(options or Options(), model=model, calibration=None)
     _warm_up(model)
     collected = _Collected(len(pairs), on_result)
     for noisy_path, clean_path in pairs:
         noisy = read_image(noisy_path, model.config.in_channels)
         clean = read_image(clean_path, model.config.in_channels)
-        collected.add(_pair_case(noisy_path, noisy, clean, affine, chosen))
+        restore = model_on_stored(model, noisy.dtype, options)
+        collected.add(score_pair(noisy_path, noisy, clean, affine, restore))
     dataset = "/".join(Path(noisy_folder).resolve().parts[-2:])
     return Evaluation(model.name, dataset, None, tuple(collected.scores))
 
 
-def _pair_case(path: Path, noisy: Pixels, clean: Pixels, affine: bool, options: Options) -> Case:
+def model_on_255(model: Model, options: Options | None = None) -> Restore:
+    """A model as a function of images on the scale 0 to 255, which becomes the net's 0 to 1."""
+    chosen = replace(options or Options(), model=model, fixed_range=(0.0, 1.0), calibration=None)
+    return lambda noisy: _stream((noisy / PEAK).astype(np.float32), chosen) * PEAK
+
+
+def model_on_stored(model: Model, dtype: np.dtype[Any], options: Options | None = None) -> Restore:
+    """A model as a function of images stored as `dtype`, with the range a run would choose."""
+    chosen = replace(options or Options(), model=model, calibration=None)
+    if chosen.fixed_range is None and dtype == np.uint8:
+        # The stream gets floats, so that it does not round; 8-bit photos keep their full range.
+        chosen = replace(chosen, fixed_range=(0.0, PEAK))
+    return lambda noisy: _stream(noisy.astype(np.float32), chosen)
+
+
+def score_white(
+    path: Path, pixels: Pixels, sigma: int, seed: tuple[int, ...], restore: Restore
+) -> Case:
+    """Measure any denoiser on one clean uint8 or uint16 image, by the protocol of `evaluate`.
+
+    Parameters
+    ----------
+    restore : gets and gives the scale 0 to 255.
+    """
+    clean = pixels * (PEAK / np.iinfo(pixels.dtype).max)
+    noisy = add_white_noise(clean, sigma, seed)
+    restored, seconds = _timed(restore, noisy)
+    return _case(path, sigma, (clean, noisy, np.clip(restored, 0, PEAK)), seconds)
+
+
+def score_pair(path: Path, noisy: Pixels, clean: Pixels, affine: bool, restore: Restore) -> Case:
+    """Measure any denoiser on one pair, by the protocol of `evaluate_pairs`."""
     gain, offset = fit_affine(clean, noisy) if affine else (1.0, 0.0)
     target = gain * clean.astype(np.float64) + offset
     low, high = intensity_range(target, noisy.dtype)
-    if options.fixed_range is None and noisy.dtype == np.uint8:
-        # The stream gets floats, so that it does not round; 8-bit photos keep their full range.
-        options = replace(options, fixed_range=(0.0, PEAK))
-    restored, seconds = _timed_restore(noisy.astype(np.float32), options)
+    restored, seconds = _timed(restore, noisy)
     if noisy.dtype.kind in "ui":
         limits = np.iinfo(noisy.dtype)
         restored = np.clip(restored, limits.min, limits.max)
@@ -182,10 +210,16 @@ def _warm_up(model: Model) -> None:
     ensure_compiled()
 
 
-def _timed_restore(image: NDArray[np.float32], options: Options) -> tuple[Pixels, float]:
-    """A restored (h, w, c) and the seconds it took."""
-    started = time.perf_counter()
+def _stream(image: NDArray[np.float32], options: Options) -> NDArray[np.float64]:
+    """Restored (h, w, c), in double precision, in which everything is compared."""
     restored = restore_array(np.ascontiguousarray(image), options, "YXS")
+    return np.asarray(restored, np.float64)
+
+
+def _timed(restore: Restore, noisy: Pixels) -> tuple[Pixels, float]:
+    """Restored (h, w, c), and the seconds it took."""
+    started = time.perf_counter()
+    restored = restore(noisy)
     return restored, time.perf_counter() - started
 
 

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from unetmm.errors import ShapeError, WeightsError
 from unetmm.io import open_source
 from unetmm.io.protocol import Source
-from unetmm.pipeline import closing, pick_model
+from unetmm.loaded import pick_model
+from unetmm.pipeline import closing
 from unetmm.train.adapt_memory import check_budget
 from unetmm.train.blocks import BATCH, POOL, BlockReader
 from unetmm.train.noise_measure import estimated_error, measure_noise
@@ -268,7 +269,7 @@ def _channels_last(x: Tensor) -> Tensor:
 
 def _card(model: Model, path: Path, adapted: Adapted) -> dict[str, Any]:
     """The start's card without its figures, and what was done."""
-    measured = ("quality", "quality_ssim", "quality_protocol", "quality_command")
+    measured = ("quality", "quality_ssim", "quality_protocol", "quality_commands")
     sums = ("tensors_sha256", "config_sha256", "training_command")
     kept = {k: v for k, v in model.card.items() if k not in measured + sums}
     return {

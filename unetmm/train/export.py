@@ -9,6 +9,7 @@ A folder with noisy/ and clean/ in it is measured as pairs.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,11 @@ def _quality(model: Model, test_sets: dict[str, Path], affine: bool) -> dict[str
         "quality_ssim": {name: _figures(e, "ssim", ".4f") for name, e in found.items()},
         "quality_protocol": "; ".join(f"{k}: {protocols[k]}" for k in sorted(kinds))
         + "; PSNR over all pixels and channels",
-        "quality_command": f"unetmm evaluate {model.name} FOLDER{' --affine' if affine else ''}",
+        "quality_commands": {
+            name: f"unetmm evaluate {model.name} {shlex.quote(str(test_sets[name]))}"
+            + (" --affine" if affine and e.seed is None else "")
+            for name, e in found.items()
+        },
     }
 
 

@@ -87,6 +87,8 @@ class Trainer:
             self.net.parameters(), config.learning_rate, (0.9, 0.9), weight_decay=0.0, fused=True
         )
         self.step = 0
+        self.unreported: list[float] = []
+        """PSNR of the steps since the last row of the log, so that a resumed curve is the same."""
         self._resume()
 
     def _init_from(self, path: str) -> None:
@@ -117,6 +119,8 @@ class Trainer:
                 "exp_avg": _laid_out_like(parameter, states["moment1"][name]),
                 "exp_avg_sq": _laid_out_like(parameter, states["moment2"][name]),
             }
+        curve = states.get("curve", {})  # the first checkpoints had none
+        self.unreported = [v for t in curve.values() for v in t.tolist()]
         log.info("resumed at step %d", self.step)
 
     def save(self) -> None:
@@ -130,6 +134,7 @@ class Trainer:
                 "ema": self.ema,
                 "moment1": {n: m["exp_avg"] for n, m in moments.items()},
                 "moment2": {n: m["exp_avg_sq"] for n, m in moments.items()},
+                "curve": {"psnr_db": torch.tensor(self.unreported, dtype=torch.float64)},
             },
         )
 
@@ -176,21 +181,21 @@ class Trainer:
         """
         sampler, held_out = make_sampler(self.config)
         validation = make_validation(self.config, held_out)
-        start, first, psnrs = time.monotonic(), self.step, []
+        start, first = time.monotonic(), self.step
         validated: float | None = None
         while self.step < self.config.steps:
-            psnrs.append(self.train_step(sampler))
+            self.unreported.append(self.train_step(sampler))
             measured = self._validate(validation)
             validated = validated if measured is None else measured
             if self.step % every == 0 or measured is not None:
                 seconds = time.monotonic() - start
-                row = Row(self.step, float(np.mean(psnrs)), seconds, measured)
+                row = Row(self.step, float(np.mean(self.unreported)), seconds, measured)
                 append_row(log_path(self.folder), row)
                 rate = (self.step - first) / seconds
                 report(
                     Progress(self.step, self.config.steps, row.psnr_db, seconds, rate, validated)
                 )
-                psnrs = []
+                self.unreported = []
             over = limit_s is not None and time.monotonic() - start > limit_s
             over = over or (stop is not None and stop.is_set())
             if over or self._checkpoint_is_due():
