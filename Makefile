@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow test-slurm test-kill lint format wheel clean
+.PHONY: help venv demo test test-slow test-batch test-faults test-slurm test-kill lint format wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,12 @@ test-slow: venv  ## all tests
 
 test-kill: venv  ## 50 runs killed with SIGKILL, resumed, compared byte by byte (minutes)
 	$(BIN)/python benchmarks/kill.py --kills 50
+
+test-batch: venv  ## 200 files of all kinds, 10 of them broken, against each file alone (minutes)
+	$(BIN)/python benchmarks/batch200.py
+
+test-faults: venv  ## disk full, read-only output, truncated input; needs root
+	$(BIN)/python benchmarks/faults.py
 
 test-slurm: venv  ## job array and Dask workers on a real Slurm of one node; needs root
 	bash tests/slurm/start.sh

@@ -26,7 +26,7 @@ from denoisers_page import Row, write_page
 
 from unetmm.evaluate import Case, Restore, model_on_255, model_on_stored, score_pair, score_white
 from unetmm.metrics import PEAK, fit_affine
-from unetmm.pipeline import Options
+from unetmm.options import Options
 from unetmm.testsets import Pixels, list_images, read_image
 from unetmm.weights import Model, load_model
 

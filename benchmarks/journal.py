@@ -24,8 +24,9 @@ from unittest import mock
 import numpy as np
 import tifffile
 
+from unetmm.file_run import restore_file
 from unetmm.io.protocol import Encoding
-from unetmm.pipeline import Options, restore_file
+from unetmm.options import Options
 
 PLAIN = Encoding(compression="none", pyramid=False)
 

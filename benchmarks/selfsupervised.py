@@ -20,6 +20,7 @@ import math
 import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from unetmm.evaluate import model_on_stored, score_pair
 from unetmm.io import open_source
 from unetmm.nets.config import NetConfig
 from unetmm.nets.nafnet import build_net
-from unetmm.pipeline import Options, closing
+from unetmm.options import Options
 from unetmm.testsets import read_image
 from unetmm.train.adapt import EMA_DECAY, LEAST_GAIN, AdaptOptions, adapt
 from unetmm.train.blocks import BATCH, POOL, BlockReader

@@ -16,11 +16,12 @@ import tifffile
 from helpers import lively_model
 
 from unetmm import loaded, process_memory
+from unetmm.file_run import restore_file
 from unetmm.geometry import round_up
 from unetmm.loaded import Loaded
 from unetmm.memory import RUNTIME_BYTES, packed_bytes
 from unetmm.nets.config import NetConfig
-from unetmm.pipeline import Options, restore_file
+from unetmm.options import Options
 from unetmm.resume import Share
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import make_layout

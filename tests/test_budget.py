@@ -21,7 +21,8 @@ from unetmm.weights import save_model
 RUN = """
 import json, sys
 from pathlib import Path
-from unetmm.pipeline import Options, restore_file
+from unetmm.file_run import restore_file
+from unetmm.options import Options
 report = restore_file(Path(sys.argv[1]), Path(sys.argv[2]), Options(sys.argv[3], int(sys.argv[4])))
 print(json.dumps(report.as_dict()))
 """

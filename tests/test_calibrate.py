@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import SMALL_UNETMM, assert_close, compiled, lively_net, reference
+import tifffile
+from helpers import SMALL_UNETMM, assert_close, compiled, lively_model, lively_net, reference
 
 from unetmm.calibrate import (
     Calibration,
@@ -18,8 +19,10 @@ from unetmm.calibrate import (
     sample_groups,
 )
 from unetmm.errors import ShapeError
+from unetmm.file_run import restore_file
 from unetmm.io.array import ArraySource, array_info
 from unetmm.nets.config import NetConfig
+from unetmm.options import Options
 from unetmm.stream.lanes import LANES
 from unetmm.stream.stream import ObservingStream
 
@@ -117,6 +120,17 @@ def test_calibration_survives_its_file(tmp_path: Path) -> None:
         found.entry(0, 0).low,
         found.entry(0, 0).fill,
     )
+
+
+@pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
+def test_an_output_carries_its_calibration(tmp_path: Path, name: str) -> None:
+    noisy = np.random.default_rng(4).normal(900, 60, (40, 50)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "in.tif", noisy)
+    options = Options(lively_model(MONO), 10**9)
+    report = restore_file(tmp_path / "in.tif", tmp_path / name, options)
+    assert load_calibration(tmp_path / name).to_json() == report.calibration.to_json()
+    with pytest.raises(ShapeError, match="cannot be read"):
+        load_calibration(tmp_path / "in.tif")  # a TIFF, but not one of ours
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"model": "a", "entries": {"0.0": {}}}'])

@@ -19,7 +19,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from unetmm import __version__, pipeline
+from unetmm import __version__, file_run
 from unetmm.errors import UnetmmError
 from unetmm.io import Box, open_source
 from unetmm.nets.config import AggregateConfig, NetConfig
@@ -449,13 +449,13 @@ def test_ctrl_c_removes_the_output_and_exits_with_130(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    made = pipeline.make_job
+    made = file_run.make_job
 
     def interrupted(*arguments: Any) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
         return made(*arguments)
 
-    monkeypatch.setattr(pipeline, "make_job", interrupted)
+    monkeypatch.setattr(file_run, "make_job", interrupted)
     output = tmp_path / "o.ome.zarr"
     assert run_cli([str(a) for a in denoise(grey_tiff, output, mono, "--quiet")]) == 130
     out, err = capsys.readouterr()

@@ -17,11 +17,12 @@ import tifffile
 from helpers import lively_model
 
 from unetmm.errors import BudgetError, ImageError
+from unetmm.file_run import restore_file
 from unetmm.io.part import part_path
 from unetmm.io.protocol import Encoding
 from unetmm.io.select import Selection
 from unetmm.nets.config import NetConfig
-from unetmm.pipeline import Options, Progress, restore_file
+from unetmm.options import Options, Progress
 from unetmm.run import Cancelled
 from unetmm.weights import save_model
 from unetmm_cli.__main__ import run as run_command

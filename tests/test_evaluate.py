@@ -21,7 +21,8 @@ from unetmm.gallery import GAP_PX, Gallery, side_by_side
 from unetmm.metrics import psnr, ssim
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import tensor_shapes
-from unetmm.pipeline import Options, restore_array
+from unetmm.options import Options
+from unetmm.pipeline import restore_array
 from unetmm.scores import Score, to_csv
 from unetmm.testsets import add_white_noise, list_images, pair_folders, read_image
 from unetmm.weights import Model

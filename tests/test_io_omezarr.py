@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io import Box, ImageInfo, Plane, SinkOptions, open_sink, open_source
+from unetmm.io.omezarr_notes import pack_notes, unpack_notes
 from unetmm.io.protocol import DTYPES
 
 AXES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
@@ -172,6 +174,21 @@ def test_boxes_in_random_order_from_threads_make_the_image(
         box = Box(1, 2, info.height, info.width)
         np.testing.assert_array_equal(source.read(plane, box), part(plane, box))
     assert zarr.open_group(str(path), mode="r").attrs["ome"]["version"] == "0.5"  # type: ignore[index,call-overload]
+
+
+def test_metadata_of_other_formats_survives_and_damaged_one_is_left_out() -> None:
+    notes = {
+        "exif": bytes(range(256)),
+        "tiff_tags": ((33550, 12, 3, (10.0, 10.0, 0.0)), (42112, 2, 5, "<a/>"), (1, 7, 2, b"ab")),
+        "resolution": (np.float32(72), 72.0, "inch"),
+        "geo": {"crs": "EPSG:32633", "transform": (1.0, 0.0)},
+        "compression": "not kept, for it is not the image's",
+    }
+    stored = json.loads(json.dumps(pack_notes(notes)))
+    kept = {key: value for key, value in notes.items() if key != "compression"}
+    assert unpack_notes(stored) == kept
+    assert unpack_notes(stored | {"exif": {"base64": "?"}}) == {}
+    assert unpack_notes(None) == {}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

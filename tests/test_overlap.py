@@ -14,7 +14,8 @@ from unetmm.io.array import ArraySink, ArraySource, array_info
 from unetmm.io.protocol import Box, Plane
 from unetmm.memory import sink_storage, source_storage
 from unetmm.nets.config import NetConfig
-from unetmm.pipeline import Options, make_job, plan_image
+from unetmm.options import Options
+from unetmm.pipeline import make_job, plan_image
 from unetmm.run import run
 
 WAIT_S = 60

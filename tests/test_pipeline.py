@@ -12,8 +12,10 @@ from helpers import SMALL_UNETMM, assert_close, lively_model, lively_net, refere
 
 import unetmm
 from unetmm.errors import BudgetError, ImageError, ShapeError
+from unetmm.file_run import restore_file
 from unetmm.nets.config import NetConfig
-from unetmm.pipeline import Options, restore_array, restore_file
+from unetmm.options import Options
+from unetmm.pipeline import restore_array
 
 MONO = NetConfig(1, 1, 8, (1, 1), 1, (1, 1))
 COLOUR_MODEL, MONO_MODEL = lively_model(SMALL_UNETMM), lively_model(MONO)

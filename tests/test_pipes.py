@@ -16,12 +16,13 @@ import tifffile
 from helpers import lively_model
 
 from unetmm.errors import ImageError
+from unetmm.file_run import restore_file
 from unetmm.io import Box, open_sink
 from unetmm.io.array import array_info
 from unetmm.io.protocol import Encoding, SinkOptions
 from unetmm.io.sniff import looks_like_image
 from unetmm.nets.config import NetConfig
-from unetmm.pipeline import Options, restore_file
+from unetmm.options import Options
 from unetmm.weights import save_model
 from unetmm_cli.__main__ import run as run_cli
 

@@ -25,10 +25,12 @@ from numba import njit
 
 import unetmm
 from unetmm.errors import ImageError, ResumeError, ShapeError
+from unetmm.file_run import restore_file
 from unetmm.io.output import Output
 from unetmm.memory import frozen_bytes, packed_bytes
 from unetmm.nets.config import NetConfig, nafnet32_config
-from unetmm.pipeline import Options, restore_array, restore_file
+from unetmm.options import Options
+from unetmm.pipeline import restore_array
 from unetmm.stream import kernels, precision
 from unetmm.stream.folding import in_pairs, pack
 from unetmm.stream.footprint import LINE_FLOATS

@@ -19,6 +19,7 @@ from helpers import lively_model
 
 from unetmm.calibrate import Calibration
 from unetmm.errors import ImageError, ResumeError, ShapeError
+from unetmm.file_run import restore_file
 from unetmm.finished import remove_leftovers
 from unetmm.io.levels import halve
 from unetmm.io.output import Output
@@ -28,7 +29,7 @@ from unetmm.io.select import Selection
 from unetmm.io.table import ChunkKey
 from unetmm.io.workspace import Workspace, format_record, parse_records
 from unetmm.nets.config import NetConfig
-from unetmm.pipeline import Options, Progress, Report, restore_file
+from unetmm.options import Options, Progress, Report
 from unetmm.resume import Share
 from unetmm.run import Cancelled
 from unetmm.stream.stream import RowStream
@@ -105,7 +106,8 @@ def test_a_killed_process_leaves_what_the_next_one_goes_on_with(
 ) -> None:
     code = (
         "import sys, time; from pathlib import Path; from unetmm.io.output import Output\n"
-        "from unetmm.pipeline import Options, restore_file\n"
+        "from unetmm.file_run import restore_file\n"
+        "from unetmm.options import Options\n"
         "put = Output._put\n"
         "def slow(self, key, pixels): put(self, key, pixels); print('chunk', flush=True); "
         "time.sleep(60)\n"

@@ -99,6 +99,19 @@ def test_gdal_sees_place_bands_and_overviews(scene: Path, tmp_path: Path, compre
     assert np.array_equal(half, np.floor(mean + 0.5)), "an overview is the mean of what is measured"
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_scene_comes_back_from_ome_zarr_as_it_was(
+    scene: Path, tmp_path: Path, version: str
+) -> None:
+    between = copy(scene, tmp_path / "between.ome.zarr", ome_zarr=version)
+    output = copy(between, tmp_path / "out.tif")
+    with rasterio.open(output) as found, rasterio.open(scene) as expected:
+        assert found.crs == expected.crs and found.transform == expected.transform
+        assert found.nodata == 0 and found.descriptions == expected.descriptions
+        assert found.colorinterp == expected.colorinterp and found.tags()["SENSOR"] == "some"
+        assert np.array_equal(found.read(), expected.read())
+
+
 def test_gdal_sees_the_names_of_selected_bands(scene: Path, tmp_path: Path) -> None:
     output = copy(scene, tmp_path / "out.tif", Selection(channels=("3", "1")))
     with rasterio.open(output) as found, rasterio.open(scene) as expected:
@@ -225,6 +238,13 @@ def photo(path: Path, mode: str = "RGB") -> Path:
     image = Image.fromarray(pixels).convert(mode)
     image.save(path, exif=exif, icc_profile=ICC, dpi=(300, 300), quality=95)
     return path
+
+
+def test_a_photo_keeps_profile_and_exif_through_ome_zarr(tmp_path: Path) -> None:
+    between = copy(photo(tmp_path / "a.jpg"), tmp_path / "between.ome.zarr")
+    with Image.open(copy(between, tmp_path / "b.png")) as image:
+        assert image.info["icc_profile"] == ICC
+        assert image.getexif().get_ifd(IFD.Exif)[37500] == b"maker note" * 3
 
 
 @pytest.mark.parametrize("name", ["b.tif", "b.png", "b.jpg"])

@@ -23,6 +23,7 @@ from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner
 
 from unetmm.errors import ImageError
+from unetmm.file_run import restore_file
 from unetmm.io import Box, ImageInfo, Output, SinkOptions, open_sink, open_source
 from unetmm.io.lease import Lease
 from unetmm.io.protocol import Encoding
@@ -30,7 +31,7 @@ from unetmm.io.remote import RemotePath, to_place
 from unetmm.io.remote_workspace import RemoteJournal, RemoteWorkspace
 from unetmm.io.table import ChunkKey
 from unetmm.nets.config import NetConfig
-from unetmm.pipeline import Options, restore_file
+from unetmm.options import Options
 from unetmm.resume import Share
 from unetmm.verify import finalize, verify
 from unetmm.weights import save_model

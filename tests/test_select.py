@@ -10,9 +10,10 @@ import pytest
 import tifffile
 
 from unetmm.errors import ImageError, ShapeError
+from unetmm.file_run import restore_file
 from unetmm.io import Box, Source, open_source
 from unetmm.io.select import Selection, parse_bands, parse_channels, parse_planes
-from unetmm.pipeline import Options, restore_file
+from unetmm.options import Options
 from unetmm_cli.__main__ import run
 
 PIXELS = np.random.default_rng(8).integers(0, 999, (3, 4, 5, 20, 30)).astype(np.uint16)

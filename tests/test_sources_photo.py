@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from unetmm.errors import BudgetError, ImageError
+from unetmm.file_run import restore_file
 from unetmm.io import Box, open_source, photo_header
 from unetmm.io.exif import orientation_of, reset_orientation, strip_prefix
-from unetmm.pipeline import Options, restore_file
+from unetmm.options import Options
 
 PIXELS = np.random.default_rng(3).integers(0, 255, (24, 40, 3), np.uint8)
 

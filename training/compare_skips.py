@@ -26,6 +26,7 @@ from unetmm.evaluate import SIGMAS, evaluate
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import macs_per_px, parameter_count
 from unetmm.sizes import format_size
+from unetmm.stream.footprint import skip_bytes, stream_bytes
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import make_layout
 from unetmm.train.config import TrainConfig, load_train_config
@@ -130,7 +131,7 @@ def _spread(values: list[float]) -> str:
 
 def _cost_row(kind: str, net: NetConfig) -> str:
     layout = make_layout(net, BAND_ROWS)
-    stream, skip = layout.stream_bytes(STRIP_PX, LANES), layout.skip_bytes(STRIP_PX, LANES)
+    stream, skip = stream_bytes(layout, STRIP_PX, LANES), skip_bytes(layout, STRIP_PX, LANES)
     return (
         f"| {kind} | {parameter_count(net):,} | {macs_per_px(net) / 1000:.1f} | "
         f"{float(net.skip_floats_per_px):g} | {format_size(stream)} | {format_size(skip)} |"

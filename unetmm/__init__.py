@@ -21,7 +21,9 @@ if TYPE_CHECKING:
         UnetmmError,
         WeightsError,
     )
-    from unetmm.pipeline import Options, Report, make_plan, restore, restore_file
+    from unetmm.file_run import restore_file
+    from unetmm.options import Options, Report
+    from unetmm.pipeline import make_plan, restore
     from unetmm.plan import Plan
     from unetmm.weights import Model, load_model
 
@@ -32,9 +34,9 @@ _HOMES = {
     "Calibration": "calibrate",
     "ImageError": "errors",
     "Model": "weights",
-    "Options": "pipeline",
+    "Options": "options",
     "Plan": "plan",
-    "Report": "pipeline",
+    "Report": "options",
     "ResumeError": "errors",
     "ShapeError": "errors",
     "UnetmmError": "errors",
@@ -42,7 +44,7 @@ _HOMES = {
     "load_model": "weights",
     "make_plan": "pipeline",
     "restore": "pipeline",
-    "restore_file": "pipeline",
+    "restore_file": "file_run",
 }
 
 __all__ = [

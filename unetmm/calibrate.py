@@ -119,17 +119,22 @@ class Calibration:
 
 
 def load_calibration(path: Path) -> Calibration:
-    """Read a calibration file.
+    """Read a calibration file, or the statistics that an OME-Zarr or TIFF of ours was made with.
 
     Raises
     ------
     ShapeError
         If it cannot be read or is not a calibration.
     """
+    from unetmm.finished import read_record
+
     try:
         return Calibration.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ShapeError(f"calibration {path} cannot be read: {error}") from error
+        record = read_record(path) if path.exists() else None
+        if record is None:
+            raise ShapeError(f"calibration {path} cannot be read: {error}") from error
+        return Calibration.from_json(record["calibration"])
 
 
 def key(channel: int, group: int) -> str:

@@ -14,26 +14,21 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from unetmm.calibrate import Calibration
 from unetmm.errors import ImageError, ResumeError, UnetmmError
+from unetmm.file_run import find_finished, rows_of
 from unetmm.io import Output, open_sink, open_source
 from unetmm.io.remote import Place
 from unetmm.loaded import pick_model
 from unetmm.memory import sink_storage, source_storage
+from unetmm.options import Options, Progress, Report
 from unetmm.piece import Failure, Outcome, Piece, do_piece, output_state
-from unetmm.pipeline import (
-    Options,
-    Progress,
-    Report,
-    closing,
-    find_finished,
-    plan_image,
-    rows_of,
-)
+from unetmm.pipeline import plan_image
 from unetmm.plan import Plan
 from unetmm.resume import Share
 from unetmm.verify import finalize

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from unetmm.calibrate import intensity_range
 from unetmm.errors import ShapeError
 from unetmm.metrics import PEAK, fit_affine, psnr, ssim
-from unetmm.pipeline import Options, restore_array
+from unetmm.options import Options
+from unetmm.pipeline import restore_array
 from unetmm.scores import Evaluation, Score
 from unetmm.testsets import (
     Pixels,

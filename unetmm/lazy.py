@@ -13,12 +13,8 @@ from unetmm.io.array import AXES, array_info
 from unetmm.io.protocol import Box, ImageInfo, Plane
 from unetmm.loaded import pick_model
 from unetmm.memory import in_memory_storage
-from unetmm.pipeline import (
-    ARRAY_CHUNK_PX,
-    Options,
-    compile_and_calibrate,
-    plan_image,
-)
+from unetmm.options import Options
+from unetmm.pipeline import ARRAY_CHUNK_PX, compile_and_calibrate, plan_image
 from unetmm.plan import Plan
 from unetmm.weights import Model
 

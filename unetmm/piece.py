@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from unetmm.errors import LockedError, UnetmmError
+from unetmm.file_run import restore_file
 from unetmm.io.remote import Place, RemotePath
 from unetmm.io.sniff import ZARR_MARKS
 from unetmm.io.workspace import workspace_of
-from unetmm.pipeline import Options, Progress, Report, restore_file
+from unetmm.options import Options, Progress, Report
 from unetmm.resume import Share
 
 POLL_S = 0.2

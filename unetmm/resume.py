@@ -25,7 +25,7 @@ from unetmm.stream.precision import resolve
 from unetmm.weights import Model
 
 if TYPE_CHECKING:
-    from unetmm.pipeline import Options
+    from unetmm.options import Options
 
 METADATA_FILES = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
 """What of a folder stands for its content."""

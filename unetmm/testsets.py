@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from unetmm.errors import ImageError, ShapeError
 from unetmm.io import Box, ImageInfo, open_source
 from unetmm.metrics import LUMA, WINDOW_PX
-from unetmm.pipeline import closing
 from unetmm.weights import Model
 
 Pixels = NDArray[Any]

@@ -13,7 +13,7 @@ import typer
 
 from unetmm.errors import ImageError
 from unetmm.io.remote import Place
-from unetmm.pipeline import Progress, Report
+from unetmm.options import Progress, Report
 from unetmm.sizes import DEFAULT_SHARE_PERCENT, JOB_HEADROOM
 from unetmm_cli.options import Choices
 

@@ -11,9 +11,10 @@ from typing import Any
 import typer
 
 from unetmm.errors import UnetmmError
+from unetmm.file_run import find_finished
 from unetmm.io.remote import Place
 from unetmm.loaded import Loaded
-from unetmm.pipeline import Report, find_finished
+from unetmm.options import Report
 from unetmm_cli import display
 from unetmm_cli.files import check_paths, write_text
 from unetmm_cli.options import Choices

@@ -19,7 +19,7 @@ from unetmm.sizes import parse_size
 if TYPE_CHECKING:
     from unetmm.io.remote import Place
     from unetmm.io.select import Selection
-    from unetmm.pipeline import Options
+    from unetmm.options import Options
     from unetmm.resume import Share
 
 INPUT, NET, OUTPUT, REPORTING = "Input", "Restoration", "Output", "Reporting"
@@ -208,8 +208,9 @@ class Choices:
     calibration: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.json",
-            help="Use these statistics instead of measuring the image, so a series matches.",
+            metavar="FILE",
+            help="Use these statistics instead of measuring the image, so a series matches: a "
+            "file of --save-calibration, or an OME-Zarr or TIFF that unetmm made.",
             rich_help_panel=NET,
         ),
     ] = None
@@ -396,7 +397,7 @@ class Choices:
         """The library's form of these choices."""
         from unetmm.calibrate import load_calibration
         from unetmm.io.protocol import Encoding
-        from unetmm.pipeline import Options
+        from unetmm.options import Options
 
         return Options(
             model=self.model,

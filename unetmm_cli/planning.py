@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,8 @@ from unetmm.io.remote import Place
 from unetmm.loaded import pick_model
 from unetmm.memory import Storage, sink_storage, source_storage
 from unetmm.nets.config import NetConfig
-from unetmm.pipeline import (
-    Options,
-    closing,
-    plan_image,
-)
+from unetmm.options import Options
+from unetmm.pipeline import plan_image
 from unetmm.plan import BAND_STEPS, Plan
 from unetmm.process_memory import held_bytes
 from unetmm.stream.footprint import stream_bytes

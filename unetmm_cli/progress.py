@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import ProgressColumn
 
-    from unetmm.pipeline import Progress, Report
+    from unetmm.options import Progress, Report
     from unetmm.plan import Plan
     from unetmm_cli.options import Choices
 

@@ -7,10 +7,11 @@ import threading
 from typing import Any
 
 from unetmm.errors import ImageError, WeightsError
+from unetmm.file_run import WHOLE, find_finished, restore_file
 from unetmm.io.remote import Place
 from unetmm.io.workspace import workspace_of
 from unetmm.loaded import Loaded
-from unetmm.pipeline import WHOLE, Report, find_finished, restore_file
+from unetmm.options import Report
 from unetmm.run import Cancelled
 from unetmm.weights import load_model
 from unetmm_cli import display

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from unetmm import process_memory
 from unetmm.benchmark.setting import Files, Setting
 from unetmm.calibrate import Calibration, load_calibration
-from unetmm.pipeline import Options, restore_array
+from unetmm.options import Options
+from unetmm.pipeline import restore_array
 from unetmm.stream.precision import Precision
 from unetmm.weights import Model, load_model
 

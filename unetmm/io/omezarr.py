@@ -111,6 +111,7 @@ def _describe(path: Place, layout: ZarrLayout, array: Any) -> ImageInfo:
         channel_names=names if len(names) == lengths.get("C", 1) else (),
         nodata=layout.nodata,
         notes={"zarr_format": array.metadata.zarr_format}
+        | layout.notes
         | ({"origin": layout.origin} if layout.origin else {})
         | ({"omero": layout.omero} if layout.omero else {}),
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from unetmm.io.levels import Level
+from unetmm.io.omezarr_notes import pack_notes
 from unetmm.io.protocol import ImageInfo
 from unetmm.io.units import in_unit
 
@@ -42,6 +43,7 @@ def write_attributes(
     if info.nodata is not None:
         own["nodata"] = str(info.nodata)  # text, for JSON has no NaN
     own |= {"record": dict(record)} if record else {}
+    own |= {"notes": kept} if (kept := pack_notes(info.notes)) else {}
     if version == "0.4":
         image = {"version": version, **image}
         return {"multiscales": [image], "omero": omero | {"version": version}, "unetmm": own}

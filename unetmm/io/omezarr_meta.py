@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unetmm.errors import ImageError
+from unetmm.io.omezarr_notes import unpack_notes
 from unetmm.io.protocol import ImageInfo
 from unetmm.io.remote import Place
 from unetmm.io.units import full_unit
@@ -30,6 +31,8 @@ class ZarrLayout:
     """Place of the first pixel along an axis, where it is not 0."""
     omero: dict[str, Any] | None = None
     """How to display the channels, as stored."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What we kept of another format's metadata, see `omezarr_notes`."""
 
 
 def read_layout(path: Place, attributes: dict[str, Any]) -> ZarrLayout:
@@ -75,6 +78,7 @@ def read_layout(path: Place, attributes: dict[str, Any]) -> ZarrLayout:
             if axis in "TZYX" and start and math.isfinite(start)
         },
         omero=omero if isinstance(omero, dict) else None,
+        notes=unpack_notes(own.get("notes", {})),
     )
 
 

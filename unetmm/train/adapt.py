@@ -11,6 +11,7 @@ import copy
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from unetmm.errors import ShapeError, WeightsError
 from unetmm.io import open_source
 from unetmm.io.protocol import Source
 from unetmm.loaded import pick_model
-from unetmm.pipeline import closing
 from unetmm.train.adapt_memory import check_budget
 from unetmm.train.blocks import BATCH, POOL, BlockReader
 from unetmm.train.noise_measure import estimated_error, measure_noise
