@@ -23,8 +23,10 @@ import numpy as np
 import tifffile
 
 SIDE_PX = 4000
-SMALL_DISK_MB = 24
+SMALL_DISK_MB = 8
 """Holds a part of the output only."""
+NAME = "out.ome.zarr"
+"""Of all outputs, for it is in their metadata."""
 RUN_LIMIT_S = 300.0
 
 
@@ -91,9 +93,9 @@ def disk_full(folder: Path, image: Path, peace: Path) -> str:
     options = f"size={SMALL_DISK_MB}m"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)], check=True)
     try:
-        said = error_of(run(image, disk / "out.ome.zarr"))
+        said = error_of(run(image, disk / NAME))
         subprocess.run(["mount", "-o", "remount,size=1g", str(disk)], check=True)
-        rows = goes_on(image, disk / "out.ome.zarr", peace)
+        rows = goes_on(image, disk / NAME, peace)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
     return f"{said}; went on behind row {rows}"
@@ -104,11 +106,11 @@ def read_only(folder: Path, image: Path, peace: Path) -> str:
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(disk)], check=True)
     try:
-        said = error_of(run(image, disk / "out.ome.zarr"))
+        said = error_of(run(image, disk / NAME))
         if any(disk.iterdir()):
             raise Failed("something was left in the read-only folder")
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
-        goes_on(image, disk / "out.ome.zarr", peace)
+        goes_on(image, disk / NAME, peace)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
     return said
@@ -116,7 +118,8 @@ def read_only(folder: Path, image: Path, peace: Path) -> str:
 
 def truncated(folder: Path, image: Path, peace: Path) -> str:
     """The input loses its end once the first rows of chunks are written, and gets it back."""
-    output, whole = folder / "truncated.ome.zarr", image.read_bytes()
+    output, whole = folder / "truncated" / NAME, image.read_bytes()
+    output.parent.mkdir()
     stamp = image.stat()
     child = subprocess.Popen(
         command(image, output), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -153,7 +156,8 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="unetmm-faults-"))
     failed = 0
     try:
-        image, peace = folder / "in.tif", folder / "peace.ome.zarr"
+        image, peace = folder / "in.tif", folder / "peace" / NAME
+        peace.parent.mkdir()
         noise = np.random.default_rng(0).normal(900, 90, (SIDE_PX, SIDE_PX))
         tifffile.imwrite(image, noise.astype(np.uint16), rowsperstrip=16)
         if run(image, peace).returncode:
