@@ -49,7 +49,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def batch(tree: Path, *arguments: Any) -> int:
-    model = ["--model", str(tree.parent / "m.safetensors"), "--mem-budget", "1GB"]
+    model = ["--model", str(tree.parent / "m.safetensors"), "--mem-budget", "4GB"]
     return run_cli(["denoise", *map(str, arguments), *model])
 
 

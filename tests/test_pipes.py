@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def denoise(folder: Path, *arguments: Any) -> int:
     words = ["denoise", *map(str, arguments), "--model", str(folder / "m.safetensors")]
-    code = run_cli([*words, "--mem-budget", "1GB"])
+    code = run_cli([*words, "--mem-budget", "4GB"])
     assert list((folder / "tmp").iterdir()) == []
     return code
 
@@ -95,7 +95,7 @@ def test_an_image_comes_through_stdin(
 
 
 def test_a_pipe_end_to_end_in_a_process(folder: Path) -> None:
-    command = [sys.executable, "-m", "unetmm_cli", "denoise", "-", "-o", "-", "--mem-budget", "1GB"]
+    command = [sys.executable, "-m", "unetmm_cli", "denoise", "-", "-o", "-", "--mem-budget", "4GB"]
     command += ["--model", str(folder / "m.safetensors"), "--format", "npy"]
     environment = {**os.environ, "TMPDIR": str(folder / "tmp")}
     data = (folder / "a.tif").read_bytes()

@@ -121,7 +121,7 @@ def test_a_killed_run_on_a_bucket_goes_on_to_the_bytes_of_a_local_one(
 ) -> None:
     output = f"{bucket}/out.ome.zarr"
     arguments = ["denoise", f"{bucket}/in.zarr", "-o", output, "--model", str(model)]
-    arguments += ["--mem-budget", "1GB"]
+    arguments += ["--mem-budget", "4GB"]
     with subprocess.Popen(
         [*cli("-c", SLOW_CLI), *arguments], stderr=subprocess.PIPE, text=True
     ) as process:
@@ -250,7 +250,7 @@ def test_several_urls_are_restored_below_another(memory: str, model: Path) -> No
     write_image("memory://images/b.ome.zarr")
     inputs = [f"{memory}/in.zarr", f"{memory}/b.ome.zarr"]
     command = ["denoise", *inputs, "-o", "memory://results/all", "--model", str(model)]
-    done = CliRunner().invoke(app, [*command, "--mem-budget", "1GB", "--suffix", "_dn"])
+    done = CliRunner().invoke(app, [*command, "--mem-budget", "4GB", "--suffix", "_dn"])
     assert done.exit_code == 0, done.output
     assert RemotePath("memory://results/all").names() == ["b_dn.ome.zarr", "in_dn.zarr"]
 

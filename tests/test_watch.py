@@ -43,7 +43,7 @@ def save(path: Path, seed: int) -> None:
 
 def words(folder: Path, *more: Any) -> list[str]:
     found = ["denoise", folder / "in", "-o", folder / "out", "--model", folder / "m.safetensors"]
-    return [*map(str, found), "--mem-budget", "1GB", *map(str, more)]
+    return [*map(str, found), "--mem-budget", "4GB", *map(str, more)]
 
 
 def test_images_that_come_are_restored_once_they_are_whole(
@@ -54,15 +54,16 @@ def test_images_that_come_are_restored_once_they_are_whole(
     data = (folder / "whole.tif").read_bytes()
     torn, empty = folder / "in" / "b.tif", folder / "in" / "never.tif"
 
-    def writer(self: Any, stop: threading.Event) -> None:
+    def writer(self: Any, stop: threading.Event) -> bool:
         looks[0] += 1
         if looks[0] == 3:
             empty.touch()
         if looks[0] in (4, 5, 6):  # a file that grows
             torn.write_bytes(data[: len(data) * (looks[0] - 3) // 3])
-        look(self, stop)
+        waiting: bool = look(self, stop)
         if looks[0] == 6:
             assert not (folder / "out" / "b.tif").exists()
+        return waiting
 
     monkeypatch.setattr(watching._Folder, "look", writer)
     report = folder / "r.json"

@@ -45,8 +45,9 @@ def watch(inputs: list[str], output: Place, choices: Choices, many: Many) -> Non
     try:
         with stop_on_signal() as stop:
             while not stop.is_set():
-                folder.look(stop)
-                if pause_s is not None and time.monotonic() - folder.changed > pause_s:
+                waiting = folder.look(stop)
+                quiet_s = time.monotonic() - folder.changed
+                if pause_s is not None and not waiting and quiet_s > pause_s:
                     break
                 stop.wait(LOOK_S)
         folder.give_up()
@@ -86,20 +87,26 @@ class _Folder:
     """Images that are not being written any more, but cannot be read either."""
     _taken: dict[Place, Place] = field(default_factory=dict)
 
-    def look(self, stop: threading.Event) -> None:
-        """Restore what is complete: unchanged since the last look, and openable."""
+    def look(self, stop: threading.Event) -> bool:
+        """Restore what is complete: unchanged since the last look, and openable.
+
+        Returns whether an image was seen that only the next look can tell to be complete.
+        """
+        waiting = False
         found = [f for f in expand(self.inputs) if f[0] not in self._handled]
         for path, below in found:
             if stop.is_set():
-                return
+                return waiting
             state = _state(path)
             if state is None:
                 continue
             if self._states.get(path) != state:
                 self._states[path], self.changed = state, time.monotonic()
                 self._refused.pop(path, None)
+                waiting = True
             elif path not in self._refused:
                 self._take(place([(path, below)], self.output, self.many.choices)[0], stop)
+        return waiting
 
     def _take(self, item: Item, stop: threading.Event) -> None:
         try:
