@@ -23,6 +23,7 @@ import numpy as np
 import tifffile
 import zarr
 from PIL import Image
+from watch import files_of
 
 Pixels = np.ndarray
 FILES, BROKEN = 200, 10
@@ -119,12 +120,6 @@ def denoise(arguments: argparse.Namespace, *words: object) -> subprocess.Complet
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def content(path: Path) -> dict[str, bytes]:
-    if path.is_file():
-        return {"": path.read_bytes()}
-    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="", help="one for all; by default as the image asks")
@@ -195,7 +190,7 @@ def compare(
         alone = folder / "alone" / output.relative_to(folder / "out")
         alone.parent.mkdir(parents=True, exist_ok=True)
         done = denoise(arguments, entry["input"], "-o", alone)
-        return done.returncode != 0 or content(alone) != content(output)
+        return done.returncode != 0 or files_of(alone) != files_of(output)
 
     chosen = entries[: arguments.singles]
     with ThreadPoolExecutor(arguments.jobs) as pool:

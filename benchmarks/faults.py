@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from watch import files_of
 
 SIDE_PX = 4000
 SMALL_DISK_MB = 8
@@ -77,14 +78,6 @@ def goes_on(image: Path, output: Path, peace: Path) -> int:
     if files_of(output) != files_of(peace):
         raise Failed(f"{output} differs from {peace}")
     return int(json.loads(report.read_text())["resumed_rows"])
-
-
-def files_of(output: Path) -> dict[str, bytes]:
-    """Every file of an output."""
-    if output.is_file():
-        return {"": output.read_bytes()}
-    files = (path for path in sorted(output.rglob("*")) if path.is_file())
-    return {str(path.relative_to(output)): path.read_bytes() for path in files}
 
 
 def disk_full(folder: Path, image: Path, peace: Path) -> str:

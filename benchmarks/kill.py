@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from watch import files_of
 
 WIDTH = 2000
 COUNTERS = struct.Struct("<QQ")
@@ -90,12 +91,6 @@ def command(image: Path, output: Path, report: Path, counter: Counter) -> list[s
     ]  # fmt: skip
 
 
-def content(path: Path) -> dict[str, bytes]:
-    if path.is_file():
-        return {"": path.read_bytes()}
-    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
-
-
 def remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -123,7 +118,7 @@ def kill_and_compare(folder: Path, arguments: argparse.Namespace) -> None:
         words = command(image, output, report, counter)
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
         seconds[kind] = time.monotonic() - start
-        peace[kind], (peace_px[kind], _) = content(output), counter.take()
+        peace[kind], (peace_px[kind], _) = files_of(output), counter.take()
     kills = runs = wrong = streamed_px = calibrated_px = undisturbed_px = 0
     while kills < arguments.kills:
         kind = ("ome.zarr", "tif")[runs % 2]
@@ -145,7 +140,7 @@ def kill_and_compare(folder: Path, arguments: argparse.Namespace) -> None:
                     break
         runs += 1
         assert output.exists(), f"exit {process.returncode}"
-        wrong += content(output) != peace[kind]
+        wrong += files_of(output) != peace[kind]
         streamed, calibrated = counter.take()
         streamed_px += streamed
         calibrated_px += calibrated

@@ -284,6 +284,13 @@ def model_for(net: str, kind: str, folder: Path) -> str:
     return str(path)
 
 
+def files_of(output: Path) -> dict[str, bytes]:
+    """Name within the output -> bytes of every file of it; one file has no name."""
+    if output.is_file():
+        return {"": output.read_bytes()}
+    return {str(p.relative_to(output)): p.read_bytes() for p in output.rglob("*") if p.is_file()}
+
+
 def remove_output(output: Path) -> None:
     """An output and what is under way of it."""
     import shutil

@@ -147,3 +147,10 @@ def assert_close(found: NDArray, expected: NDArray, tolerance: float) -> None:
     assert difference[at] <= tolerance, (
         f"off by {difference[at]:.3g} at {at}, allowed {tolerance:.3g}"
     )
+
+
+def content(path: Path) -> dict[str, bytes]:
+    """Every file of an output, by its name within it; an output that is one file has no name."""
+    if path.is_file():
+        return {"": path.read_bytes()}
+    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from helpers import lively_model
+from helpers import content, lively_model
 
 from unetmm.errors import BudgetError, ImageError
 from unetmm.file_run import restore_file
@@ -62,10 +62,6 @@ def client() -> Iterator[Any]:
 def options(folder: Path, **changes: Any) -> Options:
     given = {"model": folder / "m.safetensors", "budget_bytes": 10**9, "workers": 1}
     return Options(**{**given, **changes})
-
-
-def content(path: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
 
 def slow_down() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import ome_zarr_models
 import pytest
 import zarr
+from helpers import content
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
@@ -85,10 +86,6 @@ def ome(path: Path) -> dict[str, Any]:
     attributes = dict(zarr.open_group(str(path), mode="r").attrs)
     found: dict[str, Any] = attributes.get("ome", attributes)  # type: ignore[assignment]
     return found
-
-
-def content(path: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from helpers import lively_model
+from helpers import content, lively_model
 
 from unetmm.calibrate import Calibration
 from unetmm.errors import ImageError, ResumeError, ShapeError
@@ -54,13 +54,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(folder: Path, **changes: Any) -> Options:
     return Options(**{"model": folder / "m.safetensors", "budget_bytes": 10**9, **changes})
-
-
-def content(path: Path) -> dict[str, bytes]:
-    """Every file of an output, by name."""
-    if path.is_file():
-        return {"": path.read_bytes()}
-    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
 
 def stop_after(
@@ -109,8 +102,10 @@ def test_a_killed_process_leaves_what_the_next_one_goes_on_with(
         "from unetmm.file_run import restore_file\n"
         "from unetmm.options import Options\n"
         "put = Output._put\n"
-        "def slow(self, key, pixels): put(self, key, pixels); print('chunk', flush=True); "
-        "time.sleep(60)\n"
+        "def slow(self, key, pixels):\n"
+        "    put(self, key, pixels)\n"
+        # One write a line, or those of two threads may run into one another.
+        "    sys.stdout.write('chunk\\n'); sys.stdout.flush(); time.sleep(60)\n"
         "Output._put = slow\n"
         "restore_file(Path(sys.argv[1]), Path(sys.argv[2]), Options(Path(sys.argv[3]), 10**9))"
     )

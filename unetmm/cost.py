@@ -2,7 +2,7 @@
 
 What a step costs: its multiply-adds, the weights that stream through the cache once a step, the
 maps where a band of them is larger than the cache, a fixed price a stage, and waiting where threads
-share columns. A task reads and writes by itself.
+share columns. Reading and writing go on beside that, but take the cores' time as well.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ def estimated_s(request: Request, cut: Cut, workers: int, threads: int) -> float
     columns = -(-(cut.strips.read_px // stride) // threads) * stride
     compute_s = _arithmetic_s(request, cut.segments.new_px * columns)
     compute_s += steps * _step_s(layout, threads, request.precision)
-    in_work_bytes = workers * layout.band_rows * cut.strips.read_px * request.config.width * 4
+    in_work_bytes = (
+        workers * layout.band_rows * cut.strips.read_px * request.config.width * FLOAT_BYTES
+    )
     beyond_cache = max(0.0, 1 - CACHE_BYTES * workers * threads / in_work_bytes)
     map_bytes = cut.segments.new_px * columns * _map_bytes_per_px(layout)
     compute_s += beyond_cache * map_bytes / MAP_BYTES_PER_S

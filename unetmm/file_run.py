@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from unetmm import process_memory
 from unetmm.calibrate import Calibration
 from unetmm.errors import ResumeError
-from unetmm.finished import check_record, read_record, remove_leftovers
+from unetmm.finished import read_record, remove_leftovers
 from unetmm.io import Output, open_sink, open_source
 from unetmm.io.part import output_exists
 from unetmm.io.protocol import ImageInfo, Source
@@ -26,7 +26,14 @@ from unetmm.memory import sink_storage, source_storage
 from unetmm.options import Options, Progress, Report
 from unetmm.pipeline import known_calibration, make_job, plan_image
 from unetmm.plan import Plan
-from unetmm.resume import Share, check_same, make_facts, make_job_record, make_record
+from unetmm.resume import (
+    Share,
+    check_record,
+    check_same,
+    make_facts,
+    make_job_record,
+    make_record,
+)
 from unetmm.stream.precision import resolve
 from unetmm.weights import Model
 

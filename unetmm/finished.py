@@ -7,7 +7,6 @@ place for them, so such an output is only known to exist.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,12 @@ from unetmm.io.guard import translated
 from unetmm.io.part import discard, output_exists
 from unetmm.io.remote import Place, RemotePath, zarr_store
 from unetmm.io.sniff import sniff_format
-from unetmm.io.workspace import JOB, JOURNAL, Workspace, workspace_of
+from unetmm.io.workspace import JOB, JOURNAL, LOCK, Workspace, workspace_of
 
-_OWN_NAMES = (JOB, f".{JOB}.", JOURNAL, "lock-")
+_NO_PIXELS = (JOB, f".{JOB}.", JOURNAL, LOCK, "record.json")
 """Files of a workspace that are not the output's pixels begin like this."""
 _COPIED = ("pixels", "tiles")
 """Where formats keep pixels that their output is made of in the end, rather than the output."""
-_NO_PIXELS = (*_OWN_NAMES, "record.json")
 
 
 def read_record(path: Place) -> dict[str, Any] | None:
@@ -54,23 +52,6 @@ def _zarr_record(path: Place) -> Any:
 
     own: Any = zarr.open_group(zarr_store(path, read_only=True), mode="r").attrs.get("unetmm", {})
     return own.get("record")
-
-
-def check_record(path: Place, record: Mapping[str, Any], facts: Mapping[str, str]) -> None:
-    """Refuse an output that was made from something else.
-
-    Raises
-    ------
-    ImageError
-        It names what differs.
-    """
-    made = record["facts"]
-    for name, now in facts.items():
-        if made.get(name) != now:
-            raise ImageError(
-                f"{path}: exists and was made with {name} {made.get(name)}, now it is {now}; give "
-                "--overwrite to replace it, or another name"
-            )
 
 
 def remove_leftovers(path: Place) -> bool:

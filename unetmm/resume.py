@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unetmm.calibrate import Calibration
-from unetmm.errors import ResumeError
+from unetmm.errors import ImageError, ResumeError
 from unetmm.io import output_format
 from unetmm.io.output import Output
 from unetmm.io.protocol import Encoding, ImageInfo
@@ -144,9 +144,29 @@ def check_same(output: Output, begun: Mapping[str, str], now: Mapping[str, str])
     ResumeError
         It names what differs.
     """
-    for name in now:
-        if begun.get(name) != now[name]:
-            raise ResumeError(
-                f"{output.path}: a run was begun with {name} {begun.get(name)}, now it is "
-                f"{now[name]}; give the same to go on, or --overwrite to begin anew"
-            )
+    if difference := _first_difference(begun, now):
+        raise ResumeError(
+            f"{output.path}: a run was begun with {difference}; give the same to go on, or "
+            "--overwrite to begin anew"
+        )
+
+
+def check_record(path: Place, record: Mapping[str, Any], facts: Mapping[str, str]) -> None:
+    """Refuse a finished output that was made from something else.
+
+    Raises
+    ------
+    ImageError
+        It names what differs.
+    """
+    if difference := _first_difference(record["facts"], facts):
+        raise ImageError(
+            f"{path}: exists and was made with {difference}; give --overwrite to replace it, or "
+            "another name"
+        )
+
+
+def _first_difference(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """The first fact that has changed, in words; empty if none has."""
+    changed = (name for name in now if then.get(name) != now[name])
+    return next((f"{name} {then.get(name)}, now it is {now[name]}" for name in changed), "")

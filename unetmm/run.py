@@ -217,11 +217,11 @@ def stored_rows(job: Job, task: Task, reader: ThreadPoolExecutor) -> Iterator[Pi
 
     band = job.plan.band_rows
     boxes = slab_boxes(job, task)
-    coming = [reader.submit(read, boxes[0])]
+    coming = reader.submit(read, boxes[0])
     for box, following in zip(boxes, [*boxes[1:], None], strict=True):
-        slab = coming.pop().result()
+        slab = coming.result()
         if following is not None:
-            coming.append(reader.submit(read, following))
+            coming = reader.submit(read, following)
         y = box.y0
         while y < box.y1:
             if job.stop.is_set():

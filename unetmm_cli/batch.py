@@ -17,7 +17,7 @@ from unetmm.io.sniff import is_zarr
 from unetmm.resume import Share
 from unetmm.sizes import default_budget_bytes
 from unetmm_cli import display
-from unetmm_cli.files import check_written, split_name
+from unetmm_cli.files import SUFFIX_OF, check_written, split_name
 from unetmm_cli.many import Item, Many
 from unetmm_cli.options import Choices
 from unetmm_cli.pipes import PIPE, is_pipe, restore_to_stdout, spool_folder, take_stdin
@@ -29,7 +29,6 @@ IMAGE_SUFFIXES = {
     ".czi", ".nd2", ".lif", ".bmp", ".zarr", ".pgm", ".ppm", ".jp2",
 }  # fmt: skip
 """What is taken from a folder; a file that is named is taken whatever it is called."""
-SUFFIX_OF = {"ome-zarr": ".ome.zarr", "tiff": ".tif", "png": ".png", "jpeg": ".jpg", "npy": ".npy"}
 
 
 def restore_all(inputs: list[str], output: Place, choices: Choices) -> None:

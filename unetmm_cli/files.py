@@ -12,6 +12,8 @@ from unetmm.io.remote import Place, RemotePath
 
 PIECE_BYTES = 2**20
 """Read at once for a checksum."""
+SUFFIX_OF = {"ome-zarr": ".ome.zarr", "tiff": ".tif", "png": ".png", "jpeg": ".jpg", "npy": ".npy"}
+"""Format of an output -> extension of its name."""
 DOUBLE_SUFFIXES = (".ome.zarr", ".ome.tif", ".ome.tiff")
 
 

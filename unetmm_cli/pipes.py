@@ -18,14 +18,13 @@ from unetmm.errors import ImageError
 from unetmm.io.remote import Place
 from unetmm.io.sniff import HEAD_BYTES, looks_like_image
 from unetmm_cli import display
+from unetmm_cli.files import SUFFIX_OF
 from unetmm_cli.options import Choices
 from unetmm_cli.restoring import restore_one
 from unetmm_cli.signals import Interrupted
 
 PIPE = "-"
 """Stands for stdin as an input, and for stdout as the output."""
-SUFFIX_OF = {"auto": ".tif", "tiff": ".tif", "png": ".png", "jpeg": ".jpg", "npy": ".npy"}
-"""Formats that are one file, which a pipe can carry."""
 PIECE_BYTES = 2**20
 
 
@@ -74,7 +73,7 @@ def check_stdout(choices: Choices) -> None:
     typer.BadParameter
         It says why.
     """
-    if choices.format not in SUFFIX_OF:
+    if choices.format == "ome-zarr":
         raise typer.BadParameter(f"-o - takes one file, so not {choices.format}; use tiff or npy")
     if choices.shard is not None or choices.cluster or choices.scheduler:
         raise typer.BadParameter("-o - is for one process: leave out --shard and clusters")
@@ -86,7 +85,8 @@ def restore_to_stdout(path: Place, choices: Choices) -> None:
     """Restore one image and send it through stdout once it is whole."""
     check_stdout(choices)
     with spool_folder() as folder:
-        output = folder / f"stdout{SUFFIX_OF[choices.format]}"
+        format = "tiff" if choices.format == "auto" else choices.format
+        output = folder / f"stdout{SUFFIX_OF[format]}"
         try:
             restore_one(path, output, replace(choices, overwrite=True), shown=PIPE)
         except Interrupted:

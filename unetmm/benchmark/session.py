@@ -16,6 +16,7 @@ from typing import Any
 
 from unetmm.benchmark.outcome import Measurement, Outcome, processor_name
 from unetmm.benchmark.setting import LAYOUTS, Files, Setting
+from unetmm.child_environment import child_environment
 from unetmm.errors import ShapeError, UnetmmError
 
 LEAST_SIDE_PX = 64
@@ -141,8 +142,6 @@ class _Child:
 def _child(key: str, setting: Setting, files: Files) -> Iterator[_Child]:
     """Start a process for one contender; it has ended when the block is left."""
     receiving, sending = os.pipe()
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
     command = [
         sys.executable, *CHILD, key, setting.to_json(), str(files.folder), str(sending)
     ]  # fmt: skip
@@ -150,7 +149,7 @@ def _child(key: str, setting: Setting, files: Files) -> Iterator[_Child]:
         try:
             process = subprocess.Popen(
                 command, pass_fds=(sending,), stdout=subprocess.DEVNULL, stderr=errors,
-                env={**os.environ, "PYTHONPATH": path},
+                env=child_environment(),
             )  # fmt: skip
         finally:
             os.close(sending)

@@ -51,13 +51,11 @@ class JpegStore(PhotoStore):
     def encode_into(self, part: Path) -> None:
         from PIL import Image
 
-        info, grid = self.info, self.levels[0].grid
-        image = Image.new("RGB" if info.samples == 3 else "L", self.shown_size[::-1])
-        for row in range(grid[0]):
-            for column in range(grid[1]):
-                box, chunk = self.shown_chunk(row, column)
-                chunk = np.ascontiguousarray(chunk if info.samples == 3 else chunk[..., 0])
-                image.paste(Image.fromarray(chunk), (box.x0, box.y0))
+        colours = self.info.samples == 3
+        image = Image.new("RGB" if colours else "L", self.shown_size[::-1])
+        for box, chunk in self.shown_chunks():
+            chunk = np.ascontiguousarray(chunk if colours else chunk[..., 0])
+            image.paste(Image.fromarray(chunk), (box.x0, box.y0))
         # "subsampling" 0: a colour for every pixel, since halving colours is a loss to be seen.
         image.save(part, "JPEG", quality=_QUALITY, subsampling=0, **self._kept())
 

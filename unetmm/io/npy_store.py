@@ -38,7 +38,6 @@ class NpyStore:
         self.path, self.info = options.file, info
         self.chunk = (min(options.chunk_px, info.height), min(options.chunk_px, info.width))
         self.levels = (Level(info.height, info.width, self.chunk),)
-        self._outer = "".join(axis for axis in info.axes if axis in "TCZ")
         self._pixel_bytes = info.samples * info.dtype.itemsize
         check_space(options.file, _HEADER_BYTES + len(info.planes) * info.plane_bytes)
         self._file = Path()
@@ -54,7 +53,7 @@ class NpyStore:
 
     def create(self, folder: Path, record: Mapping[str, Any]) -> None:
         """The header, and a hole where the pixels will be; there is no place for a record."""
-        axes = self._outer + "YX" + ("S" if self.info.samples > 1 else "")
+        axes = self.info.outer_axes + "YX" + ("S" if self.info.samples > 1 else "")
         header = {
             "descr": np.lib.format.dtype_to_descr(self.info.dtype),
             "fortran_order": False,
@@ -74,10 +73,8 @@ class NpyStore:
             self._handle = os.open(self._file, os.O_RDWR)
 
     def _offset(self, plane: Plane, row: int, column: int) -> int:
-        number = 0
-        for axis in self._outer:
-            number = number * self.info.length(axis) + plane["TCZ".index(axis)]
-        pixels = (number * self.info.height + row) * self.info.width + column
+        rows = self.info.plane_number(plane) * self.info.height + row
+        pixels = rows * self.info.width + column
         return self._start + pixels * self._pixel_bytes
 
     def write(self, key: ChunkKey, pixels: NDArray[np.generic]) -> None:

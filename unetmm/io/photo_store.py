@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -87,8 +88,11 @@ class PhotoStore:
         size = (self.info.height, self.info.width)
         return size[::-1] if self._orientation > 4 else size
 
-    def shown_chunk(self, row: int, column: int) -> tuple[Box, NDArray[Any]]:
-        """A chunk as it is shown, upright and 0 always black, and where it lies then."""
+    def shown_chunks(self) -> Iterator[tuple[Box, NDArray[Any]]]:
+        """Every chunk as it is shown, upright and 0 always black, and where it lies then."""
+        return itertools.starmap(self._shown_chunk, np.ndindex(self.levels[0].grid))
+
+    def _shown_chunk(self, row: int, column: int) -> tuple[Box, NDArray[Any]]:
         box = self.levels[0].box(row, column)
         pixels = self.read(0, (0, 0, 0), box)
         if self.info.notes.get("photometric") == "miniswhite":

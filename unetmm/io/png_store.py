@@ -57,12 +57,9 @@ class PngStore(PhotoStore):
 
     def _collect(self) -> NDArray[Any]:
         """The whole image."""
-        info, grid = self.info, self.levels[0].grid
-        pixels = np.empty((*self.shown_size, info.samples), dtype=info.dtype)
-        for row in range(grid[0]):
-            for column in range(grid[1]):
-                box, chunk = self.shown_chunk(row, column)
-                pixels[box.y0 : box.y1, box.x0 : box.x1] = chunk
+        pixels = np.empty((*self.shown_size, self.info.samples), dtype=self.info.dtype)
+        for box, chunk in self.shown_chunks():
+            pixels[box.y0 : box.y1, box.x0 : box.x1] = chunk
         return pixels
 
     def _kept_chunks(self) -> bytes:

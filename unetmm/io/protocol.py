@@ -97,6 +97,18 @@ class ImageInfo:
         return self.length("S")
 
     @property
+    def outer_axes(self) -> str:
+        """Those of T, C and Z that the image has, in its order."""
+        return "".join(axis for axis in self.axes if axis in "TCZ")
+
+    def plane_number(self, plane: Plane) -> int:
+        """Place of a plane in the image's own order of `outer_axes`, the last of them fastest."""
+        number = 0
+        for axis in self.outer_axes:
+            number = number * self.length(axis) + plane["TCZ".index(axis)]
+        return number
+
+    @property
     def planes(self) -> list[Plane]:
         """Every plane, t slowest, z fastest."""
         t, c, z = (self.length(a) for a in "TCZ")

@@ -31,7 +31,7 @@ from unetmm.io.lease import Lease
 from unetmm.io.remote import RemotePath
 from unetmm.io.sniff import ZARR_MARKS, is_zarr
 from unetmm.io.table import ChunkKey
-from unetmm.io.workspace import JOB, JOURNAL, format_record, parse_records
+from unetmm.io.workspace import JOB, JOURNAL, LOCK, format_record, load_job, parse_records
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,6 @@ SAVE_EVERY_S = 3.0
 """Between two times that a journal is saved; more of it if saving takes long."""
 SAVE_SHARE = 0.05
 """Of the time at most goes into saving a journal."""
-LOCK = "lock-"
 LINE_BYTES = 64
 """Of a line of a journal, at most; it is held once, and once more while it is sent."""
 
@@ -67,14 +66,7 @@ class RemoteWorkspace:
 
     def read_job(self) -> dict[str, Any] | None:
         """What the output is made from; None if nothing was begun here."""
-        try:
-            job: dict[str, Any] = json.loads((self.folder / JOB).read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            log.warning("%s is damaged, so the output is begun anew", self.folder / JOB)
-            return None
-        return job
+        return load_job(self.folder / JOB)
 
     def write_job(self, job: dict[str, Any]) -> None:
         (self.folder / JOB).write_bytes(json.dumps(job).encode())

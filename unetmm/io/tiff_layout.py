@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from unetmm.io.exif import CAMERA, GPS, pack_directories, read_directories
 from unetmm.io.levels import Level
-from unetmm.io.protocol import ImageInfo, Plane
+from unetmm.io.protocol import ImageInfo
 from unetmm.io.table import ChunkKey
 from unetmm.io.tiff_codec import DEFLATE, NONE, TileCodec
 from unetmm.io.tiff_ome import make_ome_xml, ome_bytes
@@ -120,13 +120,7 @@ class Layout:
         """Number of a tile in the order of the file."""
         first = self.planes * sum(self.tiles(n) for n in range(key.level + 1, len(self.levels)))
         tile = key.row * self.levels[key.level].grid[1] + key.column
-        return first + self.plane_number(key.plane) * self.tiles(key.level) + tile
-
-    def plane_number(self, plane: Plane) -> int:
-        number = 0
-        for axis in outer_axes(self.info):
-            number = number * self.info.length(axis) + plane["TCZ".index(axis)]
-        return number
+        return first + self.info.plane_number(key.plane) * self.tiles(key.level) + tile
 
     def by_level(self, flat: NDArray[Any]) -> Table:
         """A table of numbers that are in the order of the file."""
@@ -138,13 +132,8 @@ class Layout:
         return table
 
 
-def outer_axes(info: ImageInfo) -> str:
-    """Axes across pages, slowest first."""
-    return "".join(axis for axis in info.axes if axis in "TCZ")
-
-
 def is_one_page(info: ImageInfo) -> bool:
-    return "bands" in info.notes and outer_axes(info) == "C"
+    return "bands" in info.notes and info.outer_axes == "C"
 
 
 def write_head(
@@ -181,7 +170,7 @@ def _options(
 ) -> dict[str, Any]:
     """What tifffile is told of a level's pages."""
     info, level, codec = layout.info, layout.levels[number], layout.codec
-    outer = tuple(info.length(axis) for axis in outer_axes(info))
+    outer = tuple(info.length(axis) for axis in info.outer_axes)
     samples = (info.samples,) if info.samples > 1 else ()
     sums = np.asarray(checksums, "<u4").tobytes()
     tags: list[Tag] = [(CHECKSUMS_TAG, _LONG, checksums.size, sums)]
@@ -213,7 +202,7 @@ def _first_page(layout: Layout) -> dict[str, Any]:
     if "icc_profile" in info.notes:
         options["iccprofile"] = info.notes["icc_profile"]
     if layout.ome:
-        options["description"] = make_ome_xml(info, layout.name, outer_axes(info))
+        options["description"] = make_ome_xml(info, layout.name, info.outer_axes)
     elif layout.pages > 1 or (info.pixel_size and not layout.one_page):
         options["metadata"] = _shaped_metadata(info)
     elif text := kept_description(info):
@@ -223,7 +212,7 @@ def _first_page(layout: Layout) -> dict[str, Any]:
 
 def _shaped_metadata(info: ImageInfo) -> dict[str, Any]:
     """What tifffile turns into JSON, where OME cannot hold the dtype."""
-    found: dict[str, Any] = {"axes": outer_axes(info) + "YX" + "S" * (info.samples > 1)}
+    found: dict[str, Any] = {"axes": info.outer_axes + "YX" + "S" * (info.samples > 1)}
     for axis, (size, unit) in info.pixel_size.items():
         if axis in "XYZT":
             name = "TimeIncrement" if axis == "T" else f"PhysicalSize{axis}"

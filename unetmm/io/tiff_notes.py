@@ -18,8 +18,8 @@ _KEPT_TAGS = (
 _RPC_TAG, _DESCRIPTION_TAG = 50844, 270
 GDAL_METADATA_TAG, MAX_VALUE_TAG = 42112, 281
 _CRS_KEYS = ("ProjectedCSTypeGeoKey", "GeographicTypeGeoKey")
-_MAKER_TAGS = (271, 272, 306, 315, 33432)
-"""Tags of the page that a photo's EXIF holds as well."""
+MAKER_TAGS = (271, 272, 306, 315, 33432)
+"""Tags of the page that a photo's EXIF holds as well: maker, model, time, artist, copyright."""
 _RGB = 2
 _MAX_TAG_BYTES = 2**20
 _UNITS = {2: "inch", 3: "centimeter"}
@@ -114,7 +114,7 @@ def _exif(page: tifffile.TiffPage) -> dict[str, Any]:
             starts[code] = int.from_bytes(start, "little" if tiff.byteorder == "<" else "big")
     texts = {
         code: value.encode()
-        for code in _MAKER_TAGS
+        for code in MAKER_TAGS
         if isinstance(value := page.tags.valueof(code), str)
     }
     payload = read_from_tiff(read, tiff.byteorder, tiff.is_bigtiff, starts, texts)

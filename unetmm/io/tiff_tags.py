@@ -10,7 +10,12 @@ from xml.etree import ElementTree
 
 from unetmm.io.exif import Entry, read_directories
 from unetmm.io.protocol import ImageInfo
-from unetmm.io.tiff_notes import GDAL_METADATA_TAG, MAX_VALUE_TAG, parse_gdal_items
+from unetmm.io.tiff_notes import (
+    GDAL_METADATA_TAG,
+    MAKER_TAGS,
+    MAX_VALUE_TAG,
+    parse_gdal_items,
+)
 from unetmm.io.units import in_unit
 
 CHECKSUMS_TAG = 65111
@@ -19,8 +24,6 @@ RECORD_TAG = 65112
 """Private tag: how the image was made, as JSON."""
 _NODATA_TAG = 42113
 _ASCII, _SHORT = 2, 3
-_MAKER_TAGS = (271, 272, 306, 315, 33432)
-"""Tags of a photo's EXIF that are a TIFF's own: maker, model, time, artist, copyright."""
 _RGB_NAMES = ("Red", "Green", "Blue")
 _OTHER_SOFTWARE = ("Aperio", "ImageJ=", "<", "{", "shape=", "SCANIMAGE", "SI.")
 """Descriptions by which readers know a format that the output is not."""
@@ -54,7 +57,7 @@ def kept_tags(info: ImageInfo, record: Mapping[str, Any]) -> list[Tag]:
     """(code, type, count, value) of tags beyond those of pixels and colours."""
     stored = {tag[0]: tag for tag in info.notes.get("tiff_tags", ())}
     for entry in read_directories(info.notes.get("exif", b"")).get(0, ()):
-        if entry.code in _MAKER_TAGS:
+        if entry.code in MAKER_TAGS:
             stored.setdefault(entry.code, _text_tag(entry))
     gdal = stored.pop(GDAL_METADATA_TAG, None)
     if text := _gdal_metadata("" if gdal is None else gdal[3], info):

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 JOB = "job.json"
 JOURNAL = "journal-"
+LOCK = "lock-"
 
 
 def format_record(key: ChunkKey, crc: int) -> str:
@@ -48,6 +49,18 @@ def parse_records(lines: Iterable[str]) -> Iterator[tuple[ChunkKey, int]]:
                 yield key, int(crc, 16)
         except ValueError:
             continue
+
+
+def load_job(file: Place) -> dict[str, Any] | None:
+    """The content of a job.json; None if it is not there, or damaged."""
+    try:
+        job: dict[str, Any] = json.loads(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError:
+        log.warning("%s is damaged, so the output is begun anew", file)
+        return None
+    return job
 
 
 def workspace_of(path: Place) -> Workspace | RemoteWorkspace:
@@ -82,14 +95,7 @@ class Workspace:
 
     def read_job(self) -> dict[str, Any] | None:
         """What the output is made from; None if nothing was begun here."""
-        try:
-            job: dict[str, Any] = json.loads((self.folder / JOB).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except ValueError:
-            log.warning("%s is damaged, so the output is begun anew", self.folder / JOB)
-            return None
-        return job
+        return load_job(self.folder / JOB)
 
     def write_job(self, job: dict[str, Any]) -> None:
         """Whole or not at all."""
@@ -124,7 +130,7 @@ class Workspace:
     def locked(self, name: str) -> Iterator[None]:
         """Only one process at a time is in here; the lock of a dead process is free."""
         try:
-            handle = os.open(self.folder / f"lock-{name}", os.O_RDWR | os.O_CREAT, 0o666)
+            handle = os.open(self.folder / f"{LOCK}{name}", os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:  # another process has finished the output and removed the folder
             yield
             return
@@ -138,7 +144,7 @@ class Workspace:
         """Empty it but for its locks, which other processes may be waiting at."""
         with translated(self.path, "begin anew"):
             for path in self.folder.iterdir():
-                if not path.name.startswith("lock-"):
+                if not path.name.startswith(LOCK):
                     discard(path)
 
     def publish(self, made: Path) -> None:

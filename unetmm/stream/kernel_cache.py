@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from unetmm.child_environment import child_environment
 from unetmm.stream.lanes import LANES
 from unetmm.stream.precision import Precision
 
@@ -85,11 +86,9 @@ def ensure_compiled(precision: Precision = "fp32") -> None:
     if not stamp.exists():
         log.info("compiling kernels for this machine, once")
         command = f"from unetmm.stream.stages import compile_all; compile_all({precision!r})"
-        root = str(Path(__file__).parents[2])
-        path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
         done = subprocess.run(
             [sys.executable, "-c", command],
-            env={**os.environ, "PYTHONPATH": path},
+            env=child_environment(),
             capture_output=True,
             check=False,
         )
