@@ -3,7 +3,7 @@
     python benchmarks/kill.py --kills 50
 
 Outputs are OME-Zarr (with pyramid) and TIFF in turn. Prints how many outputs differ from that of an
-undisturbed run, and the share of pixels that were computed more than once.
+undisturbed run, and the share of pixels that were computed more than once. Exit code 1 if one does.
 
 That share is counted, not derived: every run, the killed ones too, adds the pixels that it pushes
 into the net's row stream to a number in a file that is mapped into its memory, which the kernel
@@ -95,17 +95,18 @@ def remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--height", type=int, default=6000, help="of the image, in pixels")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        kill_and_compare(Path(name), arguments)
+        return int(kill_and_compare(Path(name), arguments) > 0)
 
 
-def kill_and_compare(folder: Path, arguments: argparse.Namespace) -> None:
+def kill_and_compare(folder: Path, arguments: argparse.Namespace) -> int:
+    """How many outputs are not those of an undisturbed run."""
     draw = random.Random(arguments.seed)
     image, report = folder / "in.tif", folder / "report.json"
     make_image(image, arguments.height)
@@ -157,7 +158,8 @@ def kill_and_compare(folder: Path, arguments: argparse.Namespace) -> None:
         f"{(streamed_px - undisturbed_px) / max(1, kills) / image_px:.1%} of the image a kill; "
         f"calibration {calibrated_px / 1e6:.1f} Mpx in {runs + kills} starts"
     )
+    return wrong
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
