@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import weakref
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +18,19 @@ from unetmm.errors import ShapeError
 from unetmm.nets.aggregate import IEM, MSIAM
 from unetmm.nets.config import AggregateConfig, NetConfig, nafnet32_config, tiny_config
 from unetmm.nets.nafnet import build_net
-from unetmm.nets.shapes import parameter_count, tensor_shapes
-from unetmm.weights import load_model
+from unetmm.nets.shapes import macs_per_px, parameter_count, tensor_shapes
+from unetmm.options import Options
+from unetmm.pipeline import restore_array
+from unetmm.stream.layout import make_layout
+from unetmm.weights import Model, load_model, save_model
+
+UNET = NetConfig(3, 3, 8, (1, 2), 1, (1, 1), body="unet")
+UNETS = [
+    UNET,
+    replace(UNET, aggregate=AggregateConfig(16, 4, (0, 1))),
+    NetConfig(1, 1, 4, (1, 1, 1), 2, (1, 2, 1), AggregateConfig(8, 2, (0, 0, 2), False), 1, "unet"),
+]
+"""Plain, with MSIAM and IEM, and of other depth and scale."""
 
 
 def test_public_checkpoint_gives_its_published_output() -> None:
@@ -28,7 +42,7 @@ def test_public_checkpoint_gives_its_published_output() -> None:
     assert model.config == NetConfig(3, 3, 8, (1, 1, 1, 2), 1, (1, 1, 1, 1))
 
 
-@pytest.mark.parametrize("config", [*CONFIGS.values(), tiny_config(3), nafnet32_config()])
+@pytest.mark.parametrize("config", [*CONFIGS.values(), tiny_config(3), nafnet32_config(), *UNETS])
 def test_shapes_without_torch_equal_the_modules(config: NetConfig) -> None:
     net = build_net(config)
     assert {k: tuple(v.shape) for k, v in net.state_dict().items()} == tensor_shapes(config)
@@ -36,8 +50,9 @@ def test_shapes_without_torch_equal_the_modules(config: NetConfig) -> None:
 
 
 def test_config_survives_json() -> None:
-    for config in CONFIGS.values():
+    for config in (*CONFIGS.values(), *UNETS):
         assert NetConfig.from_json(config.to_json()) == config
+    assert "body" not in json.loads(SMALL_UNETMM.to_json()), "old files would get another checksum"
 
 
 @pytest.mark.parametrize(
@@ -50,6 +65,8 @@ def test_config_survives_json() -> None:
         ({"aggregate": AggregateConfig(17, 4, (0, 0))}, "cannot be shuffled to full resolution"),
         ({"aggregate": AggregateConfig(16, 4, (0,))}, "blocks for one of two levels"),
         ({"aggregate": AggregateConfig(64, 8, (0, 0))}, "E' coarser than the stride"),
+        ({"body": "vgg"}, "no such body"),
+        ({"body": "unet", "middle_blocks": 0}, "a level that changes no channels"),
     ],
 )
 def test_config_refuses_what_cannot_be_built(change: dict, note: str) -> None:
@@ -107,9 +124,10 @@ def live_skip_bytes(config: NetConfig, size: int) -> int:
     return seen[0]
 
 
-def test_skip_footprint_is_93_percent_less_alive_in_a_forward() -> None:
+@pytest.mark.parametrize("body", ["nafnet", "unet"])
+def test_skip_footprint_is_93_percent_less_alive_in_a_forward(body: str) -> None:
     config = nafnet32_config().with_plain_skips()
-    small = NetConfig(3, 3, 32, (1, 1, 1, 1), 1, (1, 1, 1, 1))
+    small = NetConfig(3, 3, 32, (1, 1, 1, 1), 1, (1, 1, 1, 1), body=body)
     plain = live_skip_bytes(small, 64)
     ours = live_skip_bytes(small.with_aggregate(), 64)
     assert plain == 4 * 64 * 64 * config.skip_floats_per_px
@@ -119,7 +137,7 @@ def test_skip_footprint_is_93_percent_less_alive_in_a_forward() -> None:
 
 def test_sizes_that_are_no_multiple_of_the_stride_are_cropped_back() -> None:
     image = np.random.default_rng(0).random((13, 7, 3), np.float32)
-    for config in (SMALL_NAFNET, SMALL_UNETMM):
+    for config in (SMALL_NAFNET, SMALL_UNETMM, *UNETS[:2]):
         assert reference(lively_net(config), image, None).shape == image.shape
 
 
@@ -132,3 +150,47 @@ def test_msiam_and_iem_serve_any_encoder_decoder() -> None:
     for c, s, expected in zip(channels, scales, maps, strict=True):
         iem = IEM(c, s, 16, 4, torch.nn.Sequential(torch.nn.Conv2d(c, c, 3, padding=1)))
         assert iem(fused).shape == expected.shape
+
+
+@pytest.mark.parametrize("config", [SMALL_NAFNET, SMALL_UNETMM, *UNETS])
+def test_macs_are_those_of_the_convolutions_that_run(config: NetConfig) -> None:
+    net, size, counted = build_net(config), 32, 0
+
+    def count(module: torch.nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        nonlocal counted
+        weight = module.weight
+        transposed = isinstance(module, torch.nn.ConvTranspose2d)
+        pixels = (inputs[0] if transposed else output)[0, 0].numel()
+        counted += pixels * weight.numel()
+
+    for name, module in net.named_modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d) and ".sca." not in name:
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        net(torch.zeros(1, config.in_channels, size, size))
+    assert macs_per_px(config) == pytest.approx(counted / size**2, abs=0.5)
+
+
+def test_unet_minus_minus_hears_every_level_through_its_aggregate() -> None:
+    net = build_net(UNETS[1])
+    net(torch.rand(1, 3, 8, 8)).square().mean().backward()
+    silent = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+    assert silent == []
+    assert sum(n.startswith("msiam.reducers") for n in tensor_shapes(UNETS[1])) == 4
+
+
+def test_the_row_stream_refuses_a_unet_in_one_line(tmp_path: Path) -> None:
+    tensors = {k: v.numpy() for k, v in build_net(UNET).state_dict().items()}
+    save_model(tmp_path / "unet.safetensors", UNET, tensors, {})
+    model = load_model(tmp_path / "unet.safetensors")
+    assert isinstance(model, Model) and model.config == UNET
+    image = np.zeros((16, 16, 3), np.float32)
+    for refused in (
+        lambda: make_layout(UNET, 16),
+        lambda: restore_array(image, Options(model=model), "YXS"),
+    ):
+        with pytest.raises(
+            ShapeError, match='found unet; use a model .* body = "nafnet"'
+        ) as caught:
+            refused()
+        assert "\n" not in str(caught.value)

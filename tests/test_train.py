@@ -336,6 +336,7 @@ def test_curve_shows_training_and_validation(tmp_path: Path) -> None:
         assert (pixels == colour).all(2).sum() > 300
     draw_curve([], tmp_path / "empty.png", "test")
     assert not (tmp_path / "empty.png").exists()
+    assert len(ticks(30, 30)) == 2
     assert ticks(0, 100) == [0, 20, 40, 60, 80, 100] and ticks(31.2, 33.9)[0] <= 31.2
 
 

@@ -1,10 +1,11 @@
-"""NAFNet against UNet-- of the same body, data, steps and seeds, written up as a page.
+"""UNet-- against ordinary skips, and what of it does what, trained here and written up as a page.
 
-    python training/compare_skips.py --folder runs/compare
+    python training/compare_skips.py                          # whatever is missing, then the page
+    python training/compare_skips.py --sections ablations bodies
+    python training/compare_skips.py --page-only
 
-Six runs, one after the other, each resumable to the step: killed and started again, the script
-goes on where it was. The page is written anew after every finished run, so it is always as whole
-as the runs are.
+One run after the other, each resumable to the step: killed and started again, the script goes on
+where it was. Page and plot are written anew after every finished run and say what is missing.
 """
 
 from __future__ import annotations
@@ -12,54 +13,114 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from compare_page import page
+from compare_plot import plot
 
-from unetmm.evaluate import SIGMAS, evaluate
-from unetmm.nets.config import NetConfig
-from unetmm.nets.shapes import macs_per_px, parameter_count
-from unetmm.sizes import format_size
-from unetmm.stream.footprint import skip_bytes, stream_bytes
-from unetmm.stream.lanes import LANES
-from unetmm.stream.layout import make_layout
+from unetmm.evaluate import evaluate, reference_on_255
+from unetmm.nets.config import AggregateConfig, NetConfig
 from unetmm.train.config import TrainConfig, load_train_config
 from unetmm.train.loop import Progress, Trainer
-from unetmm.weights import Model
+from unetmm.weights import Model, load_model
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = (1, 2, 3)
+SHORT_STEPS = 3000
+"""Of everything but the seeds; each of its sections is compared with runs as short."""
 TEST_SETS = ("kodak24", "mcmaster")
-STRIP_PX, BAND_ROWS = 4096, 16
-"""Strip width and band rows of the planned memory."""
+STATISTICS = {"tiny-rgb": "kodak24", "tiny-mono": "set12"}
+"""Models of the zoo measured with frozen and with global channel attention, and on which set."""
+FOLDERS = {"seeds": "compare", "ablations": "ablate", "bodies": "ablate", "statistics": "ablate"}
+"""Sections, and where their runs lie."""
+
+Results = dict[str, Any]
+"""Run -> {test set -> [dB a sigma]}, or zoo model -> {"frozen" and "global" -> [dB a sigma]}."""
 
 
 @dataclass(frozen=True)
 class Run:
     """One net of one seed."""
 
+    section: str
     kind: str
-    seed: int
+    """Runs that differ in the seed alone are of one kind."""
+    told: str
+    """What the page calls it."""
     config: TrainConfig
+    in_plot: bool = True
 
     @property
     def name(self) -> str:
-        return f"{self.kind}-{self.seed}"
+        return self.config.name
 
 
 def all_runs(base: TrainConfig) -> list[Run]:
+    """Those of a section lie together; the first of a section are what others are compared with."""
+    return [*_seed_runs(base), *_ablations(base), *_bodies(base)]
+
+
+def _seed_runs(base: TrainConfig) -> list[Run]:
     """Seed by seed, so that the two kinds can be compared as early as possible."""
     nets = {"nafnet": base.net.with_plain_skips(), "unetmm": base.net.with_aggregate()}
     return [
-        Run(kind, seed, replace(base, name=f"{kind}-{seed}", net=net, seed=seed))
+        Run("seeds", k, k, replace(base, name=f"{k}-{seed}", net=net, seed=seed))
         for seed in SEEDS
-        for kind, net in nets.items()
+        for k, net in nets.items()
+    ]
+
+
+def _short(base: TrainConfig, section: str, name: str, told: str, net: NetConfig) -> Run:
+    config = replace(base, name=name, net=net, seed=SEEDS[0], steps=SHORT_STEPS)
+    return Run(section, name, told, config)
+
+
+def _ablations(base: TrainConfig) -> list[Run]:
+    """UNet-- first, the plain net second, then UNet-- with one thing changed."""
+    ours = base.net.with_aggregate()
+    e = ours.aggregate
+    assert e is not None
+    none = (0,) * ours.levels
+    changed: list[tuple[str, str, AggregateConfig | None]] = [
+        ("unetmm", "UNet--", e),
+        ("nafnet", "ordinary skips", None),
+        ("scale-2", "E' at 1/2", replace(e, scale=2, channels=e.channels // 4)),
+        ("scale-8", "E' at 1/8", replace(e, scale=8, channels=e.channels * 4)),
+        ("no-blocks", "no enhancing blocks", replace(e, enhance_blocks=none)),
+        ("no-image", "finest IEM without the image", replace(e, reads_image=False)),
+        ("half", "half of E'", replace(e, channels=e.channels // 2)),
+        ("twice", "twice E'", replace(e, channels=e.channels * 2)),
+    ]
+    runs = [
+        _short(base, "ablations", name, told, replace(ours, aggregate=aggregate))
+        for name, told, aggregate in changed
+    ]
+    # Far below the others, it would press them into one line of the plot.
+    return [replace(r, in_plot=r.kind != "no-image") for r in runs]
+
+
+def _bodies(base: TrainConfig) -> list[Run]:
+    """The plain U-Net first, then MSIAM and IEM on it."""
+    levels = base.net.levels
+    blocks = {"encoder_blocks": (1,) * levels, "decoder_blocks": (1,) * levels}
+    plain = replace(base.net.with_plain_skips(), body="unet", middle_blocks=1, **blocks)
+    aggregate = base.net.with_aggregate().aggregate
+    assert aggregate is not None
+    bare = replace(aggregate, enhance_blocks=(0,) * levels)
+    changed = [
+        ("unet", "U-Net", None),
+        ("unet-bare", "U-Net as UNet--, no enhancing blocks", bare),
+        ("unet-unetmm", "U-Net as UNet--", aggregate),
+    ]
+    return [
+        _short(base, "bodies", name, told, replace(plain, aggregate=chosen))
+        for name, told, chosen in changed
     ]
 
 
@@ -75,67 +136,43 @@ def train(run: Run, folder: Path, deadline: Iterator[float | None]) -> Trainer |
     return trainer if done else None
 
 
-def measure(run: Run, trainer: Trainer, data: Path) -> dict[str, Any]:
+def measure(run: Run, trainer: Trainer, data: Path) -> dict[str, list[float]]:
     """PSNR on the test sets, {set: [dB a sigma]}."""
     tensors = {k: v.float().numpy() for k, v in trainer.ema.items()}
     model = Model(run.name, run.config.net, {}, None, tensors)
     return {s: [m.psnr_db for m in evaluate(model, data / s).means] for s in TEST_SETS}
 
 
-def page(runs: list[Run], results: dict[str, Any]) -> str:
-    """The write-up as Markdown."""
-    base = runs[0].config
-    nets = {run.kind: run.config.net for run in runs}
-    finished = {kind: [r for r in runs if r.kind == kind and r.name in results] for kind in nets}
-    seeds = " and ".join(f"{len(f)} of {len(SEEDS)} {kind}" for kind, f in finished.items())
-    lines = [
-        "# UNet-- against NAFNet",
-        "",
-        f"The same body (width {base.net.width}), data, steps ({base.steps:,} of "
-        f"{base.stages[0].batch} x {base.stages[0].patch_px} px) and seeds; white Gaussian noise, "
-        f"sigma 0 to {base.noise.sigma_max:g}, one blind model each. Runs finished: {seeds}. "
-        f"`python training/compare_skips.py --folder runs/compare` makes this page.",
-        "",
-        "## Quality",
-        "",
-        f"PSNR in dB at sigma {' / '.join(map(str, SIGMAS))}, averaged weights: mean over the "
-        f"seeds and, after +-, half the range between the best and the worst seed.",
-        "",
-        "| net | " + " | ".join(TEST_SETS) + " |",
-        "|---" * (1 + len(TEST_SETS)) + "|",
-        *(_quality_row(kind, finished[kind], results) for kind in nets if finished[kind]),
-        "",
-        "## Cost",
-        "",
-        "| net | parameters | kMAC/px | kept for the decoder, floats/px | stream, "
-        f"{STRIP_PX} px wide | of it skips |",
-        "|---|---|---|---|---|---|",
-        *(_cost_row(kind, net) for kind, net in nets.items()),
-        "",
-        f"The stream is what one strip of {STRIP_PX} px holds in bands of {BAND_ROWS} rows.",
-    ]
-    return "\n".join(lines) + "\n"
+def measure_statistics(name: str, data: Path) -> dict[str, list[float]]:
+    """A model of the zoo with its channel attention frozen by calibration, and taken globally."""
+    model, folder = load_model(name), data / STATISTICS[name]
+    ways = {"frozen": None, "global": reference_on_255(model)}
+    found = {way: evaluate(model, folder, restore=r) for way, r in ways.items()}
+    return {way: [m.psnr_db for m in evaluation.means] for way, evaluation in found.items()}
 
 
-def _quality_row(kind: str, finished: list[Run], results: dict[str, Any]) -> str:
-    cells = []
-    for test_set in TEST_SETS:
-        by_sigma = zip(*(results[r.name][test_set] for r in finished), strict=True)
-        cells.append(" / ".join(_spread(list(values)) for values in by_sigma))
-    return f"| {kind} | " + " | ".join(cells) + " |"
+def load_results(runs_folder: Path) -> Results:
+    """What has been measured, of all sections."""
+    found: Results = {}
+    for folder in dict.fromkeys(FOLDERS.values()):
+        path = runs_folder / folder / "results.json"
+        found |= json.loads(path.read_text()) if path.exists() else {}
+    return found
 
 
-def _spread(values: list[float]) -> str:
-    return f"{statistics.fmean(values):.2f} +- {(max(values) - min(values)) / 2:.2f}"
+def store(folder: Path, name: str, measured: dict[str, list[float]]) -> None:
+    """Add to a folder's results, which another process may have added to as well."""
+    path = folder / "results.json"
+    results: Results = json.loads(path.read_text()) if path.exists() else {}
+    write_aside(path, json.dumps({**results, name: measured}, indent=1))
 
 
-def _cost_row(kind: str, net: NetConfig) -> str:
-    layout = make_layout(net, BAND_ROWS)
-    stream, skip = stream_bytes(layout, STRIP_PX, LANES), skip_bytes(layout, STRIP_PX, LANES)
-    return (
-        f"| {kind} | {parameter_count(net):,} | {macs_per_px(net) / 1000:.1f} | "
-        f"{float(net.skip_floats_per_px):g} | {format_size(stream)} | {format_size(skip)} |"
-    )
+def write_page(path: Path, runs: Sequence[Run], results: Results) -> None:
+    """The page, and beside it the plot it shows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = path.with_suffix(".svg")
+    write_aside(picture, plot(runs, results))
+    write_aside(path, page(runs, results, tuple(STATISTICS.items()), picture.name))
 
 
 def write_aside(path: Path, text: str) -> None:
@@ -145,39 +182,52 @@ def write_aside(path: Path, text: str) -> None:
     os.replace(aside, path)
 
 
-def main() -> int:
-    """Train and measure what is missing; exit code 75 when the time limit came first."""
-    parser = argparse.ArgumentParser(prog="compare_skips.py")
-    parser.add_argument("--folder", type=Path, required=True, help="checkpoints and results")
-    parser.add_argument("--config", type=Path, default=ROOT / "training" / "compare.toml")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "unetmm-vs-nafnet.md")
-    parser.add_argument("--limit-s", type=float, default=None)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    stored = arguments.folder / "results.json"
-    results: dict[str, Any] = json.loads(stored.read_text()) if stored.exists() else {}
-    runs = all_runs(load_train_config(arguments.config))
-    deadline = time_left(arguments.limit_s)
-    for run in runs:
-        if run.name in results:
-            continue
-        trainer = train(run, arguments.folder, deadline)
-        if trainer is None:
-            return 75
-        results[run.name] = measure(run, trainer, arguments.data)
-        write_aside(stored, json.dumps(results, indent=1))
-        write_aside(arguments.page, page(runs, results))
-    write_aside(arguments.page, page(runs, results))
-    return 0
-
-
 def time_left(limit_s: float | None) -> Iterator[float | None]:
     """Seconds left, each time it is asked; None without a limit."""
     start = time.monotonic()
     while True:
         yield None if limit_s is None else max(0.0, limit_s - (time.monotonic() - start))
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="compare_skips.py")
+    parser.add_argument("--sections", nargs="+", choices=FOLDERS, default=list(FOLDERS))
+    parser.add_argument("--page-only", action="store_true", help="train and measure nothing")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="checkpoints and results")
+    parser.add_argument("--config", type=Path, default=ROOT / "training" / "compare.toml")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "unetmm-vs-nafnet.md")
+    parser.add_argument("--steps", type=int, default=None, help="of every run, for a trial")
+    parser.add_argument("--limit-s", type=float, default=None)
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Train and measure what is missing; exit code 75 when the time limit came first."""
+    arguments = parse()
+    torch.set_num_threads(1)
+    runs = all_runs(load_train_config(arguments.config))
+    if arguments.steps is not None:
+        runs = [replace(r, config=replace(r.config, steps=arguments.steps)) for r in runs]
+    deadline = time_left(arguments.limit_s)
+    todo = [] if arguments.page_only else arguments.sections
+    folders = {section: arguments.runs / folder for section, folder in FOLDERS.items()}
+    for section in todo:
+        folders[section].mkdir(parents=True, exist_ok=True)
+    for name in STATISTICS if "statistics" in todo else ():
+        if name not in load_results(arguments.runs):
+            store(folders["statistics"], name, measure_statistics(name, arguments.data))
+    for run in runs:
+        if run.section not in todo or run.name in load_results(arguments.runs):
+            continue
+        trainer = train(run, folders[run.section], deadline)
+        if trainer is None:
+            return 75
+        store(folders[run.section], run.name, measure(run, trainer, arguments.data))
+        write_page(arguments.page, runs, load_results(arguments.runs))
+    write_page(arguments.page, runs, load_results(arguments.runs))
+    return 0
 
 
 if __name__ == "__main__":

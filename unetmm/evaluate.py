@@ -1,7 +1,8 @@
 """Quality of a model on a folder: added white Gaussian noise, or pairs of noisy and clean images.
 
 Every image goes through the row stream as in a real run, calibration included; only the last step
-differs, as the field measures restored values that are clipped but not rounded.
+differs, as the field measures restored values that are clipped but not rounded. Nets without a row
+stream are measured by their reference forward on the whole image.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def evaluate(
     seed: int = 0,
     options: Options | None = None,
     on_result: OnResult = _ignore,
+    restore: Restore | None = None,
 ) -> Evaluation:
     """Measure a denoiser on clean images with added white Gaussian noise.
 
@@ -81,6 +83,7 @@ def evaluate(
     folder : holds clean 8 or 16-bit images; folders inside it are not entered.
     sigmas : standard deviations in grey levels of 255.
     options : budget, workers and strength; its model, range and calibration do not count.
+    restore : another way to run the model than `model_on_255`.
 
     Raises
     ------
@@ -97,8 +100,9 @@ def evaluate(
     paths = list_images(Path(folder))
     for path in paths:
         check_integers(check_image(path, model), path)
-    restore = model_on_255(model, options)
-    _warm_up(model)
+    if restore is None:
+        restore = model_on_255(model, options)
+        _warm_up(model)
     collected = _Collected(len(paths) * len(sigmas), on_result)
     for index, path in enumerate(paths):
         pixels = read_image(path, model.config.in_channels)
@@ -153,8 +157,25 @@ def evaluate_pairs(
 
 def model_on_255(model: Model, options: Options | None = None) -> Restore:
     """A model as a function of images on the scale 0 to 255, which becomes the net's 0 to 1."""
+    if not model.config.streams:
+        return reference_on_255(model)
     chosen = replace(options or Options(), model=model, fixed_range=(0.0, 1.0), calibration=None)
     return lambda noisy: _stream((noisy / PEAK).astype(np.float32), chosen) * PEAK
+
+
+def reference_on_255(model: Model) -> Restore:
+    """The same by the reference forward: whole images, their own averages, memory not bounded."""
+    import torch
+
+    net = model.net
+
+    def restore(noisy: Pixels) -> Pixels:
+        x = torch.from_numpy((noisy / PEAK).astype(np.float32)).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            out = net(x.contiguous(memory_format=torch.channels_last))[0]
+        return np.asarray(out.permute(1, 2, 0).numpy(), np.float64) * PEAK
+
+    return restore
 
 
 def model_on_stored(model: Model, dtype: np.dtype[Any], options: Options | None = None) -> Restore:
@@ -208,7 +229,8 @@ def _warm_up(model: Model) -> None:
     from unetmm.stream.kernel_cache import ensure_compiled
 
     assert model.tensors
-    ensure_compiled()
+    if model.config.streams:
+        ensure_compiled()
 
 
 def _stream(image: NDArray[np.float32], options: Options) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from unetmm.nets.nafnet import NAFNet
+    from unetmm.nets.body import EncoderDecoder
 
 HEADER_LIMIT_BYTES = 10**7
 """A safetensors header beyond this is not one of ours."""
@@ -70,7 +70,7 @@ class Model:
         self.__dict__.pop("tensors", None)
 
     @cached_property
-    def net(self) -> NAFNet:
+    def net(self) -> EncoderDecoder:
         """The reference net in eval mode (imports torch)."""
         import torch
 

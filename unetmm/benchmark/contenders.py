@@ -25,7 +25,7 @@ from unetmm.weights import Model, load_model
 if TYPE_CHECKING:
     import torch
 
-    from unetmm.nets.nafnet import NAFNet
+    from unetmm.nets.body import EncoderDecoder
 
 Pixels = NDArray[Any]
 PREPARE = "prepare"
@@ -67,9 +67,9 @@ class Subject:
         return load_calibration(self.files.calibration)
 
     def options(self, **chosen: Any) -> Options:
-        return Options(self.model, workers=self.setting.threads, **chosen)
+        return Options(self.model, workers=self.setting.threads, device="cpu", **chosen)
 
-    def frozen_net(self) -> NAFNet:
+    def frozen_net(self) -> EncoderDecoder:
         """The reference net, its channel attention replaced by the image's frozen factors."""
         import torch
 
@@ -137,7 +137,7 @@ def prepare(subject: Subject) -> None:
     iio.imwrite(files.png, small[..., 0] if small.shape[-1] == 1 else small)
     source = ArraySource(image, array_info(image.shape, image.dtype, "YXS"))
     # A new `Model`: the first has given its tensors back.
-    _, calibration = compile_and_calibrate(source, load_model(files.model), Options())
+    _, calibration = compile_and_calibrate(source, load_model(files.model), Options(device="cpu"))
     files.calibration.write_text(calibration.to_json(), encoding="utf-8")
 
 

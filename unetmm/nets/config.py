@@ -10,6 +10,9 @@ from typing import Any
 
 from unetmm.errors import ShapeError
 
+BODIES = ("nafnet", "unet")
+"""What a net is made of, whatever its skips: NAFNet blocks, or double 3x3 convolutions."""
+
 
 @dataclass(frozen=True)
 class AggregateConfig:
@@ -48,9 +51,11 @@ class NetConfig:
     decoder_blocks: tuple[int, ...]
     """Blocks of each decoder level, coarsest first, as in public NAFNet."""
     aggregate: AggregateConfig | None = None
-    """None: NAFNet with ordinary skips. Otherwise: UNet--."""
+    """None: the body with ordinary skips. Otherwise: UNet--."""
     output_scale: int = 1
     """Output pixels per input pixel and axis: 1 restores, 2 and 4 upscale."""
+    body: str = "nafnet"
+    """One of BODIES. Only nafnet has a row stream."""
 
     def __post_init__(self) -> None:
         if min(self.in_channels, self.out_channels, self.width) < 1:
@@ -64,6 +69,15 @@ class NetConfig:
             )
         if self.output_scale not in (1, 2, 4):
             raise ShapeError(f"net config: output_scale is 1, 2 or 4, found {self.output_scale}")
+        if self.body not in BODIES:
+            raise ShapeError(f"net config: body is {' or '.join(BODIES)}, found {self.body}")
+        if self.body == "unet" and not all(
+            (self.middle_blocks, *self.encoder_blocks, *self.decoder_blocks)
+        ):
+            raise ShapeError(
+                f"net config: a unet needs at least one block everywhere, as they change the "
+                f"channels, found {self}"
+            )
         if self.aggregate is not None:
             self._check_aggregate(self.aggregate)
 
@@ -120,8 +134,28 @@ class NetConfig:
             Fraction(0),
         )
 
+    @property
+    def streams(self) -> bool:
+        """Whether the row stream can run this net."""
+        return self.body == "nafnet"
+
+    def check_streams(self) -> None:
+        """Refuse a net that the row stream cannot run.
+
+        Raises
+        ------
+        ShapeError
+            If its body is not nafnet.
+        """
+        if not self.streams:
+            raise ShapeError(
+                f"the row stream, which restores images within a budget, runs nets with the body "
+                f"nafnet, found {self.body}; use a model of the zoo, or train one with "
+                f'body = "nafnet"; `unetmm evaluate` measures this one on whole images'
+            )
+
     def with_plain_skips(self) -> NetConfig:
-        """The NAFNet of the same body."""
+        """The net of the same body with ordinary skips."""
         return dataclasses.replace(self, aggregate=None)
 
     def with_aggregate(self) -> NetConfig:
@@ -132,8 +166,14 @@ class NetConfig:
         return dataclasses.replace(self, aggregate=aggregate)
 
     def to_json(self) -> str:
-        """One line of JSON that `from_json` reads back."""
-        return json.dumps(dataclasses.asdict(self))
+        """One line of JSON that `from_json` reads back.
+
+        The default body is left out: files with it stay what they were before there was another.
+        """
+        fields = dataclasses.asdict(self)
+        if self.body == BODIES[0]:
+            del fields["body"]
+        return json.dumps(fields)
 
     @classmethod
     def from_json(cls, text: str) -> NetConfig:

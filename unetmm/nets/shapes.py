@@ -9,19 +9,11 @@ Shapes = dict[str, tuple[int, ...]]
 
 def tensor_shapes(config: NetConfig) -> Shapes:
     """Every tensor of the net's state, name -> shape, as in public NAFNet checkpoints."""
-    c = config.width
     shapes: Shapes = {}
-    _conv(shapes, "intro", c, config.in_channels, 3)
-    for level, count in enumerate(config.encoder_blocks):
-        _blocks(shapes, f"encoders.{level}", c, count)
-        _conv(shapes, f"downs.{level}", 2 * c, c, 2)
-        c *= 2
-    _blocks(shapes, "middle_blks", c, config.middle_blocks)
-    for level, count in enumerate(config.decoder_blocks):
-        shapes[f"ups.{level}.0.weight"] = (2 * c, c, 1, 1)
-        c //= 2
-        _blocks(shapes, f"decoders.{level}", c, count)
-    _conv(shapes, "ending", config.out_channels, c, 3)
+    if config.body == "unet":
+        _unet(shapes, config)
+    else:
+        _nafnet(shapes, config)
     if config.aggregate is not None:
         _aggregate(shapes, config)
     return shapes
@@ -58,6 +50,35 @@ def macs_per_px(config: NetConfig) -> int:
     return round(total)
 
 
+def _nafnet(shapes: Shapes, config: NetConfig) -> None:
+    c = config.width
+    _conv(shapes, "intro", c, config.in_channels, 3)
+    for level, count in enumerate(config.encoder_blocks):
+        _blocks(shapes, f"encoders.{level}", c, count)
+        _conv(shapes, f"downs.{level}", 2 * c, c, 2)
+        c *= 2
+    _blocks(shapes, "middle_blks", c, config.middle_blocks)
+    for level, count in enumerate(config.decoder_blocks):
+        shapes[f"ups.{level}.0.weight"] = (2 * c, c, 1, 1)
+        c //= 2
+        _blocks(shapes, f"decoders.{level}", c, count)
+    _conv(shapes, "ending", config.out_channels, c, 3)
+
+
+def _unet(shapes: Shapes, config: NetConfig) -> None:
+    below, c = config.in_channels, config.width
+    for level, count in enumerate(config.encoder_blocks):
+        _double_convs(shapes, f"encoders.{level}", c, below, count)
+        below, c = c, 2 * c
+    _double_convs(shapes, "middle_blks", c, below, config.middle_blocks)
+    for level, count in enumerate(config.decoder_blocks):
+        shapes[f"ups.{level}.weight"] = (c, c // 2, 2, 2)
+        shapes[f"ups.{level}.bias"] = (c // 2,)
+        _double_convs(shapes, f"decoders.{level}", c // 2, c, count)
+        c //= 2
+    _conv(shapes, "ending", config.out_channels, c, 3)
+
+
 def _conv(shapes: Shapes, name: str, n: int, c: int, size: int) -> None:
     shapes[f"{name}.weight"] = (n, c, size, size)
     shapes[f"{name}.bias"] = (n,)
@@ -77,6 +98,12 @@ def _blocks(shapes: Shapes, name: str, c: int, count: int) -> None:
         _conv(shapes, f"{block}.conv5", c, c, 1)
 
 
+def _double_convs(shapes: Shapes, name: str, n: int, c: int, count: int) -> None:
+    for i in range(count):
+        _conv(shapes, f"{name}.{i}.conv1", n, n if i else c, 3)
+        _conv(shapes, f"{name}.{i}.conv2", n, n, 3)
+
+
 def _aggregate(shapes: Shapes, config: NetConfig) -> None:
     assert config.aggregate is not None
     aggregate = config.aggregate
@@ -87,5 +114,9 @@ def _aggregate(shapes: Shapes, config: NetConfig) -> None:
         _conv(shapes, f"msiam.reducers.{level}", resized, c, 1)
         image = config.in_channels if level == 0 and aggregate.reads_image else 0
         _conv(shapes, f"iems.{level}.expansion", c, resized + image, 3 if image else 1)
-        _blocks(shapes, f"iems.{level}.enhance", c, aggregate.enhance_blocks[level])
+        enhance, count = f"iems.{level}.enhance", aggregate.enhance_blocks[level]
+        if config.body == "unet":
+            _double_convs(shapes, enhance, c, c, count)
+        else:
+            _blocks(shapes, enhance, c, count)
     _conv(shapes, "msiam.fusion", aggregate.channels, aggregate.channels * config.levels, 1)

@@ -152,7 +152,14 @@ class Layout:
 
 
 def make_layout(config: NetConfig, band_rows: int) -> Layout:
-    """Stages and rings of `config` for bands of `band_rows` rows, a multiple of its stride."""
+    """Stages and rings of `config` for bands of `band_rows` rows, a multiple of its stride.
+
+    Raises
+    ------
+    ShapeError
+        If the net's body has no row stream.
+    """
+    config.check_streams()
     assert band_rows > 0 and band_rows % config.stride_px == 0, "a band must fit the net's stride"
     return _Builder(config, band_rows).build()
 

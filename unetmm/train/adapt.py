@@ -158,6 +158,7 @@ def adapt(
             f"asked for {options.minutes:g} minutes and {options.steps} steps; give more than 0"
         )
     config = model.config
+    config.check_streams()  # or what comes of it could not be used
     if config.in_channels != config.out_channels or config.output_scale != 1:
         raise ShapeError(
             f"model {model.name} makes {config.out_channels} channels of {config.in_channels} at "

@@ -77,5 +77,6 @@ def ticks(low: float, high: float) -> list[float]:
     span = max(high - low, 1e-6)
     power = 10.0 ** math.floor(math.log10(span / TICKS))
     step = next(power * m for m in (1, 2, 5, 10) if power * m * TICKS >= span)
-    first, last = math.floor(low / step), math.ceil(high / step)
+    first = math.floor(low / step)
+    last = max(first + 1, math.ceil(high / step))  # a span that is none needs two ticks as well
     return [round(i * step, 10) for i in range(first, last + 1)]

@@ -1,0 +1,126 @@
+"""Encoder and decoder, and the two ways to carry what the one knows to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unetmm.nets.aggregate import MSIAM, make_iems
+from unetmm.nets.config import NetConfig
+
+
+class Skips(Protocol):
+    """What the encoder leaves for the decoder: `put` finest first, `take` coarsest first."""
+
+    def put(self, x: Tensor) -> None:
+        """Accept the encoder output of the next level."""
+
+    def take(self) -> Tensor:
+        """Give what the decoder adds at the next level, and forget it."""
+
+
+class PlainSkips:
+    """Ordinary skip-connections: every encoder output stays alive until its decoder level."""
+
+    def __init__(self) -> None:
+        self.kept: list[Tensor] = []
+
+    def put(self, x: Tensor) -> None:
+        self.kept.append(x)
+
+    def take(self) -> Tensor:
+        return self.kept.pop()
+
+
+class AggregatedSkips:
+    """UNet--: encoder outputs shrink to E' at once, and only E' stays alive."""
+
+    def __init__(self, msiam: MSIAM, iems: nn.ModuleList, image: Tensor) -> None:
+        self.msiam, self.iems, self.image = msiam, iems, image
+        self.parts: list[Tensor] = []
+        self.aggregate: Tensor | None = None
+        self.level = len(iems)
+
+    def put(self, x: Tensor) -> None:
+        self.parts.append(self.msiam.reduce(len(self.parts), x))
+        if len(self.parts) == len(self.iems):
+            self.aggregate = self.msiam.fuse(self.parts)
+            self.parts = []
+
+    def take(self) -> Tensor:
+        self.level -= 1
+        out: Tensor = self.iems[self.level](self.aggregate, self.image)
+        return out
+
+
+class EncoderDecoder(nn.Module):
+    """What all bodies share: the way through them, and MSIAM and IEM instead of skips.
+
+    (b, in_channels, h, w), nominally in [0, 1] -> (b, out_channels, h, w). Sizes that are not a
+    multiple of the stride are zero-padded at the bottom and right, and cropped again.
+    """
+
+    intro: nn.Module
+    encoders: nn.ModuleList
+    downs: nn.ModuleList
+    middle_blks: nn.Sequential
+    ups: nn.ModuleList
+    decoders: nn.ModuleList
+    ending: nn.Module
+
+    def __init__(self, config: NetConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def replace_skips(self, blocks: Callable[[int, int], nn.Sequential]) -> None:
+        """Make it a UNet-- (arXiv 2412.18276) if the config says so.
+
+        blocks : gives body blocks in a row, by channels and count, to enhance expanded maps with.
+        """
+        aggregate = self.config.aggregate
+        if aggregate is None:
+            return
+        channels, scales = self.config.level_channels, self.config.level_scales
+        self.msiam = MSIAM(channels, scales, aggregate.channels, aggregate.scale)
+        self.iems = make_iems(
+            channels,
+            scales,
+            aggregate.channels,
+            aggregate.scale,
+            enhance=lambda level, c: blocks(c, aggregate.enhance_blocks[level]),
+            image_channels=self.config.in_channels if aggregate.reads_image else 0,
+        )
+
+    def new_skips(self, image: Tensor) -> Skips:
+        """A fresh carrier between encoder and decoder for one forward pass."""
+        if self.config.aggregate is None:
+            return PlainSkips()
+        return AggregatedSkips(self.msiam, self.iems, image)
+
+    def merge(self, x: Tensor, skip: Tensor) -> Tensor:
+        """What a decoder level reads, of the map from below and of its skip: here their sum."""
+        return x + skip
+
+    def forward(self, image: Tensor) -> Tensor:
+        h, w = image.shape[-2:]
+        stride = self.config.stride_px
+        image = F.pad(image, (0, -w % stride, 0, -h % stride))
+        skips = self.new_skips(image)
+        x = self.intro(image)  # b, width, h, w
+        for blocks, down in zip(self.encoders, self.downs, strict=True):
+            x = blocks(x)
+            skips.put(x)
+            x = down(x)  # b, 2c (unet: c), h/2, w/2
+        x = self.middle_blks(x)
+        for up, blocks in zip(self.ups, self.decoders, strict=True):
+            x = up(x)  # b, c/2, 2h, 2w
+            x = self.merge(x, skips.take())
+            x = blocks(x)
+        x = self.ending(x)  # b, out_channels, h, w
+        if image.shape[1] == x.shape[1]:
+            x = x + image
+        cropped: Tensor = x[..., :h, :w]
+        return cropped
