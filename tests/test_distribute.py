@@ -27,7 +27,7 @@ from unetmm.run import Cancelled
 from unetmm.weights import save_model
 from unetmm_cli.__main__ import run as run_command
 
-distributed = pytest.importorskip("distributed", reason="needs unetmm[cluster]")
+distributed = pytest.importorskip("distributed", reason="needs distributed")
 from unetmm.distribute import restore_distributed  # noqa: E402
 from unetmm.piece import Failure, output_state  # noqa: E402
 
@@ -212,4 +212,4 @@ def test_a_missing_package_is_named(
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
     command = ["denoise", str(folder / "in.tif"), "-o", str(tmp_path / "o.tif")]
     assert run_command([*command, "--scheduler", "local"]) == 1
-    assert "pip install 'unetmm[cluster]'" in capsys.readouterr().err
+    assert "pip install dask-jobqueue distributed" in capsys.readouterr().err

@@ -10,12 +10,19 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from helpers import content, lively_model
 
+from unetmm import __version__
 from unetmm.errors import ImageError
+from unetmm.file_run import restore_file
 from unetmm.io import Box, open_source, png_rows, survey
 from unetmm.io.array import ArraySource, array_info
+from unetmm.io.output import Output
 from unetmm.io.survey import BINS
 from unetmm.io.survey import survey as look
+from unetmm.nets.config import NetConfig
+from unetmm.options import Options
+from unetmm.weights import save_model
 from unetmm_cli.__main__ import run
 from unetmm_cli.infos import sparkline
 
@@ -135,3 +142,40 @@ def test_info_shows_metadata_and_values(tmp_path: Path, capsys: pytest.CaptureFi
     first = found["values"]["histograms"][0]
     assert first["name"] == "A" and len(first["counts"]) == BINS
     assert found["values"]["boxes"] == survey.MOST_BOXES and not found["values"]["skipped"]
+
+
+def test_how_an_output_was_made_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = NetConfig(1, 1, 8, (1,), 0, (1,))
+    model = tmp_path / "m, 2.safetensors"
+    save_model(model, net, lively_model(net).tensors, {"task": "denoise"})
+    image = tmp_path / "a, b.tif"
+    tifffile.imwrite(image, np.random.default_rng(0).integers(0, 255, (40, 50)).astype(np.uint8))
+    for name in ("o.tif", "o.ome.zarr"):
+        restore_file(image, tmp_path / name, Options(model, 10**9, strength=0.5))
+        made = made_of(tmp_path / name, capsys)
+        assert made["finished"] is True and made["calibration"] is True
+        assert (made["input"], made["strength"], made["unetmm"]) == ("a, b.tif", "0.5", __version__)
+        assert str(made["model"]).startswith("m, 2 ")
+        assert run(["info", str(tmp_path / name)]) == 0
+        out = capsys.readouterr().out
+        assert f"unetmm {__version__}" in out and "a, b.tif" in out and "kept within" in out
+    assert made_of(image, capsys) is None
+
+    monkeypatch.setattr(Output, "complete", lambda self: False)
+    begun = tmp_path / "begun.ome.zarr"
+    restore_file(image, begun, Options(model, 10**9))
+    before = content(tmp_path)
+    made = made_of(begun, capsys)
+    assert made["finished"] is False and made["input"] == "a, b.tif"
+    assert run(["info", str(begun)]) == 0
+    assert "goes on with it" in capsys.readouterr().out
+    assert content(tmp_path) == before
+    assert run(["info", str(tmp_path / "nothing.tif")]) == 1
+
+
+def made_of(path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """What `info --json` says of how an output was made."""
+    assert run(["info", str(path), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)["made"]

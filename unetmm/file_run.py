@@ -34,7 +34,6 @@ from unetmm.resume import (
     make_job_record,
     make_record,
 )
-from unetmm.stream.precision import resolve
 from unetmm.weights import Model
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def restore_file(
             return _finished(path, output, info, model, options)
         sink = open_sink(options.sink(output), info, options.format)
         storages = source_storage(source), sink_storage(sink)
-        held_bytes = loaded.held_bytes(model, resolve(options.precision))
+        held_bytes = loaded.held_bytes(model, options.target.host_precision)
         plan = plan_image(info, *storages, model, options, held_bytes)
         with growing(sink, share):
             work = _Work(path, source, sink, model, plan, options, share, loaded)
@@ -205,25 +204,26 @@ def _compute(
     wrong = output.distrust(rows)
     if wrong:
         log.warning("%s: %d chunks were damaged and are made again", output.path, wrong)
-    left_px = pixels_of(open_tasks(plan, info.planes, output, rows, stride_px))
-    resumed_px = total_px * len(rows) // rows_of(output, info) - left_px
     computing = time.monotonic()
-    lock, done = threading.Lock(), [total_px - left_px]
+    lock, done = threading.Lock(), [0]
+    left_px: list[int] = []  # at the start, and each time that the run begins anew with less
 
     def advance(pixels: int) -> None:
         with lock:
             done[0] += pixels
             now = time.monotonic() - computing
-            progress(Progress("compute", done[0], total_px, now, plan, total_px - left_px))
+            progress(Progress("compute", done[0], total_px, now, plan, total_px - left_px[0]))
 
     def tasks_left(plan: Plan) -> list[Task]:
         tasks = open_tasks(plan, info.planes, output, rows, stride_px)
-        done[0] = total_px - pixels_of(tasks)
+        left_px.append(pixels_of(tasks))
+        done[0] = total_px - left_px[-1]
         advance(0)
         return tasks
 
     job.progress = advance
     run_or_shrink(job, tasks_left)
+    resumed_px = total_px * len(rows) // rows_of(output, info) - left_px[0]
     seconds = {
         **job.seconds,
         "calibrate": computing - calibrating,
@@ -231,8 +231,9 @@ def _compute(
     }
     progress(Progress("finish", total_px, total_px, seconds["compute"], plan))
     return Report(
-        str(work.path), str(output.path), work.model.name, job.plan, left_px / 1e6, job.calibration,
-        seconds, resumed_rows=max(0, resumed_px) // info.width,
+        str(work.path), str(output.path), work.model.name, job.plan, left_px[0] / 1e6,
+        job.calibration, seconds, measured_device_peak_bytes=job.device_peak_bytes,
+        resumed_rows=max(0, resumed_px) // info.width,
     )  # fmt: skip
 
 

@@ -7,6 +7,8 @@ place for them, so such an output is only known to exist.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from unetmm.io.workspace import JOB, JOURNAL, LOCK, Workspace, workspace_of
 
 _NO_PIXELS = (JOB, f".{JOB}.", JOURNAL, LOCK, "record.json")
 """Files of a workspace that are not the output's pixels begin like this."""
+_FILE_STATE = re.compile(r", \d+ bytes of \d+ ns")
+"""Begins what a record says of a file after its name."""
 _COPIED = ("pixels", "tiles")
 """Where formats keep pixels that their output is made of in the end, rather than the output."""
 
@@ -34,6 +38,27 @@ def read_record(path: Place) -> dict[str, Any] | None:
         return None
     ours = isinstance(record, dict) and isinstance(record.get("facts"), dict)
     return record if ours else None
+
+
+def find_begun(path: Place) -> dict[str, Any] | None:
+    """The job of an output that is under way and not there yet; None if there is none."""
+    return None if output_exists(path) else workspace_of(path).read_job()
+
+
+def summary(record: Mapping[str, Any], finished: bool) -> dict[str, Any]:
+    """What a record or a job says of an output, in few words."""
+    facts = record["facts"]
+    source = str(facts.get("input", ""))
+    stated = _FILE_STATE.search(source)
+    return {
+        "finished": finished,
+        "unetmm": facts.get("unetmm"),
+        "model": facts.get("model"),
+        "input": source[: stated.start()] if stated else source,
+        "strength": facts.get("strength"),
+        "precision": facts.get("precision"),
+        "calibration": bool(record.get("calibration")),
+    }
 
 
 def _tiff_record(path: Place) -> str | None:

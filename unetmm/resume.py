@@ -21,7 +21,6 @@ from unetmm.io.output import Output
 from unetmm.io.protocol import Encoding, ImageInfo
 from unetmm.io.remote import Place, RemotePath
 from unetmm.io.select import Selection
-from unetmm.stream.precision import resolve
 from unetmm.weights import Model
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def make_facts(
         "calibration": calibration,
         "range": "measured" if options.fixed_range is None else str(options.fixed_range),
         "strength": str(options.strength),
-        "precision": resolve(options.precision),
+        "precision": options.target.recorded,
         "format": output_format(output.path, options.format),
         "encoding": str(options.encoding),
         "chunks": f"{output.chunk}, {len(output.store.levels)} levels",

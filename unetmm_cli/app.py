@@ -175,23 +175,34 @@ def plan(
 
 @app.command(rich_help_panel=INSPECT)
 def info(input: Input, as_json: AsJson = False) -> None:
-    """Show axes, shape, pixel type, metadata and a histogram of an image.
+    """Show axes, shape, type, metadata and histogram of an image, and how an output was made.
 
     Example: unetmm info scan.tif
     """
+    from unetmm.errors import ImageError
+    from unetmm.finished import find_begun, read_record, summary
     from unetmm.io import open_source
     from unetmm.io.survey import survey
-    from unetmm_cli.infos import info_as_dict, show_info
+    from unetmm_cli.infos import info_as_dict, show_begun, show_info
 
-    source = open_source(input)
+    try:
+        source = open_source(input)
+    except ImageError:
+        begun = find_begun(input)
+        if begun is None:
+            raise
+        show_begun(input, summary(begun, finished=False), as_json)
+        return
     try:
         found, values = source.info, survey(source)
     finally:
         source.close()
+    record = read_record(input)
+    made = summary(record, finished=True) if record else None
     if as_json:
-        display.result_json(info_as_dict(input, found, values))
+        display.result_json(info_as_dict(input, found, values, made))
     else:
-        show_info(input, found, values)
+        show_info(input, found, values, made)
 
 
 @app.command(rich_help_panel=INSPECT)

@@ -60,7 +60,7 @@ def restore_on_cluster(
         import distributed  # noqa: F401
     except ImportError as error:
         raise ImageError(
-            f"a cluster needs the package {error.name}: pip install 'unetmm[cluster]'"
+            f"a cluster needs the package {error.name}: pip install dask-jobqueue distributed"
         ) from error
     from unetmm.distribute import restore_distributed
 

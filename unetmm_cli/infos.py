@@ -16,8 +16,13 @@ LONGEST_TEXT = 160
 MOST_ITEMS = 12
 
 
-def info_as_dict(path: Place, info: ImageInfo, survey: Survey) -> dict[str, Any]:
-    """An image's metadata; the keys are those of `info --json`."""
+def info_as_dict(
+    path: Place, info: ImageInfo, survey: Survey, made: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """An image's metadata; the keys are those of `info --json`.
+
+    made : how an output of ours was made, see `unetmm.finished.summary`.
+    """
     return {
         "input": str(path),
         "format": info.format,
@@ -34,20 +39,47 @@ def info_as_dict(path: Place, info: ImageInfo, survey: Survey) -> dict[str, Any]
         "nodata": display.plain(info.nodata),
         "notes": display.plain({k: _plain_note(v) for k, v in info.notes.items()}),
         "values": display.plain(survey.as_dict()),
+        "made": made,
     }
 
 
-def show_info(path: Place, info: ImageInfo, survey: Survey) -> None:
+def show_info(
+    path: Place, info: ImageInfo, survey: Survey, made: dict[str, Any] | None = None
+) -> None:
     """The same for a reader: what is known, and how the values are spread."""
     content = info_as_dict(path, info, survey)
     notes = content.pop("notes") | {"tiff_tags": _tag_names(info.notes.get("tiff_tags", ()))}
-    del content["values"]
+    del content["values"], content["made"]
     rows = {key: value for key, value in content.items() if value not in ({}, [], None)}
     rows |= {key: _short(value) for key, value in notes.items() if value not in ({}, [], "", None)}
     rows |= {f"values {h.name}": _spread(h) for h in survey.histograms}
     if survey.skipped:
         rows["values"] = f"not looked at: {survey.skipped}"
-    display.show_pairs(rows)
+    display.show_pairs(rows | _made_rows(made))
+
+
+def show_begun(path: Place, made: dict[str, Any], as_json: bool) -> None:
+    """An output that is under way and has no pixels to look at yet."""
+    if as_json:
+        display.result_json({"input": str(path), "made": made})
+    else:
+        display.show_pairs({"input": str(path), **_made_rows(made)})
+
+
+def _made_rows(made: dict[str, Any] | None) -> dict[str, Any]:
+    """How an output was made, for a reader."""
+    if made is None:
+        return {}
+    finished = "yes" if made["finished"] else "no; the command that began it goes on with it"
+    return {
+        "made by": f"unetmm {made['unetmm']}",
+        "made from": made["input"],
+        "model": made["model"],
+        "strength": made["strength"],
+        "precision": made["precision"],
+        "calibration": "kept within" if made["calibration"] else None,
+        "finished": finished,
+    }
 
 
 def sparkline(counts: tuple[int, ...]) -> str:

@@ -34,6 +34,8 @@ class Level:
 def make_levels(info: ImageInfo, chunk: tuple[int, int]) -> tuple[Level, ...]:
     """A pyramid: full resolution, then each half of the one before, until one chunk holds it."""
     height, width = info.height, info.width
+    for length, side in ((height, chunk[0]), (width, chunk[1])):
+        assert side % 2 == 0 or length <= side, f"chunks of {side} px cannot be halved one by one"
     levels = [Level(height, width, chunk)]
     while height > chunk[0] or width > chunk[1]:
         height, width = -(-height // 2), -(-width // 2)
@@ -41,19 +43,12 @@ def make_levels(info: ImageInfo, chunk: tuple[int, int]) -> tuple[Level, ...]:
     return tuple(levels)
 
 
-def children(level: Level, row: int, column: int) -> Box:
-    """The box of `level` that one chunk of the next level shows."""
-    y, x = 2 * row * level.chunk[0], 2 * column * level.chunk[1]
-    return Box(
-        y, x, min(y + 2 * level.chunk[0], level.height), min(x + 2 * level.chunk[1], level.width)
-    )
-
-
 def halve(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
     """Means of 2 x 2 pixels (h, w, samples) -> (ceil(h / 2), ceil(w / 2), samples), same dtype.
 
     Integers are rounded half up. Pixels without a measurement (NaN, nodata) are left out of the
-    mean; where none of the four has one, the upper left stays.
+    mean; where none of the four has one, the upper left stays. Every value depends on its four
+    pixels only, so an image may be halved in any parts of even length.
     """
     h, w, _ = pixels.shape
     if h % 2 or w % 2:
@@ -62,8 +57,8 @@ def halve(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
     valid = _valid(quarters, nodata)
     if valid is not None:
         return _mean_of_valid(quarters, valid)
-    total = quarters[0].astype(_sum_dtype(pixels.dtype))
-    for quarter in quarters[1:]:
+    total = np.zeros(quarters[0].shape, _sum_dtype(pixels.dtype))
+    for quarter in quarters:
         total += quarter
     if pixels.dtype.kind == "f":
         total *= 0.25
@@ -74,14 +69,16 @@ def halve(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
 
 
 def halve_bytes(chunk: tuple[int, int], samples: int, itemsize: int) -> int:
-    """Most bytes `halve` takes beyond its argument and result, for four chunks."""
-    chunk_values = chunk[0] * chunk[1] * samples
-    return chunk_values * (4 * itemsize + 2 * 8 + 8)
+    """Most bytes `halve` takes beyond its argument and result, for a chunk.
+
+    A padded copy, masks, and sums and their rounding in float64 of a quarter of the values.
+    """
+    return chunk[0] * chunk[1] * samples * (2 * itemsize + 6)
 
 
 def _sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind == "f":
-        return np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
+        return np.dtype(np.float64)  # as `_mean_of_valid`: the pixels around must not matter
     return np.dtype(np.int32 if dtype.itemsize < 4 else np.int64)
 
 

@@ -2,7 +2,7 @@
 
 run --box--> Output --chunk--> store          one class a format
                |----- line ---> journal       resumable at any instant
-               |----- halve --> next level    as soon as four chunks are there
+               |----- halve --> next level    as soon as four chunks are there (`io.halves`)
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.levels import Level, children, halve, halve_bytes
+from unetmm.io.halves import Halves
+from unetmm.io.levels import Level, halve, halve_bytes
 from unetmm.io.protocol import Box, ImageInfo, Plane
 from unetmm.io.remote import Place
 from unetmm.io.table import ChunkKey, ChunkTable, checksum
@@ -70,6 +71,7 @@ class Output:
         self.chunk = store.levels[0].chunk
         self.workspace = workspace_of(path)
         self.table = ChunkTable(info, store.levels)
+        self._halves = Halves(info, store.levels)
         self._journal: Journal | RemoteJournal | None = None
         self._closed = False
         self._lock = threading.Lock()
@@ -78,15 +80,20 @@ class Output:
     def resident_bytes(self) -> int:
         chunks = sum(self.table.count(level) for level in range(len(self.store.levels)))
         journal_bytes = chunks * self.workspace.journal_bytes_per_chunk
-        return self.table.nbytes + journal_bytes + self.store.resident_bytes
+        waiting_bytes = self._halves.limit_bytes
+        return self.table.nbytes + journal_bytes + waiting_bytes + self.store.resident_bytes
 
     def write_bytes(self, box_height: int, box_width: int) -> int:
-        """One chunk made contiguous and stored, and one of the next level made of four."""
+        """One chunk made contiguous and stored, and one of the next level made of four.
+
+        Meanwhile there are the chunk before it, which is stored by then, itself, its pieces, and
+        a chunk that is read back for one of them.
+        """
         pixel_bytes = self.info.samples * self.info.dtype.itemsize
         chunk_bytes = self.chunk[0] * self.chunk[1] * pixel_bytes
         halving = 0
         if len(self.store.levels) > 1:
-            halving = 5 * chunk_bytes
+            halving = 4 * chunk_bytes
             halving += halve_bytes(self.chunk, self.info.samples, self.info.dtype.itemsize)
         return chunk_bytes + self.store.chunk_bytes + halving
 
@@ -183,18 +190,31 @@ class Output:
     def _put(self, key: ChunkKey, pixels: Pixels) -> None:
         """Store a chunk, record it, and make every chunk above that it completes."""
         assert self._journal is not None
-        crc = checksum(pixels)
-        self.store.write(key, pixels)
-        self._journal.record(key, crc)
-        self.table.mark(key, crc)
-        if self.table.claim(key.parent):
-            self._make(key.parent)
+        while True:
+            crc = checksum(pixels)
+            self.store.write(key, pixels)
+            self._journal.record(key, crc)
+            self._halves.keep(key, pixels)  # before anybody can see that the chunk is there
+            self.table.mark(key, crc)
+            key = key.parent
+            if not self.table.claim(key):
+                return
+            pixels = self._shrunk(key)
 
-    def _make(self, key: ChunkKey) -> None:
-        """A chunk of a higher level out of those below it."""
-        below = children(self.store.levels[key.level - 1], key.row, key.column)
-        pixels = self.store.read(key.level - 1, key.plane, below)
-        self._put(key, halve(pixels, self.info.nodata))
+    def _shrunk(self, key: ChunkKey) -> Pixels:
+        """The pixels of a chunk of a higher level, from those below it."""
+        below = self.store.levels[key.level - 1]
+        box = self.store.levels[key.level].box(key.row, key.column)
+        pixels = np.empty((box.height, box.width, self.info.samples), self.info.dtype)
+        for child in key.children(below):
+            piece = self._halves.take(child)
+            if piece is None:
+                read = self.store.read(child.level, key.plane, below.box(child.row, child.column))
+                piece = halve(read, self.info.nodata)
+            y = child.row % 2 * below.chunk[0] // 2
+            x = child.column % 2 * below.chunk[1] // 2
+            pixels[y : y + piece.shape[0], x : x + piece.shape[1]] = piece
+        return pixels
 
     def complete(self) -> bool:
         """Whether every writer's chunks are there; then finish the output under its final name.
@@ -216,7 +236,7 @@ class Output:
     def _finish(self) -> None:
         for level in range(1, len(self.store.levels)):
             for key in self.table.missing(level):
-                self._make(key)
+                self._put(key, self._shrunk(key))
         self.workspace.publish(self.store.finish(self.table.checksums))
         self.workspace.remove()
 
@@ -255,6 +275,7 @@ class Output:
 
     def _release(self) -> None:
         self._closed = True
+        self._halves.clear()
         if self._journal is not None:
             self._journal.close()
             self.store.close()

@@ -198,7 +198,7 @@ def _filesystem(protocol: str) -> Any:
         return fsspec.filesystem(protocol, **_NO_LISTINGS)
     except ImportError as error:
         package = _EXTRAS.get(protocol)
-        what = 'install it with pip install "unetmm[s3]"' if package else str(error)
+        what = f"install it with pip install {package}" if package else str(error)
         raise ImageError(f"{protocol}://: needs {package or 'a driver'}; {what}") from error
     except ValueError as error:
         raise ImageError(f"{protocol}://: nothing is known of such URLs ({error})") from error

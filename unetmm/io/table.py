@@ -29,6 +29,13 @@ class ChunkKey:
         """The chunk of the next level that shows this one."""
         return ChunkKey(self.level + 1, self.plane, self.row // 2, self.column // 2)
 
+    def children(self, below: Level) -> Iterator[ChunkKey]:
+        """The up to four chunks of the level below that this one shows."""
+        rows, columns = below.grid
+        for row in range(2 * self.row, min(2 * self.row + 2, rows)):
+            for column in range(2 * self.column, min(2 * self.column + 2, columns)):
+                yield ChunkKey(self.level - 1, self.plane, row, column)
+
 
 def checksum(pixels: NDArray[Any]) -> int:
     """CRC-32 of a chunk's values, rows first, as little-endian."""

@@ -26,7 +26,7 @@ class VendorSource:
             from bioio import BioImage
         except ImportError:
             raise ImageError(
-                f'{path}: is a {format.upper()} file; pip install "unetmm[bio]" reads it'
+                f"{path}: is a {format.upper()} file; to read it: pip install bioio bioio-{format}"
             ) from None
         with translated(path, f"read it as {format.upper()}"):
             self._image: Any = BioImage(path)

@@ -7,9 +7,11 @@ process of its own.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,11 +27,13 @@ log = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "UNETMM_CACHE_DIR"
 """Environment variable: where compiled kernels are kept; default ~/.cache/unetmm."""
-
+KEPT_FOLDERS = 4
+"""Kernels of so many other versions, compilers or processors stay, those used last."""
+_PREFIX = "kernels-"
 
 SOURCES = (
-    "lanes.py", "pairs.py", "simd.py", "kernels.py", "tables.py", "block.py", "sync.py",
-    "stages.py",
+    "lanes.py", "pairs.py", "simd.py", "reduce.py", "kernels.py", "tables.py", "block.py",
+    "sync.py", "values.py", "stages.py",
 )  # fmt: skip
 """What is compiled; a change in any of them makes the machine code another one."""
 
@@ -50,7 +54,7 @@ def cache_folder() -> Path:
     processor = (binding.get_host_cpu_name(), str(LANES))
     for fact in (numba.__version__, llvmlite.__version__, sys.version, *processor):
         digest.update(fact.encode())
-    name = f"kernels-{digest.hexdigest()[:16]}"
+    name = f"{_PREFIX}{digest.hexdigest()[:16]}"
     base = os.environ.get(CACHE_VARIABLE)
     for root in (Path(base) if base else Path.home() / ".cache" / "unetmm", _temporary_root()):
         folder = root / name
@@ -59,12 +63,34 @@ def cache_folder() -> Path:
         except OSError:
             continue
         if os.access(folder, os.W_OK):
+            with contextlib.suppress(OSError):
+                os.utime(folder)  # used last just now, for `remove_old`
             return folder
     raise OSError(f"no writable folder for compiled kernels; set {CACHE_VARIABLE}")
 
 
 def _temporary_root() -> Path:
     return Path(tempfile.gettempdir()) / f"unetmm-{os.getuid() if hasattr(os, 'getuid') else 0}"
+
+
+def remove_old(folder: Path) -> None:
+    """Remove what older versions left beside a folder of kernels; if that cannot be, it stays.
+
+    A process that still uses one of them makes it anew.
+    """
+
+    def used_ns(other: Path) -> int:
+        try:
+            return other.stat().st_mtime_ns
+        except OSError:  # another process has removed it meanwhile
+            return 0
+
+    try:
+        others = [p for p in folder.parent.glob(f"{_PREFIX}*") if p != folder]
+    except OSError:
+        return
+    for old in sorted(others, key=used_ns, reverse=True)[KEPT_FOLDERS:]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def cached_on_disk(dispatcher: Any) -> Any:
@@ -94,6 +120,7 @@ def ensure_compiled(precision: Precision = "fp32") -> None:
         )
         if done.returncode == 0:
             stamp.touch()
+            remove_old(stamp.parent)
         else:
             log.warning("kernels could not be compiled aside: %s", done.stderr.decode()[-500:])
     from unetmm.stream.stages import compile_all
