@@ -89,7 +89,8 @@ def test_unetmm_fits_wider_strips_than_nafnet_in_the_same_budget() -> None:
     ours = plan_run(
         request(1000, width=40000, config=nafnet32_config().with_aggregate(), max_cores=1)
     )
-    assert width(ours) > 1.5 * width(nafnet)
+    # What is saved goes into wider strips and, for the weights, into taller bands.
+    assert width(ours) > 1.2 * width(nafnet) and ours.band_rows >= nafnet.band_rows
     assert ours.recomputed_share < nafnet.recomputed_share
 
 

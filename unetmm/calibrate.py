@@ -300,5 +300,6 @@ def normalise(
     np.copyto(out, pixels, casting="unsafe")
     if mask is not None:
         out[~mask] = entry.fill
-    out -= np.float32(entry.low)
+    if entry.low:
+        out -= np.float32(entry.low)
     out *= np.float32(1 / (entry.high - entry.low))

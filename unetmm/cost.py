@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from unetmm.device.target import Kind
 from unetmm.geometry import Span, round_up, split_axis
 from unetmm.memory import packed_bytes
 from unetmm.nets.shapes import macs_per_px
@@ -22,8 +23,8 @@ from unetmm.stream.precision import Precision
 if TYPE_CHECKING:
     from unetmm.plan import Request
 
-MACS_PER_S = 65e9 * LANES / 16
-"""Multiply-adds a second of one thread; half of what kernels reach at best."""
+MACS_PER_S = 85e9 * LANES / 16
+"""Multiply-adds a second of one thread, of 136e9 that the vector units can do."""
 SPEED: dict[Precision, float] = {"fp32": 1.0, "bf16": 1.3}
 """How much faster a whole net is, of which only the blocks' products are: 1.2 to 1.4."""
 WEIGHT_BYTES_PER_S = 20e9
@@ -32,6 +33,14 @@ CACHE_BYTES = 8 * 10**6
 """Of a core's share in the last cache: what it holds of a band from one stage to the next."""
 MAP_BYTES_PER_S = 20e9
 """Rate at which a thread reads and writes maps that the cache does not hold."""
+TORCH_BYTES_PER_S: dict[Kind, float] = {"torch": 6e9, "cuda": 1e12}
+"""Rate at which torch operations read and write maps on a core, or on a GPU; that is a guess."""
+TORCH_PASSES = 12
+"""Times that torch operations read and write a map, for each time that a kernel does."""
+OPERATIONS = 16
+"""Torch operations that a stage is made of."""
+OPERATION_S = 8e-6
+"""Fixed price of one of them."""
 STORAGE_BYTES_PER_S = 250e6
 """Rate at which chunks are read and decoded, or encoded and written; whole chunks count."""
 CONVERT_S = 2.5e-9
@@ -102,6 +111,22 @@ def _touched(span: Span, chunk_px: int, length_px: int) -> int:
     return min(length_px, round_up(span.read_stop, chunk_px)) - first
 
 
+def device_s(request: Request, cut: Cut, threads: int) -> float:
+    """Seconds of the whole run by torch operations, which compute whole bands, one strip at a time.
+
+    They wait for memory, on a GPU as on a CPU, so bytes are what is counted.
+    """
+    layout, kind = cut.layout, request.target.kind
+    steps = -(-(cut.segments.new_px + layout.lag_rows) // layout.band_rows)
+    # The lag's rows are skipped by most stages, but a band that is begun is computed.
+    rows = round_up(cut.segments.new_px, layout.band_rows)
+    passes = TORCH_PASSES * request.target.item_bytes / FLOAT_BYTES
+    map_bytes = rows * cut.strips.read_px * _map_bytes_per_px(layout) * passes
+    compute_s = map_bytes / TORCH_BYTES_PER_S[kind] / threads
+    compute_s += steps * len(layout.stages) * OPERATIONS * OPERATION_S
+    return cut.tasks * (compute_s * request.pixels.nets + _storing_s(request, cut))
+
+
 def least_s(request: Request, cut: Cut, cores: int) -> float:
     """What the arithmetic takes at least, however the cores are used."""
     read_px = sum(s.read_px for s in cut.strips.spans) * request.pixels.height
@@ -109,7 +134,9 @@ def least_s(request: Request, cut: Cut, cores: int) -> float:
 
 
 def _arithmetic_s(request: Request, pixels: int) -> float:
-    return pixels * _macs_per_px(request.config) / (MACS_PER_S * SPEED[request.precision])
+    return (
+        pixels * _macs_per_px(request.config) / (MACS_PER_S * SPEED[request.target.host_precision])
+    )
 
 
 _macs_per_px = lru_cache(maxsize=64)(macs_per_px)
@@ -122,12 +149,14 @@ def estimated_s(request: Request, cut: Cut, workers: int, threads: int) -> float
     # The thread with the most columns counts.
     columns = -(-(cut.strips.read_px // stride) // threads) * stride
     compute_s = _arithmetic_s(request, cut.segments.new_px * columns)
-    compute_s += steps * _step_s(layout, threads, request.precision)
+    compute_s += steps * _step_s(layout, threads, request.target.host_precision)
     in_work_bytes = (
         workers * layout.band_rows * cut.strips.read_px * request.config.width * FLOAT_BYTES
     )
     beyond_cache = max(0.0, 1 - CACHE_BYTES * workers * threads / in_work_bytes)
-    map_bytes = cut.segments.new_px * columns * _map_bytes_per_px(layout)
+    # The fine stages take turns with pieces of a band, so a map leaves the cache only between the
+    # encoder and the decoder, which both write and read one.
+    map_bytes = cut.segments.new_px * columns * 4 * FLOAT_BYTES * request.config.width
     compute_s += beyond_cache * map_bytes / MAP_BYTES_PER_S
     task_s = compute_s * request.pixels.nets + _storing_s(request, cut)
     return -(-cut.tasks // workers) * task_s

@@ -12,12 +12,12 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,15 @@ from unetmm.memory import slab_rows, source_storage
 from unetmm.plan import Plan
 from unetmm.stream.compiled import CompiledNet
 from unetmm.stream.stream import RowStream
+from unetmm.stream.values import move_stored
+
+if TYPE_CHECKING:
+    from unetmm.device.net import DeviceNet
+    from unetmm.device.stream import DeviceStream
 
 Pixels = NDArray[Any]
+Net = Union[CompiledNet, "DeviceNet"]
+"""For the compiled kernels, or for a device."""
 
 
 class Cancelled(Exception):
@@ -44,7 +51,7 @@ class Job:
 
     source: Source
     sink: Sink
-    net: CompiledNet
+    net: Net
     groups: Groups
     calibration: Calibration
     plan: Plan
@@ -56,6 +63,11 @@ class Job:
     seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "write": 0.0})
     """Time spent reading and writing, summed over the tasks' threads."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def device_peak_bytes(self) -> int | None:
+        """The most memory of a GPU that was taken, None where the CPU computes."""
+        return None if isinstance(self.net, CompiledNet) else self.net.peak_bytes()
 
     @contextmanager
     def clock(self, kind: str) -> Iterator[None]:
@@ -121,6 +133,8 @@ def run(job: Job, tasks: list[Task] | None = None) -> None:
     if tasks is None:
         tasks = tasks_of(job.plan, job.source.info.planes)
     running = Running()
+    if not isinstance(job.net, CompiledNet):
+        job.net.begin()
 
     def guarded(task: Task) -> None:
         with running:
@@ -245,19 +259,32 @@ def slab_boxes(job: Job, task: Task) -> list[Box]:
     return [Box(y0, x0, y1, x1) for y0, y1 in pairwise(edges)]
 
 
+def open_stream(
+    net: Net,
+    attention: Mapping[str, NDArray[np.float32]],
+    width_px: int,
+    height_px: int,
+    plan: Plan,
+) -> RowStream | DeviceStream:
+    """The stream of a strip where its plan says."""
+    if isinstance(net, CompiledNet):
+        frozen = net.freeze(attention)
+        return RowStream(net, frozen, width_px, height_px, plan.band_rows, plan.threads)
+    from unetmm.device.stream import DeviceStream
+
+    return DeviceStream(net, attention, width_px, height_px, plan.band_rows, plan.threads)
+
+
 class Lane:
     """One group of samples of a strip on its way through its stream."""
 
     def __init__(self, job: Job, task: Task, group: int) -> None:
-        self.group = list(job.groups[group])
+        self.group = samples_of(job.groups[group])
         self.nodata = job.source.info.nodata
         self.entry = job.calibration.entry(task.plane[1], group)
-        frozen = job.net.freeze(self.entry.attention)
         width, height = task.strip.read_px, task.segment.read_px
-        self.stream = RowStream(
-            job.net, frozen, width, height, job.plan.band_rows, job.plan.threads
-        )
-        self.rows = np.zeros((job.plan.band_rows, width, len(self.group)), np.float32)
+        self.stream = open_stream(job.net, self.entry.attention, width, height, job.plan)
+        self.rows = np.zeros((job.plan.band_rows, width, job.net.config.in_channels), np.float32)
         self.finished: list[NDArray[np.float32]] = []
 
     def take(self, stored: Pixels) -> None:
@@ -292,7 +319,8 @@ class ChunkRowWriter:
         self.chunk_rows = min(job.sink.chunk[0], info.height)
         shape = (self.chunk_rows, width, samples)
         self.buffer, self.spare = np.zeros(shape, info.dtype), np.zeros(shape, info.dtype)
-        self.kept = np.zeros((job.plan.lag_rows + job.plan.band_rows, width, samples), info.dtype)
+        kept_rows = job.plan.lag_rows + job.plan.band_rows + job.plan.delay_rows
+        self.kept = np.zeros((kept_rows, width, samples), info.dtype)
         self.inputs = np.zeros((job.plan.band_rows, width, job.net.config.out_channels), np.float32)
         self.kept_rows = task.segment.read_start
         self.seen_row = task.segment.read_start
@@ -335,16 +363,22 @@ class ChunkRowWriter:
         original = self.kept[np.arange(row, row + b - a) % len(self.kept)]
         target[...] = original  # alpha, and what is not measured
         for group, entry, band in zip(self.job.groups, self.entries, bands, strict=True):
-            chosen = original[..., list(group)]
+            chosen, into = original[..., samples_of(group)], target[..., samples_of(group)]
             mask = valid_mask(chosen, self.job.source.info.nodata)
             inputs = self.inputs[: b - a]
+            if (mask is None or mask.all()) and fits_float32(target.dtype):
+                inputs[...] = chosen
+                move_stored(
+                    inputs, band[a:b], self.first_column, entry.low, entry.high,
+                    self.job.strength, target.dtype,
+                )  # fmt: skip
+                np.copyto(into, inputs, casting="unsafe")
+                continue
             normalise(chosen, mask, entry, inputs)
             change = np.subtract(band[a:b, columns], inputs, out=inputs)
             values = changed(chosen, change, (entry.high - entry.low) * self.job.strength)
             restored = to_dtype(values, target.dtype)
-            target[..., list(group)] = (
-                restored if mask is None else np.where(mask, restored, chosen)
-            )
+            into[...] = restored if mask is None else np.where(mask, restored, chosen)
 
     def _flush(self, base: int, stop: int) -> None:
         strip = self.task.strip
@@ -372,13 +406,23 @@ class ChunkRowWriter:
             self.writing.result()
 
 
+def samples_of(group: tuple[int, ...]) -> slice:
+    """The samples that go through the net together, which lie side by side."""
+    return slice(group[0], group[-1] + 1)
+
+
+def fits_float32(dtype: np.dtype[Any]) -> bool:
+    """Whether float32 holds all values of a type."""
+    return dtype == np.float32 or dtype.itemsize <= 2
+
+
 def changed(chosen: Pixels, change: NDArray[np.float32], scale: float) -> NDArray[Any]:
     """Stored values moved by what the net changed; where it changed nothing they stay bit for bit.
 
     Wide types are added in float64, or their low digits would be lost although the net, which
     sees float32, has nothing to say about them.
     """
-    if chosen.dtype.itemsize > 4 or (chosen.dtype.kind in "iu" and chosen.dtype.itemsize == 4):
+    if not fits_float32(chosen.dtype):
         return chosen + change * np.float64(scale)
     change *= np.float32(scale)
     change += chosen

@@ -31,7 +31,6 @@ from unetmm.stream.tables import (
     CHANNELS,
     EDGES_AT,
     GATED_AT,
-    HEIGHT,
     HELD_AT,
     HIDDEN_AT,
     KEPT,
@@ -43,6 +42,8 @@ from unetmm.stream.tables import (
     PANEL,
     PIXELS,
     RESUMED,
+    ROOM,
+    SEAM_AT,
     SOURCE,
     TAPS_AT,
     W1,
@@ -57,79 +58,93 @@ from unetmm.stream.tables import (
 
 @njit(**INLINE)
 def prepare(
-    stage, rings, memory, weights, matrices, starts, own, step, first, stop, to, pitch
+    stage, rings, memory, weights, matrices, starts, own, y, rows, together, first, stop, to, pitch,
+    slot, slots,
 ):  # fmt: skip
-    """Columns first to stop of a block's depthwise input, its two kept rows above: to (to, pitch).
+    """Columns first to stop of a block's depthwise input: LayerNorm and the first 1x1, 0 outside.
 
-    LayerNorm and the first 1x1 of the new rows; zeros outside the image.
+    Row y + i goes to slot (slot + i) % slots; slots begin at `to`, `pitch` floats apart. `together`
+    rows go through the matrix at once, or the weights would come again for every short row.
     """
-    ring, band = stage[SOURCE], stage[BAND]
-    c, width = rings[ring, PADDED], rings[ring, PIXELS]
-    span = stop - first
-    for r in range(2):
-        copy(memory, stage[KEPT] + (r * width + first) * 2 * c, to + r * pitch, span * 2 * c)
-    if span == 0:
+    ring, span = stage[SOURCE], stop - first
+    if span <= 0:
         return
-    # Few pixels a row: several rows at once, or the weights would come again for every row.
-    together = max(1, stage[BATCH] // span)
+    c = rings[ring, PADDED]
     norm, hidden, depth = own[NORM_AT], own[HIDDEN_AT], words(matrices, c)
     starts[0] = norm
-    for r0 in range(0, band, together):
-        r1 = min(r0 + together, band)
+    for r0 in range(0, rows, together):
+        r1 = min(r0 + together, rows)
         pixels = 0
         for r in range(r0, r1):
-            row = written(rings, ring, step * band - stage[LAG] + r)
+            row = written(rings, ring, y + r)
             if row >= 0:
                 normalise(
                     matrices, memory, row + first * c, norm + pixels * depth, stage[CHANNELS], c,
                     weights, stage[MASK], span,
                 )  # fmt: skip
                 pixels += span
-        at = to + (r0 + 2) * pitch if together == 1 else hidden
+        at = to + (slot + r0) % slots * pitch if r1 - r0 == 1 else hidden
         matmul(
             memory, starts, 1, depth, depth, matrices, stage[W1], weights, stage[B1],
             memory, at, 2 * c, 2 * c, pixels, False,
         )  # fmt: skip
         for r in range(r0, r1):
-            y = step * band - stage[LAG] + r
-            here = to + (r + 2) * pitch
-            if y < 0 or y >= rings[ring, HEIGHT]:
-                # Only what touches the image, or is kept for the next step, will be read.
-                if y == -1 or y == rings[ring, HEIGHT] or r >= band - 2:
-                    clear(memory, here, span * 2 * c)
-            elif together > 1:
+            here = to + (slot + r) % slots * pitch
+            if written(rings, ring, y + r) < 0:
+                clear(memory, here, span * 2 * c)
+            elif r1 - r0 > 1:
                 copy(memory, at, here, span * 2 * c)
                 at += span * 2 * c
 
 
 @njit(**INLINE)
-def copy_column(memory, at, pitch, to, to_pitch, rows, count):
-    """`count` floats of every row."""
-    for r in range(rows):
-        copy(memory, at + r * pitch, to + r * to_pitch, count)
+def take_kept(stage, memory, width, c2, first, stop, to, pitch):
+    """Columns first to stop of the depthwise input's two kept rows."""
+    for r in range(2):
+        copy(memory, stage[KEPT] + (r * width + first) * c2, to + r * pitch, (stop - first) * c2)
+
+
+@njit(**INLINE)
+def prepare_edge(stage, rings, memory, weights, matrices, starts, own, step, x, to):
+    """Column x of all rows that a step's depthwise convolution reads, one behind the other."""
+    ring, band = stage[SOURCE], stage[BAND]
+    c2 = 2 * rings[ring, PADDED]
+    take_kept(stage, memory, rings[ring, PIXELS], c2, x, x + 1, to, c2)
+    prepare(
+        stage, rings, memory, weights, matrices, starts, own, step * band - stage[LAG], band,
+        stage[BATCH], x, x + 1, to, c2, 2, band + 2,
+    )  # fmt: skip
 
 
 @njit(**INLINE)
 def block_prepares(
     stage, rings, memory, weights, matrices, starts, own, step, begin, stop, cells
 ):  # fmt: skip
-    """First phase of a block: a thread's first panel, and the columns its neighbours will need."""
-    cell_px = rings[stage[SOURCE], PIXELS] // cells
-    x0, end, panel = begin * cell_px, stop * cell_px, stage[PANEL]
-    c2, rows = 2 * rings[stage[SOURCE], PADDED], stage[BAND] + 2
-    pitch, taps = (panel + 2) * c2, own[TAPS_AT]
-    left, right = own[EDGES_AT], own[EDGES_AT] + rows * c2
-    last = min(end, x0 + panel + 1)
-    prepare(
-        stage, rings, memory, weights, matrices, starts, own, step, x0, last, taps + c2, pitch
-    )  # fmt: skip
-    copy_column(memory, taps + c2, pitch, left, c2, rows, c2)
-    if last == end:
-        copy_column(memory, taps + (end - x0) * c2, pitch, right, c2, rows, c2)
-    else:
+    """First phase of a block: the edge columns that the neighbouring threads will need.
+
+    Where a thread's whole share fits into its scratch all of it is prepared at once, or the
+    weights would come for the edges alone.
+    """
+    ring, rows = stage[SOURCE], stage[BAND] + 2
+    c2, width = 2 * rings[ring, PADDED], rings[ring, PIXELS]
+    x0, end = begin * (width // cells), stop * (width // cells)
+    left = own[EDGES_AT]
+    right = left + rows * c2
+    if share_fits(stage, end - x0, c2):
+        pitch, fresh = (end - x0 + 2) * c2, own[TAPS_AT] + c2
+        take_kept(stage, memory, width, c2, x0, end, fresh, pitch)
         prepare(
-            stage, rings, memory, weights, matrices, starts, own, step, end - 1, end, right, c2
+            stage, rings, memory, weights, matrices, starts, own, step * stage[BAND] - stage[LAG],
+            stage[BAND], rows_together(stage, end - x0), x0, end, fresh, pitch, 2, rows,
         )  # fmt: skip
+        for r in range(rows):
+            copy(memory, fresh + r * pitch, left + r * c2, c2)
+            copy(memory, fresh + (r + 1) * pitch - 3 * c2, right + r * c2, c2)
+        return
+    if begin > 0:
+        prepare_edge(stage, rings, memory, weights, matrices, starts, own, step, x0, left)
+    if stop < cells:
+        prepare_edge(stage, rings, memory, weights, matrices, starts, own, step, end - 1, right)
 
 
 @njit(**INLINE)
@@ -137,11 +152,11 @@ def block_finishes(
     stage, rings, memory, weights, matrices, frozen, starts, scratch, step, thread, begin, stop,
     cells, sums, seen, mode,
 ):  # fmt: skip
-    """Second phase: the block in place, panel by panel so that its scratch stays in cache.
+    """Second phase: the block in place, panel by panel and row by row, so that all stays in cache.
 
-    New rows are prepared, the rows one above them are finished. Panels are skewed by one column:
-    a panel prepares one column beyond its right edge for the convolution and finds its left
-    neighbour's last two columns in `taps`.
+    A panel's depthwise input is a ring of a few rows: a row is prepared, the row above is finished.
+    Panels are skewed by one column: a panel prepares one column beyond its right edge for the
+    convolution, and leaves its last two columns, the seam, to its right neighbour.
 
         prepared by panel 1 |-----------|
         finished by panel 1 |----------|
@@ -151,43 +166,89 @@ def block_finishes(
     The outermost columns are the neighbouring threads', or zeros at the image's edge.
     """
     own = scratch[thread]
-    ring, panel = stage[SOURCE], stage[PANEL]
-    c, width = rings[ring, PADDED], rings[ring, PIXELS]
-    c2, rows = 2 * c, stage[BAND] + 2
-    pitch, taps = (panel + 2) * c2, own[TAPS_AT]
+    ring, panel, band = stage[SOURCE], stage[PANEL], stage[BAND]
+    width, c2 = rings[ring, PIXELS], 2 * rings[ring, PADDED]
     cell_px = width // cells
     start, end = begin * cell_px, stop * cell_px
+    y = step * band - stage[LAG]
+    prepared = share_fits(stage, end - start, c2)
     for x0 in range(start, end, panel):
         x1 = min(x0 + panel, end)
-        first = x0 if x0 == start else x0 + 1
-        last = x1 if x1 == end else x1 + 1
+        # Without the columns that lie in the seam or were prepared as edges.
+        first = x0 + 1 if x0 > 0 else 0
+        last = x1 + 1 if x1 < end else (width if x1 == width else x1 - 1)
+        together = rows_together(stage, x1 - x0)
+        slots, pitch = band + 2 if prepared else together + 2, (x1 - x0 + 2) * c2
+        taps = own[TAPS_AT]
         fresh = taps + (first - x0 + 1) * c2
-        if x0 > start:
-            copy_column(memory, taps + panel * c2, pitch, taps, pitch, rows, 2 * c2)
-            prepare(
-                stage, rings, memory, weights, matrices, starts, own, step, first, last, fresh,
-                pitch,
+        if not prepared:
+            take_kept(stage, memory, width, c2, first, last, fresh, pitch)
+        for r in range(2):
+            add_sides(
+                stage, memory, scratch, thread, r, x0, x1, start, end, width, c2,
+                taps + r * pitch,
             )  # fmt: skip
-        elif x0 > 0:
-            edge = scratch[thread - 1, EDGES_AT] + rows * c2
-            copy_column(memory, edge, c2, taps, pitch, rows, c2)
-        else:
-            for r in range(rows):
-                clear(memory, taps + r * pitch, c2)
-        outer = taps + (x1 - x0 + 1) * c2
-        if x1 == width:
-            for r in range(rows):
-                clear(memory, outer + r * pitch, c2)
-        elif x1 == end:
-            copy_column(memory, scratch[thread + 1, EDGES_AT], c2, outer, pitch, rows, c2)
+        for r0 in range(0, band, together):
+            r1 = min(r0 + together, band)
+            if not prepared:
+                prepare(
+                    stage, rings, memory, weights, matrices, starts, own, y + r0, r1 - r0, together,
+                    first, last, fresh, pitch, (r0 + 2) % slots, slots,
+                )  # fmt: skip
+            for r in range(r0 + 2, r1 + 2):
+                add_sides(
+                    stage, memory, scratch, thread, r, x0, x1, start, end, width, c2,
+                    taps + r % slots * pitch,
+                )  # fmt: skip
+            finish_rows(
+                stage, rings, memory, weights, matrices, frozen, starts, own, y - 1, r0, r1,
+                x0, x1, pitch, slots, sums, seen, mode,
+            )  # fmt: skip
         if mode == WHOLE:
+            first, last = x0 if x0 == start else x0 + 1, x1 if x1 == end else x1 + 1
             for r in range(2):
+                at = taps + (band + r) % slots * pitch + (first - x0 + 1) * c2
                 to = stage[KEPT] + (r * width + first) * c2
-                copy(memory, fresh + (rows - 2 + r) * pitch, to, (last - first) * c2)
-        finish_rows(
-            stage, rings, memory, weights, matrices, frozen, starts, own, step, x0, x1, pitch, sums,
-            seen, mode,
-        )  # fmt: skip
+                copy(memory, at, to, (last - first) * c2)
+
+
+@njit(**INLINE)
+def rows_together(stage, span):
+    """Rows of `span` columns that go through a block's matrices at once."""
+    return min(stage[BAND], max(1, stage[BATCH] // span))
+
+
+@njit(**INLINE)
+def share_fits(stage, span, c2):
+    """Whether all rows of a thread's columns have room in its scratch."""
+    return span <= stage[PANEL] and (stage[BAND] + 2) * (span + 2) * c2 <= stage[ROOM]
+
+
+@njit(**INLINE)
+def add_sides(stage, memory, scratch, thread, r, x0, x1, start, end, width, c2, here):
+    """The columns of a panel's row that were not prepared with it; leaves the seam's own.
+
+    here: where the column left of x0 belongs. r: the row's number, two kept ones included.
+    """
+    rows = stage[BAND] + 2
+    own = scratch[thread]
+    left, right = own[EDGES_AT] + r * c2, own[EDGES_AT] + (rows + r) * c2
+    seam = own[SEAM_AT] + r * 2 * c2
+    if x0 > start:
+        copy(memory, seam, here, 2 * c2)
+    elif x0 > 0:
+        copy(memory, scratch[thread - 1, EDGES_AT] + (rows + r) * c2, here, c2)
+        copy(memory, left, here + c2, c2)
+    else:
+        clear(memory, here, c2)
+    inner = here + (x1 - x0) * c2
+    if x1 < end:
+        copy(memory, inner, seam, 2 * c2)
+    elif x1 < width:
+        copy(memory, right, inner, c2)
+        copy(memory, scratch[thread + 1, EDGES_AT] + r * c2, inner + c2, c2)
+    else:
+        clear(memory, inner + c2, c2)
 
 
 @njit(**INLINE)
@@ -197,63 +258,70 @@ def block_resumes(
 ):  # fmt: skip
     """The rest of a block that was observed."""
     cell_px = rings[stage[SOURCE], PIXELS] // cells
-    end, panel = stop * cell_px, stage[PANEL]
+    end, panel, band = stop * cell_px, stage[PANEL], stage[BAND]
     for x0 in range(begin * cell_px, end, panel):
-        finish_rows(
-            stage, rings, memory, weights, matrices, frozen, starts, own, step, x0,
-            min(x0 + panel, end), 0, sums, seen, RESUMED,
-        )  # fmt: skip
+        x1 = min(x0 + panel, end)
+        together = rows_together(stage, x1 - x0)
+        for r0 in range(0, band, together):
+            finish_rows(
+                stage, rings, memory, weights, matrices, frozen, starts, own,
+                step * band - stage[LAG] - 1, r0, min(r0 + together, band), x0, x1, 0, 1, sums,
+                seen, RESUMED,
+            )  # fmt: skip
 
 
 @njit(**INLINE)
 def finish_rows(
-    stage, rings, memory, weights, matrices, frozen, starts, own, step, x0, x1, pitch, sums, seen,
-    mode,
+    stage, rings, memory, weights, matrices, frozen, starts, own, y, r0, r1, x0, x1, pitch, slots,
+    sums, seen, mode,
 ):  # fmt: skip
-    """A panel's rows from the depthwise convolution on, several at once as in `prepare`.
+    """Rows y + r0 to y + r1 of a panel from the depthwise convolution on, all at once.
 
+    The convolution of row y + r reads the slots of r, r + 1 and r + 2.
     OBSERVED: the map stays as it is; the gated map is left in `seen` and added up by columns in
     `sums`. RESUMED: the gated map is taken from there. In between it is float32 in any precision.
     """
-    ring, band, span = stage[SOURCE], stage[BAND], x1 - x0
+    ring, span = stage[SOURCE], x1 - x0
     c = rings[ring, PADDED]
-    gated, held, depth = own[GATED_AT], own[HELD_AT], words(matrices, c)
-    together = max(1, stage[BATCH] // span)
-    above = step * band - stage[LAG] - 1
-    for r0 in range(0, band, together):
-        r1 = min(r0 + together, band)
-        pixels, at = 0, held
+    taps, gated, held, depth = own[TAPS_AT], own[GATED_AT], own[HELD_AT], words(matrices, c)
+    pixels, at = 0, held
+    for r in range(r0, r1):
+        row = written(rings, ring, y + r)
+        if row < 0:
+            continue
+        top = taps + r % slots * pitch
+        middle = taps + (r + 1) % slots * pitch
+        bottom = taps + (r + 2) % slots * pitch
+        kept = ((y + r) * rings[ring, PIXELS] + x0) * c
+        if mode == OBSERVED:
+            depthwise_gate(
+                weights, memory, top, middle, bottom, weights, stage[W2], stage[B2], seen, kept, c,
+                span,
+            )  # fmt: skip
+            add_up(seen, kept, sums, x0 * c, span * c)
+            continue
+        to = gated + pixels * depth
+        if mode == RESUMED:
+            copy_factors(matrices, seen, kept, memory, to, c, span)
+        else:
+            depthwise_gate(
+                matrices, memory, top, middle, bottom, weights, stage[W2], stage[B2], memory, to, c,
+                span,
+            )  # fmt: skip
+        if r1 - r0 == 1:
+            at = row + x0 * c
+        else:
+            copy(memory, row + x0 * c, held + pixels * c, span * c)
+        pixels += span
+    if pixels == 0:
+        return
+    finish_pixels(stage, memory, weights, matrices, frozen, starts, own, at, c, pixels)
+    if r1 - r0 > 1:
         for r in range(r0, r1):
-            row = written(rings, ring, above + r)
+            row = written(rings, ring, y + r)
             if row >= 0:
-                kept = ((above + r) * rings[ring, PIXELS] + x0) * c
-                if mode == OBSERVED:
-                    depthwise_gate(
-                        weights, memory, own[TAPS_AT] + r * pitch, pitch, weights, stage[W2],
-                        stage[B2], seen, kept, c, span,
-                    )  # fmt: skip
-                    add_up(seen, kept, sums, x0 * c, span * c)
-                    continue
-                if mode == RESUMED:
-                    copy_factors(matrices, seen, kept, memory, gated + pixels * depth, c, span)
-                else:
-                    depthwise_gate(
-                        matrices, memory, own[TAPS_AT] + r * pitch, pitch, weights, stage[W2],
-                        stage[B2], memory, gated + pixels * depth, c, span,
-                    )  # fmt: skip
-                if together == 1:
-                    at = row + x0 * c
-                else:
-                    copy(memory, row + x0 * c, held + pixels * c, span * c)
-                pixels += span
-        if mode != OBSERVED:
-            finish_pixels(stage, memory, weights, matrices, frozen, starts, own, at, c, pixels)
-            if together > 1:
-                for r in range(r0, r1):
-                    row = written(rings, ring, above + r)
-                    if row >= 0:
-                        copy(memory, at, row + x0 * c, span * c)
-                        at += span * c
+                copy(memory, at, row + x0 * c, span * c)
+                at += span * c
 
 
 @njit(**INLINE)

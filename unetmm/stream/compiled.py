@@ -132,8 +132,8 @@ class CompiledNet:
     def fold_attention(self, name: str, factors: Array, frozen: Frozen) -> None:
         """Write a block's third matrix with its channel factors folded in."""
         block, (w, b) = self.blocks[name], self.third[name]
-        for panel in block.scaled(factors, LANES):
-            part = panel.ravel() if self.precision == "fp32" else in_pairs(panel)
+        for panels in block.scaled(factors, LANES):
+            part = panels.ravel() if self.precision == "fp32" else in_pairs(panels)
             frozen[w : w + part.size] = part
             w += part.size
         bias = block.project.bias

@@ -22,6 +22,8 @@ Array = NDArray[np.float32]
 Matrices = Array | NDArray[np.int32]
 """float32, or pairs of bfloat16."""
 Tensors = Mapping[str, Array]
+Folded = tuple[Array, Array, int, int, int]
+"""matrix, bias, repeat, channels of the source (0: raw pixels, not padded) and the target."""
 
 
 @dataclass(frozen=True)
@@ -45,35 +47,37 @@ class Packed:
 def pack(matrix: NDArray[np.floating], bias: NDArray[np.floating], lanes: int) -> Packed:
     """(n, taps, depth) and (n,) -> panels of 2 * lanes outputs, a narrow one last; n padded."""
     n, taps, depth = matrix.shape
-    full = np.zeros((padded(n, lanes), taps * depth), np.float32)
-    full[:n] = matrix.reshape(n, taps * depth)
+    rows = pad_last(matrix.reshape(n, taps * depth).T, padded(n, lanes))  # depth, outputs
     wide = 2 * lanes
-    split = full.shape[0] // wide * wide
-    panels = [full[i : i + wide].T.ravel() for i in range(0, split, wide)]
-    panels.append(full[split:].T.ravel())
-    return Packed(np.concatenate(panels), pad_last(np.asarray(bias, np.float32), full.shape[0]))
+    split = rows.shape[1] // wide * wide
+    panels = rows[:, :split].reshape(len(rows), -1, wide).swapaxes(0, 1)
+    weight = np.concatenate((panels.ravel(), rows[:, split:].ravel()))
+    return Packed(weight, pad_last(np.asarray(bias, np.float32), rows.shape[1]))
 
 
 def panels(flat: Matrices, depth: int, lanes: int) -> Iterator[Array]:
-    """The panels (depth, outputs) of a packed matrix of float32, as views."""
-    floats, wide = flat.view(np.float32), 2 * lanes * depth
-    split = floats.size // wide * wide
-    yield from floats[:split].reshape(-1, depth, 2 * lanes)
+    """The panels of a packed matrix of float32 as views: (count, depth, outputs), then a narrow."""
+    floats, wide = flat.view(np.float32), 2 * lanes
+    split = floats.size // (wide * depth) * wide * depth
+    yield floats[:split].reshape(-1, depth, wide)
     if split < floats.size:
-        yield floats[split:].reshape(depth, lanes)
+        yield floats[split:].reshape(1, depth, lanes)
 
 
-def in_pairs(panel: Array) -> NDArray[np.int32]:
-    """A panel rounded to bfloat16, ties to even: two depths a word, (depth / 2, outputs) flat."""
-    bits = panel.view(np.uint32)
+def in_pairs(panels: Array) -> NDArray[np.int32]:
+    """Panels (..., depth, outputs) rounded to bfloat16, ties to even: two depths a word; flat."""
+    bits = panels.view(np.uint32)
     rounded = bits + (np.uint32(0x7FFF) + (bits >> 16 & 1))
-    return (rounded[0::2] >> 16 | rounded[1::2] & 0xFFFF0000).view(np.int32).ravel()
+    low, high = rounded[..., 0::2, :], rounded[..., 1::2, :]
+    return (low >> 16 | high & 0xFFFF0000).view(np.int32).ravel()
 
 
-def pad_last(array: Array, length: int) -> Array:
+def pad_last(array: NDArray[np.floating], length: int) -> Array:
     """Zeros appended to the last axis up to `length`."""
-    widths = [(0, 0)] * (array.ndim - 1) + [(0, length - array.shape[-1])]
-    return np.ascontiguousarray(np.pad(array, widths), np.float32)
+    missing = length - array.shape[-1]
+    if missing:
+        array = np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)])
+    return np.ascontiguousarray(array, np.float32)
 
 
 def pad_channels(matrix: Array, channels: int, lanes: int) -> Array:
@@ -94,11 +98,11 @@ class Attended:
     """sca.1: (c, c + 1), the bias last."""
 
     def scaled(self, factors: Array, lanes: int) -> Iterator[Array]:
-        """Panels of conv3 with the frozen channel factors folded in."""
+        """Panels of conv3, as `panels` gives them, with the frozen channel factors folded in."""
         c = padded(self.channels, lanes)
         depth = pad_last(factors, c)[:, None]
-        for panel in panels(self.project.weight, c, lanes):
-            yield panel * depth
+        for part in panels(self.project.weight, c, lanes):
+            yield part * depth
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,8 @@ class BlockWeights:
 def halves(array: Array, lanes: int) -> Array:
     """(..., 2c) -> each half padded to whole vectors."""
     a, b = np.split(array, 2, axis=-1)
+    if a.shape[-1] % lanes == 0:
+        return array
     length = padded(a.shape[-1], lanes)
     return np.concatenate((pad_last(a, length), pad_last(b, length)), -1)
 
@@ -123,37 +129,32 @@ def halves(array: Array, lanes: int) -> Array:
 def fold_block(t: Tensors, name: str, lanes: int) -> BlockWeights:
     """Fold the tensors below `name` (public NAFNet names)."""
 
-    def get(key: str) -> NDArray[np.float64]:
-        return t[f"{name}.{key}"].astype(np.float64)
+    def get(key: str) -> Array:
+        return t[f"{name}.{key}"]
 
+    # One product of two numbers is rounded once, in float32 as well; only sums take float64.
     def normed(conv: str, norm: str) -> Packed:
-        w, gain, shift = (
-            get(f"{conv}.weight")[:, :, 0, 0],
-            get(f"{norm}.weight"),
-            get(f"{norm}.bias"),
-        )
-        bias = get(f"{conv}.bias") + w @ shift
-        w_halves = halves((w * gain).T.astype(np.float32), lanes).T
+        w, shift = get(f"{conv}.weight")[:, :, 0, 0], get(f"{norm}.bias")
+        bias = get(f"{conv}.bias") + w.astype(np.float64) @ shift.astype(np.float64)
+        w_halves = halves((w * get(f"{norm}.weight")).T, lanes).T
         matrix = pad_last(w_halves[:, None, :], padded(c, lanes))
         return pack(matrix, halves(bias.astype(np.float32), lanes), lanes)
 
     c = get("conv3.weight").shape[0]
     beta, gamma = get("beta").ravel(), get("gamma").ravel()
-    fifth = (gamma[:, None] * get("conv5.weight")[:, :, 0, 0])[:, None, :].astype(np.float32)
-    project = (beta[:, None] * get("conv3.weight")[:, :, 0, 0])[:, None, :].astype(np.float32)
-    depthwise = get("conv2.weight").reshape(2 * c, 9).T.astype(np.float32)
+    fifth = (gamma[:, None] * get("conv5.weight")[:, :, 0, 0])[:, None, :]
+    project = (beta[:, None] * get("conv3.weight")[:, :, 0, 0])[:, None, :]
+    depthwise = get("conv2.weight").reshape(2 * c, 9).T
     sca = np.concatenate((get("sca.1.weight")[:, :, 0, 0], get("sca.1.bias")[:, None]), 1)
     return BlockWeights(
         first=normed("conv1", "norm1"),
-        depthwise=Packed(
-            halves(depthwise, lanes).ravel(), halves(get("conv2.bias").astype(np.float32), lanes)
-        ),
+        depthwise=Packed(halves(depthwise, lanes).ravel(), halves(get("conv2.bias"), lanes)),
         fourth=normed("conv4", "norm2"),
         fifth=pack(pad_last(fifth, padded(c, lanes)), (gamma * get("conv5.bias")), lanes),
         attended=Attended(
             channels=c,
             project=pack(pad_last(project, padded(c, lanes)), beta * get("conv3.bias"), lanes),
-            attention=sca.astype(np.float32),
+            attention=sca,
         ),
     )
 
@@ -170,12 +171,15 @@ class ProductFolder:
     def __init__(self, tensors: Tensors, config: NetConfig, lanes: int) -> None:
         self.t, self.config, self.lanes = tensors, config, lanes
 
+    def matrix(self, name: str) -> Folded:
+        """A product's matrix before it is packed, outputs in the order (dy, dx, channel)."""
+        kind, _, index = name.partition(".")
+        folded: Folded = getattr(self, f"_{kind}")(int(index) if index else 0)
+        return folded
+
     def fold(self, name: str) -> list[Packed]:
         """One packed matrix per output row that a reading row makes."""
-        kind, _, index = name.partition(".")
-        matrix, bias, repeat, source_channels, target_channels = getattr(self, f"_{kind}")(
-            int(index) if index else 0
-        )
+        matrix, bias, repeat, source_channels, target_channels = self.matrix(name)
         rows = np.split(matrix, repeat)
         biases = np.split(bias, repeat)
         packed = []
@@ -191,9 +195,6 @@ class ProductFolder:
             row_bias = pad_last(row_bias.reshape(pixels, target_channels), length).ravel()
             packed.append(pack(row, row_bias, self.lanes))
         return packed
-
-    Folded = tuple[Array, Array, int, int, int]
-    """matrix, bias, repeat, channels of the source (0: raw pixels, not padded) and the target."""
 
     def _conv(self, name: str) -> tuple[Array, Array]:
         """A convolution as (n, kernel rows, kernel columns * channels)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unetmm.geometry import round_up
-from unetmm.stream.layout import FLOAT_BYTES, Block, Layout, Product, padded
+from unetmm.stream.layout import FLOAT_BYTES, Block, Guide, Layout, Product, Stage, padded
 from unetmm.stream.precision import Precision, words
 
 LINE_FLOATS = 16
@@ -17,6 +17,26 @@ BATCH_PX = 64
 """Pixels that share a pass over a block's weights, where a row of a panel is shorter."""
 SCRATCH_TARGET_BYTES = 320 * 1024
 """Working set of a block's inner loop; it should stay in a core's second-level cache."""
+
+
+PIECE_ROWS = 16
+"""Full-resolution rows that the stages at fine scales make in turn, at least the net's stride."""
+PIECE_SCALE = 4
+"""Coarsest scale of these stages; coarser ones take a band at once, for their weights' sake."""
+
+
+def pieces(layout: Layout, stage: Stage) -> int:
+    """Into how many pieces a step of a stage is divided, so that what it makes stays in cache."""
+    if isinstance(stage, Product):
+        scale = max(stage.source.scale, stage.target.scale)
+    elif isinstance(stage, Block):
+        scale = stage.ring.scale
+    elif isinstance(stage, Guide):
+        scale = stage.aggregate.scale
+    else:
+        scale = stage.source.scale
+    whole, rest = divmod(layout.band_rows, PIECE_ROWS)
+    return whole if scale <= PIECE_SCALE and rest == 0 else 1
 
 
 @dataclass(frozen=True)
@@ -59,31 +79,37 @@ def kept_floats(block: Block, width_px: int, lanes: int) -> int:
 
 def panel_px(block: Block, lanes: int) -> int:
     """Columns a block works on at a time, so that its scratch stays in cache."""
-    column_bytes = FLOAT_BYTES * (block.ring.band + 2) * 2 * padded(block.channels, lanes)
-    return max(32, min(256, SCRATCH_TARGET_BYTES // column_bytes // 8 * 8))
-
-
-def batch_px(block: Block, lanes: int) -> int:
-    """Pixels that go through a block's 1x1s at once: a row of a panel, or several short rows."""
-    return max(panel_px(block, lanes) + 2, BATCH_PX)
+    # Of a column: three rows of the depthwise input, hidden, normalised and gated pixels, the map.
+    column_bytes = FLOAT_BYTES * padded(block.channels, lanes) * (3 * 2 + 2 + 1 + 1 + 2)
+    return max(64, min(256, SCRATCH_TARGET_BYTES // column_bytes // 8 * 8))
 
 
 def scratch_floats(layout: Layout, lanes: int) -> tuple[int, ...]:
     """Floats of a thread's scratch: the most that a block needs of each part.
 
-    taps: a panel's input of the depthwise convolution. normalised, hidden, gated: pixels between
-    the 1x1s. held: pixels of the map, where they are taken from several rows. edges: the first
-    and last column of the depthwise input, for the neighbouring threads.
+    taps: the rows of a panel that the depthwise convolution reads. normalised, hidden, gated:
+    pixels between the 1x1s. held: pixels of the map, where they are taken from several rows. seam:
+    two columns of the depthwise input, for the panel to the right. edges: the first and the last
+    column, for the neighbouring threads.
     """
-    sizes = [(0,) * 6]
+    sizes = [(0,) * 7]
     for block in layout.blocks:
-        panel, c, batch = (
-            panel_px(block, lanes) + 2,
-            padded(block.channels, lanes),
-            batch_px(block, lanes),
+        c, rows = padded(block.channels, lanes), block.ring.band + 2
+        spans = range(1, panel_px(block, lanes) + 1)
+        together = [min(block.ring.band, max(1, BATCH_PX // span)) for span in spans]
+        taps = max((t + 2) * (s + 2) for s, t in zip(spans, together, strict=True))
+        batch = max(t * (s + 1) for s, t in zip(spans, together, strict=True))
+        sizes.append(
+            (
+                taps * 2 * c,
+                batch * c,
+                batch * 2 * c,
+                batch * c,
+                batch * c,
+                rows * 2 * 2 * c,
+                2 * rows * 2 * c,
+            )
         )
-        column = (block.ring.band + 2) * 2 * c
-        sizes.append((column * panel, batch * c, batch * 2 * c, batch * c, batch * c, 2 * column))
     return tuple(max(column) for column in zip(*sizes, strict=True))
 
 

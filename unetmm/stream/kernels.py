@@ -13,6 +13,16 @@ from numba import njit
 
 from unetmm.nets.constants import LAYER_NORM_EPS
 from unetmm.stream.lanes import LANES
+from unetmm.stream.reduce import (
+    add_real_squares,
+    add_squares,
+    add_sums,
+    inverse_root,
+    lane_sums,
+    no_sums,
+    store_normalised,
+    store_real_normalised,
+)
 from unetmm.stream.simd import (
     TILE_PX,
     add_narrow,
@@ -40,7 +50,14 @@ from unetmm.stream.simd import (
     words,
 )
 
-INLINE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+INLINE: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "boundscheck": False,
+    # Nothing is allocated here. Counting references to the arrays at every call, which all threads
+    # do on the same counters, took 6 % of a tiny net's time on a single thread.
+    "_nrt": False,
+}
 WIDE = 2 * LANES
 """Output channels of a wide tile."""
 EPS = np.float32(LAYER_NORM_EPS)
@@ -57,59 +74,60 @@ def matmul(
     """
     panel = w_at
     for c in range(0, n - WIDE + 1, WIDE):
-        p = 0
-        while p + TILE_PX <= pixels:
+        p = 0 if pixels >= TILE_PX else pixels
+        while p < pixels:
+            # The last tile begins early enough to be whole, and stores what is new of it.
+            first = min(p, pixels - TILE_PX)
             acc = bias_wide(b, b_at + c)
             if accumulate:
-                acc = add_wide(acc, out, at + p * out_step + c, out_step)
+                acc = add_wide(acc, out, at + first * out_step + c, out_step)
             row = panel
             for i in range(taps):
-                base = starts[i] + p * step
+                base = starts[i] + first * step
                 for k in range(depth):
                     acc = fma_wide(acc, x, base + k, step, w, row)
                     row += WIDE
-            store_wide(acc, out, at + p * out_step + c, out_step)
+            store_wide(acc, out, at + first * out_step + c, out_step, p - first)
             p += TILE_PX
-        while p < pixels:
+        for q in range(pixels if pixels < TILE_PX else 0):
             one = bias_wide_1(b, b_at + c)
             if accumulate:
-                one = add_wide_1(one, out, at + p * out_step + c, out_step)
+                one = add_wide_1(one, out, at + q * out_step + c, out_step)
             row = panel
             for i in range(taps):
-                base = starts[i] + p * step
+                base = starts[i] + q * step
                 for k in range(depth):
                     one = fma_wide_1(one, x, base + k, step, w, row)
                     row += WIDE
-            store_wide_1(one, out, at + p * out_step + c, out_step)
-            p += 1
+            store_wide_1(one, out, at + q * out_step + c, out_step, 0)
         panel += taps * depth * WIDE
     if n % WIDE:
         c = n - LANES
-        p = 0
-        while p + TILE_PX <= pixels:
+        p = 0 if pixels >= TILE_PX else pixels
+        while p < pixels:
+            first = min(p, pixels - TILE_PX)
             thin = bias_narrow(b, b_at + c)
             if accumulate:
-                thin = add_narrow(thin, out, at + p * out_step + c, out_step)
+                thin = add_narrow(thin, out, at + first * out_step + c, out_step)
             row = panel
             for i in range(taps):
-                base = starts[i] + p * step
+                base = starts[i] + first * step
                 for k in range(depth):
                     thin = fma_narrow(thin, x, base + k, step, w, row)
                     row += LANES
-            store_narrow(thin, out, at + p * out_step + c, out_step)
+            store_narrow(thin, out, at + first * out_step + c, out_step, p - first)
             p += TILE_PX
-        while p < pixels:
+        for q in range(pixels if pixels < TILE_PX else 0):
             thin_1 = bias_narrow_1(b, b_at + c)
             if accumulate:
-                thin_1 = add_narrow_1(thin_1, out, at + p * out_step + c, out_step)
+                thin_1 = add_narrow_1(thin_1, out, at + q * out_step + c, out_step)
             row = panel
             for i in range(taps):
-                base = starts[i] + p * step
+                base = starts[i] + q * step
                 for k in range(depth):
                     thin_1 = fma_narrow_1(thin_1, x, base + k, step, w, row)
                     row += LANES
-            store_narrow_1(thin_1, out, at + p * out_step + c, out_step)
-            p += 1
+            store_narrow_1(thin_1, out, at + q * out_step + c, out_step, 0)
 
 
 @njit(**INLINE)
@@ -120,23 +138,46 @@ def normalise(matrices, x, at, to, channels, c, w, mask, pixels):
     (w, mask): ones for the real channels of a pixel's last vector.
     """
     inverse = np.float32(1.0) / np.float32(channels)
+    last, depth, real = c - LANES, words(matrices, c), load(w, mask)
+    p = 0
+    while p + LANES <= pixels:
+        base, target = at + p * c, to + p * depth
+        sums = no_sums()
+        for k in range(0, c, LANES):
+            sums = add_sums(sums, x, base + k, c)
+        mean = lane_sums(sums) * splat(inverse)
+        squares = no_sums()
+        for k in range(0, last, LANES):
+            squares = add_squares(squares, x, base + k, c, mean)
+        squares = add_real_squares(squares, x, base + last, c, mean, real)
+        scale = inverse_root(lane_sums(squares) * splat(inverse) + splat(EPS))
+        for k in range(0, last, LANES):
+            store_normalised(matrices, x, base + k, c, mean, scale, target, depth, k)
+        store_real_normalised(matrices, x, base + last, c, mean, scale, real, target, depth, last)
+        p += LANES
+    while p < pixels:
+        normalise_pixel(matrices, x, at + p * c, to + p * depth, inverse, c, real)
+        p += 1
+
+
+@njit(**INLINE)
+def normalise_pixel(matrices, x, at, to, inverse, c, real):
+    """One pixel of `normalise`, by the same operations as in a group."""
     last = c - LANES
-    for p in range(pixels):
-        base = at + p * c
-        total = load(x, base + last)
-        for k in range(0, last, LANES):
-            total = total + load(x, base + k)
-        mean = splat(hsum(total) * inverse)
-        d = (load(x, base + last) - mean) * load(w, mask)
-        square = d * d
-        for k in range(0, last, LANES):
-            e = load(x, base + k) - mean
-            square = fma(e, e, square)
-        scale = splat(np.float32(1.0) / np.sqrt(hsum(square) * inverse + EPS))
-        target = to + p * words(matrices, c)
-        store_factors(matrices, x, target, last, d * scale)
-        for k in range(0, last, LANES):
-            store_factors(matrices, x, target, k, (load(x, base + k) - mean) * scale)
+    total = splat(np.float32(0.0))
+    for k in range(0, c, LANES):
+        total = total + load(x, at + k)
+    mean = splat(hsum(total) * inverse)
+    square = splat(np.float32(0.0))
+    for k in range(0, last, LANES):
+        d = load(x, at + k) - mean
+        square = fma(d, d, square)
+    d = (load(x, at + last) - mean) * real
+    square = fma(d, d, square)
+    scale = splat(np.float32(1.0) / np.sqrt(hsum(square) * inverse + EPS))
+    for k in range(0, last, LANES):
+        store_factors(matrices, x, to, k, (load(x, at + k) - mean) * scale)
+    store_factors(matrices, x, to, last, d * scale)
 
 
 @njit(**INLINE)
@@ -166,32 +207,43 @@ def taps_of(w, at, step):
 
 
 @njit(**INLINE)
-def depthwise(x, at, pitch, c2, t, bias):
-    """One vector of a 3x3 depthwise convolution around the pixel right of `at`, a row below."""
-    middle = at + pitch
-    bottom = middle + pitch
-    acc = fma(load(x, at), t[0], bias)
-    acc = fma(load(x, at + c2), t[1], acc)
-    acc = fma(load(x, at + 2 * c2), t[2], acc)
-    acc = fma(load(x, middle), t[3], acc)
-    acc = fma(load(x, middle + c2), t[4], acc)
-    acc = fma(load(x, middle + 2 * c2), t[5], acc)
-    acc = fma(load(x, bottom), t[6], acc)
-    acc = fma(load(x, bottom + c2), t[7], acc)
-    return fma(load(x, bottom + 2 * c2), t[8], acc)
+def column(pixel, t, side, acc):
+    """acc and what one column of three pixels adds through the taps at one side (0, 1, 2)."""
+    acc = fma(pixel[0], t[side], acc)
+    acc = fma(pixel[1], t[3 + side], acc)
+    return fma(pixel[2], t[6 + side], acc)
 
 
 @njit(**INLINE)
-def depthwise_gate(matrices, x, at, pitch, w, w_at, b_at, out, to, c, pixels):
-    """3x3 depthwise convolution of 2c channels and its gate, `pixels` columns of one row."""
+def depthwise_gate(matrices, x, top, middle, bottom, w, w_at, b_at, out, to, c, pixels):
+    """3x3 depthwise convolution of 2c channels and its gate, `pixels` columns of one row.
+
+    top, middle, bottom: where the three rows have the column left of the first one. Every column
+    is loaded once and goes into the three pixels that it touches.
+    """
     for k in range(0, c, LANES):
-        first, second = taps_of(w, w_at + k, 2 * c), taps_of(w, w_at + c + k, 2 * c)
+        s, t = taps_of(w, w_at + k, 2 * c), taps_of(w, w_at + c + k, 2 * c)
         bias, bias_2 = load(w, b_at + k), load(w, b_at + c + k)
+        at, at_1, at_2 = top + k, middle + k, bottom + k
+        pixel = load(x, at), load(x, at_1), load(x, at_2)
+        pixel_2 = load(x, at + c), load(x, at_1 + c), load(x, at_2 + c)
+        this, this_2 = column(pixel, s, 0, bias), column(pixel_2, t, 0, bias_2)
+        at, at_1, at_2 = at + 2 * c, at_1 + 2 * c, at_2 + 2 * c
+        pixel = load(x, at), load(x, at_1), load(x, at_2)
+        pixel_2 = load(x, at + c), load(x, at_1 + c), load(x, at_2 + c)
+        this, this_2 = column(pixel, s, 1, this), column(pixel_2, t, 1, this_2)
+        after, after_2 = column(pixel, s, 0, bias), column(pixel_2, t, 0, bias_2)
         for p in range(pixels):
-            here = at + p * 2 * c + k
-            a = depthwise(x, here, pitch, 2 * c, first, bias)
-            b = depthwise(x, here + c, pitch, 2 * c, second, bias_2)
-            store_factors(matrices, out, to + p * words(matrices, c), k, a * b)
+            at, at_1, at_2 = at + 2 * c, at_1 + 2 * c, at_2 + 2 * c
+            pixel = load(x, at), load(x, at_1), load(x, at_2)
+            value = column(pixel, s, 2, this)
+            this = column(pixel, s, 1, after)
+            after = column(pixel, s, 0, bias)
+            pixel_2 = load(x, at + c), load(x, at_1 + c), load(x, at_2 + c)
+            value = value * column(pixel_2, t, 2, this_2)
+            this_2 = column(pixel_2, t, 1, after_2)
+            after_2 = column(pixel_2, t, 0, bias_2)
+            store_factors(matrices, out, to + p * words(matrices, c), k, value)
 
 
 @njit(**INLINE)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from unetmm.stream import tables as st
 from unetmm.stream.compiled import CompiledNet
-from unetmm.stream.footprint import MemoryMap, batch_px, panel_px
+from unetmm.stream.footprint import BATCH_PX, MemoryMap, panel_px, pieces, scratch_floats
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import Block, Ending, Guide, Layout, Product, Stage, padded
 
@@ -26,13 +26,20 @@ def ring_table(layout: Layout, places: MemoryMap, width_px: int, height_px: int)
     return table
 
 
-def stage_table(layout: Layout, net: CompiledNet, places: MemoryMap) -> Table:
-    """One row per stage, see the columns in `tables`."""
+def stage_table(
+    layout: Layout, net: CompiledNet, places: MemoryMap, in_pieces: bool = True
+) -> Table:
+    """One row per stage, see the columns in `tables`; in_pieces: see `footprint.pieces`."""
+    room = scratch_floats(layout, LANES)[st.TAPS_AT]
     table = np.zeros((len(layout.stages), st.COLUMNS), np.int64)
     numbers = {ring.name: i for i, ring in enumerate(layout.rings)}
     for row, stage in zip(table, layout.stages, strict=True):
         row[st.LAG] = stage.lag
         _FILL[type(stage)](row, stage, net, places, numbers)
+        row[st.PIECES] = pieces(layout, stage) if in_pieces else 1
+        row[st.BAND] //= row[st.PIECES]
+        if isinstance(stage, Block):
+            row[st.ROOM] = room
     return table
 
 
@@ -55,7 +62,7 @@ def _block(
     row[st.KIND] = st.BLOCK
     row[st.SOURCE] = row[st.TARGET] = numbers[stage.ring.name]
     row[st.BAND], row[st.CHANNELS] = stage.ring.band, stage.channels
-    row[st.PANEL], row[st.BATCH] = panel_px(stage, LANES), batch_px(stage, LANES)
+    row[st.PANEL], row[st.BATCH] = panel_px(stage, LANES), BATCH_PX
     row[st.KEPT] = places.kept[stage.name]
     shared = [st.MASK, st.W1, st.B1, st.W2, st.B2, st.W4, st.B4, st.W5, st.B5]
     row[shared], row[[st.W3, st.B3]] = net.places[stage.name], net.third[stage.name]

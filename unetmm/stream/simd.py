@@ -77,11 +77,11 @@ def address_of(context: Any, builder: Any, array_type: Any, array: Any, offset: 
     return builder.gep(data, [offset])
 
 
-def _load(builder: Any, pointer: Any) -> Any:
+def load_at(builder: Any, pointer: Any) -> Any:
     return builder.load(builder.bitcast(pointer, VEC.as_pointer()), align=4)
 
 
-def _store(builder: Any, value: Any, pointer: Any) -> None:
+def store_at(builder: Any, value: Any, pointer: Any) -> None:
     builder.store(value, builder.bitcast(pointer, VEC.as_pointer()), align=4)
 
 
@@ -91,7 +91,7 @@ def _splat(builder: Any, scalar: Any) -> Any:
     return builder.shuffle_vector(vector, ir.Constant(VEC, ir.Undefined), mask)
 
 
-def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
     function = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(VEC, [VEC] * 3), f"llvm.fma.v{LANES}f32"
     )
@@ -103,7 +103,7 @@ def load(typingctx: Any, array: Any, offset: Any) -> Any:
     """LANES floats of a flat array from `offset` on."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _load(builder, address_of(context, builder, sig.args[0], *args))
+        return load_at(builder, address_of(context, builder, sig.args[0], *args))
 
     return vector_type(array, INT), codegen
 
@@ -113,7 +113,7 @@ def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
     """Write a vector into a flat array at `offset`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        _store(builder, args[2], address_of(context, builder, sig.args[0], args[0], args[1]))
+        store_at(builder, args[2], address_of(context, builder, sig.args[0], args[0], args[1]))
         return context.get_dummy_value()
 
     return types.void(array, INT, value), codegen
@@ -122,6 +122,16 @@ def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
 def in_pairs(matrices: Any) -> bool:
     """Whether matrices of this Numba type are pairs of bfloat16."""
     return bool(matrices.dtype == types.int32)
+
+
+def store_factors_at(builder: Any, matrices: Any, pixel: Any, channel: Any, vector: Any) -> None:
+    """Write a pixel's factors for matrices of this Numba type, from `channel` on."""
+    if in_pairs(matrices):
+        place = builder.gep(pixel, [builder.lshr(channel, channel.type(1))])
+        place = builder.bitcast(place, pairs.HALVES.as_pointer())
+        builder.store(pairs.rounded(builder, vector), place, align=4)
+    else:
+        store_at(builder, vector, builder.gep(pixel, [channel]))
 
 
 @intrinsic
@@ -142,14 +152,8 @@ def store_factors(
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         _, array_value, at, k, vector = args
-        if not in_pairs(sig.args[0]):
-            place = address_of(context, builder, sig.args[1], array_value, builder.add(at, k))
-            _store(builder, vector, place)
-            return context.get_dummy_value()
-        at = builder.add(at, builder.lshr(k, k.type(1)))
         place = address_of(context, builder, sig.args[1], array_value, at)
-        place = builder.bitcast(place, pairs.HALVES.as_pointer())
-        builder.store(pairs.rounded(builder, vector), place, align=4)
+        store_factors_at(builder, sig.args[0], place, k, vector)
         return context.get_dummy_value()
 
     return types.void(matrices, array, INT, INT, value), codegen
@@ -170,7 +174,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """a * b + c, rounded once."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _fma(builder, *args)
+        return fused(builder, *args)
 
     return vector_type(a, b, c), codegen
 
@@ -238,7 +242,9 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any]:
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             pointer = address_of(context, builder, sig.args[0], *args)
-            starts = [_load(builder, at(builder, pointer, INT_IR(0), 0, v)) for v in range(vectors)]
+            starts = [
+                load_at(builder, at(builder, pointer, INT_IR(0), 0, v)) for v in range(vectors)
+            ]
             value = undefined
             for _, v, i in cells():
                 value = builder.insert_value(value, starts[v], i)
@@ -254,7 +260,7 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any]:
             value, array_value, offset_value, stride_value = args
             pointer = address_of(context, builder, sig.args[1], array_value, offset_value)
             for p, v, i in cells():
-                here = _load(builder, at(builder, pointer, stride_value, p, v))
+                here = load_at(builder, at(builder, pointer, stride_value, p, v))
                 value = builder.insert_value(
                     value, builder.fadd(builder.extract_value(value, i), here), i
                 )
@@ -275,8 +281,10 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any]:
             value, x_value, xo, xs, w_value, wo = args
             x_pointer = address_of(context, builder, sig.args[1], x_value, xo)
             w_pointer = address_of(context, builder, sig.args[4], w_value, wo)
-            step = pairs.dot if in_pairs(sig.args[4]) else _fma
-            row = [_load(builder, at(builder, w_pointer, INT_IR(0), 0, v)) for v in range(vectors)]
+            step = pairs.dot if in_pairs(sig.args[4]) else fused
+            row = [
+                load_at(builder, at(builder, w_pointer, INT_IR(0), 0, v)) for v in range(vectors)
+            ]
             for p in range(pixels):
                 factor = _splat(
                     builder, builder.load(builder.gep(x_pointer, [builder.mul(xs, INT_IR(p))]))
@@ -290,18 +298,25 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any]:
         return tile(tile, x, INT, INT, w, INT), codegen
 
     @intrinsic
-    def tile_store(typingctx: Any, acc: Any, array: Any, offset: Any, stride: Any) -> Any:
-        """Write the tile to (array, offset), `stride` floats from pixel to pixel."""
+    def tile_store(
+        typingctx: Any, acc: Any, array: Any, offset: Any, stride: Any, skipped: Any
+    ) -> Any:
+        """Write the tile to (array, offset), `stride` floats from pixel to pixel.
+
+        The first `skipped` pixels are left out.
+        """
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            value, array_value, offset_value, stride_value = args
+            value, array_value, offset_value, stride_value, skip = args
             pointer = address_of(context, builder, sig.args[1], array_value, offset_value)
-            for p, v, i in cells():
-                target = at(builder, pointer, stride_value, p, v)
-                _store(builder, builder.extract_value(value, i), target)
+            for p in range(pixels):
+                with builder.if_then(builder.icmp_signed("<=", skip, INT_IR(p))):
+                    for v in range(vectors):
+                        target = at(builder, pointer, stride_value, p, v)
+                        store_at(builder, builder.extract_value(value, p * vectors + v), target)
             return context.get_dummy_value()
 
-        return types.void(tile, array, INT, INT), codegen
+        return types.void(tile, array, INT, INT, INT), codegen
 
     return tile_bias, tile_add, tile_fma, tile_store
 

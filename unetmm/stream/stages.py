@@ -17,7 +17,8 @@ from unetmm.stream.kernel_cache import cached_on_disk
 from unetmm.stream.kernels import INLINE, matmul
 from unetmm.stream.lanes import LANES
 from unetmm.stream.precision import Precision
-from unetmm.stream.simd import fma, hsum, load, splat
+from unetmm.stream.reduce import add_products, lane_sums, no_sums
+from unetmm.stream.simd import fma, hsum, load, splat, store
 from unetmm.stream.sync import LINE, finished, load_shared, next_phase
 from unetmm.stream.tables import (
     ACCUMULATE,
@@ -29,9 +30,11 @@ from unetmm.stream.tables import (
     IMAGE,
     KIND,
     LAG,
+    NORM_AT,
     OBSERVED,
     PAD,
     PADDED,
+    PIECES,
     PIXELS,
     PRODUCT,
     REPEAT,
@@ -48,6 +51,7 @@ from unetmm.stream.tables import (
     read,
     written,
 )
+from unetmm.stream.values import compile_move
 
 
 @njit(**INLINE)
@@ -104,8 +108,11 @@ def guide(stage, rings, memory, step, begin, stop, cells):
 
 
 @njit(**INLINE)
-def ending(stage, rings, memory, weights, starts, out, samples, step, begin, stop, cells):
-    """3x3 convolution to a few channels by dot products; adds the image if there is one."""
+def ending(stage, rings, memory, weights, starts, own, out, samples, step, begin, stop, cells):
+    """3x3 convolution to a few channels by dot products; adds the image if there is one.
+
+    out: where the first row goes.
+    """
     source, image = stage[SOURCE], stage[IMAGE]
     c, width = rings[source, PADDED], rings[source, PIXELS]
     cell_px = width // cells
@@ -116,19 +123,77 @@ def ending(stage, rings, memory, weights, starts, out, samples, step, begin, sto
         for i in range(3):
             starts[i] = read(rings, source, row - 1 + i) - c
         pixels = read(rings, image, row) if image >= 0 else -1
-        for p in range(begin * cell_px, stop * cell_px):
-            for o in range(samples):
-                acc = splat(np.float32(0.0))
-                at = stage[W] + o * 9 * c
-                for i in range(3):
-                    base = starts[i] + p * c
-                    for k in range(0, 3 * c, LANES):
-                        acc = fma(load(memory, base + k), load(weights, at + k), acc)
-                    at += 3 * c
-                value = hsum(acc) + weights[stage[B] + o]
-                if pixels >= 0:
-                    value += memory[pixels + p * samples + o]
-                memory[out + (j * width + p) * samples + o] = value
+        for o in range(samples):
+            at, bias = stage[W] + o * 9 * c, weights[stage[B] + o]
+            p = begin * cell_px
+            while p < stop * cell_px:
+                together = min(LANES, stop * cell_px - p)
+                values = own[NORM_AT]
+                if together == LANES:
+                    dot_products(memory, starts, p, c, weights, at, values)
+                else:
+                    for q in range(together):
+                        memory[values + q] = dot_product(memory, starts, p + q, c, weights, at)
+                for q in range(together):
+                    value = memory[values + q] + bias
+                    if pixels >= 0:
+                        value += memory[pixels + (p + q) * samples + o]
+                    memory[out + (j * width + p + q) * samples + o] = value
+                p += together
+
+
+@njit(**INLINE)
+def dot_products(memory, starts, p, c, weights, at, to):
+    """What a 3x3 convolution gives for one output at LANES pixels from p on."""
+    sums = no_sums()
+    for i in range(3):
+        base = starts[i] + p * c
+        for k in range(0, 3 * c, LANES):
+            sums = add_products(sums, memory, base + k, c, load(weights, at + i * 3 * c + k))
+    store(memory, to, lane_sums(sums))
+
+
+@njit(**INLINE)
+def dot_product(memory, starts, p, c, weights, at):
+    """The same for one pixel."""
+    acc = splat(np.float32(0.0))
+    for i in range(3):
+        base = starts[i] + p * c
+        for k in range(0, 3 * c, LANES):
+            acc = fma(load(memory, base + k), load(weights, at + i * 3 * c + k), acc)
+    return hsum(acc)
+
+
+@njit(**INLINE)
+def run_stage(
+    stage, rings, scratch, starts, memory, weights, matrices, frozen, out, samples, cells, begin,
+    stop, step, piece, thread, threads, progress, sums, seen, observed, resumed,
+):  # fmt: skip
+    """A thread's share of one stage; returns when the next one may begin. False: gave up."""
+    own = scratch[thread]
+    if stage[KIND] == PRODUCT:
+        product(stage, rings, memory, weights, starts, step, begin, stop, cells)
+    elif resumed:
+        block_resumes(
+            stage, rings, memory, weights, matrices, frozen, starts, own, step, begin, stop, cells,
+            sums, seen,
+        )  # fmt: skip
+    elif stage[KIND] == BLOCK:
+        block_prepares(
+            stage, rings, memory, weights, matrices, starts, own, step, begin, stop, cells
+        )  # fmt: skip
+        if not next_phase(progress, thread, threads):
+            return False
+        block_finishes(
+            stage, rings, memory, weights, matrices, frozen, starts, scratch, step, thread, begin,
+            stop, cells, sums, seen, OBSERVED if observed else WHOLE,
+        )  # fmt: skip
+    elif stage[KIND] == GUIDE:
+        guide(stage, rings, memory, step, begin, stop, cells)
+    else:
+        at = out + piece * stage[BAND] * rings[stage[SOURCE], PIXELS] * samples
+        ending(stage, rings, memory, weights, starts, own, at, samples, step, begin, stop, cells)
+    return next_phase(progress, thread, threads)
 
 
 @cached_on_disk
@@ -146,32 +211,23 @@ def run_stages(
     """
     threads = len(scratch)
     begin, stop = cells * thread // threads, cells * (thread + 1) // threads
-    own, rows = scratch[thread], starts[thread]
-    for s in range(first, last):
-        stage = program[s]
-        if stage[KIND] == PRODUCT:
-            product(stage, rings, memory, weights, rows, step, begin, stop, cells)
-        elif s == resumed:
-            block_resumes(
-                stage, rings, memory, weights, matrices, frozen, rows, own, step, begin, stop,
-                cells, sums, seen,
-            )  # fmt: skip
-        elif stage[KIND] == BLOCK:
-            block_prepares(
-                stage, rings, memory, weights, matrices, rows, own, step, begin, stop, cells
-            )  # fmt: skip
-            if not next_phase(progress, thread, threads):
-                return False
-            block_finishes(
-                stage, rings, memory, weights, matrices, frozen, rows, scratch, step, thread, begin,
-                stop, cells, sums, seen, OBSERVED if s == observed else WHOLE,
-            )  # fmt: skip
-        elif stage[KIND] == GUIDE:
-            guide(stage, rings, memory, step, begin, stop, cells)
-        else:
-            ending(stage, rings, memory, weights, rows, out, samples, step, begin, stop, cells)
-        if not next_phase(progress, thread, threads):
-            return False
+    rows = starts[thread]
+    s = first
+    while s < last:
+        # Neighbouring stages with as many pieces take turns, so that a piece stays in cache.
+        pieces, end = program[s, PIECES], s + 1
+        while end < last and program[end, PIECES] == pieces:
+            end += 1
+        for piece in range(pieces):
+            for i in range(s, end):
+                going_on = run_stage(
+                    program[i], rings, scratch, rows, memory, weights, matrices, frozen, out,
+                    samples, cells, begin, stop, step * pieces + piece, piece, thread, threads,
+                    progress, sums, seen, i == observed, i == resumed,
+                )  # fmt: skip
+                if not going_on:
+                    return False
+        s = end
     if thread == 0:
         phase = load_shared(progress, 0)
         for other in range(1, threads):
@@ -189,3 +245,4 @@ def compile_all(precision: Precision = "fp32") -> None:
         table, table, table, table, floats, floats, matrices, matrices, 0, 1, 1,
         0, 0, 0, 0, numbers, sums, floats, -1, -1,
     )  # fmt: skip
+    compile_move()

@@ -42,6 +42,9 @@ class RowStream:
     Everything is allocated here; `push` allocates nothing that grows with the image.
     """
 
+    in_pieces = True
+    """Whether the fine stages divide a step; one that observes needs its patch as a whole."""
+
     def __init__(
         self,
         net: CompiledNet,
@@ -63,7 +66,7 @@ class RowStream:
         self.threads = max(1, min(threads, self.cells))
         places = memory_map(self.layout, width_px, LANES, self.threads)
         self.memory = aligned_zeros(places.size_floats - LINE_FLOATS)
-        self.program = stage_table(self.layout, net, places)
+        self.program = stage_table(self.layout, net, places, self.in_pieces)
         self.rings = ring_table(self.layout, places, width_px, height_px)
         self.scratch = np.array(places.scratch, np.int64)
         taps = max(s.taps for s in self.layout.stages if isinstance(s, Product))
@@ -170,6 +173,8 @@ class ObservingStream(RowStream):
     Every block stops at its gated map, which is added up, and goes on with the attention that
     follows. The sums are kept by column, so they do not depend on the number of threads either.
     """
+
+    in_pieces = False
 
     def __init__(self, net: CompiledNet, width_px: int, height_px: int, threads: int = 1) -> None:
         band = observing_band_rows(net.config, height_px)

@@ -11,20 +11,20 @@ from unetmm.stream.kernels import INLINE
 
 PRODUCT, BLOCK, GUIDE, ENDING = range(4)
 """Kinds of stages."""
-KIND, LAG, SOURCE, TARGET, BAND = range(5)
-"""Columns of every stage: its kind, its reading clock, rings by number, rows a step."""
-STEP, TAPS, PAD, REPEAT, ACCUMULATE, W, W_SIZE, B, B_SIZE = range(5, 14)
+KIND, LAG, SOURCE, TARGET, PIECES, BAND = range(6)
+"""Columns of every stage: kind, reading clock, rings by number, pieces of a step, their rows."""
+STEP, TAPS, PAD, REPEAT, ACCUMULATE, W, W_SIZE, B, B_SIZE = range(6, 15)
 """Further columns of a product; one matrix for each of its `repeat` rows."""
-CHANNELS, PANEL, BATCH, KEPT, MASK, W1, B1, W2, B2, W3, B3, W4, B4, W5, B5 = range(5, 20)
+CHANNELS, PANEL, ROOM, BATCH, KEPT, MASK, W1, B1, W2, B2, W3, B3, W4, B4, W5, B5 = range(6, 22)
 """Further columns of a block; W3 and B3 lie in `frozen`, all others in `weights`."""
-IMAGE, SHARED = 5, 6
+IMAGE, SHARED = 6, 7
 """Further columns of a guide (SOURCE is E') and of an ending, whose image may be -1."""
-COLUMNS = 20
+COLUMNS = 22
 
 BASE, COUNT, ROW, HEIGHT, EDGE, PADDED, PIXELS, SCALE = range(8)
 """Columns of a ring: first float, rows, floats a row and its zero columns, size of the map."""
 
-TAPS_AT, NORM_AT, HIDDEN_AT, GATED_AT, HELD_AT, EDGES_AT = range(6)
+TAPS_AT, NORM_AT, HIDDEN_AT, GATED_AT, HELD_AT, SEAM_AT, EDGES_AT = range(7)
 """Columns of a thread's scratch."""
 
 
