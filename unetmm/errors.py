@@ -23,12 +23,16 @@ class BudgetError(UnetmmError):
     ----------
     budget_bytes : what was allowed.
     needed_bytes : the smallest budget that would do.
+    of_device : whether this is about the memory of a GPU.
     """
 
-    def __init__(self, message: str, *, budget_bytes: int, needed_bytes: int) -> None:
+    def __init__(
+        self, message: str, *, budget_bytes: int, needed_bytes: int, of_device: bool = False
+    ) -> None:
         super().__init__(message)
         self.budget_bytes = budget_bytes
         self.needed_bytes = needed_bytes
+        self.of_device = of_device
 
 
 class ImageError(UnetmmError):

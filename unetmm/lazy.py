@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,10 @@ from unetmm.weights import Model
 if TYPE_CHECKING:
     import dask.array as da
 
-    from unetmm.stream.compiled import CompiledNet
+    from unetmm.run import Net
+
+_one_box = threading.Lock()
+"""A device has memory for one strip, whatever Dask starts at once."""
 
 
 def is_dask_array(image: Any) -> bool:
@@ -79,7 +84,7 @@ class _Common:
 
     info: ImageInfo
     plan: Plan
-    net: CompiledNet
+    net: Net
     calibration: Calibration
     strength: float
 
@@ -108,15 +113,19 @@ def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: 
 def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: _Common) -> Any:
     """The write box of one strip and segment, from the pixels of its read box."""
     from unetmm.run import Job, Task, run_task
+    from unetmm.stream.compiled import CompiledNet
     from unetmm.stream.kernel_cache import ensure_compiled
 
     info, net = common.info, common.net
-    ensure_compiled(net.precision)
+    on_kernels = isinstance(net, CompiledNet)
+    if isinstance(net, CompiledNet):
+        ensure_compiled(net.precision)
     window = _Window(np.asarray(pixels), info, segment.read_start, strip.read_start)
     out = _BoxSink((segment.write_px, strip.write_px, info.samples), info)
     groups = sample_groups(net.config, info)
     job = Job(window, out, net, groups, common.calibration, common.plan, common.strength)
-    run_task(job, Task(plane, strip, segment))
+    with nullcontext() if on_kernels else _one_box:
+        run_task(job, Task(plane, strip, segment))
     return out.pixels
 
 

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unetmm import process_memory
+from unetmm.device.target import Target
 from unetmm.geometry import round_up
 from unetmm.io.protocol import ImageInfo
-from unetmm.memory import RUNTIME_BYTES, packed_bytes
+from unetmm.memory import RUNTIME_BYTES, TORCH_BYTES, packed_bytes
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import make_layout
 from unetmm.stream.precision import Precision
 from unetmm.weights import Model, load_model
 
 if TYPE_CHECKING:
+    from unetmm.device.net import DeviceNet
     from unetmm.stream.compiled import CompiledNet
 
 DEFAULT_MODELS = {1: "tiny-mono", 3: "tiny-rgb"}
@@ -49,12 +51,22 @@ def fold(model: Model, precision: Precision = "fp32") -> CompiledNet:
     return net
 
 
+def place(model: Model, target: Target) -> DeviceNet:
+    """The model as a device runs it; its tensors are given back."""
+    from unetmm.device.net import DeviceNet
+
+    net = DeviceNet(model.config, model.tensors, target)
+    model.release()
+    return net
+
+
 class Loaded:
     """Keeps every model that it was asked for; safe to use from several threads."""
 
     def __init__(self) -> None:
         self._models: dict[tuple[str, int], Model] = {}
         self._nets: dict[tuple[str, Precision], CompiledNet] = {}
+        self._placed: dict[tuple[str, str], DeviceNet] = {}
         self._lock = threading.Lock()
 
     def pick(self, choice: str | Path | Model | None, info: ImageInfo) -> Model:
@@ -75,16 +87,25 @@ class Loaded:
                 self._nets[key] = fold(model, precision)
             return self._nets[key]
 
+    def place(self, model: Model, target: Target) -> DeviceNet:
+        """As `place`, once a model and device."""
+        key = model.checksum, f"{target.precision} on {target.label}"
+        with self._lock:
+            if key not in self._placed:
+                self._placed[key] = place(model, target)
+            return self._placed[key]
+
     def held_bytes(self, model: Model, precision: Precision) -> int:
         """What the process holds beyond what the plan for an image with this model counts.
 
         After the first image that is no longer a fresh process, but one with all libraries and
         with nets; those of them that the plan counts are not to be counted twice.
         """
-        if not self._nets:
+        if not self._nets and not self._placed:
             return process_memory.held_bytes()
         counted = RUNTIME_BYTES
         if (model.checksum, precision) in self._nets:
             layout = make_layout(model.config, model.config.stride_px)
             counted += packed_bytes(layout, LANES, precision)
+        counted += max((TORCH_BYTES[net.target.kind] for net in self._placed.values()), default=0)
         return round_up(max(0, process_memory.resident_bytes() - counted), STEP_BYTES)

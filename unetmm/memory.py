@@ -11,6 +11,13 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from unetmm.device.footprint import (
+    DeviceTerms,
+    attended_bytes,
+    host_slot_bytes,
+    project_device,
+)
+from unetmm.device.target import Kind, Target
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import parameter_count
@@ -24,6 +31,7 @@ from unetmm.stream.footprint import (
     skip_bytes,
     stream_bytes,
 )
+from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import FLOAT_BYTES, Layout, padded
 from unetmm.stream.precision import Precision
 
@@ -36,6 +44,8 @@ WORKER_BYTES = 6 * 10**6
 """What a worker's thread costs besides its buffers: stack, allocator arena, small objects."""
 THREAD_BYTES = 256 * 1024
 """What each further thread of a stream costs besides its scratch: its stack, as far as used."""
+TORCH_BYTES: dict[Kind, int] = {"kernels": 0, "torch": 240 * 10**6, "cuda": 1500 * 10**6}
+"""What torch takes in the process itself; with CUDA an estimate that no GPU has confirmed yet."""
 
 
 @dataclass(frozen=True)
@@ -184,13 +194,7 @@ def project(
     stored = (layout.lag_rows + band) * write_px * pixel_bytes
     wide = 4 if pixels.itemsize >= FLOAT_BYTES else 0
     conversion = (3 + wide) * band * read_px * config.in_channels * FLOAT_BYTES
-    rows_in = slab_rows(source, band, pixels.height)
-    rows_out = min(pixels.height, sink.chunk[0])
-    # Twice: one slab is read while another is used up, one row of chunks written while the next
-    # is filled.
-    read_rows, written_rows = min(pixels.height, 2 * rows_in), min(pixels.height, 2 * rows_out)
-    read = read_rows * read_px * pixel_bytes + source.scratch_bytes(rows_in, read_px)
-    write = written_rows * write_px * pixel_bytes + sink.scratch_bytes(rows_out, write_px)
+    read, write = _storing_bytes(pixels, source, sink, band, read_px, write_px)
     streaming = workers * (read + write + stored + conversion) + live * (
         state + skip + image + arena
     )
@@ -209,3 +213,75 @@ def project(
         sink=sink.resident_bytes + workers * write,
         calibration=max(0, max(calibration_bytes, loading_bytes(config)) - streaming),
     )
+
+
+def _storing_bytes(
+    pixels: Pixels, source: Storage, sink: Storage, band: int, read_px: int, write_px: int
+) -> tuple[int, int]:
+    """Bytes of a worker's reading and of its writing."""
+    pixel_bytes = pixels.samples * pixels.itemsize
+    rows_in = slab_rows(source, band, pixels.height)
+    rows_out = min(pixels.height, sink.chunk[0])
+    # Twice: one slab is read while another is used up, one row of chunks written while the next
+    # is filled.
+    read_rows, written_rows = min(pixels.height, 2 * rows_in), min(pixels.height, 2 * rows_out)
+    read = read_rows * read_px * pixel_bytes + source.scratch_bytes(rows_in, read_px)
+    write = written_rows * write_px * pixel_bytes + sink.scratch_bytes(rows_out, write_px)
+    return read, write
+
+
+def project_for_device(
+    layout: Layout,
+    pixels: Pixels,
+    source: Storage,
+    sink: Storage,
+    read_px: int,
+    write_px: int,
+    calibration_bytes: int,
+    held_bytes: int,
+    target: Target,
+    threads: int = 1,
+) -> tuple[Terms, DeviceTerms]:
+    """Terms of the process, and of the device, of a run of torch operations; one strip is live.
+
+    On the CPU the device's memory is the process's and counted in both. Calibration is done by
+    the compiled kernels in any case.
+    """
+    band, pixel_bytes = layout.band_rows, pixels.samples * pixels.itemsize
+    device = project_device(layout, read_px, target, pixels.nets)
+    here = device if target.kind == "torch" else DeviceTerms(0, 0, 0, 0, 0, 0, 0)
+    # A band more than of the kernels' streams: it comes out a push later.
+    stored = (layout.lag_rows + 2 * band) * write_px * pixel_bytes
+    slots = pixels.nets * host_slot_bytes(layout, read_px, target)
+    conversion = band * read_px * _conversion_bytes(layout.config, pixels)
+    read, write = _storing_bytes(pixels, source, sink, band, read_px, write_px)
+    streaming = here.total - here.weights + stored + slots + conversion + read + write
+    folded = packed_bytes(layout, LANES) + attended_bytes(layout)
+    terms = Terms(
+        runtime=RUNTIME_BYTES
+        + TORCH_BYTES[target.kind]
+        + held_bytes
+        + WORKER_BYTES
+        + (threads - 1) * THREAD_BYTES,
+        weights=folded + here.weights,
+        stream_state=here.stream_state,
+        skip=here.skip,
+        image_rows=stored + here.image_rows,
+        arena=slots + conversion + here.arena,
+        source=source.resident_bytes + read,
+        sink=sink.resident_bytes + write,
+        calibration=max(0, max(calibration_bytes, loading_bytes(layout.config)) - streaming),
+    )
+    return terms, device
+
+
+def _conversion_bytes(config: NetConfig, pixels: Pixels) -> int:
+    """Of a pixel, all that a band is copied to on its way to the net's scale and back.
+
+    Each lane's normalised rows; the rows compared with the answer; as stored: the original, the
+    chosen samples before and after; masks; sums in float64 where the type is wide.
+    """
+    channels, item = config.in_channels, pixels.itemsize
+    wide = 16 if item >= FLOAT_BYTES else 0
+    normalised = FLOAT_BYTES * channels * (pixels.nets + 1)
+    return normalised + channels * (4 * item + 3 + wide) + pixels.samples * item

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from unetmm.calibrate import Calibration
+from unetmm.device.target import DeviceChoice, PrecisionChoice, Target, resolve_target
 from unetmm.io.protocol import Encoding, SinkOptions
 from unetmm.io.remote import Place
 from unetmm.io.select import Selection
 from unetmm.plan import Plan
-from unetmm.stream.precision import PrecisionChoice
 from unetmm.weights import Model
 
 
@@ -38,7 +38,24 @@ class Options:
     encoding: Encoding = Encoding()
     """How the output stores its pixels."""
     precision: PrecisionChoice = "auto"
-    """Of the matrix products: fp32, or bf16 where the processor has it; auto is fp32."""
+    """Of the matrix products: fp32, or bf16 where the processor has it; auto is fp32. On a device
+    of everything but sums, and fp16 as well."""
+    device: DeviceChoice = "auto"
+    """cpu, torch (the CPU without the compiled kernels), cuda or cuda:N; auto is CUDA if there is a
+    GPU."""
+    device_budget_bytes: int | None = None
+    """Of a GPU's memory; None: 80 % of what is free."""
+
+    @property
+    def target(self) -> Target:
+        """What device and precision mean on this machine, as it is now.
+
+        Raises
+        ------
+        ShapeError
+            If the machine lacks them.
+        """
+        return resolve_target(self.device, self.precision)
 
     def sink(self, path: Place) -> SinkOptions:
         """The part of these that an output needs."""
@@ -79,6 +96,8 @@ class Report:
     """False if other shares of the run are still to be done."""
     already_done: bool = False
     """Whether an earlier run had finished this very output, so that nothing was done."""
+    measured_device_peak_bytes: int | None = None
+    """Of a GPU's memory, libraries' own workspaces apart; None where the CPU computed."""
 
     def as_dict(self) -> dict[str, Any]:
         from unetmm import __version__
@@ -91,6 +110,7 @@ class Report:
             "model": self.model,
             "plan": self.plan.as_dict() if self.plan else None,
             "measured_peak_bytes": self.measured_peak_bytes,
+            **self._device_as_dict(),
             "seconds": {k: round(v, 3) for k, v in self.seconds.items()},
             "megapixels": self.megapixels,
             "megapixels_per_s": round(self.megapixels / compute_s, 3) if compute_s else None,
@@ -98,3 +118,7 @@ class Report:
             "complete": self.complete,
             "already_done": self.already_done,
         }
+
+    def _device_as_dict(self) -> dict[str, Any]:
+        peak_bytes = self.measured_device_peak_bytes
+        return {} if peak_bytes is None else {"measured_device_peak_bytes": peak_bytes}

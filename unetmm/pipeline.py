@@ -15,22 +15,21 @@ from unetmm.calibrate import (
     load_calibration,
     sample_groups,
 )
+from unetmm.device.target import DeviceChoice, PrecisionChoice
 from unetmm.errors import BudgetError, ImageError
 from unetmm.io.array import ArraySink, ArraySource, array_info
 from unetmm.io.protocol import ImageInfo, Sink, Source
 from unetmm.io.remote import Place, RemotePath, to_place
-from unetmm.loaded import Loaded, fold, pick_model
+from unetmm.loaded import Loaded, pick_model
 from unetmm.memory import Pixels, Storage, in_memory_storage, sink_storage, source_storage
 from unetmm.options import Options
 from unetmm.plan import Plan, Request, plan_run
 from unetmm.sizes import default_budget_bytes, parse_size
 from unetmm.stream.lanes import LANES
-from unetmm.stream.precision import PrecisionChoice, resolve
 from unetmm.weights import Model
 
 if TYPE_CHECKING:
-    from unetmm.run import Job
-    from unetmm.stream.compiled import CompiledNet
+    from unetmm.run import Job, Net
 
 ARRAY_CHUNK_PX = 512
 """Cuts of an array in memory start at multiples of this."""
@@ -56,7 +55,7 @@ def plan_image(
         If the model does not fit the image.
     """
     groups = sample_groups(model.config, info)
-    precision = resolve(options.precision)
+    target = options.target
     request = Request(
         model=model.name,
         config=model.config,
@@ -65,19 +64,23 @@ def plan_image(
         source=source,
         sink=sink,
         budget_bytes=options.budget_bytes or default_budget_bytes(),
-        calibration_bytes=calibration_bytes(model.config, info, LANES, options.workers, precision),
+        calibration_bytes=calibration_bytes(
+            model.config, info, LANES, options.workers, target.host_precision
+        ),
         held_bytes=held_bytes,
         max_cores=options.workers,
-        precision=precision,
+        target=target,
+        device_budget_bytes=options.device_budget_bytes or target.default_budget_bytes,
     )
     try:
         return plan_run(request)
     except BudgetError as error:
         remedy = info.notes.get("remedy")
-        if remedy is None:
+        if remedy is None or error.of_device:
             raise
-        numbers = {"budget_bytes": error.budget_bytes, "needed_bytes": error.needed_bytes}
-        raise BudgetError(f"{error}; {remedy}", **numbers) from None
+        raise BudgetError(
+            f"{error}; {remedy}", budget_bytes=error.budget_bytes, needed_bytes=error.needed_bytes
+        ) from None
 
 
 def make_plan(
@@ -86,19 +89,24 @@ def make_plan(
     model: str | Path | Model | None = None,
     mem_budget: str | int | None = None,
     axes: str | None = None,
+    device: DeviceChoice = "auto",
+    device_budget: str | int | None = None,
 ) -> Plan:
-    """What `restore` would do with an array of this shape; needs no torch and no pixels.
+    """What `restore` would do with an array of this shape; needs no pixels, and torch only where
+    a GPU is asked for.
 
     Raises
     ------
     BudgetError
         If it cannot fit the budget.
     ShapeError
-        If shape, dtype, axes and model do not fit together.
+        If shape, dtype, axes and model do not fit together, or there is no such device.
     """
     info = array_info(shape, np.dtype(dtype), axes)
     storage = in_memory_storage((ARRAY_CHUNK_PX, ARRAY_CHUNK_PX))
-    options = Options(budget_bytes=_budget(mem_budget))
+    options = Options(
+        budget_bytes=_budget(mem_budget), device=device, device_budget_bytes=_budget(device_budget)
+    )
     return plan_image(info, storage, storage, pick_model(model, info), options)
 
 
@@ -115,6 +123,8 @@ def restore(
     axes: str | None = None,
     strength: float = 1.0,
     precision: PrecisionChoice = "auto",
+    device: DeviceChoice = "auto",
+    device_budget: str | int | None = None,
 ) -> Any:
     """Restore an image.
 
@@ -128,7 +138,12 @@ def restore(
         Half of what is available by default. For arrays, what the process holds before, the
         arrays included, comes on top.
     output : where to write; needed where `image` is a path.
-    precision : "fp32" (auto) or "bf16": faster, on processors with AVX512_BF16.
+    precision : "fp32" (auto) or "bf16": faster, on processors with AVX512_BF16
+        and on GPUs; "fp16" on a device only.
+    device : "cpu", "cuda", "cuda:N", or "torch": the CPU without the compiled kernels
+        "auto" is "cpu": the CUDA part has yet to be run on a GPU.
+    device_budget : peak of a GPU's memory, besides its CUDA context
+        80 % of what is free by default.
 
     Returns
     -------
@@ -140,8 +155,9 @@ def restore(
         One of its leaves, with what was asked, what was found and what would work.
     """
     options = Options(
-        model, _budget(mem_budget), calibration, strength=strength, precision=precision
-    )
+        model, _budget(mem_budget), calibration, strength=strength, precision=precision,
+        device=device, device_budget_bytes=_budget(device_budget),
+    )  # fmt: skip
     if isinstance(image, (str, Path, RemotePath)):
         if output is None:
             raise ImageError(f"{image}: give output=PATH to restore a file")
@@ -190,15 +206,20 @@ def make_job(
 
 def compile_and_calibrate(
     source: Source, model: Model, options: Options, loaded: Loaded | None = None
-) -> tuple[CompiledNet, Calibration]:
-    """Fold the net unless it is loaded, and measure the image unless its statistics are given."""
-    precision = resolve(options.precision)
-    net = loaded.fold(model, precision) if loaded else fold(model, precision)
+) -> tuple[Net, Calibration]:
+    """Fold the net unless it is loaded, and measure the image unless its statistics are given.
+
+    The compiled kernels measure it, whatever the device, so every device has the same statistics.
+    """
+    loaded, target = loaded or Loaded(), options.target
     known = known_calibration(options)
     if known is None:
+        kernels = loaded.fold(model, target.host_precision)
         groups = sample_groups(model.config, source.info)
-        known = calibrate(source, net, model.name, groups, options.fixed_range, options.workers)
-    return net, known
+        known = calibrate(source, kernels, model.name, groups, options.fixed_range, options.workers)
+    if target.kind == "kernels":
+        return loaded.fold(model, target.host_precision), known
+    return loaded.place(model, target), known
 
 
 def known_calibration(options: Options) -> Calibration | None:

@@ -14,18 +14,21 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from unetmm.cost import Cut, divisions, estimated_s, least_s
+from unetmm.cost import Cut, device_s, divisions, estimated_s, least_s
+from unetmm.device.footprint import DeviceTerms, shapes_of
+from unetmm.device.target import DevicePrecision, Target
 from unetmm.errors import BudgetError
 from unetmm.geometry import Span, recomputed_share, round_up
-from unetmm.memory import Pixels, Storage, Terms, project
+from unetmm.memory import Pixels, Storage, Terms, project, project_for_device
 from unetmm.nets.config import NetConfig
 from unetmm.sizes import format_size
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import make_layout
-from unetmm.stream.precision import Precision
 
 BAND_STEPS = (1, 2, 4, 8)
 """Band heights that are tried, in strides of the net."""
+GPU_BAND_STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
+"""The same on a GPU, which is only busy with many pixels at once."""
 MAX_PIECES = 256
 """Strips or segments that are tried along an axis."""
 
@@ -46,7 +49,10 @@ class Request:
     """What the process holds already beyond a fresh one."""
     max_cores: int = 0
     """Cores used at most, over all live strips; 0 for all that the process may use."""
-    precision: Precision = "fp32"
+    target: Target = Target("kernels", "fp32")
+    """Where the net is computed, and in which precision."""
+    device_budget_bytes: int = 0
+    """Of a GPU's memory."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +73,24 @@ class Plan:
     estimated_s: float
     threads: int = 1
     """Threads that share the columns of each live strip."""
-    precision: Precision = "fp32"
-    """Of the blocks' matrix products."""
+    precision: DevicePrecision = "fp32"
+    """Of the blocks' matrix products; on a device of all maps and matrices."""
+    device: str = "cpu"
+    """cpu: the compiled kernels; torch: torch operations on the CPU; cuda:N: the same on a GPU."""
+    device_name: str = ""
+    """What the GPU is called."""
+    device_terms: DeviceTerms | None = None
+    """Of the projected peak of a GPU's memory."""
+    device_budget_bytes: int = 0
 
     @property
     def projected_peak_bytes(self) -> int:
         return self.terms.total
+
+    @property
+    def delay_rows(self) -> int:
+        """Rows that the output is behind the input beyond the lag: a band under way."""
+        return 0 if self.device == "cpu" else self.band_rows
 
     @property
     def cores(self) -> int:
@@ -100,6 +118,7 @@ class Plan:
             "segments": len(self.segments),
             "workers": self.workers,
             "threads": self.threads,
+            "device": self.device,
             "precision": self.precision,
             "halo_px": self.halo_px,
             "lag_rows": self.lag_rows,
@@ -107,7 +126,27 @@ class Plan:
             "projected_peak_bytes": self.projected_peak_bytes,
             "budget_bytes": self.budget_bytes,
             "terms": asdict(self.terms),
+            **self._device_as_dict(),
         }
+
+    def _device_as_dict(self) -> dict[str, Any]:
+        if self.device_terms is None:
+            return {}
+        return {
+            "device_projected_peak_bytes": self.device_terms.total,
+            "device_budget_bytes": self.device_budget_bytes,
+            "device_terms": asdict(self.device_terms),
+        }
+
+    @property
+    def fits(self) -> bool:
+        """Whether it keeps its budgets."""
+        return self.projected_peak_bytes <= self.budget_bytes and self.fits_device
+
+    @property
+    def fits_device(self) -> bool:
+        terms = self.device_terms
+        return terms is None or terms.total <= self.device_budget_bytes
 
 
 def plan_run(request: Request) -> Plan:
@@ -120,20 +159,26 @@ def plan_run(request: Request) -> Plan:
     """
     best: Plan | None = None
     for cut in _cuts(request):
-        if best is not None and least_s(request, cut, cores_of(request)) > best.estimated_s:
+        on_kernels = request.target.kind == "kernels"
+        least = least_s(request, cut, cores_of(request)) if on_kernels else 0.0
+        if best is not None and least > best.estimated_s:
             continue
         for workers, threads in _teams(request, cut):
-            seconds = estimated_s(request, cut, workers, threads)
+            if on_kernels:
+                seconds = estimated_s(request, cut, workers, threads)
+            else:
+                seconds = device_s(request, cut, threads)
             if best is not None and seconds > best.estimated_s:
                 continue
             plan = _make_plan(request, cut, workers, threads, seconds)
-            if plan.projected_peak_bytes <= request.budget_bytes and (
-                best is None or _price(plan) < _price(best)
-            ):
+            if plan.fits and (best is None or _price(plan) < _price(best)):
                 best = plan
     if best is None:
-        alone = (_make_plan(request, cut, 1, 1, 0.0) for cut in _cuts(request))
-        raise _too_small(request, min(alone, key=lambda p: p.projected_peak_bytes))
+        alone = [_make_plan(request, cut, 1, 1, 0.0) for cut in _cuts(request)]
+        fitting = [plan for plan in alone if plan.fits_device]
+        if not fitting:
+            raise _device_too_small(alone)
+        raise _too_small(request, min(fitting, key=lambda p: p.projected_peak_bytes))
     return best
 
 
@@ -143,8 +188,10 @@ def _price(plan: Plan) -> tuple[float, int]:
 
 def _cuts(request: Request) -> Iterator[Cut]:
     stride, pixels = request.config.stride_px, request.pixels
-    limits = min(MAX_PIECES, 2 * cores_of(request)), MAX_PIECES
-    for steps in reversed(BAND_STEPS):
+    # Segments only keep cores busy, and a device has one strip live at a time.
+    on_kernels = request.target.kind == "kernels"
+    limits = min(MAX_PIECES, 2 * cores_of(request)) if on_kernels else 1, MAX_PIECES
+    for steps in reversed(GPU_BAND_STEPS if request.target.kind == "cuda" else BAND_STEPS):
         layout = make_layout(request.config, steps * stride)
         segments, strips = (
             list(divisions(length_px, math.lcm(stride, sink_px), source_px, layout, limit))
@@ -155,12 +202,16 @@ def _cuts(request: Request) -> Iterator[Cut]:
         )  # fmt: skip
         for segment in segments:
             for strip in strips:
-                yield Cut(layout, strip, segment, request.planes)
+                if on_kernels or shapes_of(layout, strip.read_px).addressable:
+                    yield Cut(layout, strip, segment, request.planes)
 
 
 def _teams(request: Request, cut: Cut) -> Iterator[tuple[int, int]]:
     """(workers, threads) that may use the cores: fewer only where the budget asks for it."""
     cores = cores_of(request)
+    if request.target.kind != "kernels":
+        yield 1, 1 if request.target.kind == "cuda" else cores
+        return
     cells = cut.strips.read_px // request.config.stride_px
     for workers in _halvings(min(cores, cut.tasks)):
         most = max(1, min(cores // workers, cells))
@@ -178,16 +229,25 @@ def _halvings(most: int) -> Iterator[int]:
 
 
 def _make_plan(request: Request, cut: Cut, workers: int, threads: int, seconds: float) -> Plan:
-    layout = cut.layout
-    terms = project(
-        layout, LANES, request.pixels, request.source, request.sink, workers, threads,
-        cut.strips.read_px, cut.strips.write_px, request.calibration_bytes, request.held_bytes,
-        request.precision,
-    )  # fmt: skip
+    layout, target = cut.layout, request.target
+    stored = request.pixels, request.source, request.sink
+    read_px, write_px = cut.strips.read_px, cut.strips.write_px
+    beside = request.calibration_bytes, request.held_bytes
+    device_terms = None
+    if target.kind == "kernels":
+        terms = project(
+            layout, LANES, *stored, workers, threads, read_px, write_px, *beside,
+            target.host_precision,
+        )  # fmt: skip
+    else:
+        terms, device_terms = project_for_device(
+            layout, *stored, read_px, write_px, *beside, target, threads
+        )
     return Plan(
         request.model, layout.band_rows, workers, cut.strips.spans, cut.segments.spans,
         request.planes, layout.halo_px, layout.lag_rows, terms, request.budget_bytes, seconds,
-        threads, request.precision,
+        threads, target.precision, target.label, target.model,
+        device_terms if target.kind == "cuda" else None, request.device_budget_bytes,
     )  # fmt: skip
 
 
@@ -204,6 +264,23 @@ def _too_small(request: Request, smallest: Plan) -> BudgetError:
         f"{megabytes}MB",
         budget_bytes=request.budget_bytes,
         needed_bytes=megabytes * 10**6,
+    )
+
+
+def _device_too_small(plans: list[Plan]) -> BudgetError:
+    smallest = min(plans, key=lambda p: p.device_terms.total if p.device_terms else 0)
+    terms = smallest.device_terms
+    assert terms is not None
+    megabytes = round_up(terms.total, 10**6) // 10**6
+    return BudgetError(
+        f"budget {format_size(smallest.device_budget_bytes)} of {smallest.device} is too small for "
+        f"model {smallest.model}: the narrowest strip ({smallest.strip_width_px} px) needs "
+        f"{format_size(terms.total)} there (weights {format_size(terms.weights)}, stream "
+        f"{format_size(terms.stream_state + terms.skip + terms.image_rows + terms.arena)}, "
+        f"libraries {format_size(terms.workspace)}); give at least {megabytes}MB, or use the cpu",
+        budget_bytes=smallest.device_budget_bytes,
+        needed_bytes=megabytes * 10**6,
+        of_device=True,
     )
 
 

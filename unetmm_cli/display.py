@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 120
 """Columns of tables where stdout is no terminal."""
 
+DEVICE_NOTES = {
+    "weights": "folded matrices",
+    "stream_state": "rows that layers keep",
+    "skip": "what is held for the decoder",
+    "image_rows": "input rows for the residual",
+    "arena": "working set and finished band",
+    "transfers": "bands under way",
+    "workspace": "cuBLAS and torch's allocator, as a constant",
+}
+
 TERM_NOTES = {
     "runtime": "Python, libraries and kernels",
     "weights": "tensors, and packed for the stream",
@@ -88,7 +98,8 @@ def error(problem: Exception) -> None:
     if isinstance(problem, OSError) and problem.strerror:
         text = f"{problem.filename}: {problem.strerror}" if problem.filename else problem.strerror
     if hasattr(problem, "needed_bytes"):
-        text += f" (--mem-budget {math.ceil(problem.needed_bytes / 10**6)}MB)"
+        option = "--device-budget" if getattr(problem, "of_device", False) else "--mem-budget"
+        text += f" ({option} {math.ceil(problem.needed_bytes / 10**6)}MB)"
     say(f"error: {' '.join(text.split())}")
 
 
@@ -256,16 +267,18 @@ def show_plan(outlook: Outlook) -> None:
                 "strips": f"{len(plan.strips)} of at most {plan.strip_width_px} px",
                 "segments": len(plan.segments),
                 "band": f"{plan.band_rows} rows",
+                **({} if plan.device == "cpu" else {"device": _device(plan)}),
                 "workers": f"{plan.workers}, {plan.threads} thread{'s' * (plan.threads > 1)} each",
                 "halo": f"{plan.halo_px} px",
                 "lag": f"{plan.lag_rows} rows",
                 "recomputed": f"{plan.recomputed_share:.1%}",
-                "time": f"about {seconds_text(plan.estimated_s)} on {plan.cores} core"
-                f"{'s' * (plan.cores > 1)} of this machine",
+                "time": f"about {seconds_text(plan.estimated_s)} on {_computes_on(plan)}",
             }
         )
     )
     _print(_memory_table(outlook))
+    if plan.device_terms is not None:
+        _print(_device_table(plan))
     _print(_comparison_table(outlook.variants))
 
 
@@ -273,17 +286,41 @@ def _memory_table(outlook: Outlook) -> Table:
     from unetmm_cli.planning import term_rows
 
     plan = outlook.plan
-    table = _table("memory", "size", "bytes", "", right=("size", "bytes"))
-    for name, size in term_rows(plan):
-        table.add_row(name, format_size(size), f"{size:,}", TERM_NOTES.get(name, ""))
+    return _terms_table("memory", term_rows(plan.terms), TERM_NOTES, plan.budget_bytes)
+
+
+def _device_table(plan: Plan) -> Table:
+    from unetmm_cli.planning import term_rows
+
+    terms = term_rows(plan.device_terms)
+    return _terms_table(f"memory of {plan.device}", terms, DEVICE_NOTES, plan.device_budget_bytes)
+
+
+def _terms_table(
+    title: str, terms: Sequence[tuple[str, int]], notes: dict[str, str], budget_bytes: int
+) -> Table:
+    table = _table(title, "size", "bytes", "", right=("size", "bytes"))
+    for name, size in terms:
+        table.add_row(name, format_size(size), f"{size:,}", notes.get(name, ""))
     table.add_section()
+    peak_bytes = sum(size for _, size in terms)
     for name, size in (
-        ("projected peak", plan.projected_peak_bytes),
-        ("budget", plan.budget_bytes),
-        ("left", plan.budget_bytes - plan.projected_peak_bytes),
+        ("projected peak", peak_bytes),
+        ("budget", budget_bytes),
+        ("left", budget_bytes - peak_bytes),
     ):
         table.add_row(name, format_size(size), f"{size:,}", "")
     return table
+
+
+def _device(plan: Plan) -> str:
+    return f"{plan.device}{f', {plan.device_name}' if plan.device_name else ''}"
+
+
+def _computes_on(plan: Plan) -> str:
+    if plan.device_terms is not None:
+        return plan.device
+    return f"{plan.cores} core{'s' * (plan.cores > 1)} of this machine"
 
 
 def _comparison_table(variants: tuple[Variant, Variant]) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -29,7 +30,7 @@ CLUSTER = "Cluster"
 Format = Literal["auto", "ome-zarr", "tiff", "png", "jpeg", "npy"]
 OmeZarrVersion = Literal["0.5", "0.4"]
 LogStyle = Literal["text", "json"]
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
 BatchSystem = Literal["slurm", "pbs", "lsf"]
 
 
@@ -39,6 +40,20 @@ def parse_budget(text: str | int) -> int:
         return parse_size(str(text))
     except ShapeError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def parse_device_budget(text: str | int) -> int:
+    """Bytes of a memory size; a usage error if it is none, or a share of the host's memory."""
+    if str(text).strip().endswith("%"):
+        raise typer.BadParameter(f'"{text}": write the size of --device-budget, as in 8GB')
+    return parse_budget(text)
+
+
+def parse_device(text: str) -> str:
+    """auto, cpu, torch, cuda or cuda:N; a usage error otherwise."""
+    if not re.fullmatch(r"auto|cpu|torch|cuda(:\d{1,3})?", text):
+        raise typer.BadParameter(f'"{text}" is not auto, cpu, torch, cuda or cuda:N; write cuda:0')
+    return text
 
 
 def parse_range(text: str) -> tuple[float, float] | None:
@@ -201,10 +216,30 @@ class Choices:
         Precision,
         typer.Option(
             help="bf16: faster, on processors with AVX512_BF16; pixels move by less than a "
-            "count of 255. auto is fp32.",
+            "count of 255. auto is fp32. fp16 is for GPUs.",
             rich_help_panel=NET,
         ),
     ] = "auto"
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|cpu|cuda[:N]",
+            parser=parse_device,
+            help="Where to compute; auto is cpu. cuda: an NVIDIA GPU, not tried on one yet. Also "
+            "torch: the CPU by plain torch operations, slower.",
+            rich_help_panel=NET,
+        ),
+    ] = "auto"
+    device_budget: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SIZE",
+            parser=parse_device_budget,
+            help="Peak memory of the GPU, besides its CUDA context: 8GB. By default 80 % of what "
+            "is free.",
+            rich_help_panel=NET,
+        ),
+    ] = None
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -358,7 +393,7 @@ class Choices:
         typer.Option(
             metavar="ADDRESS",
             help="Run on a Dask cluster: its tcp:// address, or local for worker processes here. "
-            "--mem-budget is each worker's. Needs unetmm[cluster].",
+            "--mem-budget is each worker's. Needs dask-jobqueue and distributed.",
             rich_help_panel=CLUSTER,
         ),
     ] = None
@@ -411,6 +446,8 @@ class Choices:
             select=self.selection,
             encoding=Encoding(self.compression, self.pyramid, self.ome_zarr, self.shard_px),
             precision=self.precision,
+            device=self.device,
+            device_budget_bytes=self.device_budget,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 
 from unetmm import __version__
 from unetmm.calibrate import sample_groups
+from unetmm.device.footprint import DeviceTerms, project_device
 from unetmm.errors import BudgetError
 from unetmm.io import open_sink, open_source
 from unetmm.io.protocol import ImageInfo
 from unetmm.io.remote import Place
 from unetmm.loaded import pick_model
-from unetmm.memory import Storage, sink_storage, source_storage
+from unetmm.memory import Storage, Terms, sink_storage, source_storage
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
 from unetmm.pipeline import plan_image
@@ -106,7 +108,11 @@ def look_ahead(path: Place, output: Place | None, options: Options) -> Outlook:
         held = held_bytes()
         plan = plan_image(info, *storages, model, options, held)
     # The budget is what the run would get, even if what is available changes meanwhile.
-    options = replace(options, budget_bytes=plan.budget_bytes)
+    options = replace(
+        options,
+        budget_bytes=plan.budget_bytes,
+        device_budget_bytes=plan.device_budget_bytes or None,
+    )
     run = _Run(info, storages, options, plan, held)
     variants = (
         _variant("NAFNet", replace(model, config=model.config.with_plain_skips()), run),
@@ -137,22 +143,31 @@ def _variant(name: str, model: Model, run: _Run) -> Variant:
 
 def _widest_strip_px(config: NetConfig, run: _Run) -> int:
     """The widest strip of which as many as the run has live fit in what the rest leaves."""
-    plan, terms = run.plan, run.plan.terms
+    plan = run.plan
+    terms = plan.device_terms or plan.terms
     streams = terms.stream_state + terms.skip + terms.image_rows + terms.arena
-    room_bytes = plan.budget_bytes - (plan.projected_peak_bytes - streams)
+    budget_bytes = plan.budget_bytes if plan.device_terms is None else plan.device_budget_bytes
+    room_bytes = budget_bytes - (terms.total - streams)
     room_bytes //= plan.workers * len(sample_groups(config, run.info))
     stride = config.stride_px
     layouts = (make_layout(config, n * stride) for n in BAND_STEPS)
-    return max(_fitting_px(layout, room_bytes, plan.threads) for layout in layouts)
+
+    def needed_bytes(layout: Layout, width_px: int) -> int:
+        if plan.device == "cpu":
+            return stream_bytes(layout, width_px, LANES, plan.threads)
+        device = project_device(layout, width_px, run.options.target, streams=1)
+        return device.stream_state + device.skip + device.image_rows + device.arena
+
+    return max(_fitting_px(layout, room_bytes, needed_bytes) for layout in layouts)
 
 
-def _fitting_px(layout: Layout, room_bytes: int, threads: int) -> int:
+def _fitting_px(layout: Layout, room_bytes: int, needed_bytes: Callable[[Layout, int], int]) -> int:
     """Columns of the widest stream that takes at most `room_bytes`, by halving."""
     stride = layout.config.stride_px
     low, high = 0, MAX_WIDTH_PX // stride
     while low < high:
         middle = (low + high + 1) // 2
-        if stream_bytes(layout, middle * stride, LANES, threads) <= room_bytes:
+        if needed_bytes(layout, middle * stride) <= room_bytes:
             low = middle
         else:
             high = middle - 1
@@ -166,6 +181,6 @@ def _plannable(output: Place) -> Place:
     return Path(tempfile.gettempdir()) / output.name
 
 
-def term_rows(plan: Plan) -> list[tuple[str, int]]:
-    """(name, bytes) of every term of the projected peak, in the order of the plan."""
-    return list(asdict(plan.terms).items())
+def term_rows(terms: Terms | DeviceTerms | None) -> list[tuple[str, int]]:
+    """(name, bytes) of every term of a projected peak, in its order."""
+    return list(asdict(terms).items()) if terms is not None else []

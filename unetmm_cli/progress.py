@@ -172,12 +172,19 @@ def progress_facts(progress: Progress) -> dict[str, Any]:
     }
 
 
+def _cores(plan: Plan) -> str:
+    if plan.device_terms is not None:
+        terms, budget_bytes = plan.device_terms, plan.device_budget_bytes
+        return f"{plan.device} with {format_size(terms.total)} of {format_size(budget_bytes)}"
+    return f"{plan.cores} core{'s' * (plan.cores > 1)}"
+
+
 def plan_line(plan: Plan, megapixels: float) -> str:
     """A plan in one line."""
     strips = len(plan.strips)
     return (
         f"{plan.model}: {megapixels:.2f} Mpx, {strips} strip{'s' * (strips > 1)} of "
-        f"{plan.strip_width_px} px, {plan.cores} core{'s' * (plan.cores > 1)}, "
+        f"{plan.strip_width_px} px, {_cores(plan)}, "
         f"peak {format_size(plan.projected_peak_bytes)} of {format_size(plan.budget_bytes)} planned"
     )
 

@@ -1,0 +1,200 @@
+"""A net's matrices on a device: shared by all its streams, read-only once it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unetmm.device.footprint import ALIGN, frozen_numbers, weight_numbers
+from unetmm.device.target import Target
+from unetmm.errors import ShapeError, WeightsError
+from unetmm.geometry import round_up
+from unetmm.nets.config import NetConfig
+from unetmm.stream.folding import ProductFolder, Tensors
+from unetmm.stream.layout import Block, Layout, Product, make_layout
+
+Attention = Mapping[str, NDArray[np.float32]]
+"""Frozen channel factors: block name -> (c,)."""
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Torch's errors for too little memory, of three kinds, as Python's."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error) for words in ("out of memory", "not enough memory")):
+            raise
+        raise MemoryError(str(error)) from error
+
+
+class Pool:
+    """A tensor that others are cut out of, one behind the other."""
+
+    def __init__(self, numbers: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.data = torch.zeros(numbers, dtype=dtype, device=device)
+        self.end = 0
+
+    def take(self, shape: tuple[int, ...]) -> Tensor:
+        """The next piece, of this shape."""
+        start, self.end = self.end, self.end + round_up(prod(shape), ALIGN)
+        assert self.end <= len(self.data), "the footprint counts what is taken"
+        return self.data[start : start + prod(shape)].view(shape)
+
+    def put(self, array: NDArray[np.floating], shape: tuple[int, ...]) -> Tensor:
+        """The next piece, with these values."""
+        piece = self.take(shape)
+        piece.copy_(torch.from_numpy(np.ascontiguousarray(array).reshape(shape)))
+        return piece
+
+
+@dataclass(frozen=True)
+class ProductWeights:
+    """Of a product or of the ending."""
+
+    matrix: Tensor
+    """(outputs, taps, depth); outputs in the order (dy, dx, channel)."""
+    bias: Tensor | None
+    """(outputs, 1), or None where it is zero."""
+
+
+@dataclass(frozen=True)
+class BlockWeights:
+    """Of a NAFNet block: matrices (outputs, inputs), biases (outputs, 1)."""
+
+    first: Tensor
+    first_bias: Tensor
+    depthwise: Tensor
+    """(2c, 1, 3, 3), its bias (2c,)."""
+    depthwise_bias: Tensor
+    third_bias: Tensor
+    fourth: Tensor
+    fourth_bias: Tensor
+    fifth: Tensor
+    fifth_bias: Tensor
+
+
+class DeviceNet:
+    """A net folded for the stream of torch operations.
+
+    LayerNorm's affine part is in the 1x1 that follows, beta and gamma in the 1x1 before the
+    residual. The attention comes in with `freeze`, once an image.
+
+    Raises
+    ------
+    ShapeError
+        If the net changes the image's size.
+    WeightsError
+        If a tensor is missing.
+    """
+
+    def __init__(self, config: NetConfig, tensors: Tensors, target: Target) -> None:
+        if config.output_scale != 1:
+            raise ShapeError(
+                f"the row stream restores at the input's size, asked for output_scale "
+                f"{config.output_scale}; use a model with output_scale 1"
+            )
+        self.config, self.target = config, target
+        self.device, self.dtype = torch.device(target.name), DTYPES[target.precision]
+        self.layout = make_layout(config, config.stride_px)
+        self.products: dict[str, ProductWeights] = {}
+        self.blocks: dict[str, BlockWeights] = {}
+        self.third: dict[str, NDArray[np.float32]] = {}
+        """On the host: each block's matrix that waits for the attention."""
+        with memory_errors():
+            pool = Pool(weight_numbers(self.layout), self.dtype, self.device)
+        try:
+            self._fold(self.layout, tensors, pool)
+        except KeyError as error:
+            raise WeightsError(f"the weights lack the tensor {error} of their net") from error
+        assert pool.end == len(pool.data), "weight_numbers counts what is held"
+
+    def _fold(self, layout: Layout, tensors: Tensors, pool: Pool) -> None:
+        folder = ProductFolder(tensors, self.config, lanes=1)
+        for stage in layout.stages:
+            if isinstance(stage, Product):
+                matrix, bias, *_ = folder.matrix(stage.name)
+                self.products[stage.name] = _product(matrix, bias, pool)
+            elif isinstance(stage, Block):
+                self.blocks[stage.name] = self._block(tensors, stage.name, pool)
+        w = tensors["ending.weight"].transpose(0, 2, 3, 1)  # n, row, column, channel
+        matrix = np.ascontiguousarray(w).reshape(len(w), 3, -1)
+        self.products["ending"] = _product(matrix, tensors["ending.bias"], pool)
+
+    def _block(self, tensors: Tensors, name: str, pool: Pool) -> BlockWeights:
+        """Fold the tensors below `name` (public NAFNet names)."""
+
+        def get(key: str) -> NDArray[np.float64]:
+            return tensors[f"{name}.{key}"].astype(np.float64)
+
+        def normed(conv: str, norm: str) -> tuple[Tensor, Tensor]:
+            w = get(f"{conv}.weight")[:, :, 0, 0]
+            bias = get(f"{conv}.bias") + w @ get(f"{norm}.bias")
+            w = w * get(f"{norm}.weight")
+            return pool.put(w, w.shape), pool.put(bias, (len(w), 1))
+
+        beta, gamma = get("beta").reshape(-1, 1), get("gamma").reshape(-1, 1)
+        c = len(beta)
+        self.third[name] = (beta * get("conv3.weight")[:, :, 0, 0]).astype(np.float32)
+        first, first_bias = normed("conv1", "norm1")
+        fourth, fourth_bias = normed("conv4", "norm2")
+        return BlockWeights(
+            first,
+            first_bias,
+            pool.put(get("conv2.weight"), (2 * c, 1, 3, 3)),
+            pool.put(get("conv2.bias"), (2 * c,)),
+            pool.put(beta[:, 0] * get("conv3.bias"), (c, 1)),
+            fourth,
+            fourth_bias,
+            pool.put(gamma * get("conv5.weight")[:, :, 0, 0], (c, c)),
+            pool.put(gamma[:, 0] * get("conv5.bias"), (c, 1)),
+        )
+
+    def begin(self) -> None:
+        """Before a run: give back what earlier ones have left on the device, and measure anew."""
+        if self.target.kind == "cuda":
+            from unetmm.device import cuda
+
+            cuda.begin(self.target.index)
+
+    def peak_bytes(self) -> int | None:
+        """The most memory of a GPU that torch has taken since then; None on the CPU."""
+        if self.target.kind != "cuda":
+            return None
+        from unetmm.device import cuda
+
+        return cuda.peak_bytes(self.target.index)
+
+    def freeze(self, attention: Attention) -> dict[str, Tensor]:
+        """Each block's matrix before the first residual with its channel factors folded in.
+
+        Raises
+        ------
+        ShapeError
+            If a block has no factors or the wrong number of them.
+        """
+        pool = Pool(frozen_numbers(self.layout), self.dtype, self.device)
+        frozen = {}
+        for name, matrix in self.third.items():
+            factors = attention.get(name)
+            if factors is None or factors.shape != matrix.shape[1:]:
+                found = "none" if factors is None else f"shape {factors.shape}"
+                raise ShapeError(
+                    f"calibration: block {name} needs {len(matrix)} channel factors, found "
+                    f"{found}; calibrate with this model"
+                )
+            frozen[name] = pool.put(matrix * factors, matrix.shape)
+        return frozen
+
+
+def _product(matrix: NDArray[np.float32], bias: NDArray[np.float32], pool: Pool) -> ProductWeights:
+    held = pool.put(bias, (len(bias), 1))
+    return ProductWeights(pool.put(matrix, matrix.shape), held if bias.any() else None)
