@@ -147,18 +147,24 @@ def test_rows_of_chunks_in_turn_read_nothing_back(
     assert_levels(tmp_path / name, pixels, None)
 
 
-def test_a_run_that_goes_on_reads_back_what_was_written_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pixels = random_pixels((75, 117, 1), "float32")
-    whole, resumed = tmp_path / "whole" / "a.zarr", tmp_path / "resumed" / "a.zarr"
-    for path in (whole, resumed):
+def written_at_once(folder: Path, pixels: NDArray[Any]) -> tuple[Path, Path, list[Box]]:
+    """An output written in peace, a path for another one, and the boxes of their chunks."""
+    whole, other = folder / "whole" / "a.zarr", folder / "other" / "a.zarr"
+    for path in (whole, other):
         path.parent.mkdir()
     sink = new_sink(whole, pixels)
     boxes = boxes_of(pixels, sink)
     for box in boxes:
         put(sink, pixels, box)
     sink.close()
+    return whole, other, boxes
+
+
+def test_a_run_that_goes_on_reads_back_what_was_written_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = random_pixels((75, 117, 1), "float32")
+    whole, resumed, boxes = written_at_once(tmp_path, pixels)
     first = new_sink(resumed, pixels)
     for box in boxes[:11]:
         put(first, pixels, box)
@@ -181,14 +187,7 @@ def test_parents_at_the_border_of_two_processes_are_made_of_both_ones_chunks(
     tmp_path: Path, finisher: int
 ) -> None:
     pixels = random_pixels((7 * SIDE + 3, 117, 1), "float32")
-    whole, shared = tmp_path / "whole" / "a.zarr", tmp_path / "shared" / "a.zarr"
-    for path in (whole, shared):
-        path.parent.mkdir()
-    sink = new_sink(whole, pixels)
-    boxes = boxes_of(pixels, sink)
-    for box in boxes:
-        put(sink, pixels, box)
-    sink.close()
+    whole, shared, boxes = written_at_once(tmp_path, pixels)
     # Two sinks know nothing of one another, as in two processes; the border is at an odd row.
     writers = [new_sink(shared, pixels) for _ in range(2)]
     writers[0].workspace.set_up()

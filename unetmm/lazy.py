@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -117,14 +117,15 @@ def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: 
     from unetmm.stream.kernel_cache import ensure_compiled
 
     info, net = common.info, common.net
-    on_kernels = isinstance(net, CompiledNet)
+    alone: AbstractContextManager[object] = _one_box
     if isinstance(net, CompiledNet):
         ensure_compiled(net.precision)
+        alone = nullcontext()
     window = _Window(np.asarray(pixels), info, segment.read_start, strip.read_start)
     out = _BoxSink((segment.write_px, strip.write_px, info.samples), info)
     groups = sample_groups(net.config, info)
     job = Job(window, out, net, groups, common.calibration, common.plan, common.strength)
-    with nullcontext() if on_kernels else _one_box:
+    with alone:
         run_task(job, Task(plane, strip, segment))
     return out.pixels
 

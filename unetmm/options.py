@@ -41,8 +41,7 @@ class Options:
     """Of the matrix products: fp32, or bf16 where the processor has it; auto is fp32. On a device
     of everything but sums, and fp16 as well."""
     device: DeviceChoice = "auto"
-    """cpu, torch (the CPU without the compiled kernels), cuda or cuda:N; auto is CUDA if there is a
-    GPU."""
+    """cpu, torch (the CPU without the compiled kernels), cuda or cuda:N; auto is cpu."""
     device_budget_bytes: int | None = None
     """Of a GPU's memory; None: 80 % of what is free."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -14,14 +14,13 @@ from torch import Tensor
 
 from unetmm.device.footprint import ALIGN, frozen_numbers, weight_numbers
 from unetmm.device.target import Target
-from unetmm.errors import ShapeError, WeightsError
+from unetmm.errors import WeightsError
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
-from unetmm.stream.folding import ProductFolder, Tensors
+from unetmm.stream.checks import Attention, factors_of
+from unetmm.stream.folding import ProductFolder, Tensors, fold_block
 from unetmm.stream.layout import Block, Layout, Product, make_layout
 
-Attention = Mapping[str, NDArray[np.float32]]
-"""Frozen channel factors: block name -> (c,)."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -85,8 +84,7 @@ class BlockWeights:
 class DeviceNet:
     """A net folded for the stream of torch operations.
 
-    LayerNorm's affine part is in the 1x1 that follows, beta and gamma in the 1x1 before the
-    residual. The attention comes in with `freeze`, once an image.
+    The attention comes in with `freeze`, once an image.
 
     Raises
     ------
@@ -97,11 +95,6 @@ class DeviceNet:
     """
 
     def __init__(self, config: NetConfig, tensors: Tensors, target: Target) -> None:
-        if config.output_scale != 1:
-            raise ShapeError(
-                f"the row stream restores at the input's size, asked for output_scale "
-                f"{config.output_scale}; use a model with output_scale 1"
-            )
         self.config, self.target = config, target
         self.device, self.dtype = torch.device(target.name), DTYPES[target.precision]
         self.layout = make_layout(config, config.stride_px)
@@ -130,32 +123,25 @@ class DeviceNet:
         self.products["ending"] = _product(matrix, tensors["ending.bias"], pool)
 
     def _block(self, tensors: Tensors, name: str, pool: Pool) -> BlockWeights:
-        """Fold the tensors below `name` (public NAFNet names)."""
+        block = fold_block(tensors, name)
+        self.third[name] = block.third
 
-        def get(key: str) -> NDArray[np.float64]:
-            return tensors[f"{name}.{key}"].astype(np.float64)
+        def whole(matrix: NDArray[np.float32]) -> Tensor:
+            return pool.put(matrix, matrix.shape)
 
-        def normed(conv: str, norm: str) -> tuple[Tensor, Tensor]:
-            w = get(f"{conv}.weight")[:, :, 0, 0]
-            bias = get(f"{conv}.bias") + w @ get(f"{norm}.bias")
-            w = w * get(f"{norm}.weight")
-            return pool.put(w, w.shape), pool.put(bias, (len(w), 1))
+        def column(bias: NDArray[np.floating]) -> Tensor:
+            return pool.put(bias, (len(bias), 1))
 
-        beta, gamma = get("beta").reshape(-1, 1), get("gamma").reshape(-1, 1)
-        c = len(beta)
-        self.third[name] = (beta * get("conv3.weight")[:, :, 0, 0]).astype(np.float32)
-        first, first_bias = normed("conv1", "norm1")
-        fourth, fourth_bias = normed("conv4", "norm2")
         return BlockWeights(
-            first,
-            first_bias,
-            pool.put(get("conv2.weight"), (2 * c, 1, 3, 3)),
-            pool.put(get("conv2.bias"), (2 * c,)),
-            pool.put(beta[:, 0] * get("conv3.bias"), (c, 1)),
-            fourth,
-            fourth_bias,
-            pool.put(gamma * get("conv5.weight")[:, :, 0, 0], (c, c)),
-            pool.put(gamma[:, 0] * get("conv5.bias"), (c, 1)),
+            whole(block.first),
+            column(block.first_bias),
+            pool.put(block.depthwise, (len(block.depthwise), 1, 3, 3)),
+            pool.put(block.depthwise_bias, block.depthwise_bias.shape),
+            column(block.third_bias),
+            whole(block.fourth),
+            column(block.fourth_bias),
+            whole(block.fifth),
+            column(block.fifth_bias),
         )
 
     def begin(self) -> None:
@@ -184,13 +170,7 @@ class DeviceNet:
         pool = Pool(frozen_numbers(self.layout), self.dtype, self.device)
         frozen = {}
         for name, matrix in self.third.items():
-            factors = attention.get(name)
-            if factors is None or factors.shape != matrix.shape[1:]:
-                found = "none" if factors is None else f"shape {factors.shape}"
-                raise ShapeError(
-                    f"calibration: block {name} needs {len(matrix)} channel factors, found "
-                    f"{found}; calibrate with this model"
-                )
+            factors = factors_of(attention, name, len(matrix))
             frozen[name] = pool.put(matrix * factors, matrix.shape)
         return frozen
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from unetmm.device.copies import Copies
 from unetmm.device.footprint import shapes_of
-from unetmm.device.net import Attention, DeviceNet, Pool, memory_errors
+from unetmm.device.net import DeviceNet, Pool, memory_errors
 from unetmm.device.stages import Map, Stages
-from unetmm.errors import ShapeError
+from unetmm.stream.checks import Attention, check_rows, check_strip
 from unetmm.stream.layout import Block, Guide, Product, make_layout
 
 Rows = NDArray[np.float32]
@@ -65,11 +65,7 @@ class DeviceStream:
         band_rows: int,
         threads: int = 1,
     ) -> None:
-        stride = net.config.stride_px
-        if width_px % stride or height_px % stride or min(width_px, height_px) < stride:
-            raise ShapeError(
-                f"a strip needs positive multiples of {stride} px, found {height_px} x {width_px}"
-            )
+        check_strip(width_px, height_px, net.config.stride_px)
         self.net, self.layout = net, make_layout(net.config, band_rows)
         self.width, self.height, self.band = width_px, height_px, band_rows
         self.threads = threads
@@ -122,15 +118,8 @@ class DeviceStream:
         ShapeError
             If the rows do not fit the strip or there are too many of them.
         """
-        n, width, channels = rows.shape
-        if width != self.width or channels != self.net.config.in_channels:
-            raise ShapeError(
-                f"this stream takes rows of {self.width} px and {self.net.config.in_channels} "
-                f"channels, found {width} px and {channels}"
-            )
-        if self.pushed + n > self.height:
-            raise ShapeError(f"this strip has {self.height} rows, {self.pushed + n} were pushed")
-        taken = 0
+        check_rows(rows.shape, self.width, self.net.config.in_channels, self.pushed, self.height)
+        n, taken = len(rows), 0
         while taken < n:
             at = self.pushed % self.band
             count = min(n - taken, self.band - at)

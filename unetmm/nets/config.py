@@ -136,7 +136,7 @@ class NetConfig:
 
     @property
     def streams(self) -> bool:
-        """Whether the row stream can run this net."""
+        """Whether the row stream can run this net's body."""
         return self.body == "nafnet"
 
     def check_streams(self) -> None:
@@ -145,8 +145,13 @@ class NetConfig:
         Raises
         ------
         ShapeError
-            If its body is not nafnet.
+            If its body is not nafnet, or it changes the image's size.
         """
+        if self.output_scale != 1:
+            raise ShapeError(
+                f"the row stream restores at the input's size, asked for output_scale "
+                f"{self.output_scale}; use a model with output_scale 1"
+            )
         if not self.streams:
             raise ShapeError(
                 f"the row stream, which restores images within a budget, runs nets with the body "

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
-from numpy.typing import NDArray
 
-from unetmm.errors import ShapeError, WeightsError
+from unetmm.errors import WeightsError
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
+from unetmm.stream.checks import Attention, factors_of
 from unetmm.stream.folding import (
     Array,
     Attended,
@@ -20,14 +18,12 @@ from unetmm.stream.folding import (
     fold_block,
     fold_ending,
     in_pairs,
+    pack_block,
 )
 from unetmm.stream.footprint import LINE_FLOATS, frozen_floats, packed_floats
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import FLOAT_BYTES, Block, Layout, Product, make_layout, padded
 from unetmm.stream.precision import Precision, words
-
-Attention = Mapping[str, NDArray[np.float32]]
-"""Frozen channel factors: block name -> (c,)."""
 
 Frozen = Matrices
 """Each block's third matrix with its attention folded in, one behind the other."""
@@ -73,11 +69,6 @@ class CompiledNet:
     """
 
     def __init__(self, config: NetConfig, tensors: Tensors, precision: Precision = "fp32") -> None:
-        if config.output_scale != 1:
-            raise ShapeError(
-                f"the row stream restores at the input's size, asked for output_scale "
-                f"{config.output_scale}; use a model with output_scale 1"
-            )
         self.config, self.precision = config, precision
         layout = make_layout(config, config.stride_px)
         pool = Pool(packed_floats(layout, LANES, precision))
@@ -102,7 +93,7 @@ class CompiledNet:
                 w_size, b_size = (places[2] - w, places[3] - b) if len(places) > 2 else (0, 0)
                 self.places[stage.name] = (w, w_size, b, b_size)
             elif isinstance(stage, Block):
-                block = fold_block(tensors, stage.name, LANES)
+                block = pack_block(fold_block(tensors, stage.name), LANES)
                 first, fourth, fifth = (
                     self._rounded(part, stage) for part in (block.first, block.fourth, block.fifth)
                 )
@@ -149,13 +140,7 @@ class CompiledNet:
         """
         frozen = self.empty_frozen()
         for name, block in self.blocks.items():
-            factors = attention.get(name)
-            if factors is None or factors.shape != (block.channels,):
-                found = "none" if factors is None else f"shape {factors.shape}"
-                raise ShapeError(
-                    f"calibration: block {name} needs {block.channels} channel factors, found "
-                    f"{found}; calibrate with this model"
-                )
+            factors = factors_of(attention, name, block.channels)
             self.fold_attention(name, factors, frozen)
         return frozen
 

@@ -106,8 +106,62 @@ class Attended:
 
 
 @dataclass(frozen=True)
-class BlockWeights:
-    """A NAFNet block, folded: what is the same for every image, and the rest."""
+class FoldedBlock:
+    """A NAFNet block's matrices (outputs, inputs) and biases.
+
+    LayerNorm's affine part is in the 1x1 that follows, beta and gamma in the 1x1 before the
+    residual; the third waits for an image's channel attention.
+    """
+
+    first: Array
+    first_bias: NDArray[np.float64]
+    depthwise: Array
+    """(2c, 9)."""
+    depthwise_bias: Array
+    third: Array
+    third_bias: Array
+    fourth: Array
+    fourth_bias: NDArray[np.float64]
+    fifth: Array
+    fifth_bias: Array
+    attention: Array
+    """sca.1: (c, c + 1), the bias last."""
+
+
+def fold_block(t: Tensors, name: str) -> FoldedBlock:
+    """Fold the tensors below `name` (public NAFNet names)."""
+
+    def get(key: str) -> Array:
+        return t[f"{name}.{key}"]
+
+    # One product of two numbers is rounded once, in float32 as well; only sums take float64.
+    def normed(conv: str, norm: str) -> tuple[Array, NDArray[np.float64]]:
+        w, shift = get(f"{conv}.weight")[:, :, 0, 0], get(f"{norm}.bias")
+        bias = get(f"{conv}.bias") + w.astype(np.float64) @ shift.astype(np.float64)
+        return w * get(f"{norm}.weight"), bias
+
+    beta, gamma = get("beta").ravel(), get("gamma").ravel()
+    first, first_bias = normed("conv1", "norm1")
+    fourth, fourth_bias = normed("conv4", "norm2")
+    sca = np.concatenate((get("sca.1.weight")[:, :, 0, 0], get("sca.1.bias")[:, None]), 1)
+    return FoldedBlock(
+        first=first,
+        first_bias=first_bias,
+        depthwise=get("conv2.weight").reshape(-1, 9),
+        depthwise_bias=get("conv2.bias"),
+        third=beta[:, None] * get("conv3.weight")[:, :, 0, 0],
+        third_bias=beta * get("conv3.bias"),
+        fourth=fourth,
+        fourth_bias=fourth_bias,
+        fifth=gamma[:, None] * get("conv5.weight")[:, :, 0, 0],
+        fifth_bias=gamma * get("conv5.bias"),
+        attention=sca,
+    )
+
+
+@dataclass(frozen=True)
+class PackedBlock:
+    """The same for the kernels: what does not depend on the image, and the rest."""
 
     first: Packed
     depthwise: Packed
@@ -126,36 +180,25 @@ def halves(array: Array, lanes: int) -> Array:
     return np.concatenate((pad_last(a, length), pad_last(b, length)), -1)
 
 
-def fold_block(t: Tensors, name: str, lanes: int) -> BlockWeights:
-    """Fold the tensors below `name` (public NAFNet names)."""
+def pack_block(block: FoldedBlock, lanes: int) -> PackedBlock:
+    """Pad a block's channels to whole vectors, each half of 2c by itself, and pack it."""
+    c = len(block.third)
 
-    def get(key: str) -> Array:
-        return t[f"{name}.{key}"]
+    def widening(matrix: Array, bias: NDArray[np.float64]) -> Packed:
+        padded_matrix = pad_last(halves(matrix.T, lanes).T[:, None, :], padded(c, lanes))
+        return pack(padded_matrix, halves(bias.astype(np.float32), lanes), lanes)
 
-    # One product of two numbers is rounded once, in float32 as well; only sums take float64.
-    def normed(conv: str, norm: str) -> Packed:
-        w, shift = get(f"{conv}.weight")[:, :, 0, 0], get(f"{norm}.bias")
-        bias = get(f"{conv}.bias") + w.astype(np.float64) @ shift.astype(np.float64)
-        w_halves = halves((w * get(f"{norm}.weight")).T, lanes).T
-        matrix = pad_last(w_halves[:, None, :], padded(c, lanes))
-        return pack(matrix, halves(bias.astype(np.float32), lanes), lanes)
+    def square(matrix: Array, bias: Array) -> Packed:
+        return pack(pad_last(matrix[:, None, :], padded(c, lanes)), bias, lanes)
 
-    c = get("conv3.weight").shape[0]
-    beta, gamma = get("beta").ravel(), get("gamma").ravel()
-    fifth = (gamma[:, None] * get("conv5.weight")[:, :, 0, 0])[:, None, :]
-    project = (beta[:, None] * get("conv3.weight")[:, :, 0, 0])[:, None, :]
-    depthwise = get("conv2.weight").reshape(2 * c, 9).T
-    sca = np.concatenate((get("sca.1.weight")[:, :, 0, 0], get("sca.1.bias")[:, None]), 1)
-    return BlockWeights(
-        first=normed("conv1", "norm1"),
-        depthwise=Packed(halves(depthwise, lanes).ravel(), halves(get("conv2.bias"), lanes)),
-        fourth=normed("conv4", "norm2"),
-        fifth=pack(pad_last(fifth, padded(c, lanes)), (gamma * get("conv5.bias")), lanes),
-        attended=Attended(
-            channels=c,
-            project=pack(pad_last(project, padded(c, lanes)), beta * get("conv3.bias"), lanes),
-            attention=sca,
+    return PackedBlock(
+        first=widening(block.first, block.first_bias),
+        depthwise=Packed(
+            halves(block.depthwise.T, lanes).ravel(), halves(block.depthwise_bias, lanes)
         ),
+        fourth=widening(block.fourth, block.fourth_bias),
+        fifth=square(block.fifth, block.fifth_bias),
+        attended=Attended(c, square(block.third, block.third_bias), block.attention),
     )
 
 

@@ -20,7 +20,7 @@ SCRATCH_TARGET_BYTES = 320 * 1024
 
 
 PIECE_ROWS = 16
-"""Full-resolution rows that the stages at fine scales make in turn, at least the net's stride."""
+"""Full-resolution rows that the stages at fine scales make in turn, a multiple of PIECE_SCALE."""
 PIECE_SCALE = 4
 """Coarsest scale of these stages; coarser ones take a band at once, for their weights' sake."""
 

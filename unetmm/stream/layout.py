@@ -157,7 +157,7 @@ def make_layout(config: NetConfig, band_rows: int) -> Layout:
     Raises
     ------
     ShapeError
-        If the net's body has no row stream.
+        If there is no row stream for this net.
     """
     config.check_streams()
     assert band_rows > 0 and band_rows % config.stride_px == 0, "a band must fit the net's stride"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.errors import ShapeError
 from unetmm.geometry import round_up
+from unetmm.stream.checks import check_rows, check_strip
 from unetmm.stream.compiled import CompiledNet, Frozen, aligned_zeros
 from unetmm.stream.footprint import LINE_FLOATS, memory_map, observed_numbers
 from unetmm.stream.lanes import LANES
@@ -54,15 +54,11 @@ class RowStream:
         band_rows: int,
         threads: int = 1,
     ) -> None:
-        stride = net.config.stride_px
-        if width_px % stride or height_px % stride or min(width_px, height_px) < stride:
-            raise ShapeError(
-                f"a strip needs positive multiples of {stride} px, found {height_px} x {width_px}"
-            )
+        check_strip(width_px, height_px, net.config.stride_px)
         self.net, self.frozen = net, frozen
         self.layout = make_layout(net.config, band_rows)
         self.width, self.height, self.band = width_px, height_px, band_rows
-        self.cells = width_px // stride
+        self.cells = width_px // net.config.stride_px
         self.threads = max(1, min(threads, self.cells))
         places = memory_map(self.layout, width_px, LANES, self.threads)
         self.memory = aligned_zeros(places.size_floats - LINE_FLOATS)
@@ -106,15 +102,8 @@ class RowStream:
         ShapeError
             If the rows do not fit the strip or there are too many of them.
         """
-        n, width, channels = rows.shape
-        if width != self.width or channels != self.net.config.in_channels:
-            raise ShapeError(
-                f"this stream takes rows of {self.width} px and {self.net.config.in_channels} "
-                f"channels, found {width} px and {channels}"
-            )
-        if self.pushed + n > self.height:
-            raise ShapeError(f"this strip has {self.height} rows, {self.pushed + n} were pushed")
-        taken = 0
+        check_rows(rows.shape, self.width, self.net.config.in_channels, self.pushed, self.height)
+        n, taken = len(rows), 0
         while taken < n:
             end = min(n, taken + self.band - self.pushed % self.band)
             index = np.arange(self.pushed, self.pushed + end - taken) % len(self.image_rows)

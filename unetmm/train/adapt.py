@@ -158,12 +158,12 @@ def adapt(
             f"asked for {options.minutes:g} minutes and {options.steps} steps; give more than 0"
         )
     config = model.config
-    config.check_streams()  # or what comes of it could not be used
     if config.in_channels != config.out_channels or config.output_scale != 1:
         raise ShapeError(
             f"model {model.name} makes {config.out_channels} channels of {config.in_channels} at "
             f"{config.output_scale} times the size; only a denoiser can be adapted"
         )
+    config.check_streams()  # or what comes of it could not be used
     reader = BlockReader(source, config, options.seed)
     return _Adaptation(reader, model, options).run(on_check, stop)
 
