@@ -233,8 +233,9 @@ def test_allocated_bytes_are_the_projected_ones(name: str, width: int, bands: in
     held = sum(t.untyped_storage().nbytes() for t in made)
     layout = make_layout(config, band)
     terms = project_device(layout, width_px, where, streams=1)
-    convolved = where.item_bytes * shapes_of(layout, width_px).convolved
-    assert held == terms.total - convolved + host_slot_bytes(layout, width_px, where)
+    shapes = shapes_of(layout, width_px)
+    within_operations = where.item_bytes * shapes.convolved + 4 * shapes.convolving
+    assert held == terms.total - within_operations + host_slot_bytes(layout, width_px, where)
     assert stream.copies.inboxes.nbytes + stream.copies.outboxes.nbytes == host_slot_bytes(
         layout, width_px, where
     )
@@ -257,7 +258,45 @@ def test_device_terms_are_the_products_they_should_be() -> None:
     assert small.image_rows == one.image_rows > 4 * 13 * layout.rings[0].rows * width
     assert Target("torch", "fp32").kind == "torch"
     on_cpu = project_device(layout, width, Target("torch", "fp32"), 1)
-    assert on_cpu.transfers == on_cpu.workspace == 0 and on_cpu.arena == one.arena
+    copied = 4 * shapes_of(layout, width).convolving
+    assert on_cpu.transfers == on_cpu.workspace == 0 and on_cpu.arena == one.arena + copied
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_a_step_on_the_cpu_takes_no_more_than_projected(precision: DevicePrecision) -> None:
+    """Measured, because torch copies within its operations, which no count of tensors shows."""
+    run = f"""
+import numpy as np
+from unetmm import process_memory
+from unetmm.device.footprint import host_slot_bytes, project_device
+from unetmm.device.net import DeviceNet
+from unetmm.device.stream import DeviceStream
+from unetmm.device.target import Target
+from unetmm.nets.config import NetConfig
+from unetmm.nets.shapes import tensor_shapes
+process_memory.limit_allocator()
+where = Target("torch", {precision!r})
+config = NetConfig(1, 1, 16, (1,), 0, (0,))
+tensors = {{n: np.ones(s, np.float32) / 9 for n, s in tensor_shapes(config).items()}}
+net = DeviceNet(config, tensors, where)
+attention = {{name: np.ones(len(m), np.float32) for name, m in net.third.items()}}
+def restore(width, band):
+    stream = DeviceStream(net, attention, width, 2 * band, band)
+    rows = np.ones((band, width, 1), np.float32)
+    for _ in range(2):
+        list(stream.push(rows))
+    return stream.layout
+restore(64, 32)  # what torch takes once
+before = process_memory.resident_bytes()
+process_memory.reset_peak()
+layout = restore(4000, 100)
+taken = process_memory.peak_bytes() - before
+slots = host_slot_bytes(layout, 4000, where)
+print(taken, project_device(layout, 4000, where, 1).total + slots, 4000 * 100 * 4)
+"""
+    done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)
+    taken, projected, rows_bytes = (int(n) for n in done.stdout.split())
+    assert projected * 0.6 < taken <= projected + rows_bytes + 4 * 10**6
 
 
 # Which device

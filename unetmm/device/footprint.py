@@ -44,6 +44,8 @@ class Shapes:
     """float32 numbers of a block's LayerNorm, a mean and a scale for each pixel of its band."""
     convolved: int
     """Numbers of the largest band that a depthwise convolution gives."""
+    convolving: int
+    """Numbers of the largest band that one reads, with the two rows above."""
     out: tuple[int, int, int]
     """The band that leaves the stream, float32."""
 
@@ -81,6 +83,10 @@ def shapes_of(layout: Layout, width_px: int) -> Shapes:
         arena=max(aligned(scratch(s, layout, width_px)) for s in layout.stages),
         moments=2 * max(pixels.values(), default=0),
         convolved=max((2 * b.channels * pixels[b.name] for b in blocks), default=0),
+        convolving=max(
+            (2 * b.channels * (b.ring.band + 2) * (width_px // b.ring.scale) for b in blocks),
+            default=0,
+        ),
         out=(layout.config.out_channels, band, width_px),
     )
 
@@ -179,12 +185,15 @@ def project_device(layout: Layout, width_px: int, target: Target, streams: int) 
     )
     held = item * (shapes.numbers + shapes.convolved) + FLOAT_BYTES * shapes.floats
     on_gpu = target.kind == "cuda"
+    # On the CPU torch copies what the convolution reads, and maps of half precision to float32;
+    # within an operation, so never for two streams at once.
+    copied = 0 if on_gpu else FLOAT_BYTES * shapes.convolving
     return DeviceTerms(
         weights=item * (weight_numbers(layout) + streams * frozen_numbers(layout)),
         stream_state=streams * (held - skip - image - arena),
         skip=streams * skip,
         image_rows=streams * image,
-        arena=streams * arena,
+        arena=streams * arena + copied,
         transfers=streams * sum(slot_bytes(layout, width_px)) if on_gpu else 0,
         workspace=WORKSPACE_BYTES if on_gpu else 0,
     )
