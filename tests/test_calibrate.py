@@ -10,9 +10,12 @@ import tifffile
 from helpers import SMALL_UNETMM, assert_close, compiled, lively_model, lively_net, reference
 
 from unetmm.calibrate import (
+    STREAMS_BYTES,
     Calibration,
+    Share,
     calibrate,
     calibration_bytes,
+    calibration_share,
     intensity_range,
     load_calibration,
     patch_boxes,
@@ -23,7 +26,6 @@ from unetmm.file_run import restore_file
 from unetmm.io.array import ArraySource, array_info
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
-from unetmm.stream.lanes import LANES
 from unetmm.stream.stream import ObservingStream
 
 MONO = NetConfig(1, 1, 8, (1, 1), 1, (1, 1))
@@ -91,13 +93,28 @@ def test_statistics_do_not_depend_on_the_number_of_cores() -> None:
     assert alone == two == three
 
 
-@pytest.mark.parametrize("cores", [1, 4])
-def test_calibration_bytes_are_what_the_stream_takes(cores: int) -> None:
+@pytest.mark.parametrize(("cores", "streams", "threads"), [(1, 1, 1), (4, 4, 1), (50, 16, 3)])
+def test_calibration_bytes_are_what_the_streams_take(
+    cores: int, streams: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unetmm.calibrate.STREAMS_BYTES", 10**9)
+    info = array_info((331, 287, 3), np.dtype("u1"), None)
+    stream = ObservingStream(
+        compiled(SMALL_UNETMM), compiled(SMALL_UNETMM).unattended(), 128, 128, threads
+    )
+    arrays = stream.sums, stream.seen, stream.factors
+    held = stream.nbytes + sum(a.nbytes for a in arrays) + 2 * 64 + 128 * 128 * 3 * 4
+    patches = 2 * 16 * 128 * 128 * 3
+    expected = patches + streams * held + stream.frozen.nbytes + 64
+    assert calibration_share(SMALL_UNETMM, info, cores) == Share(streams, threads, held)
+    assert calibration_bytes(SMALL_UNETMM, info, cores) == expected
+
+
+def test_patches_side_by_side_raise_no_budget() -> None:
     info = array_info((331, 287, 3), np.dtype("u2"), None)
-    stream = ObservingStream(compiled(SMALL_UNETMM), 128, 128, cores)
-    held = stream.nbytes + stream.sums.nbytes + stream.seen.nbytes + stream.frozen.nbytes + 64
-    patches = 16 * 128 * 128 * 3 * (2 + 2 * 4)
-    assert calibration_bytes(SMALL_UNETMM, info, LANES, cores) == held + patches
+    few, many = (calibration_share(SMALL_UNETMM, info, cores) for cores in (1, 64))
+    assert few.streams == 1 < many.streams
+    assert many.streams * few.stream_bytes < STREAMS_BYTES
 
 
 def test_unmeasured_pixels_do_not_poison_the_statistics() -> None:

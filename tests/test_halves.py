@@ -246,5 +246,5 @@ def test_halving_takes_no_more_than_is_planned(dtype: str, side: int, nodata: fl
     finally:
         tracemalloc.stop()
     small = 64 * 1024  # of numpy's own, for casting
-    planned = halve_bytes((side, side), 1, pixels.itemsize) + result.nbytes + small
+    planned = halve_bytes((side, side), info_of(pixels, nodata)) + result.nbytes + small
     assert planned / 16 < peak_bytes <= planned

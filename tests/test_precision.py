@@ -167,9 +167,13 @@ def test_statistics_are_measured_in_the_runs_precision(name: str) -> None:
     config, stride = CONFIGS[name], CONFIGS[name].stride_px
     patch = image_of(6 * stride, 5 * stride, config.in_channels)
     exact, alone, shared = (
-        ObservingStream(compiled(config, p), patch.shape[1], patch.shape[0], threads)
-        for p, threads in (("fp32", 1), ("bf16", 1), ("bf16", 3))
-    )  # type: ignore[arg-type]
+        ObservingStream(net, net.unattended(), patch.shape[1], patch.shape[0], threads)
+        for net, threads in (
+            (compiled(config), 1),
+            (compiled(config, "bf16"), 1),
+            (compiled(config, "bf16"), 3),
+        )
+    )
     expected, found = exact.observe(patch), alone.observe(patch)
     shared.observe(patch[::-1].copy())
     again = shared.observe(patch)

@@ -180,9 +180,11 @@ def test_observed_attention_equals_global_pooling(name: str) -> None:
     patch = image_of(6 * stride, 5 * stride, config.in_channels)
     net = lively_net(config)
     reference(net, patch, None)
-    found = ObservingStream(compiled(config), patch.shape[1], patch.shape[0]).observe(patch)
+    unattended = compiled(config).unattended()
+    height_px, width_px, _ = patch.shape
+    found = ObservingStream(compiled(config), unattended, width_px, height_px).observe(patch)
     blocks = attention_blocks(net)
-    shared = ObservingStream(compiled(config), patch.shape[1], patch.shape[0], threads=3)
+    shared = ObservingStream(compiled(config), unattended, width_px, height_px, threads=3)
     assert found.keys() == shared.observe(patch).keys() == blocks.keys()
     again = shared.observe(patch)  # nothing of the patch before is left
     for block, attention in found.items():

@@ -8,7 +8,8 @@ Nothing here depends on the budget, the strips or the number of workers (DESIGN.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,9 @@ from unetmm.io.protocol import Box, ImageInfo, Source
 from unetmm.memory import frozen_bytes
 from unetmm.nets.config import NetConfig
 from unetmm.plan import available_cores
-from unetmm.stream.footprint import observed_numbers, stream_bytes
-from unetmm.stream.layout import make_layout, observing_band_rows
+from unetmm.stream.footprint import observing_bytes
+from unetmm.stream.lanes import LANES
+from unetmm.stream.layout import FLOAT_BYTES, observing_layout
 from unetmm.stream.precision import Precision
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ PATCHES = 16
 PATCH_PX = 128
 COLUMNS_PX = 32
 """Columns of a patch that a thread has at least; with fewer it would mostly wait."""
+STREAMS_BYTES = 48 * 10**6
+"""What patches side by side may take, so that they raise no budget; one goes in any case."""
 WHOLE_PX = 256
 """A plane up to this height and width is calibrated as a whole."""
 PERCENTILES = (0.1, 99.9)
@@ -178,12 +182,17 @@ def patch_size(info: ImageInfo) -> tuple[int, int]:
     return min(PATCH_PX, info.height), min(PATCH_PX, info.width)
 
 
+def patch_count(info: ImageInfo) -> int:
+    """Patches of an image: a few, or the whole of as many planes where planes are small."""
+    whole = patch_size(info) == (info.height, info.width)
+    return min(PATCHES, info.length("T") * info.length("Z")) if whole else PATCHES
+
+
 def patch_boxes(info: ImageInfo) -> list[tuple[int, int, Box]]:
     """(t, z, box) of every patch: a jittered grid over the plane, spread over times and depths."""
     height, width = patch_size(info)
     stacks = [(t, z) for t in range(info.length("T")) for z in range(info.length("Z"))]
-    whole = (height, width) == (info.height, info.width)
-    count = min(PATCHES, len(stacks)) if whole else PATCHES
+    count = patch_count(info)
     rng = np.random.default_rng((info.height, info.width, len(stacks)))
     side = int(np.sqrt(PATCHES))
     boxes = []
@@ -196,27 +205,51 @@ def patch_boxes(info: ImageInfo) -> list[tuple[int, int, Box]]:
 
 
 def calibration_bytes(
-    config: NetConfig, info: ImageInfo, lanes: int, cores: int = 0, precision: Precision = "fp32"
+    config: NetConfig, info: ImageInfo, cores: int = 0, precision: Precision = "fp32"
 ) -> int:
-    """What `calibrate` allocates at its peak: one stream, whose columns the cores share."""
+    """What `calibrate` allocates at its peak."""
     height, width = padded_patch_size(config, info)
-    layout = make_layout(config, observing_band_rows(config, height))
-    threads = calibration_threads(config, width, cores)
-    patches = PATCHES * height * width * info.samples * (info.dtype.itemsize + 2 * 4)
-    sums = observed_numbers(layout, width, lanes) * (8 + 4 * height)
-    frozen = frozen_bytes(layout, lanes, precision)
-    return stream_bytes(layout, width, lanes, threads) + frozen + patches + sums
+    share = calibration_share(config, info, cores)
+    matrices = frozen_bytes(observing_layout(config, height), LANES, precision)
+    numbers = patch_count(info) * height * width * info.samples
+    observing = share.streams * share.stream_bytes + matrices
+    # The intensity range is found before that, in two copies of float64.
+    ranging = 0 if info.dtype == np.uint8 else 2 * 8 * numbers
+    # All the while the patches, and once more their measured values side by side.
+    return 2 * numbers * info.dtype.itemsize + max(observing, ranging)
+
+
+@dataclass(frozen=True)
+class Share:
+    """How the patches are shared out; the statistics do not depend on it."""
+
+    streams: int
+    """Patches that are observed at once."""
+    threads: int
+    """Threads that share each one's columns."""
+    stream_bytes: int
+    """What each of them takes."""
+
+
+def calibration_share(config: NetConfig, info: ImageInfo, cores: int = 0) -> Share:
+    """A patch for every core, as far as there is room; then cores share columns."""
+    height, width = padded_patch_size(config, info)
+    cores = cores or available_cores()
+    layout, patch = observing_layout(config, height), height * width * config.in_channels
+    most = max(1, width // max(config.stride_px, COLUMNS_PX))
+
+    def bytes_of(threads: int) -> int:
+        return observing_bytes(layout, width, height, LANES, threads) + FLOAT_BYTES * patch
+
+    streams = min(cores, patch_count(info), STREAMS_BYTES // bytes_of(1)) or 1
+    threads = min(cores // streams, most)
+    return Share(streams, threads, bytes_of(threads))
 
 
 def padded_patch_size(config: NetConfig, info: ImageInfo) -> tuple[int, int]:
     """(height, width) of a patch as a stream takes it: multiples of the net's stride."""
     height, width = patch_size(info)
     return round_up(height, config.stride_px), round_up(width, config.stride_px)
-
-
-def calibration_threads(config: NetConfig, width_px: int, cores: int = 0) -> int:
-    """Threads that share a patch's columns; the statistics do not depend on their number."""
-    return min(cores or available_cores(), max(1, width_px // max(config.stride_px, COLUMNS_PX)))
 
 
 def calibrate(
@@ -235,11 +268,12 @@ def calibrate(
     cores : used at most; 0 for all.
     """
     entries = {}
+    share = calibration_share(net.config, source.info, cores)
     for channel in range(source.info.length("C")):
         patches = [source.read((t, channel, z), box) for t, z, box in patch_boxes(source.info)]
         for g, group in enumerate(groups):
             chosen = [p[..., list(group)] for p in patches]
-            entries[key(channel, g)] = _entry(chosen, source.info.nodata, net, fixed_range, cores)
+            entries[key(channel, g)] = _entry(chosen, source.info.nodata, net, fixed_range, share)
     return Calibration(model, entries)
 
 
@@ -248,13 +282,13 @@ def _entry(
     nodata: float | None,
     net: CompiledNet,
     fixed_range: tuple[float, float] | None,
-    cores: int,
+    share: Share,
 ) -> Entry:
     values = np.concatenate([_valid_values(p, nodata) for p in patches])
     low, high = fixed_range or intensity_range(values, patches[0].dtype)
     fill = float(values.mean(dtype=np.float64)) if values.size else low
     entry = Entry(low, high, fill, {})
-    observed = list(_observe(patches, nodata, net, entry, cores))
+    observed = _observe(patches, nodata, net, entry, share)
     return Entry(low, high, fill, {n: _mean([o[n] for o in observed]) for n in observed[0]})
 
 
@@ -279,18 +313,33 @@ def intensity_range(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[float, 
 
 
 def _observe(
-    patches: list[NDArray[Any]], nodata: float | None, net: CompiledNet, entry: Entry, cores: int
-) -> Iterator[dict[str, NDArray[np.float32]]]:
+    patches: list[NDArray[Any]],
+    nodata: float | None,
+    net: CompiledNet,
+    entry: Entry,
+    share: Share,
+) -> list[dict[str, NDArray[np.float32]]]:
+    """Channel factors of every block for each patch."""
     from unetmm.stream.stream import ObservingStream
 
     height, width = (round_up(n, net.config.stride_px) for n in patches[0].shape[:2])
-    threads = calibration_threads(net.config, width, cores)
-    stream = ObservingStream(net, width, height, threads)
-    padded = np.zeros((height, width, patches[0].shape[2]), np.float32)
-    for patch in patches:
-        inside = padded[: patch.shape[0], : patch.shape[1]]
-        normalise(patch, valid_mask(patch, nodata), entry, inside)
-        yield stream.observe(padded)
+    unattended = net.unattended()
+
+    def observe(first: int) -> list[dict[str, NDArray[np.float32]]]:
+        stream = ObservingStream(net, unattended, width, height, share.threads)
+        padded = np.zeros((height, width, patches[0].shape[2]), np.float32)
+        found = []
+        for patch in patches[first :: share.streams]:
+            inside = padded[: patch.shape[0], : patch.shape[1]]
+            normalise(patch, valid_mask(patch, nodata), entry, inside)
+            found.append(stream.observe(padded))
+        return found
+
+    if share.streams == 1:
+        return observe(0)
+    with ThreadPoolExecutor(share.streams) as pool:
+        found = list(pool.map(observe, range(share.streams)))
+    return [found[i % share.streams][i // share.streams] for i in range(len(patches))]
 
 
 def normalise(

@@ -25,7 +25,6 @@ from unetmm.memory import Pixels, Storage, in_memory_storage, sink_storage, sour
 from unetmm.options import Options
 from unetmm.plan import Plan, Request, plan_run
 from unetmm.sizes import default_budget_bytes, parse_size
-from unetmm.stream.lanes import LANES
 from unetmm.weights import Model
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def plan_image(
         sink=sink,
         budget_bytes=options.budget_bytes or default_budget_bytes(),
         calibration_bytes=calibration_bytes(
-            model.config, info, LANES, options.workers, target.host_precision
+            model.config, info, options.workers, target.host_precision
         ),
         held_bytes=held_bytes,
         max_cores=options.workers,

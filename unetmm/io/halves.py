@@ -18,8 +18,11 @@ from unetmm.io.levels import Level, halve
 from unetmm.io.protocol import ImageInfo
 from unetmm.io.table import ChunkKey
 
-MOST_BYTES = 24 * 2**20
-"""Where rows are very long, pieces are dropped rather than kept beyond this."""
+MOST_BYTES = 16 * 2**20
+"""Where rows are very long, pieces are dropped rather than kept beyond this.
+
+A row of 32768 px of 16 bits, higher levels included, takes as much.
+"""
 
 
 class Halves:

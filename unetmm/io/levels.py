@@ -68,12 +68,15 @@ def halve(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
     return total.astype(pixels.dtype)
 
 
-def halve_bytes(chunk: tuple[int, int], samples: int, itemsize: int) -> int:
+def halve_bytes(chunk: tuple[int, int], info: ImageInfo) -> int:
     """Most bytes `halve` takes beyond its argument and result, for a chunk.
 
-    A padded copy, masks, and sums and their rounding in float64 of a quarter of the values.
+    A padded copy and sums of a quarter of the values; where pixels may be left out, masks, and
+    the sums and their rounding in float64.
     """
-    return chunk[0] * chunk[1] * samples * (2 * itemsize + 6)
+    dtype, all_count = info.dtype, info.dtype.kind != "f" and info.nodata is None
+    each = dtype.itemsize + (_sum_dtype(dtype).itemsize // 4 if all_count else dtype.itemsize + 6)
+    return chunk[0] * chunk[1] * info.samples * each
 
 
 def _sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -94,7 +94,7 @@ class Output:
         halving = 0
         if len(self.store.levels) > 1:
             halving = 4 * chunk_bytes
-            halving += halve_bytes(self.chunk, self.info.samples, self.info.dtype.itemsize)
+            halving += halve_bytes(self.chunk, self.info)
         return chunk_bytes + self.store.chunk_bytes + halving
 
     @property

@@ -18,6 +18,7 @@ from unetmm.stream.kernels import (
     gate,
     matmul,
     normalise,
+    scale,
 )
 from unetmm.stream.simd import words
 from unetmm.stream.tables import (
@@ -31,6 +32,7 @@ from unetmm.stream.tables import (
     CHANNELS,
     EDGES_AT,
     GATED_AT,
+    HEIGHT,
     HELD_AT,
     HIDDEN_AT,
     KEPT,
@@ -254,12 +256,15 @@ def add_sides(stage, memory, scratch, thread, r, x0, x1, start, end, width, c2, 
 @njit(**INLINE)
 def block_resumes(
     stage, rings, memory, weights, matrices, frozen, starts, own, step, begin, stop, cells, sums,
-    seen,
+    seen, factors,
 ):  # fmt: skip
-    """The rest of a block that was observed."""
-    cell_px = rings[stage[SOURCE], PIXELS] // cells
-    end, panel, band = stop * cell_px, stage[PANEL], stage[BAND]
-    for x0 in range(begin * cell_px, end, panel):
+    """The rest of a block that was observed, with the channel factors that followed."""
+    ring, panel, band = stage[SOURCE], stage[PANEL], stage[BAND]
+    width, c = rings[ring, PIXELS], rings[ring, PADDED]
+    start, end = begin * (width // cells), stop * (width // cells)
+    for y in range(rings[ring, HEIGHT]):
+        scale(seen, (y * width + start) * c, factors, c, end - start)
+    for x0 in range(start, end, panel):
         x1 = min(x0 + panel, end)
         together = rows_together(stage, x1 - x0)
         for r0 in range(0, band, together):

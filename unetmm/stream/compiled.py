@@ -144,6 +144,13 @@ class CompiledNet:
             self.fold_attention(name, factors, frozen)
         return frozen
 
+    def unattended(self) -> Frozen:
+        """The same without any attention, for streams that multiply by the factors themselves."""
+        frozen = self.empty_frozen()
+        for name, block in self.blocks.items():
+            self.fold_attention(name, np.ones(block.channels, np.float32), frozen)
+        return frozen
+
     def attention(self, name: str, mean: Array) -> Array:
         """The channel factors of a block from the mean of its gated map, (c,) -> (c,)."""
         matrix = self.blocks[name].attention

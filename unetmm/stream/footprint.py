@@ -145,6 +145,18 @@ def observed_numbers(layout: Layout, width_px: int, lanes: int) -> int:
     )
 
 
+def observed_channels(layout: Layout, lanes: int) -> int:
+    """Channels of the widest block, each of which an observing stream has a factor for."""
+    return max((padded(b.channels, lanes) for b in layout.blocks), default=lanes)
+
+
+def observing_bytes(layout: Layout, width_px: int, height_px: int, lanes: int, threads: int) -> int:
+    """Everything one observing stream allocates, weights apart."""
+    sums = observed_numbers(layout, width_px, lanes)
+    held = sums * height_px + observed_channels(layout, lanes) + 2 * LINE_FLOATS
+    return stream_bytes(layout, width_px, lanes, threads) + 8 * sums + FLOAT_BYTES * held
+
+
 def skip_bytes(layout: Layout, width_px: int, lanes: int) -> int:
     """Bytes held for the decoder: E' of a UNet--, the waiting rows of a NAFNet's encoder."""
     return sum(

@@ -270,6 +270,14 @@ def copy_factors(matrices, x, at, out, to, c, pixels):
 
 
 @njit(**INLINE)
+def scale(x, at, factors, c, pixels):
+    """Multiply pixels of c channels by one factor a channel."""
+    for p in range(pixels):
+        for k in range(0, c, LANES):
+            store(x, at + p * c + k, load(x, at + p * c + k) * load(factors, k))
+
+
+@njit(**INLINE)
 def clear(x, at, count):
     """Set `count` floats to zero, a whole number of vectors."""
     zero = splat(np.float32(0.0))

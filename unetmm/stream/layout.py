@@ -45,11 +45,14 @@ class Ring:
     """Largest lag of the first row that any reader needs."""
     encoder_reach: int = 0
     """The same for the readers in the encoder only: what lies beyond is a skip-connection."""
+    map_rows: int | None = None
+    """Rows of the whole map, where that is known; a ring needs no more."""
 
     @property
     def rows(self) -> int:
         """Rows that are alive at once."""
-        return self.band + max(self.reach, self.lag) - self.lag
+        rows = self.band + max(self.reach, self.lag) - self.lag
+        return rows if self.map_rows is None else min(rows, self.map_rows)
 
     @property
     def skip_rows(self) -> int:
@@ -164,10 +167,14 @@ def make_layout(config: NetConfig, band_rows: int) -> Layout:
     return _Builder(config, band_rows).build()
 
 
-def observing_band_rows(config: NetConfig, height_px: int) -> int:
-    """Band that holds a whole patch and all its lag, so that one step does every row of it."""
+def observing_layout(config: NetConfig, height_px: int) -> Layout:
+    """A layout whose band holds a whole patch and all its lag: one step does every row of it."""
     stride = config.stride_px
-    return round_up(height_px + 2 * make_layout(config, stride).lag_rows, stride)
+    band = round_up(height_px + 2 * make_layout(config, stride).lag_rows, stride)
+    layout = make_layout(config, band)
+    for ring in layout.rings:
+        ring.map_rows = height_px // ring.scale
+    return layout
 
 
 class _Builder:

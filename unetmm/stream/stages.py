@@ -167,7 +167,7 @@ def dot_product(memory, starts, p, c, weights, at):
 @njit(**INLINE)
 def run_stage(
     stage, rings, scratch, starts, memory, weights, matrices, frozen, out, samples, cells, begin,
-    stop, step, piece, thread, threads, progress, sums, seen, observed, resumed,
+    stop, step, piece, thread, threads, progress, sums, seen, factors, observed, resumed,
 ):  # fmt: skip
     """A thread's share of one stage; returns when the next one may begin. False: gave up."""
     own = scratch[thread]
@@ -176,7 +176,7 @@ def run_stage(
     elif resumed:
         block_resumes(
             stage, rings, memory, weights, matrices, frozen, starts, own, step, begin, stop, cells,
-            sums, seen,
+            sums, seen, factors,
         )  # fmt: skip
     elif stage[KIND] == BLOCK:
         block_prepares(
@@ -200,14 +200,15 @@ def run_stage(
 @njit(**INLINE)
 def run_stages(
     program, rings, scratch, starts, memory, weights, matrices, frozen, out, samples, cells,
-    first, last, step, thread, progress, sums, seen, observed, resumed,
+    first, last, step, thread, progress, sums, seen, factors, observed, resumed,
 ):  # fmt: skip
     """Carry stages first to last one band further, in this thread's share of the columns.
 
     matrices, frozen: of the blocks' 1x1s, float32 or pairs of bfloat16 (int32), and compiled for
     either; the first of them are `weights`, seen as such.
-    observed, resumed: numbers of blocks that are only observed, or were before; or -1. Thread 0
-    returns when all threads are done. False if the team gave up.
+    observed, resumed: numbers of blocks that are only observed, or were before; or -1. sums, seen:
+    what is observed. factors: of the channels of the block that is resumed. Thread 0 returns when
+    all threads are done. False if the team gave up.
     """
     threads = len(scratch)
     begin, stop = cells * thread // threads, cells * (thread + 1) // threads
@@ -223,7 +224,7 @@ def run_stages(
                 going_on = run_stage(
                     program[i], rings, scratch, rows, memory, weights, matrices, frozen, out,
                     samples, cells, begin, stop, step * pieces + piece, piece, thread, threads,
-                    progress, sums, seen, i == observed, i == resumed,
+                    progress, sums, seen, factors, i == observed, i == resumed,
                 )  # fmt: skip
                 if not going_on:
                     return False
@@ -243,6 +244,6 @@ def compile_all(precision: Precision = "fp32") -> None:
     matrices = floats if precision == "fp32" else np.zeros(1, np.int32)
     run_stages(
         table, table, table, table, floats, floats, matrices, matrices, 0, 1, 1,
-        0, 0, 0, 0, numbers, sums, floats, -1, -1,
+        0, 0, 0, 0, numbers, sums, floats, floats, -1, -1,
     )  # fmt: skip
     compile_move()

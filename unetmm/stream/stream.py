@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from unetmm.geometry import round_up
 from unetmm.stream.checks import check_rows, check_strip
 from unetmm.stream.compiled import CompiledNet, Frozen, aligned_zeros
-from unetmm.stream.footprint import LINE_FLOATS, memory_map, observed_numbers
+from unetmm.stream.footprint import LINE_FLOATS, memory_map, observed_channels, observed_numbers
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import (
     FLOAT_BYTES,
     Block,
+    Layout,
     Product,
     make_layout,
-    observing_band_rows,
+    observing_layout,
     padded,
 )
 from unetmm.stream.program import ring_table, stage_table
@@ -42,9 +43,6 @@ class RowStream:
     Everything is allocated here; `push` allocates nothing that grows with the image.
     """
 
-    in_pieces = True
-    """Whether the fine stages divide a step; one that observes needs its patch as a whole."""
-
     def __init__(
         self,
         net: CompiledNet,
@@ -55,25 +53,38 @@ class RowStream:
         threads: int = 1,
     ) -> None:
         check_strip(width_px, height_px, net.config.stride_px)
-        self.net, self.frozen = net, frozen
-        self.layout = make_layout(net.config, band_rows)
-        self.width, self.height, self.band = width_px, height_px, band_rows
+        layout = make_layout(net.config, band_rows)
+        self._allocate(net, frozen, layout, width_px, height_px, threads, in_pieces=True)
+
+    def _allocate(
+        self,
+        net: CompiledNet,
+        frozen: Frozen,
+        layout: Layout,
+        width_px: int,
+        height_px: int,
+        threads: int,
+        in_pieces: bool,
+    ) -> None:
+        """in_pieces: whether the fine stages divide a step."""
+        self.net, self.frozen, self.layout = net, frozen, layout
+        self.width, self.height, self.band = width_px, height_px, layout.band_rows
         self.cells = width_px // net.config.stride_px
         self.threads = max(1, min(threads, self.cells))
         places = memory_map(self.layout, width_px, LANES, self.threads)
         self.memory = aligned_zeros(places.size_floats - LINE_FLOATS)
-        self.program = stage_table(self.layout, net, places, self.in_pieces)
+        self.program = stage_table(self.layout, net, places, in_pieces)
         self.rings = ring_table(self.layout, places, width_px, height_px)
         self.scratch = np.array(places.scratch, np.int64)
         taps = max(s.taps for s in self.layout.stages if isinstance(s, Product))
         self.starts = np.zeros((self.threads, round_up(max(3, taps), LINE)), np.int64)
         self.out_at = places.out
         self.team = Team(self.threads)
-        self.sums, self.seen = np.zeros(1, np.float64), np.zeros(1, np.float32)
+        self.sums, self.seen, self.factors = np.zeros(1, np.float64), *np.zeros((2, 1), np.float32)
         self.pushed = 0
         self.step_index = 0
         channels, rows = net.config.out_channels, self.layout.rings[0].rows
-        self.out = self._view(places.out, (band_rows, width_px, channels))
+        self.out = self._view(places.out, (self.band, width_px, channels))
         image = self._view(places.rings["image"], (rows, width_px + 2, net.config.in_channels))
         self.image_rows = image[:, 1:-1]
 
@@ -143,13 +154,14 @@ class RowStream:
         frozen = self.frozen
         samples, cells, out = self.net.config.out_channels, self.cells, self.out_at
         step, progress = self.step_index, self.team.progress
-        sums, seen = self.sums, self.seen
+        sums, seen, factors = self.sums, self.seen, self.factors
 
         # The threads must not hold the stream itself, or it would never end.
         def share(thread: int) -> bool:
             done: bool = run_stages(
                 program, rings, scratch, starts, memory, weights, matrices, frozen, out, samples,
-                cells, first, last, step, thread, progress, sums, seen, observed, resumed,
+                cells, first, last, step, thread, progress, sums, seen, factors,
+                observed, resumed,
             )  # fmt: skip
             return done
 
@@ -161,16 +173,22 @@ class ObservingStream(RowStream):
 
     Every block stops at its gated map, which is added up, and goes on with the attention that
     follows. The sums are kept by column, so they do not depend on the number of threads either.
+
+    Parameters
+    ----------
+    unattended : the net's matrices without any attention, from `CompiledNet.unattended`.
     """
 
-    in_pieces = False
-
-    def __init__(self, net: CompiledNet, width_px: int, height_px: int, threads: int = 1) -> None:
-        band = observing_band_rows(net.config, height_px)
-        super().__init__(net, net.empty_frozen(), width_px, height_px, band, threads)
-        numbers = observed_numbers(self.layout, width_px, LANES)
+    def __init__(
+        self, net: CompiledNet, unattended: Frozen, width_px: int, height_px: int, threads: int = 1
+    ) -> None:
+        check_strip(width_px, height_px, net.config.stride_px)
+        layout = observing_layout(net.config, height_px)
+        self._allocate(net, unattended, layout, width_px, height_px, threads, in_pieces=False)
+        numbers = observed_numbers(layout, width_px, LANES)
         self.sums = np.zeros(numbers, np.float64)
-        self.seen = np.zeros(numbers * height_px, np.float32)
+        self.seen = aligned_zeros(numbers * height_px)
+        self.factors = aligned_zeros(observed_channels(layout, LANES))
 
     def observe(self, patch: Rows) -> dict[str, Rows]:
         """Channel factors of every block for a patch (height_px, width_px, in_channels)."""
@@ -181,16 +199,16 @@ class ObservingStream(RowStream):
             if isinstance(stage, Block):
                 self.sums[:] = 0
                 self._run(max(0, done), i + 1, observed=i, resumed=done)
-                attention[stage.name] = self._attention(stage)
+                attention[stage.name] = factors = self._attention(stage)
+                self.factors[: stage.channels] = factors
+                self.factors[stage.channels :] = 0
                 done = i
         return attention
 
     def _attention(self, stage: Block) -> Rows:
-        """Fold in the factors that follow from a block's sums."""
+        """The factors that follow from a block's sums."""
         columns = self.width // stage.ring.scale
         by_column = self.sums[: columns * padded(stage.channels, LANES)].reshape(columns, -1)
         pixels = columns * (self.height // stage.ring.scale)
         mean = by_column.sum(0)[: stage.channels] / pixels
-        factors = self.net.attention(stage.name, mean.astype(np.float32))
-        self.net.fold_attention(stage.name, factors, self.frozen)
-        return factors
+        return self.net.attention(stage.name, mean.astype(np.float32))
