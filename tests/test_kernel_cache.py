@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,19 @@ def test_a_folder_in_use_counts_as_new(tmp_path: Path, monkeypatch: pytest.Monke
     folder = find()
     os.utime(folder, (1, 1))
     assert find() == folder and folder.stat().st_mtime > 1
+
+
+def test_a_folder_that_others_removed_meanwhile_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel_cache.ensure_compiled()
+    monkeypatch.setattr(kernel_cache, "cache_folder", lambda: tmp_path / "gone")
+    asked = []
+
+    def compiled_aside(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, b"", b"")
+
+    monkeypatch.setattr(kernel_cache.subprocess, "run", compiled_aside)
+    kernel_cache.ensure_compiled()
+    assert len(asked) == 1 and not (tmp_path / "gone").exists()

@@ -15,8 +15,8 @@ from unetmm.stream.kernels import (
     copy,
     copy_factors,
     depthwise_gate,
-    gate,
     matmul,
+    matmul_gated,
     normalise,
     scale,
 )
@@ -332,20 +332,14 @@ def finish_rows(
 @njit(**INLINE)
 def finish_pixels(stage, memory, weights, matrices, frozen, starts, own, at, c, pixels):
     """What follows a block's first gate, for pixels that lie side by side."""
-    norm, hidden, gated = own[NORM_AT], own[HIDDEN_AT], own[GATED_AT]
-    depth = words(matrices, c)
+    norm, gated, depth = own[NORM_AT], own[GATED_AT], words(matrices, c)
     starts[0] = gated
     matmul(
         memory, starts, 1, depth, depth, frozen, stage[W3], frozen, stage[B3],
         memory, at, c, c, pixels, True,
     )  # fmt: skip
     normalise(matrices, memory, at, norm, stage[CHANNELS], c, weights, stage[MASK], pixels)
-    starts[0] = norm
-    matmul(
-        memory, starts, 1, depth, depth, matrices, stage[W4], weights, stage[B4],
-        memory, hidden, 2 * c, 2 * c, pixels, False,
-    )  # fmt: skip
-    gate(matrices, memory, hidden, gated, c, pixels)
+    matmul_gated(memory, norm, matrices, stage[W4], weights, stage[B4], memory, gated, c, pixels)
     starts[0] = gated
     matmul(
         memory, starts, 1, depth, depth, matrices, stage[W5], weights, stage[B5],

@@ -180,13 +180,21 @@ def halves(array: Array, lanes: int) -> Array:
     return np.concatenate((pad_last(a, length), pad_last(b, length)), -1)
 
 
+def partners(array: Array, lanes: int) -> Array:
+    """Padded halves (..., 2c): each vector of the first beside its partner of the second."""
+    split = array.reshape(*array.shape[:-1], 2, -1, lanes)
+    return np.ascontiguousarray(split.swapaxes(-3, -2)).reshape(array.shape)
+
+
 def pack_block(block: FoldedBlock, lanes: int) -> PackedBlock:
     """Pad a block's channels to whole vectors, each half of 2c by itself, and pack it."""
     c = len(block.third)
 
-    def widening(matrix: Array, bias: NDArray[np.float64]) -> Packed:
-        padded_matrix = pad_last(halves(matrix.T, lanes).T[:, None, :], padded(c, lanes))
-        return pack(padded_matrix, halves(bias.astype(np.float32), lanes), lanes)
+    def widening(matrix: Array, bias: NDArray[np.float64], gated: bool = False) -> Packed:
+        columns, row = halves(matrix.T, lanes), halves(bias.astype(np.float32), lanes)
+        if gated:
+            columns, row = partners(columns, lanes), partners(row, lanes)
+        return pack(pad_last(columns.T[:, None, :], padded(c, lanes)), row, lanes)
 
     def square(matrix: Array, bias: Array) -> Packed:
         return pack(pad_last(matrix[:, None, :], padded(c, lanes)), bias, lanes)
@@ -196,7 +204,7 @@ def pack_block(block: FoldedBlock, lanes: int) -> PackedBlock:
         depthwise=Packed(
             halves(block.depthwise.T, lanes).ravel(), halves(block.depthwise_bias, lanes)
         ),
-        fourth=widening(block.fourth, block.fourth_bias),
+        fourth=widening(block.fourth, block.fourth_bias, gated=True),
         fifth=square(block.fifth, block.fifth_bias),
         attended=Attended(c, square(block.third, block.third_bias), block.attention),
     )

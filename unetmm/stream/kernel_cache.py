@@ -119,7 +119,9 @@ def ensure_compiled(precision: Precision = "fp32") -> None:
             check=False,
         )
         if done.returncode == 0:
-            stamp.touch()
+            # Processes of other versions may have removed the folder of one that runs for long.
+            with contextlib.suppress(FileNotFoundError):
+                stamp.touch()
             remove_old(stamp.parent)
         else:
             log.warning("kernels could not be compiled aside: %s", done.stderr.decode()[-500:])

@@ -43,6 +43,8 @@ from unetmm.stream.simd import (
     splat,
     store,
     store_factors,
+    store_gated,
+    store_gated_1,
     store_narrow,
     store_narrow_1,
     store_wide,
@@ -131,6 +133,34 @@ def matmul(
 
 
 @njit(**INLINE)
+def matmul_gated(x, at, w, w_at, b, b_at, out, to, c, pixels):
+    """A 1x1 from c to 2c channels and its gate, from factors at `at` to factors at `to`.
+
+    A panel holds a vector of the first half of the 2c and its partner of the second.
+    """
+    depth, panel = words(w, c), w_at
+    for channel in range(0, c, LANES):
+        p = 0 if pixels >= TILE_PX else pixels
+        while p < pixels:
+            first = min(p, pixels - TILE_PX)
+            acc = bias_wide(b, b_at + 2 * channel)
+            row = panel
+            for k in range(depth):
+                acc = fma_wide(acc, x, at + first * depth + k, depth, w, row)
+                row += WIDE
+            store_gated(acc, w, out, to + first * depth, depth, channel, p - first)
+            p += TILE_PX
+        for q in range(pixels if pixels < TILE_PX else 0):
+            one = bias_wide_1(b, b_at + 2 * channel)
+            row = panel
+            for k in range(depth):
+                one = fma_wide_1(one, x, at + q * depth + k, depth, w, row)
+                row += WIDE
+            store_gated_1(one, w, out, to + q * depth, depth, channel, 0)
+        panel += depth * WIDE
+
+
+@njit(**INLINE)
 def normalise(matrices, x, at, to, channels, c, w, mask, pixels):
     """LayerNorm without its affine part over the `channels` real ones of c, from `at` to `to`.
 
@@ -178,16 +208,6 @@ def normalise_pixel(matrices, x, at, to, inverse, c, real):
     for k in range(0, last, LANES):
         store_factors(matrices, x, to, k, (load(x, at + k) - mean) * scale)
     store_factors(matrices, x, to, last, d * scale)
-
-
-@njit(**INLINE)
-def gate(matrices, x, at, to, c, pixels):
-    """First half of the 2c channels from `at` on times the second half."""
-    for p in range(pixels):
-        for k in range(0, c, LANES):
-            half = at + p * 2 * c + k
-            value = load(x, half) * load(x, half + c)
-            store_factors(matrices, x, to + p * words(matrices, c), k, value)
 
 
 @njit(**INLINE)

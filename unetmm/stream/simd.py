@@ -222,8 +222,8 @@ for _operator, _instruction in (
     lower_builtin(_operator, VectorType, VectorType)(_lower(_instruction))
 
 
-def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any]:
-    """(bias, residual, multiply, store) for one tile shape."""
+def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any, Any]:
+    """(bias, residual, multiply, store, store gated) for one tile shape."""
     tile = TileType(pixels, vectors)
     undefined = ir.Constant(ir.ArrayType(VEC, pixels * vectors), ir.Undefined)
 
@@ -318,10 +318,39 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any]:
 
         return types.void(tile, array, INT, INT, INT), codegen
 
-    return tile_bias, tile_add, tile_fma, tile_store
+    @intrinsic
+    def tile_store_gated(
+        typingctx: Any,
+        acc: Any,
+        matrices: Any,
+        array: Any,
+        offset: Any,
+        stride: Any,
+        channel: Any,
+        skipped: Any,
+    ) -> Any:
+        """Write the product of each pixel's two vectors as its factors, from `channel` on.
+
+        Otherwise as `tile_store`.
+        """
+        assert vectors == 2
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            value, _, array_value, offset_value, stride_value, k, skip = args
+            pointer = address_of(context, builder, sig.args[2], array_value, offset_value)
+            for p in range(pixels):
+                with builder.if_then(builder.icmp_signed("<=", skip, INT_IR(p))):
+                    halves = (builder.extract_value(value, 2 * p + v) for v in range(2))
+                    pixel = builder.gep(pointer, [builder.mul(stride_value, INT_IR(p))])
+                    store_factors_at(builder, sig.args[1], pixel, k, builder.fmul(*halves))
+            return context.get_dummy_value()
+
+        return types.void(tile, matrices, array, INT, INT, INT, INT), codegen
+
+    return tile_bias, tile_add, tile_fma, tile_store, tile_store_gated
 
 
-bias_wide, add_wide, fma_wide, store_wide = _tile_intrinsics(TILE_PX, 2)
-bias_narrow, add_narrow, fma_narrow, store_narrow = _tile_intrinsics(TILE_PX, 1)
-bias_wide_1, add_wide_1, fma_wide_1, store_wide_1 = _tile_intrinsics(1, 2)
-bias_narrow_1, add_narrow_1, fma_narrow_1, store_narrow_1 = _tile_intrinsics(1, 1)
+bias_wide, add_wide, fma_wide, store_wide, store_gated = _tile_intrinsics(TILE_PX, 2)
+bias_narrow, add_narrow, fma_narrow, store_narrow, _ = _tile_intrinsics(TILE_PX, 1)
+bias_wide_1, add_wide_1, fma_wide_1, store_wide_1, store_gated_1 = _tile_intrinsics(1, 2)
+bias_narrow_1, add_narrow_1, fma_narrow_1, store_narrow_1, _ = _tile_intrinsics(1, 1)
