@@ -12,13 +12,13 @@ from helpers import SMALL_UNETMM, assert_close, compiled, lively_model, lively_n
 from unetmm.calibrate import (
     STREAMS_BYTES,
     Calibration,
-    Share,
+    PatchStreams,
     calibrate,
     calibration_bytes,
-    calibration_share,
     intensity_range,
     load_calibration,
     patch_boxes,
+    patch_streams,
     sample_groups,
 )
 from unetmm.errors import ShapeError
@@ -106,15 +106,15 @@ def test_calibration_bytes_are_what_the_streams_take(
     held = stream.nbytes + sum(a.nbytes for a in arrays) + 2 * 64 + 128 * 128 * 3 * 4
     patches = 2 * 16 * 128 * 128 * 3
     expected = patches + streams * held + stream.frozen.nbytes + 64
-    assert calibration_share(SMALL_UNETMM, info, cores) == Share(streams, threads, held)
+    assert patch_streams(SMALL_UNETMM, info, cores) == PatchStreams(streams, threads, held)
     assert calibration_bytes(SMALL_UNETMM, info, cores) == expected
 
 
 def test_patches_side_by_side_raise_no_budget() -> None:
     info = array_info((331, 287, 3), np.dtype("u2"), None)
-    few, many = (calibration_share(SMALL_UNETMM, info, cores) for cores in (1, 64))
-    assert few.streams == 1 < many.streams
-    assert many.streams * few.stream_bytes < STREAMS_BYTES
+    few, many = (patch_streams(SMALL_UNETMM, info, cores) for cores in (1, 64))
+    assert few.count == 1 < many.count
+    assert many.count * few.each_bytes < STREAMS_BYTES
 
 
 def test_unmeasured_pixels_do_not_poison_the_statistics() -> None:

@@ -36,7 +36,7 @@ PATCH_PX = 128
 COLUMNS_PX = 32
 """Columns of a patch that a thread has at least; with fewer it would mostly wait."""
 STREAMS_BYTES = 48 * 10**6
-"""What patches side by side may take, so that they raise no budget; one goes in any case."""
+"""What streams over patches side by side may take, or the smallest budget would be larger."""
 WHOLE_PX = 256
 """A plane up to this height and width is calibrated as a whole."""
 PERCENTILES = (0.1, 99.9)
@@ -209,10 +209,10 @@ def calibration_bytes(
 ) -> int:
     """What `calibrate` allocates at its peak."""
     height, width = padded_patch_size(config, info)
-    share = calibration_share(config, info, cores)
+    streams = patch_streams(config, info, cores)
     matrices = frozen_bytes(observing_layout(config, height), LANES, precision)
     numbers = patch_count(info) * height * width * info.samples
-    observing = share.streams * share.stream_bytes + matrices
+    observing = streams.count * streams.each_bytes + matrices
     # The intensity range is found before that, in two copies of float64.
     ranging = 0 if info.dtype == np.uint8 else 2 * 8 * numbers
     # All the while the patches, and once more their measured values side by side.
@@ -220,30 +220,31 @@ def calibration_bytes(
 
 
 @dataclass(frozen=True)
-class Share:
+class PatchStreams:
     """How the patches are shared out; the statistics do not depend on it."""
 
-    streams: int
+    count: int
     """Patches that are observed at once."""
     threads: int
     """Threads that share each one's columns."""
-    stream_bytes: int
+    each_bytes: int
     """What each of them takes."""
 
 
-def calibration_share(config: NetConfig, info: ImageInfo, cores: int = 0) -> Share:
+def patch_streams(config: NetConfig, info: ImageInfo, cores: int = 0) -> PatchStreams:
     """A patch for every core, as far as there is room; then cores share columns."""
     height, width = padded_patch_size(config, info)
     cores = cores or available_cores()
-    layout, patch = observing_layout(config, height), height * width * config.in_channels
+    layout = observing_layout(config, height)
+    patch_bytes = FLOAT_BYTES * height * width * config.in_channels
     most = max(1, width // max(config.stride_px, COLUMNS_PX))
 
     def bytes_of(threads: int) -> int:
-        return observing_bytes(layout, width, height, LANES, threads) + FLOAT_BYTES * patch
+        return observing_bytes(layout, width, height, LANES, threads) + patch_bytes
 
-    streams = min(cores, patch_count(info), STREAMS_BYTES // bytes_of(1)) or 1
-    threads = min(cores // streams, most)
-    return Share(streams, threads, bytes_of(threads))
+    count = min(cores, patch_count(info), STREAMS_BYTES // bytes_of(1)) or 1
+    threads = min(cores // count, most)
+    return PatchStreams(count, threads, bytes_of(threads))
 
 
 def padded_patch_size(config: NetConfig, info: ImageInfo) -> tuple[int, int]:
@@ -268,12 +269,12 @@ def calibrate(
     cores : used at most; 0 for all.
     """
     entries = {}
-    share = calibration_share(net.config, source.info, cores)
+    streams = patch_streams(net.config, source.info, cores)
     for channel in range(source.info.length("C")):
         patches = [source.read((t, channel, z), box) for t, z, box in patch_boxes(source.info)]
         for g, group in enumerate(groups):
             chosen = [p[..., list(group)] for p in patches]
-            entries[key(channel, g)] = _entry(chosen, source.info.nodata, net, fixed_range, share)
+            entries[key(channel, g)] = _entry(chosen, source.info.nodata, net, fixed_range, streams)
     return Calibration(model, entries)
 
 
@@ -282,13 +283,13 @@ def _entry(
     nodata: float | None,
     net: CompiledNet,
     fixed_range: tuple[float, float] | None,
-    share: Share,
+    streams: PatchStreams,
 ) -> Entry:
     values = np.concatenate([_valid_values(p, nodata) for p in patches])
     low, high = fixed_range or intensity_range(values, patches[0].dtype)
     fill = float(values.mean(dtype=np.float64)) if values.size else low
     entry = Entry(low, high, fill, {})
-    observed = _observe(patches, nodata, net, entry, share)
+    observed = _observe(patches, nodata, net, entry, streams)
     return Entry(low, high, fill, {n: _mean([o[n] for o in observed]) for n in observed[0]})
 
 
@@ -317,7 +318,7 @@ def _observe(
     nodata: float | None,
     net: CompiledNet,
     entry: Entry,
-    share: Share,
+    streams: PatchStreams,
 ) -> list[dict[str, NDArray[np.float32]]]:
     """Channel factors of every block for each patch."""
     from unetmm.stream.stream import ObservingStream
@@ -326,20 +327,20 @@ def _observe(
     unattended = net.unattended()
 
     def observe(first: int) -> list[dict[str, NDArray[np.float32]]]:
-        stream = ObservingStream(net, unattended, width, height, share.threads)
+        stream = ObservingStream(net, unattended, width, height, streams.threads)
         padded = np.zeros((height, width, patches[0].shape[2]), np.float32)
         found = []
-        for patch in patches[first :: share.streams]:
+        for patch in patches[first :: streams.count]:
             inside = padded[: patch.shape[0], : patch.shape[1]]
             normalise(patch, valid_mask(patch, nodata), entry, inside)
             found.append(stream.observe(padded))
         return found
 
-    if share.streams == 1:
+    if streams.count == 1:
         return observe(0)
-    with ThreadPoolExecutor(share.streams) as pool:
-        found = list(pool.map(observe, range(share.streams)))
-    return [found[i % share.streams][i // share.streams] for i in range(len(patches))]
+    with ThreadPoolExecutor(streams.count) as pool:
+        found = list(pool.map(observe, range(streams.count)))
+    return [found[i % streams.count][i // streams.count] for i in range(len(patches))]
 
 
 def normalise(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,9 @@ class Options:
     device_budget_bytes: int | None = None
     """Of a GPU's memory; None: 80 % of what is free."""
 
-    @property
+    @cached_property
     def target(self) -> Target:
-        """What device and precision mean on this machine, as it is now.
+        """What device and precision mean on this machine, as it was when this was first asked.
 
         Raises
         ------

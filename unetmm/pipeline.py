@@ -174,8 +174,10 @@ def restore(
     )
 
 
-def restore_array(image: NDArray[Any], options: Options, axes: str | None = None) -> NDArray[Any]:
-    """A restored copy of an array."""
+def restore_array(
+    image: NDArray[Any], options: Options, axes: str | None = None, loaded: Loaded | None = None
+) -> NDArray[Any]:
+    """A restored copy of an array; nets that are loaded already are not folded again."""
     info = array_info(image.shape, image.dtype, axes)
     out = np.empty_like(image)
     source, sink = ArraySource(image, info), ArraySink(out, info, ARRAY_CHUNK_PX)
@@ -183,7 +185,7 @@ def restore_array(image: NDArray[Any], options: Options, axes: str | None = None
     plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
     from unetmm.run import run
 
-    run(make_job(source, sink, model, plan, options))
+    run(make_job(source, sink, model, plan, options, loaded))
     return out
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from unetmm import process_memory
 from unetmm.benchmark.setting import Files, Setting
 from unetmm.calibrate import Calibration, load_calibration
+from unetmm.loaded import Loaded
 from unetmm.options import Options
 from unetmm.pipeline import restore_array
 from unetmm.stream.precision import Precision
@@ -189,17 +190,18 @@ def bf16_matrix(subject: Subject) -> Contender:
 
 
 def _stream(subject: Subject, options: Options, note: str) -> Contender:
-    image = subject.image
+    image, loaded = subject.image, Loaded()
+    loaded.fold(subject.model, options.target.host_precision)  # peers load their nets before, too
 
     def answer() -> Pixels:
         """From floats, which are not rounded in the end."""
         known = subject.calibration
         entry = replace(known.entry(0, 0), low=0.0, high=1.0)
         exact = replace(known, entries={key: entry for key in known.entries})
-        return restore_array(subject.scaled, replace(options, calibration=exact), "YXS")
+        return restore_array(subject.scaled, replace(options, calibration=exact), "YXS", loaded)
 
     def run() -> None:
-        restore_array(image, options, "YXS")
+        restore_array(image, options, "YXS", loaded)
 
     return Contender(run, answer, note=note)
 
