@@ -61,7 +61,7 @@ SETS = (
     TestSet("W2S", "microscopy/w2s", 1, MICROGRAPH, affine=True, images=30),
     TestSet("CC15", "real_noise/cc15", 3, COLOUR),
     TestSet("Set12", "eval/set12", 1, ("tiny-mono", "bm3d-told"), (25,)),
-    TestSet("PolyU", "real_noise/polyu", 3, COLOUR, images=10),
+    TestSet("PolyU", "real_noise/polyu", 3, COLOUR),
     TestSet("CC15, a part", "real_noise/cc15", 3, (*COLOUR, "bm3d"), images=3),
     TestSet("CBSD68", "eval/cbsd68", 3, ("tiny-rgb", "bm3d-told"), (25,), images=8),
 )

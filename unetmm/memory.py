@@ -38,7 +38,7 @@ from unetmm.stream.precision import Precision
 if TYPE_CHECKING:
     from unetmm.io.protocol import Sink, Source
 
-RUNTIME_BYTES = 185 * 10**6
+RUNTIME_BYTES = 189 * 10**6
 """Python with numpy, Numba's runtime, kernels, Dask and the image libraries, before any image."""
 WORKER_BYTES = 6 * 10**6
 """What a worker's thread costs besides its buffers: stack, allocator arena, small objects."""
