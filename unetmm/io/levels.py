@@ -74,8 +74,10 @@ def halve_bytes(chunk: tuple[int, int], info: ImageInfo) -> int:
     A padded copy and sums of a quarter of the values; where pixels may be left out, masks, and
     the sums and their rounding in float64.
     """
-    dtype, all_count = info.dtype, info.dtype.kind != "f" and info.nodata is None
-    each = dtype.itemsize + (_sum_dtype(dtype).itemsize // 4 if all_count else dtype.itemsize + 6)
+    dtype, all_measured = info.dtype, info.dtype.kind != "f" and info.nodata is None
+    each = dtype.itemsize + (
+        _sum_dtype(dtype).itemsize // 4 if all_measured else dtype.itemsize + 6
+    )
     return chunk[0] * chunk[1] * info.samples * each
 
 
