@@ -146,10 +146,7 @@ class CompiledNet:
 
     def unattended(self) -> Frozen:
         """The same without any attention, for streams that multiply by the factors themselves."""
-        frozen = self.empty_frozen()
-        for name, block in self.blocks.items():
-            self.fold_attention(name, np.ones(block.channels, np.float32), frozen)
-        return frozen
+        return self.freeze({n: np.ones(b.channels, np.float32) for n, b in self.blocks.items()})
 
     def attention(self, name: str, mean: Array) -> Array:
         """The channel factors of a block from the mean of its gated map, (c,) -> (c,)."""

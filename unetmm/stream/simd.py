@@ -33,6 +33,7 @@ from unetmm.stream.lanes import LANES
 
 F32 = ir.FloatType()
 I32 = ir.IntType(32)
+I64 = ir.IntType(64)
 INT = types.intp
 
 
@@ -222,8 +223,8 @@ for _operator, _instruction in (
     lower_builtin(_operator, VectorType, VectorType)(_lower(_instruction))
 
 
-def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any, Any]:
-    """(bias, residual, multiply, store, store gated) for one tile shape."""
+def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any]:
+    """(bias, residual, multiply, store) for one tile shape."""
     tile = TileType(pixels, vectors)
     undefined = ir.Constant(ir.ArrayType(VEC, pixels * vectors), ir.Undefined)
 
@@ -231,10 +232,8 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any, Any
         return ((p, v, p * vectors + v) for p in range(pixels) for v in range(vectors))
 
     def at(builder: Any, pointer: Any, stride: Any, p: int, v: int) -> Any:
-        offset = builder.add(builder.mul(stride, INT_IR(p)), INT_IR(v * LANES))
+        offset = builder.add(builder.mul(stride, I64(p)), I64(v * LANES))
         return builder.gep(pointer, [offset])
-
-    INT_IR = ir.IntType(64)
 
     @intrinsic
     def tile_bias(typingctx: Any, array: Any, offset: Any) -> Any:
@@ -242,9 +241,7 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any, Any
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             pointer = address_of(context, builder, sig.args[0], *args)
-            starts = [
-                load_at(builder, at(builder, pointer, INT_IR(0), 0, v)) for v in range(vectors)
-            ]
+            starts = [load_at(builder, at(builder, pointer, I64(0), 0, v)) for v in range(vectors)]
             value = undefined
             for _, v, i in cells():
                 value = builder.insert_value(value, starts[v], i)
@@ -282,12 +279,10 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any, Any
             x_pointer = address_of(context, builder, sig.args[1], x_value, xo)
             w_pointer = address_of(context, builder, sig.args[4], w_value, wo)
             step = pairs.dot if in_pairs(sig.args[4]) else fused
-            row = [
-                load_at(builder, at(builder, w_pointer, INT_IR(0), 0, v)) for v in range(vectors)
-            ]
+            row = [load_at(builder, at(builder, w_pointer, I64(0), 0, v)) for v in range(vectors)]
             for p in range(pixels):
                 factor = _splat(
-                    builder, builder.load(builder.gep(x_pointer, [builder.mul(xs, INT_IR(p))]))
+                    builder, builder.load(builder.gep(x_pointer, [builder.mul(xs, I64(p))]))
                 )
                 for v in range(vectors):
                     i = p * vectors + v
@@ -310,13 +305,20 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any, Any
             value, array_value, offset_value, stride_value, skip = args
             pointer = address_of(context, builder, sig.args[1], array_value, offset_value)
             for p in range(pixels):
-                with builder.if_then(builder.icmp_signed("<=", skip, INT_IR(p))):
+                with builder.if_then(builder.icmp_signed("<=", skip, I64(p))):
                     for v in range(vectors):
                         target = at(builder, pointer, stride_value, p, v)
                         store_at(builder, builder.extract_value(value, p * vectors + v), target)
             return context.get_dummy_value()
 
         return types.void(tile, array, INT, INT, INT), codegen
+
+    return tile_bias, tile_add, tile_fma, tile_store
+
+
+def _gated_store(pixels: int) -> Any:
+    """The last step of a product whose tiles are two vectors that multiply one another."""
+    tile = TileType(pixels, 2)
 
     @intrinsic
     def tile_store_gated(
@@ -331,26 +333,27 @@ def _tile_intrinsics(pixels: int, vectors: int) -> tuple[Any, Any, Any, Any, Any
     ) -> Any:
         """Write the product of each pixel's two vectors as its factors, from `channel` on.
 
-        Otherwise as `tile_store`.
+        The factors begin at (array, offset), `stride` words from pixel to pixel. The first
+        `skipped` pixels are left out.
         """
-        assert vectors == 2
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             value, _, array_value, offset_value, stride_value, k, skip = args
             pointer = address_of(context, builder, sig.args[2], array_value, offset_value)
             for p in range(pixels):
-                with builder.if_then(builder.icmp_signed("<=", skip, INT_IR(p))):
+                with builder.if_then(builder.icmp_signed("<=", skip, I64(p))):
                     halves = (builder.extract_value(value, 2 * p + v) for v in range(2))
-                    pixel = builder.gep(pointer, [builder.mul(stride_value, INT_IR(p))])
+                    pixel = builder.gep(pointer, [builder.mul(stride_value, I64(p))])
                     store_factors_at(builder, sig.args[1], pixel, k, builder.fmul(*halves))
             return context.get_dummy_value()
 
         return types.void(tile, matrices, array, INT, INT, INT, INT), codegen
 
-    return tile_bias, tile_add, tile_fma, tile_store, tile_store_gated
+    return tile_store_gated
 
 
-bias_wide, add_wide, fma_wide, store_wide, store_gated = _tile_intrinsics(TILE_PX, 2)
-bias_narrow, add_narrow, fma_narrow, store_narrow, _ = _tile_intrinsics(TILE_PX, 1)
-bias_wide_1, add_wide_1, fma_wide_1, store_wide_1, store_gated_1 = _tile_intrinsics(1, 2)
-bias_narrow_1, add_narrow_1, fma_narrow_1, store_narrow_1, _ = _tile_intrinsics(1, 1)
+bias_wide, add_wide, fma_wide, store_wide = _tile_intrinsics(TILE_PX, 2)
+bias_narrow, add_narrow, fma_narrow, store_narrow = _tile_intrinsics(TILE_PX, 1)
+bias_wide_1, add_wide_1, fma_wide_1, store_wide_1 = _tile_intrinsics(1, 2)
+bias_narrow_1, add_narrow_1, fma_narrow_1, store_narrow_1 = _tile_intrinsics(1, 1)
+store_gated, store_gated_1 = _gated_store(TILE_PX), _gated_store(1)

@@ -52,7 +52,6 @@ class RowStream:
         band_rows: int,
         threads: int = 1,
     ) -> None:
-        check_strip(width_px, height_px, net.config.stride_px)
         layout = make_layout(net.config, band_rows)
         self._allocate(net, frozen, layout, width_px, height_px, threads, in_pieces=True)
 
@@ -67,6 +66,7 @@ class RowStream:
         in_pieces: bool,
     ) -> None:
         """in_pieces: whether the fine stages divide a step."""
+        check_strip(width_px, height_px, net.config.stride_px)
         self.net, self.frozen, self.layout = net, frozen, layout
         self.width, self.height, self.band = width_px, height_px, layout.band_rows
         self.cells = width_px // net.config.stride_px
@@ -182,7 +182,6 @@ class ObservingStream(RowStream):
     def __init__(
         self, net: CompiledNet, unattended: Frozen, width_px: int, height_px: int, threads: int = 1
     ) -> None:
-        check_strip(width_px, height_px, net.config.stride_px)
         layout = observing_layout(net.config, height_px)
         self._allocate(net, unattended, layout, width_px, height_px, threads, in_pieces=False)
         numbers = observed_numbers(layout, width_px, LANES)
