@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from unetmm.errors import ImageError, ResumeError, ShapeError, WeightsError
+from unetmm.train.batches import Batches
 from unetmm.train.checkpoint import SHARD_BYTES, load_checkpoint, save_checkpoint
 from unetmm.train.config import (
     CameraNoise,
@@ -71,17 +72,45 @@ def test_a_resumed_run_equals_an_undisturbed_one(config: TrainConfig, tmp_path: 
     torch.set_num_threads(1)
     whole = Trainer(config, tmp_path / "whole")
     assert whole.run(lambda progress: None, every=2)
-    sampler = PatchSampler(load_images(config.data, 3), config.half_size_share)
+    batches = Batches(config, make_sampler(config)[0])
     first = Trainer(config, tmp_path / "cut")
     for _ in range(3):
-        first.train_step(sampler)
+        first.train_step(*batches[first.step])
     first.save()
-    first.train_step(sampler)  # lost, as by a kill
+    first.train_step(*batches[first.step])  # lost, as by a kill
     resumed = Trainer(config, tmp_path / "cut")
     assert resumed.step == 3
     assert resumed.run(lambda progress: None, every=2)
     for name, tensor in whole.ema.items():
         assert torch.equal(tensor, resumed.ema[name]), name
+
+
+def test_worker_processes_give_the_same_run(config: TrainConfig, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    alone, helped = (Trainer(config, tmp_path / f"{n}", workers=n) for n in (0, 2))
+    for trainer in (alone, helped):
+        assert trainer.run(lambda progress: None, every=2)
+    assert all(torch.equal(tensor, helped.ema[name]) for name, tensor in alone.ema.items())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no NVIDIA GPU")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_gradients_recorded_on_a_gpu_are_those_of_a_cpu(
+    config: TrainConfig, tmp_path: Path, compiled: bool
+) -> None:
+    exact = replace(config, precision="fp32")
+    batches = Batches(exact, make_sampler(exact)[0])
+    on_cpu = Trainer(exact, tmp_path / "cpu")
+    on_gpu = Trainer(exact, tmp_path / "gpu", "cuda", compiled=compiled)
+    for step in range(exact.steps):  # of two shapes
+        losses = [t.train_step(*batches[step]).item() for t in (on_cpu, on_gpu)]
+        assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+    on_gpu.save()
+    resumed = Trainer(exact, tmp_path / "gpu", "cuda")
+    resumed.train_step(*batches[0])
+    for name, tensor in on_cpu.ema.items():
+        assert torch.allclose(tensor, on_gpu.ema[name].cpu(), atol=1e-4), name
 
 
 CHILD = """
@@ -267,7 +296,7 @@ def test_an_exported_card_has_a_command_for_every_figure(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     trainer = Trainer(config, tmp_path / "run")
-    trainer.train_step(make_sampler(config)[0])
+    trainer.train_step(*Batches(config, make_sampler(config)[0])[0])
     trainer.save()
     pairs = tmp_path / "my pairs"
     for half in ("noisy", "clean"):

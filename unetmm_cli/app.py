@@ -337,6 +337,12 @@ def train(
     ] = None,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="CPU threads.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=0, help="Processes that prepare patches; default: every core for cuda."
+        ),
+    ] = None,
 ) -> None:
     """Train a net from a config; the same command goes on where it was stopped.
 
@@ -345,7 +351,7 @@ def train(
     from unetmm_cli.training import TrainTask
     from unetmm_cli.training import train as run_training
 
-    run_training(TrainTask(config, folder, limit_s, device, threads))
+    run_training(TrainTask(config, folder, limit_s, device, threads, workers))
 
 
 @app.command(rich_help_panel=TRAIN)

@@ -30,6 +30,8 @@ class TrainTask:
     limit_s: float | None
     device: str
     threads: int
+    workers: int | None
+    """Processes that prepare batches; None: as many as cores for a GPU, else this one."""
 
 
 class Lines(View):
@@ -112,6 +114,7 @@ def _prepare(task: TrainTask) -> tuple[TrainConfig, Trainer]:
     import torch
 
     from unetmm.errors import ShapeError
+    from unetmm.plan import available_cores
     from unetmm.train.config import load_train_config
     from unetmm.train.loop import Trainer
 
@@ -120,7 +123,10 @@ def _prepare(task: TrainTask) -> tuple[TrainConfig, Trainer]:
         raise ShapeError("--device cuda: no CUDA device is found here; leave it out for the CPU")
     torch.set_num_threads(task.threads)
     task.folder.mkdir(parents=True, exist_ok=True)
-    return config, Trainer(config, task.folder, task.device)
+    workers = task.workers
+    if workers is None:
+        workers = available_cores() if task.device == "cuda" else 0
+    return config, Trainer(config, task.folder, task.device, workers)
 
 
 def _report_every(config: TrainConfig) -> int:

@@ -21,6 +21,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True, help="where checkpoints live")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="processes that prepare batches")
+    parser.add_argument("--compile", action="store_true", help="compile the blocks, on a GPU")
     parser.add_argument("--limit-s", type=float, default=None)
     parser.add_argument("--pack", default=None, help="packed images instead of the folders")
     arguments = parser.parse_args()
@@ -30,7 +32,9 @@ def main() -> int:
     config = load_train_config(arguments.config)
     if arguments.pack is not None:
         config = replace(config, pack=arguments.pack)
-    trainer = Trainer(config, arguments.folder, arguments.device)
+    trainer = Trainer(
+        config, arguments.folder, arguments.device, arguments.workers, arguments.compile
+    )
 
     def report(p: Progress) -> None:
         sys.stderr.write(f"step {p.step}/{p.steps}  {p.psnr_db:.2f} dB  {p.seconds:.0f} s\n")

@@ -49,14 +49,15 @@ def add_noise(clean: Patches, noise: NoiseConfig, rng: np.random.Generator) -> P
     Gaussian: one sigma. Poisson-Gaussian: variance = gain * signal + sigma**2, drawn as a true
     Poisson count, with the gain chosen so that white has up to sigma_max of shot noise.
     """
-    b = clean.shape[0]
-    shape = (b, 1, 1, 1)
+    shape = (len(clean), 1, 1, 1)
     sigma_max = noise.sigma_max / 255
     sigma = rng.uniform(0, sigma_max, shape)
     is_poisson = rng.random(shape) < noise.poisson_share
     gain = rng.uniform(0.02 * sigma_max, sigma_max, shape) ** 2
     read_sigma = np.where(is_poisson, 0.4 * sigma, sigma).astype(np.float32)
-    signal = np.where(is_poisson, gain * rng.poisson(clean / gain), clean).astype(np.float32)
+    signal = clean.copy()
+    for i in np.flatnonzero(is_poisson):  # counts take longest to draw
+        signal[i] = gain[i] * rng.poisson(clean[i] / gain[i])
     return signal + read_sigma * rng.standard_normal(clean.shape, np.float32)
 
 

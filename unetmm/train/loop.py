@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from unetmm.errors import ResumeError, WeightsError
 from unetmm.nets.nafnet import build_net
+from unetmm.train.batches import Batches
 from unetmm.train.checkpoint import load_checkpoint, save_checkpoint
 from unetmm.train.config import TrainConfig
-from unetmm.train.data import PatchSampler, make_sampler
-from unetmm.train.degrade import degrade
+from unetmm.train.data import make_sampler
+from unetmm.train.gradients import make_gradients
 from unetmm.train.history import Row, append_row, log_path
 from unetmm.train.validate import Validation, make_validation
 from unetmm.weights import load_model
@@ -53,9 +54,9 @@ class Progress:
         return (self.steps - self.step) / self.steps_per_s
 
 
-def psnr_loss(output: Tensor, target: Tensor) -> Tensor:
-    """Mean over the batch of log mean squared error: PSNR up to scale and sign."""
-    return ((output - target) ** 2).mean((1, 2, 3)).add(1e-8).log().mean()
+def psnr_db(loss: float) -> float:
+    """The PSNR that belongs to a loss."""
+    return -10 / math.log(10) * loss
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -72,10 +73,25 @@ def _laid_out_like(parameter: Tensor, values: Tensor) -> Tensor:
 
 
 class Trainer:
-    """Net, EMA and optimiser of one run, with the checkpoint folder they live in."""
+    """Net, EMA and optimiser of one run, with the checkpoint folder they live in.
 
-    def __init__(self, config: TrainConfig, folder: Path, device: str = "cpu") -> None:
+    Parameters
+    ----------
+    device : "cpu", "cuda" or "cuda:N".
+    workers : processes that prepare batches; 0: this one. They change nothing but the speed.
+    compiled : on a GPU, whether the net's blocks are compiled first, see `gradients`.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: Path,
+        device: str = "cpu",
+        workers: int = 0,
+        compiled: bool = False,
+    ) -> None:
         self.config, self.folder, self.device = config, folder, torch.device(device)
+        self.workers = workers
         torch.manual_seed(config.seed)
         self.net = build_net(config.net)
         if config.init is not None:
@@ -87,9 +103,11 @@ class Trainer:
             self.net.parameters(), config.learning_rate, (0.9, 0.9), weight_decay=0.0, fused=True
         )
         self.step = 0
-        self.unreported: list[float] = []
-        """PSNR of the steps since the last row of the log, so that a resumed curve is the same."""
+        self.unreported: list[Tensor] = []
+        """Losses of the steps since the last row of the log, so that a resumed curve is the same;
+        on the device, for nobody waits for them until the next row."""
         self._resume()
+        self.gradients = make_gradients(self.net, config.precision, self.device, compiled)
 
     def _init_from(self, path: str) -> None:
         model = load_model(path)
@@ -115,12 +133,11 @@ class Trainer:
         self.ema = {k: v.to(self.device) for k, v in states["ema"].items()}
         for name, parameter in self.net.named_parameters():
             self.optimiser.state[parameter] = {
-                "step": torch.tensor(float(self.step)),
+                "step": torch.tensor(float(self.step), device=self.device),
                 "exp_avg": _laid_out_like(parameter, states["moment1"][name]),
                 "exp_avg_sq": _laid_out_like(parameter, states["moment2"][name]),
             }
-        curve = states.get("curve", {})  # the first checkpoints had none
-        self.unreported = [v for t in curve.values() for v in t.tolist()]
+        self.unreported = list(states["curve"]["loss"].to(self.device))
         log.info("resumed at step %d", self.step)
 
     def save(self) -> None:
@@ -134,7 +151,7 @@ class Trainer:
                 "ema": self.ema,
                 "moment1": {n: m["exp_avg"] for n, m in moments.items()},
                 "moment2": {n: m["exp_avg_sq"] for n, m in moments.items()},
-                "curve": {"psnr_db": torch.tensor(self.unreported, dtype=torch.float64)},
+                "curve": {"loss": torch.tensor([loss.item() for loss in self.unreported])},
             },
         )
 
@@ -144,21 +161,12 @@ class Trainer:
         net.load_state_dict(self.ema)
         return net.eval()
 
-    def train_step(self, sampler: PatchSampler) -> float:
-        """One update; returns the batch's PSNR in dB."""
+    def train_step(self, noisy: Tensor, target: Tensor) -> Tensor:
+        """One update by a batch (b, c, h, w); returns its loss, on the device."""
         config = self.config
-        rng = np.random.default_rng((config.seed, self.step))
-        stage = config.stage_at(self.step)
-        clean = sampler.batch(rng, stage.batch, stage.patch_px)
-        pair = degrade(clean, config.noise, rng)
-        noisy, target = (torch.from_numpy(a).to(self.device) for a in pair)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(config, self.step)
-        self.optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            output = self.net(noisy.contiguous(memory_format=torch.channels_last))
-        loss = psnr_loss(output.float(), target)
-        loss.backward()
+        loss = self.gradients(*(t.to(self.device, non_blocking=True) for t in (noisy, target)))
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
@@ -166,7 +174,7 @@ class Trainer:
         decay = min(config.ema_decay, (1 + self.step) / (10 + self.step))
         state = self.net.state_dict()
         torch._foreach_lerp_([self.ema[k] for k in state], list(state.values()), 1 - decay)
-        return -10 / math.log(10) * loss.item()
+        return loss
 
     def run(
         self,
@@ -181,15 +189,18 @@ class Trainer:
         """
         sampler, held_out = make_sampler(self.config)
         validation = make_validation(self.config, held_out)
+        is_gpu = self.device.type == "cuda"
+        batches = Batches(self.config, sampler).from_step(self.step, self.workers, pinned=is_gpu)
         start, first = time.monotonic(), self.step
         validated: float | None = None
-        while self.step < self.config.steps:
-            self.unreported.append(self.train_step(sampler))
+        for noisy, target in batches:
+            self.unreported.append(self.train_step(noisy, target))
             measured = self._validate(validation)
             validated = validated if measured is None else measured
             if self.step % every == 0 or measured is not None:
+                losses = torch.stack(self.unreported).tolist()  # waits for the device
                 seconds = time.monotonic() - start
-                row = Row(self.step, float(np.mean(self.unreported)), seconds, measured)
+                row = Row(self.step, psnr_db(float(np.mean(losses))), seconds, measured)
                 append_row(log_path(self.folder), row)
                 rate = (self.step - first) / seconds
                 report(
