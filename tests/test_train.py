@@ -157,6 +157,20 @@ def test_a_run_killed_with_sigkill_reaches_the_same_curve_and_weights(
         assert all(torch.equal(t, others[name][n]) for n, t in states[name].items()), name
 
 
+def test_training_for_a_time_leaves_what_an_export_needs(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    script = Path(__file__).parents[1] / "training" / "train_for.py"
+    brought = tmp_path / "runs" / "test"
+    command = [sys.executable, script, tmp_path / "run.toml", "--seconds", "20", "-o", brought]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    chosen = load_train_config(brought / "run.toml")
+    assert f"{chosen.steps} steps" in done.stderr and chosen.steps >= 100
+    card = export(chosen, brought, tmp_path / "m.safetensors", {})
+    assert card["steps"] == card["planned_steps"] == chosen.steps
+    assert read_rows(brought / "test.csv")[-1].step == chosen.steps
+
+
 def test_a_checkpoint_cut_off_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
