@@ -94,24 +94,46 @@ def test_maps_are_rounded_like_weights() -> None:
     assert not out[pixels * c // 2 :].any()
 
 
+PRODUCTS = {"as chosen": kernels.matmul, "by vectors": kernels.matmul_by_vectors}
+"""Where the processor has tiles, they are chosen."""
+
+
 @needs_bf16
+@pytest.mark.parametrize("product", PRODUCTS)
 @pytest.mark.parametrize("n", [LANES, 2 * LANES, 5 * LANES], ids="{} outputs".format)
-@pytest.mark.parametrize("pixels", [1, 8, 13])
-def test_products_are_those_of_the_rounded_factors(n: int, pixels: int) -> None:
+@pytest.mark.parametrize("c", [LANES, 2 * LANES, 3 * LANES], ids="{} channels".format)
+@pytest.mark.parametrize("pixels", [1, 8, 13, 16, 55])
+def test_products_are_those_of_the_rounded_factors(
+    product: str, n: int, c: int, pixels: int
+) -> None:
     rng = np.random.default_rng((n, pixels))
-    c = 3 * LANES
     x, w = (rng.normal(size=s).astype(np.float32) for s in ((pixels, c), (n, c)))
     bias = rng.normal(size=n).astype(np.float32)
     before = rng.normal(size=pixels * n).astype(np.float32)
     packed = pack(w[:, None, :], bias, LANES).in_pairs(c, LANES)
-    factors, out = np.zeros(pixels * c // 2, np.float32), before.copy()
+    factors = np.zeros(pixels * c // 2, np.float32)
     factors_of(packed.weight, x.ravel(), factors, c, pixels)
-    starts = np.zeros(1, np.int64)
-    kernels.matmul(
-        factors, starts, 1, c // 2, c // 2, packed.weight, 0, bias, 0, out, 0, n, n, pixels, True
-    )
+
+    def multiplied(first: int, count: int, accumulate: bool) -> np.ndarray:
+        out, at = before.copy(), first * n
+        starts, depth = np.array([first * c // 2]), c // 2
+        PRODUCTS[product](
+            factors, starts, 1, depth, depth, packed.weight, 0, bias, 0, out, at, n, n, count,
+            accumulate,
+        )  # fmt: skip
+        assert np.array_equal(out[:at], before[:at])
+        assert np.array_equal(out[at + count * n :], before[at + count * n :])
+        return out[at : at + count * n]
+
     exact = rounded(x).astype(np.float64) @ rounded(w).astype(np.float64).T + bias
-    assert np.abs(out - (exact.ravel() + before)).max() < 1e-5
+    whole = multiplied(0, pixels, False), multiplied(0, pixels, True)
+    assert np.abs(whole[0] - exact.ravel()).max() < 1e-5
+    assert np.abs(whole[1] - (exact.ravel() + before)).max() < 1e-5
+    for first in range(0, pixels, 5):  # a pixel's bits do not depend on those beside it
+        count = min(7, pixels - first)
+        for accumulate in (False, True):
+            part = multiplied(first, count, accumulate)
+            assert np.array_equal(part, whole[accumulate][first * n : (first + count) * n])
 
 
 @needs_bf16

@@ -12,6 +12,7 @@ from typing import Literal
 
 from unetmm.errors import ShapeError
 from unetmm.stream import precision as kernels
+from unetmm.stream.lanes import multiplies_tiles
 
 Kind = Literal["kernels", "torch", "cuda"]
 """The compiled kernels; torch on the CPU; torch on an NVIDIA GPU."""
@@ -64,7 +65,8 @@ class Target:
     def recorded(self) -> str:
         """What pixels depend on, in words: a run that goes on has to have the same."""
         if self.kind == "kernels":
-            return self.precision
+            in_tiles = self.precision == "bf16" and multiplies_tiles()
+            return "bf16 by AMX" if in_tiles else self.precision
         where = f"{self.model} " if self.kind == "cuda" else "CPU, "
         return f"{self.precision} on {where}by torch {metadata.version('torch')}"
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from unetmm.child_environment import child_environment
-from unetmm.stream.lanes import LANES
+from unetmm.stream.lanes import LANES, multiplies_tiles
 from unetmm.stream.precision import Precision
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ _PREFIX = "kernels-"
 
 SOURCES = (
     "lanes.py", "pairs.py", "simd.py", "reduce.py", "kernels.py", "tables.py", "block.py",
-    "sync.py", "values.py", "stages.py",
+    "sync.py", "tiles.py", "values.py", "stages.py",
 )  # fmt: skip
 """What is compiled; a change in any of them makes the machine code another one."""
 
@@ -51,7 +51,7 @@ def cache_folder() -> Path:
         # Numba itself looks at place and time of a source, so they belong to the name as well.
         digest.update(f"{source} {source.stat().st_mtime_ns}".encode())
         digest.update(source.read_bytes())
-    processor = (binding.get_host_cpu_name(), str(LANES))
+    processor = (binding.get_host_cpu_name(), str(LANES), str(multiplies_tiles()))
     for fact in (numba.__version__, llvmlite.__version__, sys.version, *processor):
         digest.update(fact.encode())
     name = f"{_PREFIX}{digest.hexdigest()[:16]}"

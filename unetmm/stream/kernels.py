@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from unetmm.nets.constants import LAYER_NORM_EPS
-from unetmm.stream.lanes import LANES
+from unetmm.stream.lanes import LANES, multiplies_tiles
 from unetmm.stream.reduce import (
     add_real_squares,
     add_squares,
@@ -39,6 +39,7 @@ from unetmm.stream.simd import (
     fma_wide,
     fma_wide_1,
     hsum,
+    is_paired,
     load,
     splat,
     store,
@@ -66,7 +67,7 @@ EPS = np.float32(LAYER_NORM_EPS)
 
 
 @njit(**INLINE)
-def matmul(
+def matmul_by_vectors(
     x, starts, taps, step, depth, w, w_at, b, b_at, out, at, out_step, n, pixels, accumulate
 ):
     """out[p, :n] (+)= bias + sum over i and k of x[starts[i] + p * step + k] * w[i, k, :n].
@@ -133,7 +134,7 @@ def matmul(
 
 
 @njit(**INLINE)
-def matmul_gated(x, at, w, w_at, b, b_at, out, to, c, pixels):
+def matmul_gated_by_vectors(x, at, w, w_at, b, b_at, out, to, c, pixels):
     """A 1x1 from c to 2c channels and its gate, from factors at `at` to factors at `to`.
 
     A panel holds a vector of the first half of the 2c and its partner of the second.
@@ -158,6 +159,36 @@ def matmul_gated(x, at, w, w_at, b, b_at, out, to, c, pixels):
                 row += WIDE
             store_gated_1(one, w, out, to + q * depth, depth, channel, 0)
         panel += depth * WIDE
+
+
+if multiplies_tiles():
+    from unetmm.stream.tiles import products_in_tiles
+
+    matmul_by_tiles, matmul_gated_by_tiles = products_in_tiles(INLINE)
+
+    @njit(**INLINE)
+    def matmul(
+        x, starts, taps, step, depth, w, w_at, b, b_at, out, at, out_step, n, pixels, accumulate
+    ):
+        if is_paired(w):
+            matmul_by_tiles(
+                x, starts, taps, step, depth, w, w_at, b, b_at, out, at, out_step, n, pixels,
+                accumulate,
+            )  # fmt: skip
+        else:
+            matmul_by_vectors(
+                x, starts, taps, step, depth, w, w_at, b, b_at, out, at, out_step, n, pixels,
+                accumulate,
+            )  # fmt: skip
+
+    @njit(**INLINE)
+    def matmul_gated(x, at, w, w_at, b, b_at, out, to, c, pixels):
+        if is_paired(w):
+            matmul_gated_by_tiles(x, at, w, w_at, b, b_at, out, to, c, pixels)
+        else:
+            matmul_gated_by_vectors(x, at, w, w_at, b, b_at, out, to, c, pixels)
+else:
+    matmul, matmul_gated = matmul_by_vectors, matmul_gated_by_vectors
 
 
 @njit(**INLINE)

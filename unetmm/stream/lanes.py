@@ -1,5 +1,10 @@
 """What vectors this machine has. Imports no Numba, because the plan needs it too."""
 
+import ctypes
+import platform
+import sys
+from functools import cache
+
 import llvmlite.binding as llvm
 
 
@@ -23,6 +28,26 @@ LANES = _native_lanes(_features())
 def multiplies_bf16() -> bool:
     """Whether this processor multiplies pairs of bfloat16, two for each float of a vector."""
     return LANES == 16 and bool(_features().get("avx512bf16"))
+
+
+@cache
+def multiplies_tiles() -> bool:
+    """Whether it multiplies them in tiles (AMX), and Linux lets this process do so."""
+    wanted = ("amx-tile", "amx-bf16")
+    return (
+        multiplies_bf16()
+        and all(_features().get(name) for name in wanted)
+        and sys.platform == "linux"
+        and platform.machine() == "x86_64"
+        and _request_tiles()
+    )
+
+
+def _request_tiles() -> bool:
+    """Ask for the tile registers, whose contents are too large to be saved unasked."""
+    arch_prctl, request, tile_data = 158, 0x1023, 18
+    refused: int = ctypes.CDLL(None).syscall(arch_prctl, request, tile_data)
+    return refused == 0
 
 
 def processor() -> str:

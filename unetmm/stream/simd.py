@@ -136,6 +136,16 @@ def store_factors_at(builder: Any, matrices: Any, pixel: Any, channel: Any, vect
 
 
 @intrinsic
+def is_paired(typingctx: Any, matrices: Any) -> Any:
+    """Whether they are pairs: known when a kernel is compiled, which then has one branch."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return ir.Constant(ir.IntType(1), int(in_pairs(sig.args[0])))
+
+    return types.boolean(matrices), codegen
+
+
+@intrinsic
 def words(typingctx: Any, matrices: Any, channels: Any) -> Any:
     """Words of memory that a pixel's channels take as factors for such matrices."""
 
