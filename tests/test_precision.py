@@ -6,6 +6,7 @@ import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from unetmm.memory import frozen_bytes, packed_bytes
 from unetmm.nets.config import NetConfig, nafnet32_config
 from unetmm.options import Options
 from unetmm.pipeline import restore_array
-from unetmm.stream import kernels, precision
+from unetmm.stream import kernels, lanes, precision
 from unetmm.stream.folding import in_pairs, pack
 from unetmm.stream.footprint import LINE_FLOATS
 from unetmm.stream.lanes import LANES, multiplies_bf16
@@ -134,6 +135,29 @@ def test_products_are_those_of_the_rounded_factors(
         for accumulate in (False, True):
             part = multiplied(first, count, accumulate)
             assert np.array_equal(part, whole[accumulate][first * n : (first + count) * n])
+
+
+@pytest.mark.parametrize(
+    ("features", "granted", "expected"),
+    [
+        ({"amx-tile": True, "amx-bf16": True}, True, True),
+        ({"amx-tile": True, "amx-bf16": True}, False, False),
+        ({"amx-tile": True}, True, False),
+        ({}, True, False),
+    ],
+    ids=["granted", "refused by the system", "tiles without bf16", "none"],
+)
+def test_tiles_are_used_where_processor_and_system_have_them(
+    monkeypatch: pytest.MonkeyPatch, features: dict[str, bool], granted: bool, expected: bool
+) -> None:
+    monkeypatch.setattr(lanes, "_features", lambda: features)
+    monkeypatch.setattr(lanes, "multiplies_bf16", lambda: True)
+    monkeypatch.setattr(lanes, "_request_tiles", lambda: granted)
+    monkeypatch.setattr(lanes, "sys", SimpleNamespace(platform="linux"))
+    monkeypatch.setattr(lanes, "platform", SimpleNamespace(machine=lambda: "x86_64"))
+    assert lanes.multiplies_tiles.__wrapped__() is expected
+    monkeypatch.setattr(lanes, "sys", SimpleNamespace(platform="win32"))
+    assert lanes.multiplies_tiles.__wrapped__() is False
 
 
 @needs_bf16
@@ -296,7 +320,7 @@ def test_a_run_goes_on_only_in_the_precision_it_was_begun_with(
 ) -> None:
     output = tmp_path / "out.tif"
     stop_after_one_chunk(folder, output, monkeypatch)
-    with pytest.raises(ResumeError, match="begun with precision bf16, now it is fp32"):
+    with pytest.raises(ResumeError, match="begun with precision bf16.*, now it is fp32"):
         restore_file(folder / "in.tif", output, options(folder))
     report = restore_file(folder / "in.tif", output, options(folder, precision="bf16"))
     assert report.as_dict()["plan"]["precision"] == "bf16"

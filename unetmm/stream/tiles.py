@@ -116,8 +116,8 @@ def release_tiles(typingctx: Any) -> Any:
 
 def _tile_intrinsics(groups: int, vectors: int) -> tuple[Any, Any, Any, Any]:
     """(start, multiply, multiply_half, finish) for groups of pixels and vectors of outputs."""
-    cells = [(g, v, g * vectors + v if groups == 1 else 2 * g + v)
-             for g in range(groups) for v in range(vectors)]  # fmt: skip
+    cells = [(g, v, 2 * g + v) for g in range(groups) for v in range(vectors)]
+    # Of the whole depth, and of half of it.
     factors_in = [(4, 5), (4, 5)] if groups == 2 else [(2,), (5,)]
     weights_in = [(6, 7), (6, 7)] if groups == 2 else [(3, 4), (6, 7)]
 
@@ -126,6 +126,8 @@ def _tile_intrinsics(groups: int, vectors: int) -> tuple[Any, Any, Any, Any]:
         return builder.gep(pointer, [builder.add(pixel, I64(v * LANES))])
 
     def moving(move: Any) -> Any:
+        """Sums from or to (array, offset), `stride` floats from pixel to pixel."""
+
         @intrinsic
         def moved(typingctx: Any, array: Any, offset: Any, stride: Any) -> Any:
             def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
