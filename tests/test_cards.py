@@ -37,7 +37,9 @@ def test_cards_name_data_terms_limits_and_recipe(name: str) -> None:
     assert (program, dash_m, module) == ("python", "-m", "unetmm.train")
     chosen = load_train_config(ROOT / config)
     assert chosen.net == model.config and chosen.seed == card["seed"]
-    assert chosen.steps == card["steps"] and list(chosen.data) == card["data"]
+    # A time limit may have ended a run when its learning rate had all but fallen to the end.
+    assert 0.95 * chosen.steps <= card["steps"] <= chosen.steps == card["planned_steps"]
+    assert list(chosen.data) == card["data"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -53,7 +53,8 @@ def main() -> int:
     output.mkdir(parents=True, exist_ok=True)
     step_s = seconds_a_step(config, output / "trial", *how)
     shutil.rmtree(output / "trial", ignore_errors=True)
-    steps = int(SPARE_SHARE * (end - time.monotonic()) / step_s) // ROUND_STEPS * ROUND_STEPS
+    fitting = int(SPARE_SHARE * (end - time.monotonic()) / step_s)
+    steps = max(1, fitting // ROUND_STEPS) * ROUND_STEPS
     show(f"{1e3 * step_s:.2f} ms a step: {steps} steps")
     text = arguments.config.read_text(encoding="utf-8")
     chosen = output / arguments.config.name
