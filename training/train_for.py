@@ -62,7 +62,8 @@ def main() -> int:
     trainer = Trainer(load_train_config(chosen), output / "run", *how)
     done = trainer.run(report, every=ROUND_STEPS, limit_s=end - time.monotonic())
     save_checkpoint(output, trainer.step, {"ema": trainer.ema})
-    shutil.move(log_path(output / "run"), output / f"{config.name}.csv")
+    if log_path(output / "run").exists():  # none before the first report
+        shutil.move(log_path(output / "run"), output / f"{config.name}.csv")
     shutil.rmtree(output / "run")
     return 0 if done else 1
 
