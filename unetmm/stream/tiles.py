@@ -76,31 +76,30 @@ def _shape(builder: Any, shapes: dict[int, tuple[Any, int]]) -> None:
     _call(builder, "ldtilecfg", at)
 
 
-@intrinsic
-def shape_for_32(typingctx: Any) -> Any:
-    """Shape the tiles for 32 pixels at once."""
+def _shaping(groups: int) -> Any:
+    """What gives the tiles their shapes for so many tiles of pixels at once."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        _shape(builder, {tile: (I8(TILE_ROWS), 4 * TILE_WORDS) for tile in range(8)})
-        return context.get_dummy_value()
+    @intrinsic
+    def shape(typingctx: Any, pixels: Any) -> Any:
+        """For so many pixels; a single tile may be lower than 16."""
 
-    return types.void(), codegen
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            full, half, whole = 4 * TILE_WORDS, 4 * HALF_WORDS, I8(TILE_ROWS)
+            if groups == 2:
+                _shape(builder, {tile: (whole, full) for tile in range(8)})
+                return context.get_dummy_value()
+            most = I64(TILE_ROWS)
+            is_lower = builder.icmp_signed("<", args[0], most)
+            rows = builder.trunc(builder.select(is_lower, args[0], most), I8)
+            shapes = {tile: (rows, full) for tile in (0, 1, 2)} | {5: (rows, half)}
+            shapes |= {tile: (whole, full) for tile in (3, 4)}
+            shapes |= {tile: (I8(HALF_WORDS), full) for tile in (6, 7)}
+            _shape(builder, shapes)
+            return context.get_dummy_value()
 
+        return types.void(INT), codegen
 
-@intrinsic
-def shape_for(typingctx: Any, pixels: Any) -> Any:
-    """Shape the tiles for 16 pixels or fewer at once."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        full, half = 4 * TILE_WORDS, 4 * HALF_WORDS
-        pixels = builder.trunc(args[0], I8)
-        shapes = {tile: (pixels, full) for tile in (0, 1, 2)} | {5: (pixels, half)}
-        shapes |= {tile: (I8(TILE_WORDS), full) for tile in (3, 4)}
-        shapes |= {tile: (I8(HALF_WORDS), full) for tile in (6, 7)}
-        _shape(builder, shapes)
-        return context.get_dummy_value()
-
-    return types.void(INT), codegen
+    return shape
 
 
 @intrinsic
@@ -257,11 +256,52 @@ def _gated_panel(groups: int, inline: dict[str, Any]) -> Any:
     return panel
 
 
+def _product_part(groups: int, inline: dict[str, Any]) -> Any:
+    """`kernels.matmul` for the pixels from `begin` to `end`, so many tiles of them at once."""
+    wide, narrow = _panel(groups, 2, inline), _panel(groups, 1, inline)
+    shape = _shaping(groups)
+
+    @njit(**inline)
+    def part(
+        x, starts, taps, step, depth, w, w_at, b, b_at, out, at, out_step, n, begin, end, accumulate
+    ):
+        shape(end - begin)
+        panel = w_at
+        for c in range(0, n - WIDE + 1, WIDE):
+            wide(
+                x, starts, taps, step, depth, w, panel, b, b_at + c, out, at + c, out_step, begin,
+                end, accumulate,
+            )  # fmt: skip
+            panel += taps * depth * WIDE
+        if n % WIDE:
+            c = n - LANES
+            narrow(
+                x, starts, taps, step, depth, w, panel, b, b_at + c, out, at + c, out_step, begin,
+                end, accumulate,
+            )  # fmt: skip
+
+    return part
+
+
+def _gated_part(groups: int, inline: dict[str, Any]) -> Any:
+    """The same of `kernels.matmul_gated`."""
+    gated, shape = _gated_panel(groups, inline), _shaping(groups)
+
+    @njit(**inline)
+    def part(x, at, w, w_at, b, b_at, out, to, c, begin, end):
+        shape(end - begin)
+        depth, panel = c // 2, w_at
+        for channel in range(0, c, LANES):
+            gated(x, at, depth, w, panel, b, b_at + 2 * channel, out, to, channel, begin, end)
+            panel += depth * WIDE
+
+    return part
+
+
 def products_in_tiles(inline: dict[str, Any]) -> tuple[Any, Any]:
     """`kernels.matmul` and `kernels.matmul_gated` for matrices of pairs, compiled alike."""
-    wide_32, narrow_32 = _panel(2, 2, inline), _panel(2, 1, inline)
-    wide_16, narrow_16 = _panel(1, 2, inline), _panel(1, 1, inline)
-    gated_32, gated_16 = _gated_panel(2, inline), _gated_panel(1, inline)
+    part_32, part_16 = _product_part(2, inline), _product_part(1, inline)
+    gated_32, gated_16 = _gated_part(2, inline), _gated_part(1, inline)
 
     @njit(**inline)
     def add_bias(out, at, out_step, b, b_at, n, pixels):
@@ -272,18 +312,10 @@ def products_in_tiles(inline: dict[str, Any]) -> tuple[Any, Any]:
                 store(out, place, load(out, place) + load(b, b_at + c))
 
     @njit(**inline)
-    def end_of(part, depth, pixels):
-        """Pixels that go 32 at a time, 16 at a time, and those that are left."""
-        if part == 0:
-            return 0 if depth % TILE_WORDS else pixels - pixels % (2 * TILE_ROWS)
-        return pixels - pixels % TILE_ROWS if part == 1 else pixels
-
-    @njit(**inline)
-    def shape_part(part, pixels):
-        if part == 0:
-            shape_for_32()
-        else:
-            shape_for(min(TILE_ROWS, pixels))
+    def ends_of(depth, pixels):
+        """Up to where pixels go 32 at a time, and 16; what is left goes through a lower tile."""
+        last_32 = 0 if depth % TILE_WORDS else pixels - pixels % (2 * TILE_ROWS)
+        return last_32, pixels - pixels % TILE_ROWS
 
     @njit(**inline)
     def matmul(
@@ -291,57 +323,28 @@ def products_in_tiles(inline: dict[str, Any]) -> tuple[Any, Any]:
     ):
         if accumulate:
             add_bias(out, at, out_step, b, b_at, n, pixels)
-        begin = 0
-        for part in range(3):
-            end = end_of(part, depth, pixels)
-            if end <= begin:
-                continue
-            shape_part(part, end - begin)
-            panel = w_at
-            for c in range(0, n - WIDE + 1, WIDE):
-                if part == 0:
-                    wide_32(
-                        x, starts, taps, step, depth, w, panel, b, b_at + c, out, at + c, out_step,
-                        begin, end, accumulate,
-                    )  # fmt: skip
-                else:
-                    wide_16(
-                        x, starts, taps, step, depth, w, panel, b, b_at + c, out, at + c, out_step,
-                        begin, end, accumulate,
-                    )  # fmt: skip
-                panel += taps * depth * WIDE
-            if n % WIDE:
-                c = n - LANES
-                if part == 0:
-                    narrow_32(
-                        x, starts, taps, step, depth, w, panel, b, b_at + c, out, at + c, out_step,
-                        begin, end, accumulate,
-                    )  # fmt: skip
-                else:
-                    narrow_16(
-                        x, starts, taps, step, depth, w, panel, b, b_at + c, out, at + c, out_step,
-                        begin, end, accumulate,
-                    )  # fmt: skip
-            begin = end
+        end_32, end_16 = ends_of(depth, pixels)
+        if end_32 > 0:
+            part_32(
+                x, starts, taps, step, depth, w, w_at, b, b_at, out, at, out_step, n, 0, end_32,
+                accumulate,
+            )  # fmt: skip
+        for begin, end in ((end_32, end_16), (end_16, pixels)):
+            if end > begin:
+                part_16(
+                    x, starts, taps, step, depth, w, w_at, b, b_at, out, at, out_step, n, begin,
+                    end, accumulate,
+                )  # fmt: skip
         release_tiles()
 
     @njit(**inline)
     def matmul_gated(x, at, w, w_at, b, b_at, out, to, c, pixels):
-        depth, begin = c // 2, 0
-        for part in range(3):
-            end = end_of(part, depth, pixels)
-            if end <= begin:
-                continue
-            shape_part(part, end - begin)
-            panel = w_at
-            for channel in range(0, c, LANES):
-                bias_at = b_at + 2 * channel
-                if part == 0:
-                    gated_32(x, at, depth, w, panel, b, bias_at, out, to, channel, begin, end)
-                else:
-                    gated_16(x, at, depth, w, panel, b, bias_at, out, to, channel, begin, end)
-                panel += depth * WIDE
-            begin = end
+        end_32, end_16 = ends_of(c // 2, pixels)
+        if end_32 > 0:
+            gated_32(x, at, w, w_at, b, b_at, out, to, c, 0, end_32)
+        for begin, end in ((end_32, end_16), (end_16, pixels)):
+            if end > begin:
+                gated_16(x, at, w, w_at, b, b_at, out, to, c, begin, end)
         release_tiles()
 
     return matmul, matmul_gated
