@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,9 +34,6 @@ from unetmm.geometry import round_up
 from unetmm.pipeline import restore_array
 from unetmm.sizes import parse_size
 from unetmm.stream.layout import make_layout
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_MODELS = "tiny-rgb", "nafnet-32"
 SMALL_PX = 512

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from unetmm.benchmark.contenders import synthetic_image
 from unetmm.benchmark.setting import load_subject
 from unetmm.calibrate import Calibration
+from unetmm.device import cuda
 from unetmm.device.net import DeviceNet
 from unetmm.device.target import DevicePrecision, Target
 from unetmm.io.array import ArraySource, array_info
@@ -104,5 +105,4 @@ def seconds(work: Callable[[], object], target: Target, repeats: int) -> float:
 def begin(target: Target) -> None:
     """Give back what is only kept for later, and count the peak from here on."""
     if target.kind == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(target.index)
+        cuda.begin(target.index)

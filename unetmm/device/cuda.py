@@ -43,6 +43,12 @@ def free_bytes(index: int) -> int:
     return free + torch.cuda.memory_allocated(index)
 
 
+def begin(index: int) -> None:
+    """Give back what is only kept for later, and measure the peak from now on."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(index)
+
+
 @contextmanager
 def limited(index: int, budget_bytes: int, own_bytes: int) -> Iterator[None]:
     """Torch's allocator takes no more of the GPU than the budget, beside what others hold.
@@ -52,8 +58,7 @@ def limited(index: int, budget_bytes: int, own_bytes: int) -> Iterator[None]:
 
     own_bytes: held already, and a part of the budget.
     """
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats(index)
+    begin(index)
     others = max(0, torch.cuda.memory_reserved(index) - own_bytes)
     whole = torch.cuda.get_device_properties(index).total_memory
     share = min(1.0, (others + budget_bytes) / whole)
