@@ -174,6 +174,20 @@ def test_training_for_a_time_leaves_what_an_export_needs(
     assert not finished or read_rows(brought / "test.csv")[-1].step == card["steps"]
 
 
+def test_a_checkpoint_without_a_curve_is_resumed(config: TrainConfig, tmp_path: Path) -> None:
+    """As versions before wrote them."""
+    first = Trainer(config, tmp_path)
+    first.train_step(*Batches(config, make_sampler(config)[0])[0])
+    first.save()
+    step, states = load_checkpoint(tmp_path) or (0, {})
+    for curve in ({"psnr_db": torch.ones(1)}, {}):
+        save_checkpoint(tmp_path, step, {**states, "curve": curve})
+        assert Trainer(config, tmp_path).step == 1
+    del states["curve"]
+    save_checkpoint(tmp_path, step, states)
+    assert Trainer(config, tmp_path).step == 1
+
+
 def test_a_checkpoint_cut_off_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

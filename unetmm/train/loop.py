@@ -137,7 +137,8 @@ class Trainer:
                 "exp_avg": _laid_out_like(parameter, states["moment1"][name]),
                 "exp_avg_sq": _laid_out_like(parameter, states["moment2"][name]),
             }
-        self.unreported = list(states["curve"]["loss"].to(self.device))
+        losses = states.get("curve", {}).get("loss", torch.zeros(0))  # older checkpoints have none
+        self.unreported = list(losses.to(self.device))
         log.info("resumed at step %d", self.step)
 
     def save(self) -> None:
