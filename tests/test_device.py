@@ -35,7 +35,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import unetmm
 from unetmm.device import cuda
-from unetmm.device.footprint import MAX_NUMBERS, host_slot_bytes, project_device, shapes_of
+from unetmm.device.footprint import (
+    COMPILED_BYTES,
+    MAX_NUMBERS,
+    host_slot_bytes,
+    product_shapes,
+    project_device,
+    shapes_of,
+)
 from unetmm.device.net import DeviceNet
 from unetmm.device.stream import DeviceStream, exact
 from unetmm.device.target import DevicePrecision, Target, resolve_target
@@ -236,7 +243,8 @@ def test_allocated_bytes_are_the_projected_ones(name: str, width: int, bands: in
     terms = project_device(layout, width_px, where, streams=1)
     shapes = shapes_of(layout, width_px)
     within_operations = where.item_bytes * shapes.convolved + 4 * shapes.convolving
-    assert held == terms.total - within_operations + host_slot_bytes(layout, width_px, where)
+    stated = terms.workspace + within_operations
+    assert held == terms.total - stated + host_slot_bytes(layout, width_px, where)
     assert stream.copies.inboxes.nbytes + stream.copies.outboxes.nbytes == host_slot_bytes(
         layout, width_px, where
     )
@@ -261,6 +269,11 @@ def test_device_terms_are_the_products_they_should_be() -> None:
     on_cpu = project_device(layout, width, Target("torch", "fp32"), 1)
     copied = 4 * shapes_of(layout, width).convolving
     assert on_cpu.transfers == on_cpu.workspace == 0 and on_cpu.arena == one.arena + copied
+    shapes = product_shapes(layout, width)
+    half_on_cpu = project_device(layout, width, Target("torch", "fp16"), 1)
+    assert half_on_cpu.workspace == len(shapes) * COMPILED_BYTES
+    assert {(22, 11, 164 * 172, "set"), (11, 11, 164 * 172, "accumulated")} < shapes
+    assert (13, 33, 164 * 172, "accumulated") in shapes  # the ending, one row of taps at a time
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])

@@ -267,7 +267,7 @@ def project_for_device(
         stream_state=here.stream_state,
         skip=here.skip,
         image_rows=stored + here.image_rows,
-        arena=slots + conversion + here.arena,
+        arena=slots + conversion + here.arena + here.workspace,
         source=source.resident_bytes + read,
         sink=sink.resident_bytes + write,
         calibration=max(0, max(calibration_bytes, loading_bytes(layout.config)) - streaming),
