@@ -146,7 +146,7 @@ def test_random_nets_are_the_layouts_and_do_something() -> None:
 
 def test_measuring_sends_times_peak_and_difference(subject: Subject) -> None:
     events: list[dict] = []
-    benchmark_child.measure("stream", subject, events.append)
+    benchmark_child.measure("stream", subject, events.append, lambda: None)
     seconds = [e["seconds"] for e in events if "seconds" in e]
     assert len(seconds) == subject.setting.repeats and min(seconds) > 0
     facts = {k: v for event in events for k, v in event.items()}
@@ -160,7 +160,8 @@ def test_slow_contenders_may_be_run_less_often(
     for slow_repeats, expected in ((2, 2), (0, 4)):
         setting = Setting(subject.setting.model, 136, 4, slow_repeats, 2)
         events: list[dict] = []
-        benchmark_child.measure("stream", Subject(setting, subject.files), events.append)
+        subject = Subject(setting, subject.files)
+        benchmark_child.measure("stream", subject, events.append, lambda: None)
         assert sum("seconds" in e for e in events) == expected
 
 
@@ -209,6 +210,37 @@ def test_a_contender_that_dies_does_not_end_the_benchmark(
     assert found["matrix"].failure == "RuntimeError: broken"
     assert found["stream"].median == pytest.approx(200) and not found["stream"].failure
     assert any(step.what.startswith("failed") for step in steps)
+
+
+def test_a_stream_and_its_bound_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run begins when the parent asks for it, and not before."""
+    script = (
+        "import os, sys, json\n"
+        "key, descriptor = sys.argv[1], int(sys.argv[4])\n"
+        "def send(**event): os.write(descriptor, json.dumps(event).encode() + b'\\n')\n"
+        "if key == 'prepare': sys.exit()\n"
+        "repeats = 3 if key == 'matrix' else 2\n"
+        "send(setup_s=1, note='')\n"
+        "send(warm_s=1)\n"
+        "for _ in range(repeats):\n"
+        "    assert sys.stdin.readline() == '\\n'\n"
+        "    send(seconds=2.0, repeats=repeats)\n"
+        "send(peak_bytes=5, difference=None, per_px=True)\n"
+    )
+    stand_in = tmp_path / "child.py"
+    stand_in.write_text(script)
+    monkeypatch.setattr("unetmm.benchmark.session.CHILD", (str(stand_in),))
+    kept = {k: v for k, v in OWN.items() if k in ("nchw", "stream", "matrix")}
+    monkeypatch.setattr("unetmm.benchmark.contenders.OWN", kept)
+    steps: list[Step] = []
+    outcome = run_benchmark(Setting("nafnet-32", 100), steps.append)
+    assert [(m.key, len(m.seconds)) for m in outcome.measurements] == [
+        ("nchw", 2),
+        ("stream", 2),
+        ("matrix", 3),
+    ]
+    runs = [step.label.split()[-1] for step in steps if step.what.startswith("run ")]
+    assert runs == ["forward", "forward", "stream", "products", "stream", "products", "products"]
 
 
 def test_the_command_measures_in_processes_of_its_own(

@@ -1,5 +1,7 @@
 """The process in which one contender is measured; events go to the parent as lines of JSON.
 
+Every run waits for a line on stdin, so that the parent can let contenders take turns.
+
 python -m unetmm.benchmark.child KEY SETTING_JSON FOLDER DESCRIPTOR
 """
 
@@ -40,6 +42,7 @@ SLOW_S = 20.0
 PR_SET_PDEATHSIG = 1
 
 Send = Callable[[dict[str, Any]], None]
+AwaitTurn = Callable[[], object]
 
 
 def main() -> int:
@@ -59,7 +62,7 @@ def main() -> int:
         if key == PREPARE:
             prepare(subject)
         else:
-            measure(key, subject, send)
+            measure(key, subject, send, sys.stdin.readline)
     except (NotPossibleError, UnetmmError) as error:
         send({"failure": str(error)})
     except (MemoryError, RuntimeError) as error:
@@ -71,8 +74,8 @@ def main() -> int:
     return 1
 
 
-def measure(key: str, subject: Subject, send: Send) -> None:
-    """Make a contender ready, run it once for its result, then time it."""
+def measure(key: str, subject: Subject, send: Send, await_turn: AwaitTurn) -> None:
+    """Make a contender ready, run it once for its result, then time it turn by turn."""
     started = time.perf_counter()
     contender = make(key, subject)
     send({"setup_s": time.perf_counter() - started, "note": contender.note})
@@ -94,6 +97,7 @@ def measure(key: str, subject: Subject, send: Send) -> None:
     setting = subject.setting
     repeats = setting.slow_repeats if warm_s > SLOW_S and setting.slow_repeats else setting.repeats
     for _ in range(repeats):
+        await_turn()
         send({"seconds": seconds_of(contender), "repeats": repeats})
     peak = contender.peak_bytes()
     if contender.answer is not None:

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,12 @@ def run_benchmark(setting: Setting, on_step: OnStep = lambda step: None) -> Outc
         failure = _prepare(setting, files)
         if failure:
             raise UnetmmError(f"the benchmark of {setting.model} cannot be set up: {failure}")
-        found = tuple(
-            _measure(key, label, setting, files, on_step) for key, label in contenders.items()
-        )
-    return Outcome(setting.model, setting.side_px, setting.threads, processor_name(), found)
+        found = [
+            measurement
+            for group in _in_turns(contenders)
+            for measurement in _measure(group, setting, files, on_step)
+        ]
+    return Outcome(setting.model, setting.side_px, setting.threads, processor_name(), tuple(found))
 
 
 def _contenders(setting: Setting) -> dict[str, str]:
@@ -106,26 +108,31 @@ def _prepare(setting: Setting, files: Files) -> str:
     return _failure(child, events)
 
 
-def _measure(key: str, label: str, setting: Setting, files: Files, on_step: OnStep) -> Measurement:
-    on_step(Step(label, "setting up"))
-    facts: dict[str, Any] = {}
-    seconds: list[float] = []
-    with _child(key, setting, files) as child:
-        for event in child.events:
-            facts |= event
-            if "warm_s" in event:
-                on_step(Step(label, "first run", event["warm_s"]))
-            if "seconds" in event:
-                seconds.append(event["seconds"])
-                on_step(Step(label, f"run {len(seconds)} of {event['repeats']}", seconds[-1]))
-    failure = _failure(child, [facts])
-    if failure:
-        on_step(Step(label, f"failed: {failure}"))
-        return Measurement(key, label, failure=failure)
-    return Measurement(
-        key, label, tuple(seconds), setting.megapixels if facts["per_px"] else 0.0,
-        facts["peak_bytes"], facts["difference"], facts["setup_s"], facts["note"],
-    )  # fmt: skip
+def _in_turns(contenders: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Contenders whose runs take turns, by group; the others each by itself."""
+    from unetmm.benchmark.contenders import IN_TURN
+
+    left = dict(contenders)
+    while left:
+        first = next(iter(left))
+        group = next((g for g in IN_TURN if first in g), (first,))
+        yield {key: left.pop(key) for key in group if key in left}
+
+
+def _measure(
+    group: dict[str, str], setting: Setting, files: Files, on_step: OnStep
+) -> list[Measurement]:
+    """Contenders whose runs take turns, so that what else happens on the machine hits them all."""
+    with ExitStack() as stack:
+        running = []
+        for key, label in group.items():
+            on_step(Step(label, "setting up"))
+            child = stack.enter_context(_child(key, setting, files))
+            running.append(_Running(key, label, child))
+            running[-1].warm_up(on_step)
+        while any([one.run_once(on_step) for one in running]):  # all of them, one after the other
+            pass
+    return [one.measurement(setting, on_step) for one in running]
 
 
 @dataclass
@@ -136,6 +143,66 @@ class _Child:
     events: Iterator[dict[str, Any]]
     last_words: str = ""
     """What it wrote to stderr, once it has ended."""
+
+    def go(self) -> None:
+        """Let it run once; if it has ended, its events say so."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(b"\n")
+
+
+@dataclass
+class _Running:
+    """A contender that is being measured."""
+
+    key: str
+    label: str
+    child: _Child
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What it has told so far."""
+    seconds: list[float] = field(default_factory=list)
+
+    def warm_up(self, on_step: OnStep) -> None:
+        """Until its first run is over."""
+        if self._listen("warm_s"):
+            on_step(Step(self.label, "first run", self.facts["warm_s"]))
+
+    def run_once(self, on_step: OnStep) -> bool:
+        """Run it once; whether there are more runs to come."""
+        if len(self.seconds) == self.facts.get("repeats", -1):
+            return False
+        self.child.go()
+        if not self._listen("seconds"):
+            return False
+        self.seconds.append(self.facts["seconds"])
+        repeats = self.facts["repeats"]
+        what = f"run {len(self.seconds)} of {repeats}"
+        on_step(Step(self.label, what, self.seconds[-1]))
+        if len(self.seconds) < repeats:
+            return True
+        self._listen("")  # to the end: its memory is free for those that still run
+        return False
+
+    def _listen(self, fact: str) -> bool:
+        """Take what it tells up to a certain fact; False if that does not come."""
+        for event in self.child.events:
+            self.facts |= event
+            if fact in event:
+                return True
+        return False
+
+    def measurement(self, setting: Setting, on_step: OnStep) -> Measurement:
+        """What was found, once its process has ended."""
+        failure = _failure(self.child, [self.facts])
+        if failure:
+            on_step(Step(self.label, f"failed: {failure}"))
+            return Measurement(self.key, self.label, failure=failure)
+        facts = self.facts
+        return Measurement(
+            self.key, self.label, tuple(self.seconds),
+            setting.megapixels if facts["per_px"] else 0.0,
+            facts["peak_bytes"], facts["difference"], facts["setup_s"], facts["note"],
+        )  # fmt: skip
 
 
 @contextmanager
@@ -148,8 +215,8 @@ def _child(key: str, setting: Setting, files: Files) -> Iterator[_Child]:
     with tempfile.TemporaryFile() as errors, os.fdopen(receiving, encoding="utf-8") as channel:
         try:
             process = subprocess.Popen(
-                command, pass_fds=(sending,), stdout=subprocess.DEVNULL, stderr=errors,
-                env=child_environment(),
+                command, pass_fds=(sending,), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                stderr=errors, bufsize=0, env=child_environment(),
             )  # fmt: skip
         finally:
             os.close(sending)
@@ -161,6 +228,8 @@ def _child(key: str, setting: Setting, files: Files) -> Iterator[_Child]:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
         errors.seek(0)
         child.last_words = errors.read().decode(errors="replace")
 
