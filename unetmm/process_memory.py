@@ -1,4 +1,4 @@
-"""What this process takes: its measured peak, and an allocator that gives memory back."""
+"""What this process takes: its measured peak, and whether glibc keeps what is freed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ M_TRIM_THRESHOLD = -1
 M_ARENA_MAX = -8
 MMAP_THRESHOLD_BYTES = 256 * 1024
 """Larger blocks are mapped one by one, so freeing them returns them at once and in full."""
+KEPT_BLOCK_BYTES = 32 * 1024**2
+"""The largest that glibc takes as a threshold for mapping."""
 FRESH_BYTES = 105 * 10**6
 """Resident memory of the command line when it makes its plan; a part of the runtime term."""
 HELD_STEP_BYTES = 32 * 10**6
@@ -25,15 +27,30 @@ def limit_allocator() -> None:
 
     Elsewhere nothing happens.
     """
+    _mallopt(
+        (M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES),
+        (M_TRIM_THRESHOLD, 2 * MMAP_THRESHOLD_BYTES),
+        (M_ARENA_MAX, 2),
+    )
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed, for a loop that takes the same blocks again at every step.
+
+    Elsewhere nothing happens. Mapping and clearing pages is 5 % of a training step otherwise.
+    """
+    _mallopt((M_MMAP_THRESHOLD, KEPT_BLOCK_BYTES), (M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def _mallopt(*settings: tuple[int, int]) -> None:
     if not sys.platform.startswith("linux"):
         return
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # musl
         return
-    mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
-    mallopt(M_TRIM_THRESHOLD, 2 * MMAP_THRESHOLD_BYTES)
-    mallopt(M_ARENA_MAX, 2)
+    for name, value in settings:
+        mallopt(name, value)
 
 
 def reset_peak() -> None:

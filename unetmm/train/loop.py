@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unetmm import process_memory
 from unetmm.errors import ResumeError, WeightsError
 from unetmm.nets.nafnet import build_net
 from unetmm.train.batches import Batches
@@ -191,6 +192,8 @@ class Trainer:
         sampler, held_out = make_sampler(self.config)
         validation = make_validation(self.config, held_out)
         is_gpu = self.device.type == "cuda"
+        if not is_gpu:
+            process_memory.keep_freed_memory()
         batches = Batches(self.config, sampler).from_step(self.step, self.workers, pinned=is_gpu)
         start, first = time.monotonic(), self.step
         validated: float | None = None

@@ -1,0 +1,40 @@
+"""glibc gives freed memory back, or keeps it, as it is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from unetmm import process_memory
+
+FAULTS = """
+import resource
+import numpy as np
+from unetmm import process_memory
+process_memory.{name}()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        np.ones(8 * 2**20, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+before = process_memory.resident_bytes()
+print(faults(), process_memory.resident_bytes() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="these are settings of glibc")
+@pytest.mark.parametrize("name", ["limit_allocator", "keep_freed_memory"])
+def test_blocks_are_mapped_anew_or_kept(name: str) -> None:
+    command = [sys.executable, "-c", FAULTS.format(name=name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    faults, grown = (int(n) for n in done.stdout.split())
+    assert grown < 2**20
+    # A block of 8 MiB takes four faults at least, of a huge page each.
+    assert faults >= 40 if name == "limit_allocator" else faults < 10
+
+
+def test_peak_is_at_least_what_is_resident() -> None:
+    assert process_memory.peak_bytes() >= process_memory.resident_bytes() > 10**7
