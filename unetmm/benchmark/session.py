@@ -180,11 +180,11 @@ class _Running:
         on_step(Step(self.label, what, self.seconds[-1]))
         if len(self.seconds) < repeats:
             return True
-        self._listen("")  # to the end: its memory is free for those that still run
+        self._listen()  # to the end: its memory is free for those that still run
         return False
 
-    def _listen(self, fact: str) -> bool:
-        """Take what it tells up to a certain fact; False if that does not come."""
+    def _listen(self, fact: str | None = None) -> bool:
+        """Take what it tells up to a certain fact, or all; False if the fact does not come."""
         for event in self.child.events:
             self.facts |= event
             if fact in event:
