@@ -181,6 +181,19 @@ def test_ratios_are_to_the_stream_and_failures_have_none() -> None:
     assert found["openvino"]["failure"] == "killed"
 
 
+def run_stand_ins(
+    script: str, keys: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Outcome, list[Step]]:
+    """A benchmark of some contenders whose processes run a script instead."""
+    stand_in = folder / "child.py"
+    stand_in.write_text(script)
+    monkeypatch.setattr("unetmm.benchmark.session.CHILD", (str(stand_in),))
+    kept = {k: v for k, v in OWN.items() if k in keys}
+    monkeypatch.setattr("unetmm.benchmark.contenders.OWN", kept)
+    steps: list[Step] = []
+    return run_benchmark(Setting("nafnet-32", 100), steps.append), steps
+
+
 def test_a_contender_that_dies_does_not_end_the_benchmark(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,13 +210,9 @@ def test_a_contender_that_dies_does_not_end_the_benchmark(
         "        'repeats': 1}, {'peak_bytes': 5, 'difference': None, 'per_px': True}):\n"
         "        os.write(descriptor, json.dumps(event).encode() + b'\\n')\n"
     )
-    stand_in = tmp_path / "child.py"
-    stand_in.write_text(script)
-    monkeypatch.setattr("unetmm.benchmark.session.CHILD", (str(stand_in),))
-    kept = {k: v for k, v in OWN.items() if k in ("nchw", "channels-last", "matrix", "stream")}
-    monkeypatch.setattr("unetmm.benchmark.contenders.OWN", kept)
-    steps: list[Step] = []
-    outcome = run_benchmark(Setting("nafnet-32", 100), steps.append)
+    outcome, steps = run_stand_ins(
+        script, ("nchw", "channels-last", "matrix", "stream"), tmp_path, monkeypatch
+    )
     found = {m.key: m for m in outcome.measurements}
     assert "more memory" in found["nchw"].failure
     assert found["channels-last"].failure == "needs more"
@@ -227,13 +236,7 @@ def test_a_stream_and_its_bound_take_turns(tmp_path: Path, monkeypatch: pytest.M
         "    send(seconds=2.0, repeats=repeats)\n"
         "send(peak_bytes=5, difference=None, per_px=True)\n"
     )
-    stand_in = tmp_path / "child.py"
-    stand_in.write_text(script)
-    monkeypatch.setattr("unetmm.benchmark.session.CHILD", (str(stand_in),))
-    kept = {k: v for k, v in OWN.items() if k in ("nchw", "stream", "matrix")}
-    monkeypatch.setattr("unetmm.benchmark.contenders.OWN", kept)
-    steps: list[Step] = []
-    outcome = run_benchmark(Setting("nafnet-32", 100), steps.append)
+    outcome, steps = run_stand_ins(script, ("nchw", "stream", "matrix"), tmp_path, monkeypatch)
     assert [(m.key, len(m.seconds)) for m in outcome.measurements] == [
         ("nchw", 2),
         ("stream", 2),
