@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from unetmm.calibrate import (
     calibration_bytes,
     intensity_range,
     load_calibration,
+    observed_patches,
     patch_boxes,
     patch_streams,
     sample_groups,
@@ -60,6 +62,37 @@ def test_patches_cover_a_large_plane_and_never_leave_it() -> None:
     assert boxes == patch_boxes(info)
 
 
+@pytest.mark.parametrize(
+    ("shape", "axes", "expected", "note"),
+    [
+        ((4096, 2048, 3), None, range(16), "all of them are a 32nd of the image"),
+        ((4095, 2048, 3), None, (0, 2, 5, 7, 8, 10, 13, 15), "they would be more"),
+        ((40, 512, 512), "ZYX", range(16), "a stack counts as a whole"),
+        ((20, 512, 512), "TYX", (0, 2, 5, 7, 8, 10, 13, 15), "here as well"),
+        ((5, 200, 256), "ZYX", range(5), "whole planes"),
+    ],
+)
+def test_small_images_are_observed_in_half_their_patches(
+    shape: tuple[int, ...], axes: str | None, expected: Sequence[int], note: str
+) -> None:
+    assert observed_patches(array_info(shape, np.dtype("u1"), axes)) == list(expected), note
+
+
+def test_the_patches_that_are_not_observed_still_fix_the_range() -> None:
+    """Half of them see no bright pixel; the attention is that of the other half's pixels."""
+    image = np.random.default_rng(5).random((512, 512)).astype(np.float32)
+    info = array_info(image.shape, image.dtype, None)
+    boxes = [box for _, _, box in patch_boxes(info)]
+    observed = [boxes[i] for i in observed_patches(info)]
+    before = measured(image, MONO).entry(0, 0)
+    for box in boxes:
+        image[box.y0 : box.y1, box.x0 : box.x1] += 3
+    for box in observed:
+        image[box.y0 : box.y1, box.x0 : box.x1] = 0.5
+    after = measured(image, MONO).entry(0, 0)
+    assert before.high < 1 < 3 < after.high
+
+
 def test_every_channel_has_statistics_of_its_own() -> None:
     rng = np.random.default_rng(1)
     image = np.stack([rng.normal(m, 10, (64, 64)) for m in (100, 900)]).astype(np.uint16)
@@ -93,7 +126,7 @@ def test_statistics_do_not_depend_on_the_number_of_cores() -> None:
     assert alone == two == three
 
 
-@pytest.mark.parametrize(("cores", "streams", "threads"), [(1, 1, 1), (4, 4, 1), (50, 16, 3)])
+@pytest.mark.parametrize(("cores", "streams", "threads"), [(1, 1, 1), (4, 4, 1), (30, 8, 3)])
 def test_calibration_bytes_are_what_the_streams_take(
     cores: int, streams: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
