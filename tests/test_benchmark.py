@@ -181,6 +181,22 @@ def test_ratios_are_to_the_stream_and_failures_have_none() -> None:
     assert found["openvino"]["failure"] == "killed"
 
 
+def test_a_stream_is_compared_with_its_products_run_by_run() -> None:
+    """The machine was half as fast for the second turn, and the third run had nobody beside it."""
+    stream = Measurement("stream", "row stream", (3.0, 5.6, 9.0), 4.0, note="from array to array")
+    given = Measurement("stream-calibrated", "row stream, calibrated", failure="killed")
+    half = Measurement("stream-bf16", "row stream, bf16", (1.0,), 4.0)
+    products = Measurement("matrix", "its matrix products", (2.0, 4.0), 4.0)
+    outcome = Outcome("net", 2000, 2, "a processor", (stream, given, products, half))
+    assert outcome.times_products(stream) == (pytest.approx(1.45), 1.4, 1.5)
+    for other in (given, products, half):
+        assert outcome.times_products(other) is None
+    note = "from array to array; 1.45 x its matrix products (1.40 to 1.50)"
+    assert row(stream, outcome)[-1] == note and row(products, outcome)[-1] == ""
+    found = outcome.as_dict()["measurements"]
+    assert [m.get("min_times_its_products") for m in found] == [1.4, None, None, None]
+
+
 def run_stand_ins(
     script: str, keys: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Outcome, list[Step]]:

@@ -74,5 +74,14 @@ def row(measurement: Measurement, outcome: Outcome) -> tuple[str, ...]:
         "" if ratio is None else f"{ratio:.2f}",
         "" if m.peak_bytes is None else format_size(m.peak_bytes),
         "" if m.difference is None else f"{m.difference:.1e}",
-        m.note,
+        "; ".join(filter(None, (m.note, _beside_products(m, outcome)))),
     )
+
+
+def _beside_products(measurement: Measurement, outcome: Outcome) -> str:
+    """What a stream takes more than the least that any engine would, if that was measured."""
+    found = outcome.times_products(measurement)
+    if found is None:
+        return ""
+    median, least, most = found
+    return f"{median:.2f} x its matrix products ({least:.2f} to {most:.2f})"

@@ -8,6 +8,8 @@ from typing import Any
 
 BASE = "stream"
 """What all ratios are to."""
+BOUNDS = {"stream": "matrix", "stream-calibrated": "matrix", "stream-bf16": "matrix-bf16"}
+"""Of each stream, the contender that is its matrix products alone."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,18 @@ class Outcome:
             return None
         return measurement.median / base.median
 
+    def times_products(self, measurement: Measurement) -> tuple[float, float, float] | None:
+        """How many times its matrix products a stream takes: median, least and most.
+
+        Their runs took turns, so each run is compared with the products' that followed it.
+        """
+        bounds = [m for m in self.measurements if m.key == BOUNDS.get(measurement.key)]
+        if not bounds or bounds[0].failure or measurement.failure:
+            return None
+        pairs = zip(measurement.seconds, bounds[0].seconds, strict=False)
+        ratios = [stream / products for stream, products in pairs]
+        return statistics.median(ratios), min(ratios), max(ratios)
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "model": self.model,
@@ -94,9 +108,17 @@ class Outcome:
             "threads": self.threads,
             "processor": self.processor,
             "measurements": [
-                m.as_dict() | {"times_the_stream": self.ratio(m)} for m in self.measurements
+                m.as_dict() | {"times_the_stream": self.ratio(m)} | self._as_dict_of_products(m)
+                for m in self.measurements
             ],
         }
+
+    def _as_dict_of_products(self, measurement: Measurement) -> dict[str, float]:
+        found = self.times_products(measurement)
+        if found is None:
+            return {}
+        names = "times_its_products", "min_times_its_products", "max_times_its_products"
+        return dict(zip(names, found, strict=True))
 
 
 def processor_name() -> str:
