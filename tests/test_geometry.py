@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetmm.geometry import recomputed_share, split_axis
+from unetmm.geometry import mirrored, recomputed_share, split_axis
 
 CUTS = {
     "length_px": st.integers(1, 5000),
@@ -42,3 +43,9 @@ def test_reads_start_on_the_grid_and_hold_the_halo(
 def test_one_piece_recomputes_nothing_but_the_padding() -> None:
     assert recomputed_share(split_axis(1600, 1, 16, 80, 16), 1600) == 0
     assert recomputed_share(split_axis(1024, 2, 16, 64, 16), 1024) == 0.125
+
+
+@given(st.integers(1, 50), st.integers(0, 120))
+def test_mirrored_is_the_symmetric_extension(length: int, count: int) -> None:
+    expected = np.pad(np.arange(length), (0, count), "symmetric")[length:]
+    assert mirrored(length, count) == expected.tolist()

@@ -62,12 +62,15 @@ def test_terms_are_the_products_they_should_be(config: NetConfig) -> None:
     assert terms.sink == RESIDENT + WORKERS * SINK_ROWS * WRITE_PX * (2 * pixel + 31)
     assert terms.skip == live * skip_bytes(layout, READ_PX, LANES)
     rows = layout.rings[0].rows + 1
-    assert terms.image_rows == kept + live * rows * image_px * config.in_channels * 4
+    ring = rows * image_px * config.in_channels * 4
+    mirrored = 2 * 3 * READ_PX * config.in_channels * 4  # twice a row less than the stride, 4
+    assert terms.image_rows == kept + live * (ring + mirrored)
     assert terms.arena == converted + live * (
         THREADS * scratch_bytes(layout, LANES) + BAND * READ_PX * config.out_channels * 4
     )
     streams = terms.stream_state + terms.skip + terms.image_rows + terms.arena
-    assert streams - kept - converted == live * stream_bytes(layout, READ_PX, LANES, THREADS)
+    in_streams = live * stream_bytes(layout, READ_PX, LANES, THREADS)
+    assert streams - kept - converted == in_streams + live * mirrored
     assert terms.weights == (packed_bytes(layout, LANES) + live * frozen_bytes(layout, LANES))
 
 

@@ -36,10 +36,34 @@ UNETS = [
 def test_public_checkpoint_gives_its_published_output() -> None:
     model = load_model(DATA / "nafnet_w8.pth")
     pair = np.load(DATA / "nafnet_w8_io.npz")
+    h, w = pair["input"].shape[-2:]
+    zeros = (0, 0), (0, 0), (0, -h % 16), (0, -w % 16)  # that code's, where ours mirrors
     with torch.no_grad():
-        output = model.net(torch.from_numpy(pair["input"])).numpy()
+        output = model.net(torch.from_numpy(np.pad(pair["input"], zeros))).numpy()[..., :h, :w]
     assert np.abs(output - pair["output"]).max() <= 1e-5
     assert model.config == NetConfig(3, 3, 8, (1, 1, 1, 2), 1, (1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("size", [(33, 48), (64, 50), (17, 3), (1, 1)])
+def test_sizes_beside_the_stride_are_mirrored(size: tuple[int, int]) -> None:
+    h, w = size
+    net, stride = lively_net(SMALL_UNETMM), SMALL_UNETMM.stride_px
+    image = np.random.default_rng(6).random((1, 3, h, w), np.float32)
+    padded = np.pad(image, ((0, 0), (0, 0), (0, -h % stride), (0, -w % stride)), "symmetric")
+    with torch.no_grad():
+        found, expected = (net(torch.from_numpy(x)).numpy() for x in (image, padded))
+    assert found.shape == image.shape and np.array_equal(found, expected[..., :h, :w])
+
+
+@pytest.mark.parametrize(("name", "brightest"), [("tiny-mono", 230), ("micrograph-tiny", 230)])
+def test_edges_are_no_darker_than_the_rest(name: str, brightest: int) -> None:
+    """Zeros below and beside the image would be taken for a dark neighbour."""
+    noisy = brightest + np.random.default_rng(7).normal(0, 8, (113, 129))
+    image = np.clip(noisy, 0, 255).round().astype(np.uint8)
+    error = restore_array(image, Options(name)).astype(np.float64) - image.mean()
+    for edge in (error[:, -3:], error[-3:], error[:, :3], error[:3]):
+        assert abs(edge.mean()) < 2
+    assert abs(error[-4:, -4:].mean()) < 4
 
 
 @pytest.mark.parametrize("config", [*CONFIGS.values(), tiny_config(3), nafnet32_config(), *UNETS])

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
-from unetmm.geometry import round_up
+from unetmm.geometry import mirrored, round_up
 from unetmm.io.protocol import Box, ImageInfo, Source
 from unetmm.memory import frozen_bytes
 from unetmm.nets.config import NetConfig
@@ -352,7 +352,9 @@ def _observe(
     """Channel factors of every block for each patch."""
     from unetmm.stream.stream import ObservingStream
 
-    height, width = (round_up(n, net.config.stride_px) for n in patches[0].shape[:2])
+    h, w = patches[0].shape[:2]
+    height, width = (round_up(n, net.config.stride_px) for n in (h, w))
+    rows_beyond, columns_beyond = mirrored(h, height - h), mirrored(w, width - w)
     unattended = net.unattended()
 
     def observe(first: int) -> list[dict[str, NDArray[np.float32]]]:
@@ -360,8 +362,9 @@ def _observe(
         padded = np.zeros((height, width, patches[0].shape[2]), np.float32)
         found = []
         for patch in patches[first :: streams.count]:
-            inside = padded[: patch.shape[0], : patch.shape[1]]
-            normalise(patch, valid_mask(patch, nodata), entry, inside)
+            normalise(patch, valid_mask(patch, nodata), entry, padded[:h, :w])
+            padded[:h, w:] = padded[:h, columns_beyond]
+            padded[h:] = padded[rows_beyond]
             found.append(stream.observe(padded))
         return found
 

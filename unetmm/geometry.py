@@ -18,7 +18,7 @@ class Span:
 
     read_start: int
     read_stop: int
-    """May lie beyond the image: up to the next multiple of the stride, as zeros."""
+    """May lie beyond the image: up to the next multiple of the stride, see `mirrored`."""
     write_start: int
     write_stop: int
 
@@ -34,6 +34,15 @@ class Span:
 def round_up(value: int, multiple: int) -> int:
     """The smallest multiple that is not below value."""
     return -(-value // multiple) * multiple
+
+
+def mirrored(length: int, count: int) -> list[int]:
+    """Which rows stand in for `count` rows beyond an axis' last: the last ones, backwards.
+
+    Zeros would look like a dark neighbour to the net, which then darkens the edge.
+    """
+    indices = (i % (2 * length) for i in range(length, length + count))
+    return [min(i, 2 * length - 1 - i) for i in indices]
 
 
 def split_axis(

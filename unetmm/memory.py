@@ -194,9 +194,10 @@ def project(
     stored = (layout.lag_rows + band) * write_px * pixel_bytes
     wide = 4 if pixels.itemsize >= FLOAT_BYTES else 0
     conversion = (3 + wide) * band * read_px * config.in_channels * FLOAT_BYTES
+    mirrored = mirrored_bytes(config, read_px)
     read, write = _storing_bytes(pixels, source, sink, band, read_px, write_px)
     streaming = workers * (read + write + stored + conversion) + live * (
-        state + skip + image + arena
+        state + skip + image + mirrored + arena
     )
     return Terms(
         runtime=RUNTIME_BYTES
@@ -207,12 +208,17 @@ def project(
         + live * frozen_bytes(layout, lanes, precision),
         stream_state=live * state,
         skip=live * skip,
-        image_rows=live * image + workers * stored,
+        image_rows=live * (image + mirrored) + workers * stored,
         arena=live * arena + workers * conversion,
         source=source.resident_bytes + workers * read,
         sink=sink.resident_bytes + workers * write,
         calibration=max(0, max(calibration_bytes, loading_bytes(config)) - streaming),
     )
+
+
+def mirrored_bytes(config: NetConfig, read_px: int) -> int:
+    """The image's last rows, and a copy backwards, for what the stride asks for below them."""
+    return 2 * (config.stride_px - 1) * read_px * config.in_channels * FLOAT_BYTES
 
 
 def _storing_bytes(
@@ -252,6 +258,7 @@ def project_for_device(
     here = device if target.kind == "torch" else DeviceTerms(0, 0, 0, 0, 0, 0, 0)
     # A band more than of the kernels' streams: it comes out a push later.
     stored = (layout.lag_rows + 2 * band) * write_px * pixel_bytes
+    stored += pixels.nets * mirrored_bytes(layout.config, read_px)
     slots = pixels.nets * host_slot_bytes(layout, read_px, target)
     conversion = band * read_px * _conversion_bytes(layout.config, pixels)
     read, write = _storing_bytes(pixels, source, sink, band, read_px, write_px)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.calibrate import Calibration, Groups, normalise, valid_mask
-from unetmm.geometry import Span, make_span
+from unetmm.geometry import Span, make_span, mirrored
 from unetmm.io.output import Output
 from unetmm.io.protocol import Box, Plane, Sink, Source
 from unetmm.memory import slab_rows, source_storage
@@ -203,10 +203,9 @@ def _stream(job: Job, task: Task, rows: Iterator[Pixels], writer: ChunkRowWriter
         _write_finished(job, writer, streams)
         if writer.complete:
             return
-    padding = task.segment.read_stop - min(task.segment.read_stop, job.source.info.height)
-    if padding:
+    if task.segment.read_stop > job.source.info.height:
         for lane in streams:
-            lane.take_zeros(padding)
+            lane.take_mirrored()
         _write_finished(job, writer, streams)
     while not writer.complete:
         if job.stop.is_set():
@@ -285,25 +284,41 @@ class Lane:
     """One group of samples of a strip on its way through its stream."""
 
     def __init__(self, job: Job, task: Task, group: int) -> None:
-        self.group = samples_of(job.groups[group])
-        self.nodata = job.source.info.nodata
+        info, strip, segment = job.source.info, task.strip, task.segment
+        self.group, self.nodata = samples_of(job.groups[group]), info.nodata
         self.entry = job.calibration.entry(task.plane[1], group)
-        width, height = task.strip.read_px, task.segment.read_px
-        self.stream = open_stream(job.net, self.entry.attention, width, height, job.plan)
-        self.rows = np.zeros((job.plan.band_rows, width, job.net.config.in_channels), np.float32)
+        width, channels = strip.read_px, job.net.config.in_channels
+        self.stream = open_stream(job.net, self.entry.attention, width, segment.read_px, job.plan)
+        self.rows = np.zeros((job.plan.band_rows, width, channels), np.float32)
+        self.next_row = segment.read_start
         self.finished: list[NDArray[np.float32]] = []
+        inside = min(strip.read_stop, info.width) - strip.read_start
+        self.columns_beyond = mirrored(inside, width - inside)
+        self.rows_beyond = mirrored(info.height, max(0, segment.read_stop - info.height))
+        self.last_from = min(self.rows_beyond, default=info.height)
+        self.last = np.zeros((info.height - self.last_from, width, channels), np.float32)
+        """The image's last rows, as far as they stand in for those beyond them."""
 
     def take(self, stored: Pixels) -> None:
-        """Push rows (n, width, samples) as stored; columns beyond the image stay zero."""
+        """Push rows (n, width, samples) as stored."""
         n, width, _ = stored.shape
         chosen = stored[..., self.group]
         mask = valid_mask(chosen, self.nodata)
-        normalise(chosen, mask, self.entry, self.rows[:n, :width])
-        self.finished.extend(self.stream.push(self.rows[:n]))
+        rows = self.rows[:n]
+        normalise(chosen, mask, self.entry, rows[:, :width])
+        rows[:, width:] = rows[:, self.columns_beyond]
+        first = max(0, self.last_from - self.next_row)
+        if first < n:
+            to = self.next_row + first - self.last_from
+            self.last[to : to + n - first] = rows[first:]
+        self.next_row += n
+        self.finished.extend(self.stream.push(rows))
 
-    def take_zeros(self, count: int) -> None:
+    def take_mirrored(self) -> None:
         """Push the rows between the image's last and the next multiple of the stride."""
-        self.finished.extend(self.stream.push(np.zeros_like(self.rows[:1]).repeat(count, 0)))
+        rows = self.rows[: len(self.rows_beyond)]
+        rows[...] = self.last[[row - self.last_from for row in self.rows_beyond]]
+        self.finished.extend(self.stream.push(rows))
 
     def drain(self) -> None:
         """One more step after the last row."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from unetmm.geometry import mirrored
 from unetmm.nets.aggregate import MSIAM, make_iems
 from unetmm.nets.config import NetConfig
 
@@ -60,7 +60,8 @@ class EncoderDecoder(nn.Module):
     """What all bodies share: the way through them, and MSIAM and IEM instead of skips.
 
     (b, in_channels, h, w), nominally in [0, 1] -> (b, out_channels, h, w). Sizes that are not a
-    multiple of the stride are zero-padded at the bottom and right, and cropped again.
+    multiple of the stride are mirrored at the bottom and right, and cropped again. (The public
+    NAFNet code adds zeros there, which darkens the edges.)
     """
 
     intro: nn.Module
@@ -107,7 +108,10 @@ class EncoderDecoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         h, w = image.shape[-2:]
         stride = self.config.stride_px
-        image = F.pad(image, (0, -w % stride, 0, -h % stride))
+        if h % stride:
+            image = image[..., [*range(h), *mirrored(h, -h % stride)], :]
+        if w % stride:
+            image = image[..., [*range(w), *mirrored(w, -w % stride)]]
         skips = self.new_skips(image)
         x = self.intro(image)  # b, width, h, w
         for blocks, down in zip(self.encoders, self.downs, strict=True):
