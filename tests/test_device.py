@@ -409,7 +409,8 @@ def test_a_gpu_gets_large_bands_and_two_budgets() -> None:
     assert plan.device == "cuda:1" and plan.device_budget_bytes == 32 * 10**9
     assert plan.device_terms is not None and plan.device_terms.total <= plan.device_budget_bytes
     assert plan.terms.stream_state == plan.terms.skip == 0  # they are not in the host's memory
-    assert plan.terms.image_rows == (plan.lag_rows + 2 * plan.band_rows) * 8000 * 3
+    mirrored = 2 * 15 * 8000 * 3 * 4  # floats
+    assert plan.terms.image_rows == (plan.lag_rows + 2 * plan.band_rows) * 8000 * 3 + mirrored
     facts = plan.as_dict()
     assert facts["device"] == "cuda:1"
     assert facts["device_projected_peak_bytes"] == plan.device_terms.total

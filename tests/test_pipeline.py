@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -11,11 +14,13 @@ import tifffile
 from helpers import SMALL_UNETMM, assert_close, lively_model, lively_net, reference
 
 import unetmm
+from unetmm.calibrate import Calibration
 from unetmm.errors import BudgetError, ImageError, ShapeError
 from unetmm.file_run import restore_file
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
 from unetmm.pipeline import restore_array
+from unetmm.run import keep_measured
 
 MONO = NetConfig(1, 1, 8, (1, 1), 1, (1, 1))
 COLOUR_MODEL, MONO_MODEL = lively_model(SMALL_UNETMM), lively_model(MONO)
@@ -178,3 +183,130 @@ def test_impossible_requests_are_refused_with_numbers() -> None:
         unetmm.restore([[1, 2]], model=MONO_MODEL)
     with pytest.raises(ImageError, match="give output=PATH"):
         unetmm.restore("image.tif")
+
+
+def grey_floats(offset: float = 0.0) -> np.ndarray:
+    return 100 + offset + np.random.default_rng(11).normal(0, 10, (90, 120))
+
+
+@pytest.mark.parametrize("value", [1e300, -np.finfo(np.float64).max, np.inf])
+def test_values_beyond_float32_stay_and_spoil_nothing(value: float) -> None:
+    image, holed = grey_floats(), grey_floats()
+    image[20:23, 30], holed[20:23, 30] = value, np.nan
+    found, expected = (unetmm.restore(i, model=MONO_MODEL) for i in (image, holed))
+    assert (found[20:23, 30] == value).all()
+    found[20:23, 30] = np.nan
+    assert np.array_equal(found, expected, equal_nan=True) and np.isfinite(expected).sum() == 10797
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+@pytest.mark.parametrize("value", [1e30, -1e37, 0.0])
+def test_a_constant_image_of_any_size_has_a_range(kind: str, value: float) -> None:
+    found = unetmm.restore(np.full((40, 50), value, kind), model=MONO_MODEL)
+    assert np.isfinite(found).all()
+
+
+def test_small_differences_at_a_large_offset_are_seen() -> None:
+    """float32 holds no digits of them beside 1e9."""
+    near, far = (unetmm.restore(grey_floats(o), model=MONO_MODEL) for o in (0.0, 1e9))
+    assert np.abs((far - 1e9) - near).max() < 1e-2
+
+
+@pytest.mark.parametrize("kind", ["u1", "i2", "u2", "f4"])
+def test_no_restored_pixel_becomes_nodata(kind: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(12)
+    image = np.rint(rng.normal(100, 3, (200, 210))).astype(kind)
+    image[:30, :40] = 100  # nodata, in the middle of the others' values
+    tags = [(42113, "s", 4, "100", True)]
+    tifffile.imwrite(tmp_path / "in.tif", image, extratags=tags)
+    restore_file(tmp_path / "in.tif", tmp_path / "out.tif", Options(MONO_MODEL))
+    found = tifffile.imread(tmp_path / "out.tif")
+    assert (found != image).any()
+    assert np.array_equal(found == 100, image == 100)
+
+
+def test_restored_values_move_off_nodata_towards_the_stored_ones() -> None:
+    stored = np.array([[254, 255, 255, 200]], np.uint8)
+    restored = np.array([[255, 255, 250, 255]], np.uint8)
+    keep_measured(restored, stored, 255)
+    assert restored.tolist() == [[254, 255, 250, 254]]
+    floats = np.array([0.0, 0.0, 1.0], np.float32)
+    keep_measured(floats, np.array([-2.0, 0.0, 3.0], np.float32), 0.0)
+    assert floats[0] < 0 and floats[0] > -1e-40 and floats[1:].tolist() == [0.0, 1.0]
+
+
+def test_statistics_of_another_model_are_refused(tmp_path: Path) -> None:
+    image = colour_image(60, 70)
+    np.save(tmp_path / "in.npy", image)
+    one = restore_file(tmp_path / "in.npy", tmp_path / "out.npy", Options(COLOUR_MODEL))
+    statistics = tmp_path / "one.json"
+    statistics.write_text(one.calibration.to_json(), encoding="utf-8")
+    other = replace(COLOUR_MODEL, name="other")
+    message = "was made with model lively, this run uses other"
+    with pytest.raises(ShapeError, match=message):
+        unetmm.restore(image, model=other, calibration=str(statistics))
+    with pytest.raises(ShapeError, match=message):
+        restore_file(
+            tmp_path / "in.npy", tmp_path / "o.npy", Options(other, calibration=one.calibration)
+        )
+    assert not (tmp_path / "o.npy").exists()
+    again = unetmm.restore(image, model=COLOUR_MODEL, calibration=str(statistics))
+    assert np.array_equal(again, np.load(tmp_path / "out.npy"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[1, 2]", "a JSON object is expected, this is a list"),
+        ('{"model": "m", "entries": {"0.0": {"low": 3, "high": 3, "fill": 3, "attention": {}}}}',
+         "the range of 0.0 is 3 to 3"),
+        ('{"model": "m", "entries": {"0.0": {"low": NaN, "high": 3, "fill": 3, "attention": {}}}}',
+         "the range of 0.0 is nan to 3"),
+    ],
+)  # fmt: skip
+def test_a_calibration_that_cannot_be_one_is_refused(content: str, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        Calibration.from_json(content)
+
+
+@pytest.mark.parametrize(
+    ("image", "given", "error", "message"),
+    [
+        (np.zeros((20, 20)), {"strength": float("nan")}, ShapeError, "asked for strength nan"),
+        (np.zeros((20, 20)), {"strength": "a"}, ShapeError, "asked for strength 'a'"),
+        (np.zeros((20, 20)), {"strength": 1.5}, ShapeError, "asked for strength 1.5"),
+        (np.zeros((20, 20)), {"output": "x.tif"}, ImageError, "for an array is returned"),
+        (np.zeros((20, 20)), {"mem_budget": 0}, BudgetError, "a budget of 0 bytes holds nothing"),
+        (np.ma.masked_equal(np.zeros((20, 20)), 1), {}, ImageError, "the mask of a masked array"),
+        (np.array(3, np.uint8), {}, ShapeError, "2 to 5 axes"),
+        ("in.tif", {"output": "out.tif", "axes": "YX"}, ImageError, "leave axes='YX' out"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    image: Any, given: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        unetmm.restore(image, model=MONO_MODEL, **given)
+
+
+def test_a_dask_array_of_unknown_shape_is_refused_by_name() -> None:
+    rows = da.from_array(np.zeros((60, 50)), chunks=20)
+    with pytest.raises(ShapeError, match="compute_chunk_sizes"):
+        unetmm.restore(rows[rows[:, 0] >= 0], model=MONO_MODEL)
+    with pytest.raises(ShapeError, match="make_plan: shape"):
+        unetmm.make_plan((50, 60), "foo")
+
+
+def test_more_cores_never_ask_for_a_larger_budget() -> None:
+    """Where there is no room for all of them, fewer calibrate."""
+    image = np.random.default_rng(3).integers(0, 256, (300, 400, 3), np.uint8)
+    least = []
+    for workers in (1, 2, 3, 16):
+        with pytest.raises(BudgetError) as caught:
+            restore_array(image, Options("tiny-rgb", 1, workers=workers))
+        least.append(caught.value.needed_bytes)
+    assert len(set(least)) == 1
+    alone, many = (
+        restore_array(image, Options("tiny-rgb", least[0], workers=workers)) for workers in (1, 16)
+    )
+    assert np.array_equal(alone, many)

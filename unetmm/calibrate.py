@@ -44,6 +44,8 @@ STREAMS_BYTES = 48 * 10**6
 """What streams over patches side by side may take, or the smallest budget would be larger."""
 WHOLE_PX = 256
 """A plane up to this height and width is calibrated as a whole."""
+LARGEST = float(np.finfo(np.float32).max) / 4
+"""Of floats that count as measured. Files that do not say so use the largest ones for no data."""
 PERCENTILES = (0.1, 99.9)
 """Intensities that become 0 and 1 for data other than 8-bit; beyond them nothing is clipped."""
 
@@ -112,7 +114,9 @@ class Calibration:
             If the text is not a calibration.
         """
         try:
-            content: dict[str, Any] = json.loads(text)
+            content = json.loads(text)
+            if not isinstance(content, dict):
+                raise ValueError(f"a JSON object is expected, this is a {type(content).__name__}")
             entries = {
                 k: Entry(
                     float(e["low"]),
@@ -122,6 +126,9 @@ class Calibration:
                 )
                 for k, e in content["entries"].items()
             }
+            for k, e in entries.items():
+                if not np.isfinite([e.low, e.high, e.fill]).all() or e.high <= e.low:
+                    raise ValueError(f"the range of {k} is {e.low:g} to {e.high:g}")
             return cls(str(content["model"]), entries)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ShapeError(f"not a calibration file: {error}") from error
@@ -170,10 +177,15 @@ def sample_groups(config: NetConfig, info: ImageInfo) -> list[tuple[int, ...]]:
 
 
 def valid_mask(pixels: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | None:
-    """Where pixels hold a measurement, or None if all do by their kind."""
+    """Where pixels hold a measurement, or None if all do by their kind.
+
+    No measurement are NaN, infinities, and floats so large that float32, in which the net sees
+    their distance to others, would make infinities of them.
+    """
     mask: NDArray[np.bool_] | None = None
     if pixels.dtype.kind == "f":
-        mask = np.isfinite(pixels)
+        largest = min(LARGEST, float(np.finfo(pixels.dtype).max))
+        mask = (pixels >= -largest) & (pixels <= largest)
     if nodata is not None and not np.isnan(nodata):
         is_data = pixels != nodata
         mask = is_data if mask is None else mask & is_data
@@ -339,7 +351,7 @@ def intensity_range(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[float, 
     if not values.size:
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(values.astype(np.float64), PERCENTILES))
-    return (low, high) if high > low else (low, low + 1.0)
+    return (low, high) if high > low else (low, low + max(1.0, 1e-6 * abs(low)))
 
 
 def _observe(
@@ -379,9 +391,19 @@ def normalise(
     pixels: NDArray[Any], mask: NDArray[np.bool_] | None, entry: Entry, out: NDArray[np.float32]
 ) -> None:
     """Stored values to the net's scale: low -> 0, high -> 1; unmeasured pixels become `fill`."""
-    np.copyto(out, pixels, casting="unsafe")
+    low = entry.low
+    if not fits_float32(pixels.dtype):  # their small differences would be lost in float32
+        with np.errstate(over="ignore", invalid="ignore"):  # of pixels that are not measured
+            np.subtract(pixels, np.float64(low), out=out, casting="unsafe")
+    else:
+        np.copyto(out, pixels, casting="unsafe")
+        if low:
+            out -= np.float32(low)
     if mask is not None:
-        out[~mask] = entry.fill
-    if entry.low:
-        out -= np.float32(entry.low)
-    out *= np.float32(1 / (entry.high - entry.low))
+        out[~mask] = entry.fill - low
+    out *= np.float32(1 / (entry.high - low))
+
+
+def fits_float32(dtype: np.dtype[Any]) -> bool:
+    """Whether float32 holds all values of a type."""
+    return dtype == np.float32 or dtype.itemsize <= 2

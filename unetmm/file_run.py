@@ -125,7 +125,7 @@ def _finished(
     wanted = replace(options, overwrite=record is not None).sink(output)
     sink = open_sink(wanted, info, options.format)
     assert record is not None
-    options = replace(options, calibration=known_calibration(options))
+    options = replace(options, calibration=known_calibration(options, model))
     check_record(output, record, make_facts(path, info, model, options, sink))
     calibration = Calibration.from_json(record["calibration"])
     return Report(str(path), str(output), model.name, None, 0.0, calibration, already_done=True)
@@ -148,7 +148,7 @@ class _Work:
 def _begin(work: _Work) -> Job:
     """Calibrate and create the output, or go on with what another run has begun."""
     output = work.output
-    known = known_calibration(work.options)
+    known = known_calibration(work.options, work.model)
     options = replace(work.options, calibration=known)
     facts = make_facts(work.path, work.source.info, work.model, options, output)
     output.workspace.set_up()

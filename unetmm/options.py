@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from unetmm.calibrate import Calibration
 from unetmm.device.target import DeviceChoice, PrecisionChoice, Target, resolve_target
+from unetmm.errors import ShapeError
 from unetmm.io.protocol import Encoding, SinkOptions
 from unetmm.io.remote import Place
 from unetmm.io.select import Selection
@@ -45,6 +47,12 @@ class Options:
     """cpu, torch (the CPU without the compiled kernels), cuda or cuda:N; auto is cpu."""
     device_budget_bytes: int | None = None
     """Of a GPU's memory; None: 80 % of what is free."""
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.strength, Real) and 0 <= self.strength <= 1):
+            raise ShapeError(
+                f"asked for strength {self.strength!r}; 0 gives the input back, 1 the net's answer"
+            )
 
     @cached_property
     def target(self) -> Target:

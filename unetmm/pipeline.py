@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,14 @@ from unetmm.calibrate import (
     sample_groups,
 )
 from unetmm.device.target import DeviceChoice, PrecisionChoice
-from unetmm.errors import BudgetError, ImageError
+from unetmm.errors import BudgetError, ImageError, ShapeError
 from unetmm.io.array import ArraySink, ArraySource, array_info
 from unetmm.io.protocol import ImageInfo, Sink, Source
 from unetmm.io.remote import Place, RemotePath, to_place
 from unetmm.loaded import Loaded, pick_model
 from unetmm.memory import Pixels, Storage, in_memory_storage, sink_storage, source_storage
 from unetmm.options import Options
-from unetmm.plan import Plan, Request, plan_run
+from unetmm.plan import Plan, Request, available_cores, plan_run
 from unetmm.sizes import default_budget_bytes, parse_size
 from unetmm.weights import Model
 
@@ -53,6 +54,32 @@ def plan_image(
     ShapeError
         If the model does not fit the image.
     """
+    cores = options.workers or available_cores()
+    for fewer in range(cores.bit_length()):  # the fewer calibrate, the less is in memory at once
+        try:
+            return _plan_with(info, source, sink, model, options, held_bytes, cores >> fewer)
+        except BudgetError as error:
+            if error.of_device:
+                raise
+            refusal = error
+    remedy = info.notes.get("remedy")
+    if remedy is None:
+        raise refusal
+    raise BudgetError(
+        f"{refusal}; {remedy}", budget_bytes=refusal.budget_bytes, needed_bytes=refusal.needed_bytes
+    )
+
+
+def _plan_with(
+    info: ImageInfo,
+    source: Storage,
+    sink: Storage,
+    model: Model,
+    options: Options,
+    held_bytes: int,
+    calibration_cores: int,
+) -> Plan:
+    """The plan if so many cores calibrate."""
     groups = sample_groups(model.config, info)
     target = options.target
     request = Request(
@@ -64,22 +91,14 @@ def plan_image(
         sink=sink,
         budget_bytes=options.budget_bytes or default_budget_bytes(),
         calibration_bytes=calibration_bytes(
-            model.config, info, options.workers, target.host_precision
+            model.config, info, calibration_cores, target.host_precision
         ),
         held_bytes=held_bytes,
         max_cores=options.workers,
         target=target,
         device_budget_bytes=options.device_budget_bytes or target.default_budget_bytes,
     )
-    try:
-        return plan_run(request)
-    except BudgetError as error:
-        remedy = info.notes.get("remedy")
-        if remedy is None or error.of_device:
-            raise
-        raise BudgetError(
-            f"{error}; {remedy}", budget_bytes=error.budget_bytes, needed_bytes=error.needed_bytes
-        ) from None
+    return replace(plan_run(request), calibration_cores=calibration_cores)
 
 
 def make_plan(
@@ -101,7 +120,10 @@ def make_plan(
     ShapeError
         If shape, dtype, axes and model do not fit together, or there is no such device.
     """
-    info = array_info(shape, np.dtype(dtype), axes)
+    try:
+        info = array_info(shape, np.dtype(dtype), axes)
+    except TypeError as error:
+        raise ShapeError(f"make_plan: shape {shape} and dtype {dtype}: {error}") from None
     storage = in_memory_storage((ARRAY_CHUNK_PX, ARRAY_CHUNK_PX))
     options = Options(
         budget_bytes=_budget(mem_budget), device=device, device_budget_bytes=_budget(device_budget)
@@ -110,6 +132,12 @@ def make_plan(
 
 
 def _budget(mem_budget: str | int | None) -> int | None:
+    """A budget in bytes; None stays None."""
+    if isinstance(mem_budget, int) and mem_budget <= 0:
+        raise BudgetError(
+            f"a budget of {mem_budget} bytes holds nothing; give bytes, '4GB' or '50%'",
+            budget_bytes=mem_budget, needed_bytes=0,
+        )  # fmt: skip
     return parse_size(mem_budget) if isinstance(mem_budget, str) else mem_budget
 
 
@@ -117,7 +145,7 @@ def restore(
     image: Any,
     model: str | Path | Model | None = None,
     mem_budget: str | int | None = None,
-    calibration: Path | Calibration | None = None,
+    calibration: str | Path | Calibration | None = None,
     output: str | Place | None = None,
     axes: str | None = None,
     strength: float = 1.0,
@@ -136,11 +164,13 @@ def restore(
     mem_budget : peak resident memory of the process: bytes, "4GB", "50%"
         Half of what is available by default. For arrays, what the process holds before, the
         arrays included, comes on top.
-    output : where to write; needed where `image` is a path.
+    calibration : statistics of another image of the series, or a file that has them.
+    output : where to write, where `image` is a path; arrays are given back.
+    strength : 0 gives the input back, 1 the net's answer.
     precision : "fp32" (auto) or "bf16": faster, on processors with AVX512_BF16
         and on GPUs; "fp16" on a device only.
     device : "cpu", "cuda", "cuda:N", or "torch": the CPU without the compiled kernels
-        "auto" is "cpu": the CUDA part has yet to be run on a GPU.
+        "auto" is "cpu".
     device_budget : peak of a GPU's memory, besides its CUDA context
         80 % of what is free by default.
 
@@ -153,16 +183,28 @@ def restore(
     UnetmmError
         One of its leaves, with what was asked, what was found and what would work.
     """
+    known = Path(calibration) if isinstance(calibration, str) else calibration
     options = Options(
-        model, _budget(mem_budget), calibration, strength=strength, precision=precision,
+        model, _budget(mem_budget), known, strength=strength, precision=precision,
         device=device, device_budget_bytes=_budget(device_budget),
     )  # fmt: skip
     if isinstance(image, (str, Path, RemotePath)):
         if output is None:
             raise ImageError(f"{image}: give output=PATH to restore a file")
+        if axes is not None:
+            raise ImageError(
+                f"{image}: a file says itself which axes it has; leave axes={axes!r} out"
+            )
         from unetmm.file_run import restore_file
 
         return restore_file(to_place(image), to_place(output), options)
+    if output is not None:
+        raise ImageError(f"output={output}: the answer for an array is returned; save it yourself")
+    if isinstance(image, np.ma.MaskedArray):
+        raise ImageError(
+            "the mask of a masked array would be lost; give image.filled(numpy.nan) as floats, "
+            "whose NaN stay as they are"
+        )
     if isinstance(image, np.ndarray):
         return restore_array(image, options, axes)
     from unetmm.lazy import is_dask_array, restore_lazily
@@ -200,36 +242,44 @@ def make_job(
     """Put together what `run` needs."""
     from unetmm.run import Job
 
-    net, calibration = compile_and_calibrate(source, model, options, loaded)
+    net, calibration = compile_and_calibrate(source, model, options, plan.calibration_cores, loaded)
     groups = sample_groups(model.config, source.info)
     return Job(source, sink, net, groups, calibration, plan, options.strength)
 
 
 def compile_and_calibrate(
-    source: Source, model: Model, options: Options, loaded: Loaded | None = None
+    source: Source, model: Model, options: Options, cores: int = 0, loaded: Loaded | None = None
 ) -> tuple[Net, Calibration]:
     """Fold the net unless it is loaded, and measure the image unless its statistics are given.
+
+    cores: that measure at once; 0 for all.
 
     The compiled kernels measure it, whatever the device, so every device has the same statistics.
     """
     loaded, target = loaded or Loaded(), options.target
-    known = known_calibration(options)
+    known = known_calibration(options, model)
     if known is None:
         kernels = loaded.fold(model, target.host_precision)
         groups = sample_groups(model.config, source.info)
-        known = calibrate(source, kernels, model.name, groups, options.fixed_range, options.workers)
+        known = calibrate(source, kernels, model.name, groups, options.fixed_range, cores)
     if target.kind == "kernels":
         return loaded.fold(model, target.host_precision), known
     return loaded.place(model, target), known
 
 
-def known_calibration(options: Options) -> Calibration | None:
+def known_calibration(options: Options, model: Model) -> Calibration | None:
     """The statistics to use instead of measuring the image, if there are any.
 
     Raises
     ------
     ShapeError
-        If they are in a file that cannot be read.
+        If they are in a file that cannot be read, or of another model.
     """
     given = options.calibration
-    return load_calibration(given) if isinstance(given, Path) else given
+    found = load_calibration(given) if isinstance(given, Path) else given
+    if found is not None and found.model != model.name:
+        raise ShapeError(
+            f"the calibration was made with model {found.model}, this run uses {model.name}; "
+            f"give the calibration's model, or calibrate with this one"
+        )
+    return found

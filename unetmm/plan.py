@@ -82,6 +82,8 @@ class Plan:
     device_terms: DeviceTerms | None = None
     """Of the projected peak of a GPU's memory."""
     device_budget_bytes: int = 0
+    calibration_cores: int = 1
+    """That observe patches at once, before any strip is live."""
 
     @property
     def projected_peak_bytes(self) -> int:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.calibrate import Calibration, Groups, normalise, valid_mask
+from unetmm.calibrate import Calibration, Groups, fits_float32, normalise, valid_mask
 from unetmm.geometry import Span, make_span, mirrored
 from unetmm.io.output import Output
 from unetmm.io.protocol import Box, Plane, Sink, Source
@@ -383,9 +383,10 @@ class ChunkRowWriter:
         target = self.buffer[to : to + b - a]
         original = self.kept[np.arange(row, row + b - a) % len(self.kept)]
         target[...] = original  # alpha, and what is not measured
+        nodata = self.job.source.info.nodata
         for group, entry, band in zip(self.job.groups, self.entries, bands, strict=True):
             chosen, into = original[..., samples_of(group)], target[..., samples_of(group)]
-            mask = valid_mask(chosen, self.job.source.info.nodata)
+            mask = valid_mask(chosen, nodata)
             inputs = self.inputs[: b - a]
             if (mask is None or mask.all()) and fits_float32(target.dtype):
                 inputs[...] = chosen
@@ -394,12 +395,14 @@ class ChunkRowWriter:
                     self.job.strength, target.dtype,
                 )  # fmt: skip
                 np.copyto(into, inputs, casting="unsafe")
-                continue
-            normalise(chosen, mask, entry, inputs)
-            change = np.subtract(band[a:b, columns], inputs, out=inputs)
-            values = changed(chosen, change, (entry.high - entry.low) * self.job.strength)
-            restored = to_dtype(values, target.dtype)
-            into[...] = restored if mask is None else np.where(mask, restored, chosen)
+            else:
+                normalise(chosen, mask, entry, inputs)
+                change = np.subtract(band[a:b, columns], inputs, out=inputs)
+                values = changed(chosen, change, (entry.high - entry.low) * self.job.strength)
+                restored = to_dtype(values, target.dtype)
+                into[...] = restored if mask is None else np.where(mask, restored, chosen)
+            if nodata is not None:
+                keep_measured(into, chosen, nodata)
 
     def _flush(self, base: int, stop: int) -> None:
         strip = self.task.strip
@@ -432,9 +435,15 @@ def samples_of(group: tuple[int, ...]) -> slice:
     return slice(group[0], group[-1] + 1)
 
 
-def fits_float32(dtype: np.dtype[Any]) -> bool:
-    """Whether float32 holds all values of a type."""
-    return dtype == np.float32 or dtype.itemsize <= 2
+def keep_measured(restored: Pixels, stored: Pixels, nodata: float) -> None:
+    """Move restored values that hit the one for "no data" to its neighbour, in place."""
+    lost = (restored == nodata) & (stored != nodata)
+    if not lost.any():
+        return
+    if restored.dtype.kind == "f":
+        restored[lost] = np.nextafter(restored[lost], stored[lost])
+    else:
+        restored[lost] += np.where(stored[lost] > nodata, 1, -1).astype(restored.dtype)
 
 
 def changed(chosen: Pixels, change: NDArray[np.float32], scale: float) -> NDArray[Any]:

@@ -23,7 +23,8 @@ def guess_axes(shape: tuple[int, ...]) -> str:
     ShapeError
         If the array has no rows and columns, or too many axes.
     """
-    guesses = {2: "YX", 3: "YXS" if shape[-1] in COLOUR_SAMPLES else "ZYX", 4: "CZYX", 5: "TCZYX"}
+    is_colour = len(shape) == 3 and shape[-1] in COLOUR_SAMPLES
+    guesses = {2: "YX", 3: "YXS" if is_colour else "ZYX", 4: "CZYX", 5: "TCZYX"}
     if len(shape) not in guesses:
         raise ShapeError(f"an image array has 2 to 5 axes, found shape {shape}; give its axes")
     return guesses[len(shape)]
@@ -43,7 +44,7 @@ def array_info(shape: tuple[int, ...], dtype: np.dtype[Any], axes: str | None) -
         raise ShapeError(
             f"axes {axes!r} do not fit shape {shape}; use letters of {AXES}, each once"
         )
-    if min(shape) < 1:
+    if any(n != int(n) for n in shape) or min(shape) < 1:
         raise ShapeError(f"an image of shape {shape} has no pixels")
     if dtype.kind not in "uif" or dtype.itemsize > 8 or dtype in (np.int64, np.uint64):
         raise ShapeError(f"dtype {dtype} cannot be restored; use 8 to 32-bit integers or floats")
