@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from unetmm.errors import ImageError
 from unetmm.io import Box, ImageInfo, SinkOptions, open_sink, open_source
@@ -137,6 +138,74 @@ def test_png_keeps_profile_and_resolution(tmp_path: Path) -> None:
         assert image.text["Software"] == "unetmm"  # type: ignore[attr-defined]
     with Image.open(tmp_path / "a.png") as image:
         assert image.info["icc_profile"] == notes["icc_profile"]
+
+
+def copied(source: Path, target: Path) -> Path:
+    """The same image in another file."""
+    opened = open_source(source)
+    info = opened.info
+    sink = open_sink(SinkOptions(target), info)
+    box = Box(0, 0, info.height, info.width)
+    sink.write(ORIGIN, box, opened.read(ORIGIN, box))
+    sink.close()
+    opened.close()
+    return target
+
+
+def test_png_keeps_gamma_and_texts_of_a_png(tmp_path: Path) -> None:
+    texts = PngInfo()
+    texts.add(b"gAMA", struct.pack(">I", 45455))
+    texts.add(b"cHRM", struct.pack(">8I", *range(30000, 38000, 1000)))
+    texts.add_text("Title", "a scan")
+    texts.add_text("Comment", "long " * 50, zip=True)
+    texts.add_itxt("Author", "Größe", lang="de")
+    texts.add_text("Software", "another")
+    pixels = random_pixels((20, 30, 3))
+    Image.fromarray(pixels).save(tmp_path / "a.png", pnginfo=texts)
+    output = copied(copied(tmp_path / "a.png", tmp_path / "b.png"), tmp_path / "c.png")
+    with Image.open(output) as found, Image.open(tmp_path / "a.png") as expected:
+        assert found.info["gamma"] == 0.45455
+        assert found.info["chromaticity"] == expected.info["chromaticity"]
+        wanted = expected.text | {"Software": "unetmm"}  # type: ignore[attr-defined]
+        assert found.text == wanted  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(whole(output), pixels)
+
+
+def test_long_texts_of_a_png_are_left_out(tmp_path: Path) -> None:
+    texts = PngInfo()
+    for _ in range(2):
+        texts.add_text("Comment", "x" * 700_000)
+    Image.fromarray(random_pixels((20, 30))).save(tmp_path / "a.png", pnginfo=texts)
+    assert len(open_source(tmp_path / "a.png").info.notes["png_chunks"]) == 1
+
+
+def test_jpeg_keeps_the_comment_of_a_jpeg(tmp_path: Path) -> None:
+    image = Image.fromarray(random_pixels((20, 30, 3)))
+    image.save(tmp_path / "a.jpg", comment="seen at noon")
+    with Image.open(copied(tmp_path / "a.jpg", tmp_path / "b.jpg")) as found:
+        assert found.info["comment"] == b"seen at noon"
+
+
+def test_an_animated_png_is_read_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, *others = (Image.fromarray(random_pixels((20, 30)) // n) for n in (1, 2, 3))
+    first.save(tmp_path / "a.png", save_all=True, append_images=others)
+    np.testing.assert_array_equal(whole(tmp_path / "a.png")[..., 0], np.asarray(first))
+    assert "a.png: is an animated PNG of 3 images; only the first is read" in caplog.text
+    caplog.clear()
+    first.save(tmp_path / "b.png")
+    open_source(tmp_path / "b.png").close()
+    assert not caplog.records
+
+
+def test_further_pictures_of_a_jpeg_are_noted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, *others = (Image.fromarray(random_pixels((20, 30, 3)) // n) for n in (1, 2, 3))
+    first.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=others)
+    assert open_source(tmp_path / "a.jpg").info.notes["other_series"] == 2
+    assert not caplog.records, "a phone's gain map is nothing to warn of"
 
 
 REFUSED = [

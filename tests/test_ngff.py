@@ -330,3 +330,39 @@ def test_rendering_of_the_input_is_kept_and_follows_the_channels(tmp_path: Path)
     source = open_source(first, Selection(channels=parse_channels("b")))
     second = write(tmp_path / "b.zarr", pixels[1:], "CYX", Encoding(), notes=source.info.notes)
     assert [c["color"] for c in channels(second)] == ["445566"]
+
+
+MALFORMED = [
+    "x",
+    3,
+    ["a"],
+    {"channels": "x"},
+    {"channels": [1, None]},
+    {"channels": [{"label": "a", "window": 7}, "b"]},
+    {"channels": [{"label": "a"}]},
+    {"channels": [{"label": "a"}, {}, {"label": "c"}]},
+]
+
+
+@pytest.mark.parametrize("omero", MALFORMED)
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_rendering_that_is_malformed_costs_nothing_else(
+    tmp_path: Path, omero: Any, version: str
+) -> None:
+    pixels = pixels_of((2, 20, 18))
+    path = write(tmp_path / "a.zarr", pixels, "CYX", Encoding(ome_zarr=version))
+    group = zarr.open_group(path, mode="r+")
+    attributes = dict(group.attrs)
+    if version == "0.4":
+        attributes["omero"] = omero
+    else:
+        attributes["ome"] = dict(attributes["ome"]) | {"omero": omero}
+    group.attrs.put(attributes)
+    source = open_source(path)
+    named = isinstance(omero, dict) and isinstance(omero["channels"][0], dict)
+    assert source.info.channel_names == (("a", "") if named else ())
+    second = write(tmp_path / "b.zarr", pixels, "CYX", Encoding(), notes=source.info.notes)
+    assert len(channels(second)) == 2 and all("start" in c["window"] for c in channels(second))
+    assert channels(second)[0].get("label", "") == ("a" if named else "")
+    chosen = open_source(path, Selection(channels=parse_channels("1")))
+    assert chosen.info.channel_names in ((), ("",))

@@ -31,6 +31,7 @@ from unetmm.io.exif import (
 )
 from unetmm.io.protocol import Encoding
 from unetmm.io.select import Selection
+from unetmm.verify import verify
 
 # rasterio multiplies its transforms as affine would rather not have it.
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
@@ -75,6 +76,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.write(random_pixels((5, 40, 2200)))
         file.descriptions = ("red", "green", "blue", "nir", "größe")
         file.scales = (0.1, 0.2, 0.3, 0.4, 0.5)
+        file.offsets = (1.0, 2.0, 3.0, 4.0, 5.0)
+        file.units = ("a", "b", "c", "d", "e")
+        for band in range(1, 6):
+            file.update_tags(band, WAVELENGTH=str(100 * band))
         file.update_tags(1, STATISTICS_MEAN="59.5")
         file.update_tags(SENSOR="some")
     return path
@@ -89,7 +94,9 @@ def test_gdal_sees_place_bands_and_overviews(scene: Path, tmp_path: Path, compre
         assert found.colorinterp == expected.colorinterp
         assert found.colorinterp[:3] == (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
         assert found.scales == expected.scales
-        assert found.tags()["SENSOR"] == "some" and found.tags(1) == {}, "old statistics are gone"
+        assert found.tags()["SENSOR"] == "some"
+        assert found.tags(1) == {"WAVELENGTH": "100"}, "old statistics are gone"
+        assert not any("RESOLUTION" in name for name in found.tags()), "the input has none"
         assert found.overviews(1) == [2, 4, 8] and found.block_shapes[0] == (48, 512)
         assert np.array_equal(found.read(), expected.read())
         half = found.read(4, out_shape=(20, 1100))
@@ -112,12 +119,41 @@ def test_a_scene_comes_back_from_ome_zarr_as_it_was(
         assert np.array_equal(found.read(), expected.read())
 
 
-def test_gdal_sees_the_names_of_selected_bands(scene: Path, tmp_path: Path) -> None:
-    output = copy(scene, tmp_path / "out.tif", Selection(channels=("3", "1")))
+SELECTIONS = {
+    "some": (Selection(channels=("3", "1")), [4, 2]),
+    "another order": (Selection(channels=("1", "0", "2", "3", "4")), [2, 1, 3, 4, 5]),
+    "one": (Selection(channels=("4",)), [5]),
+    "as colours": (Selection(rgb_bands=(4, 3, 2)), [4, 3, 2]),
+    "the first as colours": (Selection(rgb_bands=(1, 2, 3)), [1, 2, 3]),
+}
+
+
+@pytest.mark.parametrize("between", ["", "between.ome.zarr"])
+@pytest.mark.parametrize(("select", "bands"), SELECTIONS.values(), ids=SELECTIONS)
+def test_gdal_sees_what_was_said_of_selected_bands(
+    scene: Path, tmp_path: Path, select: Selection, bands: list[int], between: str
+) -> None:
+    output = tmp_path / "out.tif"
+    if between:
+        copy(copy(scene, tmp_path / between, select), output)
+    else:
+        copy(scene, output, select)
     with rasterio.open(output) as found, rasterio.open(scene) as expected:
-        assert found.descriptions == ("nir", "green") and found.scales == (1.0, 1.0)
-        assert np.array_equal(found.read(), expected.read([4, 2]))
-        assert found.crs == expected.crs
+        assert np.array_equal(found.read(), expected.read(bands))
+        for name in ("descriptions", "scales", "offsets", "units"):
+            wanted = getattr(expected, name)
+            assert getattr(found, name) == tuple(wanted[band - 1] for band in bands), name
+        for i, band in enumerate(bands, start=1):
+            assert found.tags(i) == {"WAVELENGTH": str(100 * band)}
+        if select.rgb_bands:
+            colours = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+            assert found.colorinterp == colours
+        elif len(bands) > 1:
+            pairs = zip(
+                found.colorinterp, (expected.colorinterp[b - 1] for b in bands), strict=True
+            )
+            assert all(a == b for a, b in pairs if b != ColorInterp.undefined)
+        assert found.crs == expected.crs and found.tags()["SENSOR"] == "some"
 
 
 def test_gdal_finds_the_layout_of_cloud_optimized_geotiff(scene: Path, tmp_path: Path) -> None:
@@ -136,6 +172,57 @@ def test_gdal_finds_the_layout_of_cloud_optimized_geotiff(scene: Path, tmp_path:
         ]
     assert ifds == sorted(ifds) and ifds[0] in (8, 16)
     assert ifds[-1] < smallest < overview < offsets[0] < offsets[1]
+
+
+PLACE = Affine(10, 0, 500_000, 0, -10, 5_200_000)
+MASKED = {
+    "one band": {"count": 1, "height": 70, "width": 90},
+    "colours, tiles, overviews": {"count": 3, "height": 300, "width": 2100, "photometric": "RGB"},
+    "bands apart": {"count": 5, "height": 70, "width": 90, "interleave": "band"},
+}
+
+
+@pytest.fixture(params=MASKED.values(), ids=MASKED)
+def masked(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A scene with GDAL's mask of valid pixels inside."""
+    path, profile = tmp_path / "masked.tif", {"driver": "GTiff", "dtype": "uint8", **request.param}
+    if profile["width"] > 2000:
+        profile |= {"tiled": True, "compress": "deflate"}
+    profile |= {"crs": "EPSG:32633", "transform": PLACE}
+    shape = (profile["height"], profile["width"])
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as file:
+        file.write(random_pixels((profile["count"], *shape), "uint8"))
+        file.write_mask(np.random.default_rng(SEED).random(shape) < 0.5)
+    return path
+
+
+@pytest.mark.parametrize("compression", ["none", "deflate"])
+def test_gdal_sees_the_mask_of_valid_pixels(masked: Path, tmp_path: Path, compression: str) -> None:
+    output = copy(masked, tmp_path / "out.tif", compression=compression)
+    again = copy(output, tmp_path / "again.tif", compression=compression)
+    for path in (output, again):
+        with rasterio.open(path) as found, rasterio.open(masked) as expected:
+            assert found.mask_flag_enums == expected.mask_flag_enums
+            assert np.array_equal(found.dataset_mask(), expected.dataset_mask())
+            assert np.array_equal(found.read(), expected.read())
+            assert found.colorinterp == expected.colorinterp
+    assert not verify(output).damaged
+
+
+@pytest.mark.parametrize("name", ["out.ome.zarr", "out.png", "out.ome.tif"])
+def test_a_mask_that_is_lost_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    path, profile = tmp_path / "a.tif", {"driver": "GTiff", "dtype": "uint8", "count": 1}
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(path, "w", **profile, height=20, width=30, transform=PLACE) as file,
+    ):
+        file.write(random_pixels((1, 20, 30), "uint8"))
+        file.write_mask(np.eye(20, 30, dtype=bool))
+    copy(path, tmp_path / name)
+    told = [r.getMessage() for r in caplog.records if "mask of valid pixels" in r.getMessage()]
+    assert len(told) == 1 and told[0].startswith(f"{tmp_path / name}: ")
 
 
 METADATA = {
@@ -199,9 +286,10 @@ def test_tifffile_sees_series_and_levels(micrograph: Path, tmp_path: Path) -> No
 
 
 def test_what_is_known_otherwise_becomes_ome_xml(micrograph: Path, tmp_path: Path) -> None:
-    """Sizes, names and colours come through OME-Zarr, or from ImageJ, where there is no OME-XML."""
-    selected = copy(micrograph, tmp_path / "b.ome.tif", Selection(channels=("1",)))
-    image = parsed(selected).images[0]
+    """Sizes, names and colours come from old OME-XML or ImageJ."""
+    old = tmp_path / "old.ome.tif"  # of a version that is not kept as it is
+    old.write_bytes(micrograph.read_bytes().replace(b"OME/2016-06", b"OME/2015-01"))
+    image = parsed(copy(old, tmp_path / "b.ome.tif", Selection(channels=("1",)))).images[0]
     assert image.name == "b" and image.pixels.size_c == 1
     assert image.pixels.channels[0].name == "µ<b"
     assert image.pixels.channels[0].color.as_hex() == "#f00"
@@ -219,6 +307,27 @@ def test_what_is_known_otherwise_becomes_ome_xml(micrograph: Path, tmp_path: Pat
     pixels = parsed(copy(tmp_path / "j.tif", tmp_path / "k.tif")).images[0].pixels
     assert (pixels.physical_size_x, pixels.physical_size_y) == (0.25, 0.5)
     assert [channel.color.as_hex() for channel in pixels.channels] == ["#f00", "#0f0"]
+
+
+def test_ome_tools_see_what_the_input_said_of_a_selection(micrograph: Path, tmp_path: Path) -> None:
+    chosen = Selection(channels=("1", "0"), planes={"T": (1, 2), "Z": (1, 3)})
+    image = parsed(copy(micrograph, tmp_path / "b.ome.tif", chosen)).images[0]
+    expected, pixels = parsed(micrograph).images[0], image.pixels
+    assert image.name == "sample 7" and image.acquisition_date == expected.acquisition_date
+    assert (pixels.size_t, pixels.size_c, pixels.size_z) == (1, 2, 2)
+    assert pixels.channels == expected.pixels.channels[::-1]
+    assert [channel.pinhole_size for channel in pixels.channels] == [2.5, 1.5]
+    places = sorted((plane.the_t, plane.the_c, plane.the_z) for plane in pixels.planes)
+    assert places == [(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1)]
+    assert [(data.ifd, data.plane_count) for data in pixels.tiff_data_blocks] == [(0, 4)]
+    tifffile.imwrite(tmp_path / "c.ome.tif", random_pixels((4, 20, 30)), metadata={
+        "axes": "CYX", "Name": "scan", "Channel": {"Name": ["a", "b", "c", "d"]},
+    })  # fmt: skip
+    colours = Selection(rgb_bands=(3, 2, 1))
+    image = parsed(copy(tmp_path / "c.ome.tif", tmp_path / "d.ome.tif", colours)).images[0]
+    assert image.name == "scan" and image.pixels.size_c == 3
+    assert [c.samples_per_pixel for c in image.pixels.channels] == [3]
+    assert image.pixels.channels[0].name is None
 
 
 def test_ome_xml_of_colours_counts_samples(tmp_path: Path) -> None:
@@ -275,6 +384,24 @@ def whole(path: Path) -> NDArray[Any]:
 
 def part_of(data: bytes, at: int, size: int) -> bytes:
     return data[at : at + size]
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("resolution", [None, (300, 200)])
+def test_resolution_is_that_of_the_input_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, big: bool, resolution: tuple[int, int] | None
+) -> None:
+    if big:
+        monkeypatch.setattr("unetmm.io.tiff_layout.CLASSIC_LIMIT_BYTES", 0)
+    pixels = random_pixels((40, 2200, 3), "uint8")
+    Image.fromarray(pixels).save(tmp_path / "a.tif", **({"dpi": resolution} if resolution else {}))
+    with tifffile.TiffFile(copy(tmp_path / "a.tif", tmp_path / "b.tif")) as tif:
+        assert tif.is_bigtiff == big and len(tif.pages) == 4
+        assert (282 in tif.pages.first.tags) == (resolution is not None)
+        assert not resolution or tif.pages.first.get_resolution("INCH") == resolution
+        np.testing.assert_array_equal(tif.asarray(), pixels)
+    with Image.open(tmp_path / "b.tif") as image:
+        np.testing.assert_array_equal(np.asarray(image), pixels)
 
 
 def test_exif_survives_bigtiff_and_either_byte_order(tmp_path: Path) -> None:

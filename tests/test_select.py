@@ -43,7 +43,7 @@ def test_channels_and_planes(path: Path) -> None:
     assert info.channel_names == ("c", "a")
     assert info.notes["channel_colors"] == ("#00ffff", "#000000")
     assert info.notes["origin"]["Z"] == (16.0, "micrometer")
-    assert "ome_xml" not in info.notes and info.pixel_size["Z"] == (2.0, "micrometer")
+    assert 'SizeT="2"' in info.notes["ome_xml"] and info.pixel_size["Z"] == (2.0, "micrometer")
     for t, c in ((0, 0), (0, 1), (1, 0)):
         found = source.read((t, c, 0), BOX)[..., 0]
         np.testing.assert_array_equal(found, PIXELS[1 + t, (2, 0)[c], 3, 1:9, 2:19])

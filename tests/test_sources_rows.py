@@ -188,3 +188,25 @@ def test_memory_is_stated_and_small(tmp_path: Path) -> None:
         source.read(ORIGIN, box)
     assert len(source._rows._marks) == marks
     assert len(source._rows._passing) <= inflate.PASSING_MARKS
+
+
+@pytest.mark.parametrize("kind", ["tif", "png"])
+def test_a_huge_stream_that_does_not_fit_its_checksum_is_refused(tmp_path: Path, kind: str) -> None:
+    pixels, path = values((HEIGHT, WIDTH), "uint8"), tmp_path / f"a.{kind}"
+    if kind == "tif":
+        tifffile.imwrite(path, pixels, compression="zlib", rowsperstrip=HEIGHT)
+        with tifffile.TiffFile(path) as tif:
+            end = tif.pages.first.dataoffsets[0] + tif.pages.first.databytecounts[0]
+        data = bytearray(path.read_bytes())
+        data[end - 1] ^= 1
+    else:
+        data = bytearray(imagecodecs.png_encode(pixels))
+        at = data.index(b"IDAT")
+        end = at + 4 + int.from_bytes(data[at - 4 : at], "big")
+        data[end - 1] ^= 1
+        data[end : end + 4] = zlib.crc32(data[at:end]).to_bytes(4, "big")
+    path.write_bytes(data)
+    source = open_source(path)
+    with pytest.raises(ImageError, match=f"a.{kind}: its pixels.*incorrect data check"):
+        source.read(ORIGIN, Box(HEIGHT - 1, 0, HEIGHT, WIDTH))
+    source.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,61 @@ def test_deflate_strip_that_lacks_its_end_is_read_as_libtiff_does(tmp_path: Path
         counts = tif.pages.first.tags["StripByteCounts"]
         counts.overwrite(counts.value[0] - 3)  # of the 4 bytes of the checksum
     np.testing.assert_array_equal(whole(path)[..., 0], pixels)
+
+
+@pytest.mark.parametrize("layout", ["tiles", "strips", "one strip"])
+def test_deflate_that_does_not_fit_its_checksum_is_refused(tmp_path: Path, layout: str) -> None:
+    path = tmp_path / "a.tif"
+    options: dict[str, Any] = {"tiles": {"tile": (32, 32)}, "strips": {"rowsperstrip": 16}}
+    tifffile.imwrite(
+        path, values((64, 64)), compression="zlib", **options.get(layout, {"rowsperstrip": 64})
+    )
+    with tifffile.TiffFile(path) as tif:
+        last = len(tif.pages.first.dataoffsets) - 1
+        end = tif.pages.first.dataoffsets[last] + tif.pages.first.databytecounts[last]
+    for place in (end - 1, end - 200):  # in the sum, and in the pixels
+        data = bytearray(path.read_bytes())
+        data[place] ^= 1
+        damaged = tmp_path / "damaged.tif"
+        damaged.write_bytes(data)
+        kind = "tile" if layout == "tiles" else "strip"
+        with pytest.raises(ImageError, match=f"damaged.tif: cannot decode {kind} {last}: "):
+            whole(damaged)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize(
+    ("axes", "shape"),
+    [("CYX", (3, 40, 30)), ("ZYX", (4, 40, 30)), ("TCYX", (2, 3, 40, 30))],
+)
+def test_planes_that_tifffile_stores_as_colours_are_planes(
+    tmp_path: Path, axes: str, shape: tuple[int, ...], dtype: str, compression: str | None
+) -> None:
+    path, pixels = tmp_path / "a.tif", values(shape, dtype)
+    how: dict[str, Any] = {"photometric": "rgb", "planarconfig": "separate"}  # its own choice
+    tifffile.imwrite(path, pixels, metadata={"axes": axes}, compression=compression, **how)
+    with closing(open_source(path)) as source:
+        assert (source.info.axes, source.info.shape) == (axes, shape)
+        assert source.info.samples == 1 and not source.info.alpha
+        for plane in source.info.planes:
+            index = tuple(plane["TCZ".index(axis)] for axis in axes if axis in "TCZ")
+            found = source.read(plane, Box(3, 2, 39, 30))[..., 0]
+            np.testing.assert_array_equal(found, pixels[index][3:39, 2:30])
+
+
+def test_interleaved_samples_that_the_file_names_are_colours_or_planes(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values((40, 30, 3)), metadata={"axes": "YXC"}, photometric="rgb")
+    assert open_source(path).info.axes == "YXS"
+    same_by_boxes(path, values((40, 30, 3)))
+    tifffile.imwrite(
+        path, values((40, 30, 5)), metadata={"axes": "YXC"}, photometric="minisblack",
+        planarconfig="contig",
+    )  # fmt: skip
+    info = open_source(path).info
+    assert (info.axes, info.shape) == ("CYX", (5, 40, 30))
+    same_by_boxes(path, values((40, 30, 5))[..., :1])
 
 
 def test_stage_position_and_colours_of_ome(tmp_path: Path) -> None:
@@ -303,4 +359,109 @@ def test_palette_with_further_samples_is_refused(tmp_path: Path) -> None:
     with tifffile.TiffFile(path, mode="r+") as tif:
         tif.pages.first.tags["PhotometricInterpretation"].overwrite(3)
     with pytest.raises(ImageError, match="palette and further samples.*save"):
+        open_source(path)
+
+
+def write_ome(
+    path: Path,
+    pages: int,
+    sizes: dict[str, int],
+    inside: str = "",
+    order: str = "XYZCT",
+    more: str = "",
+) -> NDArray[Any]:
+    """An OME-TIFF that describes what its pages may not hold; gives their pixels."""
+    pixels = values((pages, 20, 30), "uint16")
+    stated = "".join(f' Size{axis}="{n}"' for axis, n in sizes.items())
+    xml = (
+        '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/'
+        f'OME/2016-06"><Image ID="Image:0" Name="first"><Pixels ID="Pixels:0" DimensionOrder='
+        f'"{order}" Type="uint16" SizeX="30" SizeY="20"{stated}>{inside}'
+        f'<TiffData IFD="0" PlaneCount="{np.prod(list(sizes.values()))}"/></Pixels></Image>{more}'
+        "</OME>"
+    )
+    with tifffile.TiffWriter(path) as file:
+        for i, page in enumerate(pixels):
+            description = None if i else xml
+            file.write(page, description=description, metadata=None, contiguous=False)
+    return pixels
+
+
+INTERRUPTED = [
+    ("whole times are kept", 4, {"T": 5, "C": 1, "Z": 2}, (2, 2), "the first 2 completely"),
+    ("a part of a time is not", 5, {"T": 5, "C": 1, "Z": 2}, (2, 2), "5 time points"),
+    ("depths of one time", 3, {"T": 1, "C": 1, "Z": 6}, (3,), "6 depths"),
+    ("no complete time", 3, {"T": 2, "C": 1, "Z": 4}, (2, 4), "5 of its 8 planes are missing"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pages", "sizes", "shape", "text"), [row[1:] for row in INTERRUPTED],
+    ids=[row[0] for row in INTERRUPTED],
+)  # fmt: skip
+def test_what_there_is_of_an_interrupted_acquisition_is_read_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, pages: int, sizes: dict[str, int],
+    shape: tuple[int, ...], text: str,
+) -> None:  # fmt: skip
+    path = tmp_path / "a.ome.tif"
+    pixels = write_ome(path, pages, sizes)
+    with closing(open_source(path)) as source:
+        info = source.info
+        assert info.shape[:-2] == shape
+        last = source.read(info.planes[-1], Box(0, 0, 20, 30))[..., 0]
+    told = [r.getMessage() for r in caplog.records if r.name.startswith("unetmm")]
+    assert len(told) == 1 and told[0].startswith(f"{path}: ") and text in told[0]
+    if len(info.planes) <= pages:
+        np.testing.assert_array_equal(last, pixels[len(info.planes) - 1])
+        assert f'SizeT="{info.length("T")}"' in info.notes["ome_xml"]
+        assert f'SizeZ="{info.length("Z")}"' in info.notes["ome_xml"]
+
+
+def test_planes_missing_in_between_are_filled_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.ome.tif"
+    write_ome(path, 3, {"T": 3, "C": 1, "Z": 1})
+    stated = '<TiffData IFD="0" PlaneCount="3"/>'
+    gap = '<TiffData FirstT="0" IFD="0"/><TiffData FirstT="2" IFD="2"/>'
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        text = tif.pages.first.description
+        tif.pages.first.tags["ImageDescription"].overwrite(text.replace(stated, gap))
+    with closing(open_source(path)) as source:
+        assert source.info.shape == (3, 20, 30)
+        assert not source.read((1, 0, 0), Box(0, 0, 20, 30)).any()
+    assert "1 of its 3 planes are missing" in caplog.text
+
+
+def test_a_second_image_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.ome.tif"
+    second = '<Image ID="Image:1"><Pixels ID="Pixels:1" DimensionOrder="XYZCT" Type="uint16" '
+    second += 'SizeX="30" SizeY="20" SizeT="1" SizeC="1" SizeZ="2"><TiffData IFD="2"/></Pixels>'
+    write_ome(path, 4, {"T": 1, "C": 1, "Z": 2}, more=second + "</Image>")
+    assert open_source(path).info.shape == (2, 20, 30)
+    assert f"{path}: holds 2 images; only the first is read" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"), [(1, ("n0", "", "")), (2, ("n0", "n1", "")), (5, ("n0", "n1", "n2"))]
+)
+def test_names_of_channels_are_kept_where_their_number_is_wrong(
+    tmp_path: Path, named: int, expected: tuple[str, ...]
+) -> None:
+    channels = "".join(f'<Channel ID="Channel:0:{i}" Name="n{i}"/>' for i in range(named))
+    write_ome(tmp_path / "a.ome.tif", 3, {"T": 1, "C": 3, "Z": 1}, inside=channels)
+    assert open_source(tmp_path / "a.ome.tif").info.channel_names == expected
+
+
+def test_an_order_of_planes_that_is_none_is_read_where_it_does_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    pixels = write_ome(path, 4, {"T": 1, "C": 1, "Z": 4}, order="XYQZT")
+    with closing(open_source(path)) as source:
+        assert (source.info.axes, source.info.shape) == ("ZYX", (4, 20, 30))
+        found = source.read((0, 0, 2), Box(0, 0, 20, 30))[..., 0]
+        np.testing.assert_array_equal(found, pixels[2])
+    write_ome(path, 4, {"T": 2, "C": 1, "Z": 2}, order="xyzct")
+    assert open_source(path).info.shape == (2, 2, 20, 30)
+    write_ome(path, 4, {"T": 2, "C": 1, "Z": 2}, order="XYQZT")
+    with pytest.raises(ImageError, match='DimensionOrder "XYQZT", which is no order.*XYZCT'):
         open_source(path)

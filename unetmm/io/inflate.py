@@ -167,7 +167,7 @@ class InflatedRows:
         raw = np.frombuffer(packed, np.uint8).reshape(rows, self.layout.row_bytes)
         pixels, state.left = self._undo(raw, state.left)
         state.row += rows
-        if state.row == self.layout.height and self.layout.sum_start is not None:
+        if state.row == self.layout.height:
             self._finish(state)
         return pixels
 
@@ -181,16 +181,32 @@ class InflatedRows:
                     f"{self.path}: its pixels end in row {row} of {self.layout.height}; it is "
                     "damaged"
                 )
-            out += state.inflater.decompress(data, wanted - len(out))
+            out += self._inflate(state, data, wanted - len(out))
         return out
 
+    def _inflate(self, state: _State, data: bytes, most_bytes: int) -> bytes:
+        """Unpack the next bytes; at the end of the stream zlib compares its checksum."""
+        try:
+            return bytes(state.inflater.decompress(data, most_bytes))
+        except zlib.error as error:
+            raise ImageError(
+                f"{self.path}: its pixels, one compressed stream of {self.layout.height} rows, are "
+                f"damaged in or before row {state.row} ({error}); copy it again"
+            ) from error
+
     def _finish(self, state: _State) -> None:
-        """Check the sums of what follows the last row."""
+        """Check the sums of what follows the last row.
+
+        In a TIFF the end may be missing, or there may be more, as libtiff reads it too.
+        """
+        lenient = self.layout.sum_start is None
         while not state.inflater.eof:
             data = state.inflater.unconsumed_tail or self._feed(state)
-            if not data:
+            if not data and not lenient:
                 raise ImageError(f"{self.path}: its pixels lack their end; it is damaged")
-            state.inflater.decompress(data, 1)
+            more = self._inflate(state, data, 1)
+            if lenient and (more or not data):
+                return
         while self._feed(state):
             pass
 

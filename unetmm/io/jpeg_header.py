@@ -14,6 +14,9 @@ _JPEG2000_COPIES = 10.0
 """Peak of decoding JPEG 2000 in decoded images: 32-bit planes and wavelet coefficients."""
 _JPEG2000_START = b"\xff\x4f\xff\x51"
 _MAX_BOXES = 100
+_COMMENT = 0xFE
+_NUMBER_OF_IMAGES = 0xB001
+"""Tag of the directory of a multi-picture file."""
 
 
 def read_jpeg_header(path: Path, file: BinaryIO) -> PhotoHeader:
@@ -26,6 +29,7 @@ def read_jpeg_header(path: Path, file: BinaryIO) -> PhotoHeader:
     """
     header: PhotoHeader | None = None
     app: dict[int, list[bytes]] = {}
+    comments: list[bytes] = []
     file.seek(2)
     while True:
         marker, body = _next_marker(path, file)
@@ -33,6 +37,8 @@ def read_jpeg_header(path: Path, file: BinaryIO) -> PhotoHeader:
             break
         if 0xE0 <= marker <= 0xEF:
             app.setdefault(marker - 0xE0, []).append(body)
+        elif marker == _COMMENT:
+            comments.append(body)
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             header = _frame(path, marker, body)
     if header is None:
@@ -44,12 +50,35 @@ def read_jpeg_header(path: Path, file: BinaryIO) -> PhotoHeader:
     parts = [body[14:] for body in app.get(2, []) if body.startswith(b"ICC_PROFILE\0")]
     if parts:
         header.notes["icc_profile"] = b"".join(parts)
+    if text := b"\n".join(comments):
+        header.notes["comment"] = text
+    # A phone's further images are mostly gain maps or previews, so nobody is warned.
+    for body in app.get(2, []):
+        if body.startswith(b"MPF\0") and (images := _images(body[4:])) > 1:
+            header.notes["other_series"] = images - 1
     for body in app.get(0, []):
         if body.startswith(b"JFIF\0") and len(body) >= 12:
             unit, x, y = struct.unpack_from(">BHH", body, 7)
             if unit in (1, 2) and x and y:
                 header.notes["resolution"] = (float(x), float(y), ("inch", "centimeter")[unit - 1])
     return header
+
+
+def _images(directory: bytes) -> int:
+    """Images of a multi-picture file, by the directory in its first one; 1 if that is damaged."""
+    order = {b"II": "<", b"MM": ">"}.get(directory[:2])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(order + "I", directory, 4)
+        (count,) = struct.unpack_from(order + "H", directory, start)
+        for at in range(start + 2, start + 2 + 12 * count, 12):
+            tag, _, _, value = struct.unpack_from(order + "HHII", directory, at)
+            if tag == _NUMBER_OF_IMAGES:
+                return int(value)
+    except struct.error:
+        pass
+    return 1
 
 
 def _next_marker(path: Path, file: BinaryIO) -> tuple[int, bytes]:

@@ -18,6 +18,7 @@ _QUALITY = 95
 _MAX_SIDE_PX = 65500
 _MAX_EXIF_BYTES = 65535 - 2 - 6
 """What an APP1 segment holds beside its length and its name."""
+_MAX_COMMENT_BYTES = 65535 - 2
 _CENTIMETERS = 2.54
 
 
@@ -60,7 +61,7 @@ class JpegStore(PhotoStore):
         image.save(part, "JPEG", quality=_QUALITY, subsampling=0, **self._kept())
 
     def _kept(self) -> dict[str, Any]:
-        """Profile, EXIF and resolution of the input."""
+        """Profile, EXIF, comment and resolution of the input."""
         notes, found = self.info.notes, {}
         if profile := notes.get("icc_profile"):
             found["icc_profile"] = profile
@@ -69,6 +70,8 @@ class JpegStore(PhotoStore):
             log.warning("%s: its EXIF is longer than JPEG allows and is left out", self.path)
         elif exif:
             found["exif"] = b"Exif\0\0" + exif
+        if comment := notes.get("comment", b"")[:_MAX_COMMENT_BYTES]:
+            found["comment"] = comment
         if self.resolution:
             *per_unit, unit = self.resolution
             factor = _CENTIMETERS if unit == "centimeter" else 1.0

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
+from unetmm.errors import ImageError
 from unetmm.io.units import full_unit
+
+_ORDERS = tuple("XY" + "".join(order) for order in itertools.permutations("ZCT"))
+_ORDER_TEXT = re.compile(r"""\sDimensionOrder\s*=\s*["']([^"']*)""")
+MAX_XML_CHARS = 2**21
+"""Longer ones are not kept: XML is held as objects, which take far more than its text."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +33,17 @@ class OmeFacts:
     """Stage position of the first plane."""
     bits: int = 0
     """Significant bits, 0 if not stated."""
+    images: int = 0
+    """How many there are."""
 
 
 def parse_ome_xml(xml: str) -> OmeFacts:
     """Facts of the first image; empty where OME-XML is malformed."""
     try:
-        pixels = ElementTree.fromstring(xml).find("{*}Image/{*}Pixels")
+        root = ElementTree.fromstring(xml)
     except ElementTree.ParseError:
         return OmeFacts()
+    pixels = root.find("{*}Image/{*}Pixels")
     if pixels is None:
         return OmeFacts()
     channels = pixels.findall("{*}Channel")
@@ -41,6 +55,7 @@ def parse_ome_xml(xml: str) -> OmeFacts:
         channel_colors=colors if all(colors) else (),
         origin=_origin(pixels),
         bits=int(number(pixels.get("SignificantBits"))),
+        images=len(root.findall("{*}Image")),
     )
 
 
@@ -75,6 +90,12 @@ def attribute_sizes(attributes: dict[str, Any]) -> dict[str, tuple[float, str]]:
     return {axis: size for axis, size in found.items() if size[0] > 0}
 
 
+def fitted_names(names: Sequence[str], channels: int) -> tuple[str, ...]:
+    """As many names as channels: those there are, then empty ones; none if all are empty."""
+    found = (*names, *[""] * channels)[:channels]
+    return found if any(found) else ()
+
+
 def number(value: Any) -> float:
     """A finite float, 0 for what is none."""
     try:
@@ -100,3 +121,99 @@ def companion_name(xml: str) -> str | None:
     except ElementTree.ParseError:
         return None
     return None if found is None else found.get("MetadataFile")
+
+
+def with_known_order(path: Path, xml: str) -> str:
+    """The same OME-XML if every image has one of the six orders of planes, or it does not matter.
+
+    Raises
+    ------
+    ImageError
+        If an order is none of them, and the image has several planes along more than one axis.
+    """
+    if all(found in _ORDERS for found in _ORDER_TEXT.findall(xml)):
+        return xml
+    try:
+        root = ElementTree.fromstring(xml.encode())
+    except ElementTree.ParseError:
+        return xml
+    for pixels in root.iterfind(".//{*}Pixels"):
+        order = pixels.get("DimensionOrder", "")
+        channel = pixels.find("{*}Channel")
+        samples = "1" if channel is None else channel.get("SamplesPerPixel", "1")
+        lengths = [pixels.get(f"Size{axis}", "1") for axis in "TZ"]
+        # Colours of a pixel are counted as channels and are no planes.
+        lengths += [c for c in [pixels.get("SizeC", "1")] if c != samples]
+        meant = "XY" + "".join(letter for letter in order.upper() if letter in "ZCT")
+        if meant in _ORDERS:
+            pixels.set("DimensionOrder", meant)
+        elif sum(length != "1" for length in lengths) <= 1:
+            pixels.set("DimensionOrder", _ORDERS[0])
+        else:
+            raise ImageError(
+                f'{path}: its OME-XML states DimensionOrder "{order}", which is no order of '
+                f"planes; correct it to one of {', '.join(_ORDERS)}"
+            )
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def pick_planes(
+    xml: str, chosen: Mapping[str, Sequence[int]], samples: int = 1, colours: bool = False
+) -> str:
+    """OME-XML whose first image has some of the planes only; empty where there is none to keep.
+
+    Parameters
+    ----------
+    chosen : T, C and Z -> numbers of the planes that are left, in their new order.
+    samples : colours of a pixel, which OME counts as channels.
+    colours : whether the channels become the colours of one, whose metadata is none of theirs.
+    """
+    if (elements := _parsed(xml)) is None:
+        return ""
+    root, image, pixels = elements
+    for axis, numbers in chosen.items():
+        pixels.set(f"Size{axis}", str(len(numbers) * (samples if axis == "C" else 1)))
+    # Regions of interest name planes by number, TiffData the pages of the whole.
+    for parent, name in ((root, "ROI"), (image, "ROIRef"), (pixels, "TiffData")):
+        for gone in parent.findall(f"{{*}}{name}"):
+            parent.remove(gone)
+    channels, planes = _taken_out(pixels, "Channel"), _taken_out(pixels, "Plane")
+    if not colours:
+        if channels and samples == 1 and "C" in chosen:
+            tag = channels[0].tag
+            known = dict(enumerate(channels))
+            channels = [known.get(i, Element(tag, ID=f"Channel:none:{i}")) for i in chosen["C"]]
+        pixels[:0] = channels
+        pixels.extend(plane for plane in planes if _renumbered(plane, chosen))
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _parsed(xml: str) -> tuple[Element, Element, Element] | None:
+    """The root, its first image and the pixels of that; None if there are none, or too much."""
+    if not xml or len(xml) > MAX_XML_CHARS:
+        return None
+    try:
+        root = ElementTree.fromstring(xml.encode())
+    except ElementTree.ParseError:
+        return None
+    image = root.find("{*}Image")
+    pixels = None if image is None else image.find("{*}Pixels")
+    return None if image is None or pixels is None else (root, image, pixels)
+
+
+def _taken_out(pixels: Element, name: str) -> list[Element]:
+    """The elements of a name, which are no longer there."""
+    found = pixels.findall(f"{{*}}{name}")
+    for element in found:
+        pixels.remove(element)
+    return found
+
+
+def _renumbered(plane: Element, chosen: Mapping[str, Sequence[int]]) -> bool:
+    """Whether a plane is one of the chosen; it gets its new place among them."""
+    for axis, numbers in chosen.items():
+        text = plane.get(f"The{axis}", "0")
+        if not text.isdecimal() or int(text) not in numbers:
+            return False
+        plane.set(f"The{axis}", str(numbers.index(int(text))))
+    return True

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
+from unetmm.io.ome_xml import fitted_names
 from unetmm.io.omezarr_meta import ZarrLayout, guess_axes, read_layout
 from unetmm.io.protocol import DTYPES, Box, ImageInfo, Plane
 from unetmm.io.remote import REMOTE_BYTES, Place, RemotePath, zarr_store
@@ -99,7 +100,9 @@ def _describe(path: Place, layout: ZarrLayout, array: Any) -> ImageInfo:
     chunks = dict(zip(layout.axes, array.chunks, strict=True))
     if lengths.get("S", 1) > 4:
         raise ImageError(f"{path}: {lengths['S']} samples a pixel are no colours; store them as c")
-    names = layout.channel_names
+    names, channels = layout.channel_names, lengths.get("C", 1)
+    if len(names) != channels:
+        names = fitted_names(names, channels) if lengths.get("S", 1) == 1 else ()
     return ImageInfo(
         format="ome-zarr" if layout.path else "zarr",
         axes=layout.axes,
@@ -108,7 +111,7 @@ def _describe(path: Place, layout: ZarrLayout, array: Any) -> ImageInfo:
         chunk=(min(chunks["Y"], lengths["Y"]), min(chunks["X"], lengths["X"])),
         alpha=layout.alpha or (not layout.path and lengths.get("S") == 4),
         pixel_size=layout.pixel_size,
-        channel_names=names if len(names) == lengths.get("C", 1) else (),
+        channel_names=names,
         nodata=layout.nodata,
         notes={"zarr_format": array.metadata.zarr_format}
         | layout.notes

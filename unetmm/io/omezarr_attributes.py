@@ -88,9 +88,10 @@ def _omero(info: ImageInfo, ranges: Mapping[int, tuple[float, float]]) -> dict[s
     model = "color" if count > 1 else "greyscale"
     stored = dict(info.notes.get("omero", {}))
     stored.pop("version", None)
-    given = stored.get("channels")
-    if not isinstance(given, list) or len(given) != count:
+    given = list(stored.get("channels", ()))
+    if not given or (colours and len(given) != count):
         return {"channels": made, "rdefs": {"model": model}}
+    given = (given + [{}] * count)[:count]
     channels = [m | dict(g) for m, g in zip(made, given, strict=True)]
     for channel, own in zip(channels, made, strict=True):
         channel["window"] = own["window"] | dict(channel["window"])

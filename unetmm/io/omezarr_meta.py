@@ -57,8 +57,8 @@ def read_layout(path: Place, attributes: dict[str, Any]) -> ZarrLayout:
     axes, units = _axes(path, image)
     if own.get("samples"):
         axes = axes.replace("C", "S")
-    omero = ome.get("omero")
-    labels = [str(c.get("label", "")) for c in (omero or {}).get("channels", [])]
+    omero = _display(ome.get("omero"))
+    labels = [str(c.get("label", "")) for c in omero.get("channels", [])]
     sizes, places = _transforms(image, len(axes))
     nodata = own.get("nodata")
     return ZarrLayout(
@@ -77,9 +77,25 @@ def read_layout(path: Place, attributes: dict[str, Any]) -> ZarrLayout:
             for axis, start, unit in zip(axes, places, units, strict=True)
             if axis in "TZYX" and start and math.isfinite(start)
         },
-        omero=omero if isinstance(omero, dict) else None,
+        omero=omero or None,
         notes=unpack_notes(own.get("notes", {})),
     )
+
+
+def _display(omero: Any) -> dict[str, Any]:
+    """How to display the channels, as far as that is what it should be; nobody needs it."""
+    if not isinstance(omero, dict):
+        return {}
+    found = {key: value for key, value in omero.items() if key != "channels"}
+    if isinstance(channels := omero.get("channels"), list):
+        found["channels"] = [_channel(c) if isinstance(c, dict) else {} for c in channels]
+    return found
+
+
+def _channel(stored: dict[str, Any]) -> dict[str, Any]:
+    """A channel without a range that is none."""
+    has_window = isinstance(stored.get("window", {}), dict)
+    return {key: value for key, value in stored.items() if has_window or key != "window"}
 
 
 def guess_axes(path: Place, shape: tuple[int, ...]) -> str:

@@ -24,6 +24,7 @@ from unetmm.io.part import discard, sync
 from unetmm.io.protocol import DTYPES, Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.remote import REMOTE_BYTES, Place, RemotePath, zarr_store
 from unetmm.io.table import ChunkKey
+from unetmm.io.tiff_mask import warn_of_lost_mask
 
 GROUP = "image.zarr"
 """Name of the growing group in its folder."""
@@ -64,6 +65,7 @@ class OmeZarrStore:
         return 2 if self._encoding.ome_zarr == "0.4" else 3
 
     def create(self, folder: Any, record: Mapping[str, Any]) -> None:
+        warn_of_lost_mask(self.path, self.info)
         attributes = write_attributes(
             _image_name(self.path), self._axes, self.info, self.levels,
             self._encoding.ome_zarr, record,

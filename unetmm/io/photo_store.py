@@ -19,6 +19,7 @@ from unetmm.io.part import sync, write_at
 from unetmm.io.photo import turn_box, upright
 from unetmm.io.protocol import Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.table import ChunkKey
+from unetmm.io.tiff_mask import warn_of_lost_mask
 
 PIXELS = "pixels"
 """Name of the file of chunks in its folder."""
@@ -58,6 +59,7 @@ class PhotoStore:
         return self._slot_bytes
 
     def create(self, folder: Path, record: Mapping[str, Any]) -> None:
+        warn_of_lost_mask(self.path, self.info)
         with translated(self.path, "create it"):
             (folder / PIXELS).write_bytes(b"")
 

@@ -21,6 +21,12 @@ _COLOURS = {
 }
 """PNG colour type -> (samples once a palette is expanded, bits allowed)."""
 _KEPT = (b"IHDR", b"tRNS", b"iCCP", b"pHYs", b"acTL", b"eXIf")
+_COPIED = (b"gAMA", b"cHRM", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
+"""What a PNG output keeps as it is: how colours are meant, and texts."""
+_MOST_COPIED_BYTES = 2**20
+"""Longer ones, and those after so many, are left out."""
+_OWN_TEXTS = (b"Software\0",)
+"""Beginnings of texts that are ours to write."""
 
 
 @dataclass
@@ -29,12 +35,23 @@ class PngChunks:
 
     kept: dict[bytes, bytes] = field(default_factory=dict)
     """Small chunks by name."""
+    copied: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """(name, content) of chunks that an output keeps as they are."""
     pixel_parts: list[tuple[int, int]] = field(default_factory=list)
     """(offset, length) of the data of every IDAT chunk."""
 
     @property
     def interlaced(self) -> bool:
         return self.kept[b"IHDR"][12] != 0
+
+    @property
+    def copied_bytes(self) -> int:
+        return sum(len(content) for _, content in self.copied)
+
+    @property
+    def frames(self) -> int:
+        """Images of an animation, 1 if it is none."""
+        return max(1, int.from_bytes(self.kept.get(b"acTL", b"")[:4], "big"))
 
     @property
     def plain(self) -> bool:
@@ -84,6 +101,8 @@ def walk_chunks(path: Path, file: BinaryIO) -> PngChunks:
             )
         if name in _KEPT and length <= MAX_PROFILE_BYTES:
             chunks.kept[name] = file.read(length)
+        elif name in _COPIED and length + chunks.copied_bytes <= _MOST_COPIED_BYTES:
+            chunks.copied.append((name, file.read(length)))
         elif name == b"IDAT":
             chunks.pixel_parts.append((start, length))
         file.seek(start + length + 4)
@@ -114,15 +133,17 @@ def describe_png(path: Path, chunks: PngChunks) -> PhotoHeader:
     if b"tRNS" in kept and not alpha:
         samples, alpha = samples + 1, True
     header = PhotoHeader(height, width, samples, 16 if bits == 16 else 8, alpha)
-    header.notes = _notes(kept, palette=colour == 3)
+    header.notes = _notes(chunks, palette=colour == 3)
     if chunks.interlaced:
         header.interlaced, header.decode_copies = True, PILLOW_COPIES
     header.take_exif(kept.get(b"eXIf", b""))
     return header
 
 
-def _notes(kept: dict[bytes, bytes], palette: bool) -> dict[str, Any]:
+def _notes(chunks: PngChunks, palette: bool) -> dict[str, Any]:
     notes: dict[str, Any] = {}
+    kept = chunks.kept
+    notes["png_chunks"] = tuple(c for c in chunks.copied if not c[1].startswith(_OWN_TEXTS))
     if palette:
         notes["palette"] = "expanded"
     if b"acTL" in kept:

@@ -6,6 +6,7 @@ make a small PNG of their own.
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import zlib
@@ -22,6 +23,8 @@ from unetmm.io.photo_header import WHOLE_BYTES, PhotoHeader
 from unetmm.io.png_header import SIGNATURE, PngChunks, describe_png, pack_chunk, walk_chunks
 from unetmm.io.protocol import Box, ImageInfo, Plane, Source
 
+log = logging.getLogger(__name__)
+
 _UNDONE_COPIES = 4
 """Rows, the small PNG of them twice while it is put together, and its pixels."""
 
@@ -31,6 +34,10 @@ def open_png(path: Path) -> Source:
     with translated(path, "read it as PNG"), path.open("rb") as file:
         chunks = walk_chunks(path, file)
         header = describe_png(path, chunks)
+    if chunks.frames > 1:
+        log.warning(
+            "%s: is an animated PNG of %d images; only the first is read", path, chunks.frames
+        )
     in_rows = chunks.plain and header.orientation == 1
     if in_rows and header.height * header.row_bytes > WHOLE_BYTES:
         return PngRowsSource(path, header, chunks)

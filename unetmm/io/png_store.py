@@ -63,7 +63,7 @@ class PngStore(PhotoStore):
         return pixels
 
     def _kept_chunks(self) -> bytes:
-        """iCCP, pHYs and eXIf, if the image came with such, and who wrote it.
+        """iCCP, pHYs, eXIf, gamma and texts, if the image came with such, and who wrote it.
 
         No sBIT: it means values that were stretched to all bits, and ours are as measured.
         """
@@ -77,4 +77,6 @@ class PngStore(PhotoStore):
                 chunks += pack_chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1))
         if exif := self.info.notes.get("exif"):
             chunks += pack_chunk(b"eXIf", exif)
+        for name, content in self.info.notes.get("png_chunks", ()):
+            chunks += pack_chunk(name, content)
         return chunks + pack_chunk(b"tEXt", b"Software\0unetmm")

@@ -10,14 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ShapeError
+from unetmm.io.ome_xml import pick_planes
 from unetmm.io.protocol import Box, ImageInfo, Plane, Source
+from unetmm.io.tiff_gdal import GDAL_METADATA_TAG, pick_bands
 
 END = 2**62
 """Beyond the end of any axis."""
-_WHOLE_IMAGE_NOTES = ("ome_xml", "imagej", "omero")
-"""Notes that describe all planes, so they are wrong for some."""
+_WHOLE_IMAGE_NOTES = ("imagej", "ome_xml", "omero")
+"""Notes that describe all planes, so they are wrong for some until they are cut to those."""
 _CHANNEL_NOTES = ("channel_colors", "descriptions", "color_interpretation")
 """Notes with one entry a channel."""
+
+_NOT_OF_COLOURS = ("channel_colors", "color_interpretation", "omero", "bands")
+"""Notes of channels that mean nothing once these are the colours of a pixel."""
 
 
 @dataclass(frozen=True)
@@ -149,19 +154,19 @@ def _channels(info: ImageInfo, asked: Sequence[str]) -> list[int]:
     return found
 
 
-def _reduced(info: ImageInfo, chosen: dict[str, list[int]]) -> ImageInfo:
-    """The metadata of a part."""
+def _reduced(info: ImageInfo, chosen: dict[str, list[int]], colours: bool = False) -> ImageInfo:
+    """The metadata of a part.
+
+    Parameters
+    ----------
+    colours : whether the chosen channels become red, green and blue.
+    """
     if all(len(indices) == info.length(axis) for axis, indices in chosen.items()):
-        if chosen["C"] == sorted(chosen["C"]):
+        if chosen["C"] == sorted(chosen["C"]) and not colours:
             return info
     lengths = zip(info.axes, info.shape, strict=True)
     notes = {key: value for key, value in info.notes.items() if key not in _WHOLE_IMAGE_NOTES}
-    for key in _CHANNEL_NOTES:
-        if len(notes.get(key, ())) == info.length("C"):
-            notes[key] = tuple(notes[key][i] for i in chosen["C"])
-    shown = info.notes.get("omero", {}).get("channels", ())
-    if len(shown) == info.length("C"):
-        notes["omero"] = info.notes["omero"] | {"channels": [shown[i] for i in chosen["C"]]}
+    notes |= _channel_notes(info, chosen["C"]) | _cut_notes(info, chosen, colours)
     if "bands" in notes:
         notes["bands"] = len(chosen["C"])
     if "Z" in notes.get("origin", {}) and "Z" in info.pixel_size:
@@ -176,13 +181,53 @@ def _reduced(info: ImageInfo, chosen: dict[str, list[int]]) -> ImageInfo:
     )
 
 
+def _channel_notes(info: ImageInfo, channels: list[int]) -> dict[str, Any]:
+    """Notes with one entry a channel, of the chosen ones; the last entries may be missing."""
+    found = {}
+    for key in _CHANNEL_NOTES:
+        texts = info.notes.get(key, ())
+        if 0 < len(texts) <= info.length("C"):
+            found[key] = tuple(texts[i] if i < len(texts) else "" for i in channels)
+    return found
+
+
+def _cut_notes(info: ImageInfo, chosen: dict[str, list[int]], colours: bool) -> dict[str, Any]:
+    """What formats say of single planes, of the chosen ones."""
+    found: dict[str, Any] = {}
+    if xml := pick_planes(info.notes.get("ome_xml", ""), chosen, info.samples, colours):
+        found["ome_xml"] = xml
+    if info.notes.get("omero", {}).get("channels"):
+        found["omero"] = _picked_omero(info.notes["omero"], chosen)
+    if "bands" in info.notes and "tiff_tags" in info.notes:
+        found["tiff_tags"] = tuple(
+            (code, dtype, 0, pick_bands(value, chosen["C"], colours))
+            if code == GDAL_METADATA_TAG
+            else (code, dtype, count, value)
+            for code, dtype, count, value in info.notes["tiff_tags"]
+        )
+    return found
+
+
+def _picked_omero(omero: dict[str, Any], chosen: dict[str, list[int]]) -> dict[str, Any]:
+    """How to display the chosen channels, and which of the chosen planes first."""
+    shown = omero["channels"]
+    picked = omero | {"channels": [shown[i] if i < len(shown) else {} for i in chosen["C"]]}
+    if isinstance(omero.get("rdefs"), dict):
+        picked["rdefs"] = dict(omero["rdefs"])
+        for axis in "TZ":
+            first = picked["rdefs"].pop(f"default{axis}", None)
+            if first in chosen[axis]:
+                picked["rdefs"][f"default{axis}"] = chosen[axis].index(first)
+    return picked
+
+
 class _PartSource:
     """Some planes of a source."""
 
-    def __init__(self, source: Source, chosen: dict[str, list[int]]) -> None:
+    def __init__(self, source: Source, chosen: dict[str, list[int]], colours: bool = False) -> None:
         self._source = source
         self._chosen = chosen
-        self.info = _reduced(source.info, chosen)
+        self.info = _reduced(source.info, chosen, colours)
 
     @property
     def resident_bytes(self) -> int:
@@ -205,13 +250,9 @@ class _RgbSource(_PartSource):
     """Three channels of a source as the colours of a pixel."""
 
     def __init__(self, source: Source, chosen: dict[str, list[int]]) -> None:
-        super().__init__(source, chosen)
+        super().__init__(source, chosen, colours=True)
         info = self.info
-        notes: dict[str, Any] = {
-            key: value
-            for key, value in info.notes.items()
-            if key not in (*_CHANNEL_NOTES, *_WHOLE_IMAGE_NOTES, "bands")
-        }
+        notes = {key: value for key, value in info.notes.items() if key not in _NOT_OF_COLOURS}
         planes = [(a, n) for a, n in zip(info.axes, info.shape, strict=True) if a in "TZ"]
         self.info = replace(
             info,

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
-from unetmm.io.ome_xml import companion_name
+from unetmm.io.ome_xml import companion_name, with_known_order
 from unetmm.io.photo_header import remedy
 from unetmm.io.protocol import Box, ImageInfo, Plane
-from unetmm.io.tiff_info import TiffAxes, describe, map_axes, missing_companions
+from unetmm.io.tiff_info import describe, map_axes
+from unetmm.io.tiff_mask import mask_bytes
+from unetmm.io.tiff_pages import drop_missing, find_pages
 from unetmm.io.tiff_segments import Overlap, PageData, SegmentFiles, SegmentGrid
 from unetmm.io.tiff_strips import DecodedStrips, InflatedStrips, is_inflatable, is_one_strip
 
@@ -49,18 +51,19 @@ class TiffSource:
                 raise ImageError(f"{path}: the TIFF holds no image; give one with a page")
             series = tif.series[0]
             keyframe = series.keyframe
-            self._axes: TiffAxes = map_axes(path, series)
+            axes = map_axes(path, series)
             self._grid = grid = SegmentGrid.of(keyframe)
             inflatable = is_inflatable(keyframe, grid)
             chunk = (1, grid.width) if inflatable else grid.chunk
             self._inflated = (
                 InflatedStrips(path, self._files, keyframe, grid) if inflatable else None
             )
-            self.info: ImageInfo = describe(path, tif, series, self._axes, chunk)
             self._decode = keyframe.decode
             self._decode(None, 0)  # raises for a compression or layout that cannot be decoded
             self._jpeg_header = keyframe.jpegheader if grid.jpeg else None
-            self._pages = _find_pages(path, series, grid, self._axes.pages)
+            pages = find_pages(path, series, grid, axes.pages)
+            self._axes, self._pages = drop_missing(path, axes, pages)
+            self.info: ImageInfo = describe(path, tif, series, self._axes, chunk)
             self._fill = _fill_value(keyframe.nodata, grid.stored_dtype)
             if keyframe.compression == _OLD_JPEG:
                 self._check_old_jpeg()
@@ -85,6 +88,7 @@ class TiffSource:
         """
         segments = sum(len(page.offsets) for page in self._pages if page is not None)
         table = segments * (16 + 2 * 40) + len(self._pages) * _PAGE_BYTES + _TIFFFILE_BYTES
+        table += 2 * mask_bytes(self.info.notes.get("mask", {}))  # as parts and joined
         if self._inflated is not None:
             return table + self._inflated.resident_bytes(self._pages)
         if self._decoded is not None:
@@ -169,7 +173,8 @@ class TiffSource:
 
     def _decode_segment(self, page: PageData, segment: int) -> NDArray[Any] | None:
         """(rows, columns, samples) of a segment, None where it holds nothing."""
-        with translated(self.path, "decode a part of it"):
+        kind = "tile" if self._grid.tiled else "strip"
+        with translated(self.path, f"decode {kind} {segment}"):
             options: dict[str, Any] = {}
             if self._grid.jpeg:
                 options = {"jpegtables": page.jpeg_tables, "jpegheader": self._jpeg_header}
@@ -184,12 +189,20 @@ class TiffSource:
         return None if pixels is None else pixels[0]
 
     def _without_end(self, data: bytes) -> bytes | None:
-        """A deflate segment of which only the end is missing, as libtiff reads it too."""
-        if self._grid.deflate:
-            pixels = zlib.decompressobj().decompress(data, self._grid.segment_bytes)
-            if len(pixels) == self._grid.segment_bytes:
-                return zlib.compress(pixels, level=0)
-        return None
+        """A deflate segment of which only the end is missing, as libtiff reads it too.
+
+        None if anything else is wrong with it, its checksum above all.
+        """
+        if not self._grid.deflate:
+            return None
+        inflater = zlib.decompressobj()
+        try:
+            pixels = inflater.decompress(data, self._grid.segment_bytes)
+            inflater.decompress(inflater.unconsumed_tail, 1)  # compares the sum, if there is one
+        except zlib.error:
+            return None
+        whole = len(pixels) == self._grid.segment_bytes and not inflater.eof
+        return zlib.compress(pixels, level=0) if whole else None
 
     def _check_old_jpeg(self) -> None:
         """Refuse JPEG of before 1995 whose tables lie elsewhere, which no decoder here reads."""
@@ -210,15 +223,22 @@ class TiffSource:
 def _open(path: Path) -> tifffile.TiffFile:
     """The file, with the OME-XML of its companion where it has only a reference to it."""
     tif = tifffile.TiffFile(path)
-    name = companion_name(tif.ome_metadata or "") if tif.is_ome else None
-    if not name:
-        return tif
-    companion = path.parent / Path(name).name
-    if not companion.is_file():
-        log.warning("%s: %s is missing, so its axes and sizes are unknown", path, name)
+    xml = stated = (tif.ome_metadata or "") if tif.is_ome else ""
+    if name := companion_name(xml):
+        companion = path.parent / Path(name).name
+        if companion.is_file():
+            xml = companion.read_text(encoding="utf-8")
+        else:
+            log.warning("%s: %s is missing, so its axes and sizes are unknown", path, name)
+    try:
+        xml = with_known_order(path, xml)
+    except ImageError:
+        tif.close()
+        raise
+    if xml == stated:
         return tif
     tif.close()
-    return tifffile.TiffFile(path, omexml=companion.read_text(encoding="utf-8"))
+    return tifffile.TiffFile(path, omexml=xml)
 
 
 def _expand(indices: NDArray[Any], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -235,32 +255,3 @@ def _fill_value(nodata: float, dtype: np.dtype[Any]) -> float:
         return float(nodata)
     limits = np.iinfo(dtype)
     return int(nodata) if limits.min <= nodata <= limits.max else 0
-
-
-def _find_pages(
-    path: Path, series: tifffile.TiffPageSeries, grid: SegmentGrid, count: int
-) -> list[PageData | None]:
-    """Where each page's segments lie; None for a page that was never written.
-
-    Raises
-    ------
-    ImageError
-        If a segment lies outside of its file, or pages are missing with the file they are in.
-    """
-    if series.is_truncated and len(series) < count:
-        first = PageData.of(series.keyframe)
-        pages: list[PageData | None] = [first.shifted(i * grid.page_bytes) for i in range(count)]
-        if not grid.raw:
-            raise ImageError(f"{path}: describes {count} pages but holds 1; it is truncated")
-    else:
-        pages = [None if page is None else PageData.of(page) for page in series]
-    if len(pages) != count:
-        raise ImageError(f"{path}: describes {count} pages but holds {len(pages)}; it is damaged")
-    if None in pages:
-        missing = missing_companions(path, series)
-        if missing:
-            raise ImageError(f"{path}: needs {', '.join(missing)}; put these files beside it")
-    for page in pages:
-        if page is not None:
-            page.check(grid)
-    return pages

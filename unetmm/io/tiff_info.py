@@ -14,7 +14,15 @@ import tifffile
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.ome_xml import OmeFacts, attribute_sizes, named_files, number, parse_ome_xml
+from unetmm.io.ome_xml import (
+    OmeFacts,
+    attribute_sizes,
+    fitted_names,
+    named_files,
+    number,
+    parse_ome_xml,
+    pick_planes,
+)
 from unetmm.io.protocol import DTYPES, ImageInfo, Plane
 from unetmm.io.tiff_notes import collect_notes
 from unetmm.io.units import full_unit
@@ -51,6 +59,8 @@ class TiffAxes:
     band_axis: str = ""
     alpha: bool = False
     interleaved_bands: bool = False
+    named_bands: bool = False
+    """Whether the file itself names `band_axis`, rather than that we take samples for it."""
     palette: NDArray[np.uint8] | None = None
     """Shown colours of every stored value, (values, 3 or 4); None if values are shown as such."""
 
@@ -62,6 +72,10 @@ class TiffAxes:
     @property
     def pages(self) -> int:
         return math.prod(self.outer_shape)
+
+    def length(self, axis: str) -> int:
+        """Length of an axis across pages, 1 if there is none."""
+        return dict(zip(self.outer, self.outer_shape, strict=True)).get(axis, 1)
 
     def page_index(self, plane: Plane) -> int:
         index = 0
@@ -95,8 +109,14 @@ def map_axes(path: Path, series: tifffile.TiffPageSeries) -> TiffAxes:
     count = page.shaped[0] * page.shaped[4]
     samples, alpha = _colours(path, page, count)
     palette = _palette(path, page) if int(page.photometric) == _PALETTE else None
-    band_axis = ""
-    if samples == 1 and count > 1:
+    band_axis, named = "", _named_samples(series, [length for _, length in pairs], count)
+    if named is not None:
+        letter, _ = letters.pop(named), pairs.pop(named)
+        if page.shaped[0] > 1:
+            # tifffile.imwrite stores 3 or 4 planes of any kind as colours that lie apart.
+            samples, alpha = 1, False
+        band_axis = letter if samples == 1 else ""
+    elif samples == 1 and count > 1:
         free = [axis for axis in "CZT" if axis not in letters]
         if not free:
             raise ImageError(f"{path}: has more axes ({_sizes(series)}) than T, C, Z, Y and X")
@@ -109,8 +129,27 @@ def map_axes(path: Path, series: tifffile.TiffPageSeries) -> TiffAxes:
         band_axis=band_axis,
         alpha=alpha or (palette is not None and palette.shape[1] == 4),
         interleaved_bands=bool(band_axis) and page.shaped[0] == 1,
+        named_bands=named is not None,
         palette=palette,
     )
+
+
+def _named_samples(series: tifffile.TiffPageSeries, lengths: list[int], count: int) -> int | None:
+    """Which of the axes beside Y, X and S are the samples of a pixel, as tifffile's JSON may say.
+
+    None if samples have an axis of their own, S, or there is only one.
+
+    Parameters
+    ----------
+    lengths : of these axes.
+    count : samples of a pixel.
+    """
+    pages = len(series)
+    if count == 1 or "S" in series.axes or math.prod(lengths) != pages * count:
+        return None
+    # Samples change fastest, so only axes of length 1 follow theirs.
+    last = max((i for i, length in enumerate(lengths) if length > 1), default=-1)
+    return last if last >= 0 and lengths[last] == count else None
 
 
 def _check_kind(path: Path, dtype: Any) -> None:
@@ -191,12 +230,24 @@ def describe(
 ) -> ImageInfo:
     """Everything known of the image without reading a pixel; `chunk` as in ImageInfo."""
     page = series.keyframe
-    facts, notes = _calibration(tif, series), collect_notes(tif, page, axes.bands)
-    channels = dict(zip(axes.outer, axes.outer_shape, strict=True)).get("C", 1)
+    facts, notes = (
+        _calibration(tif, series),
+        collect_notes(tif, page, 1 if axes.named_bands else axes.bands),
+    )
+    if facts.images > 1:
+        log.warning("%s: holds %d images; only the first is read", path, facts.images)
+    if "ome_xml" in notes and math.prod(axes.outer_shape) < len(series):
+        there = {axis: range(axes.length(axis)) for axis in axes.outer}
+        notes["ome_xml"] = pick_planes(notes["ome_xml"], there, axes.samples)
+    channels = axes.length("C")
     channels *= axes.bands if axes.band_axis == "C" else 1
     names = facts.channel_names or (axes.bands > 1 and notes.get("descriptions")) or ()
-    if len(facts.channel_colors) == channels:
-        notes["channel_colors"] = facts.channel_colors
+    if len(names) != channels:
+        names = fitted_names(names, channels) if axes.shown_samples == 1 else ()
+    if len(facts.channel_colors) == channels or (
+        len(facts.channel_colors) > channels and axes.shown_samples == 1
+    ):
+        notes["channel_colors"] = facts.channel_colors[:channels]
     if facts.origin:
         notes["origin"] = facts.origin
     if 0 < facts.bits < 8 * np.dtype(series.dtype).itemsize:
@@ -217,7 +268,7 @@ def describe(
         chunk=chunk,
         alpha=axes.alpha,
         pixel_size=facts.pixel_size,
-        channel_names=names if len(names) == channels and any(names) else (),
+        channel_names=names if any(names) else (),
         nodata=_nodata(page) if axes.palette is None else None,
         notes=notes,
     )

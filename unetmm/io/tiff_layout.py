@@ -15,7 +15,7 @@ import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import repeat, takewhile
+from itertools import islice, repeat, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from unetmm.io.levels import Level
 from unetmm.io.protocol import ImageInfo
 from unetmm.io.table import ChunkKey
 from unetmm.io.tiff_codec import DEFLATE, NONE, TileCodec
+from unetmm.io.tiff_mask import mask_bytes, write_mask
 from unetmm.io.tiff_ome import make_ome_xml, ome_bytes
 from unetmm.io.tiff_tags import (
     CHECKSUMS_TAG,
@@ -42,6 +43,7 @@ from unetmm.io.units import unit_symbol
 CLASSIC_LIMIT_BYTES = 2 * 2**30
 """Above this BigTIFF is written; classic TIFF ends at 4 GiB and some readers at 2 GiB."""
 _COMPRESSION_TAG, _OFFSETS_TAG, _COUNTS_TAG = 259, 324, 325
+_RESOLUTION_TAGS = (282, 283, 296)
 _STAND_INS = {CAMERA: 34664, GPS: 34852}
 """tifffile writes no tags that point at directories: others get their places meanwhile."""
 _LONG, _LONG8 = 4, 16
@@ -82,6 +84,12 @@ class Layout:
         return 1 if self.one_page else self.planes
 
     @property
+    def mask(self) -> dict[str, Any]:
+        """The mask of valid pixels, see `tiff_mask`; empty if there is none that can be kept."""
+        mask: dict[str, Any] = self.info.notes.get("mask", {})
+        return mask if "data" in mask and self.pages == 1 and not self.ome else {}
+
+    @property
     def nested(self) -> bool:
         """Whether coarser levels are directories under each page, rather than pages after it."""
         return len(self.levels) > 1 and (self.ome or self.pages > 1)
@@ -107,14 +115,15 @@ class Layout:
     def plain_bytes(self) -> int:
         """Bytes of the file with uncompressed tiles."""
         heads = self.pages * len(self.levels) * _HEAD_PAGE_BYTES + 20 * self.total_tiles
-        return self.total_tiles * self.tile_bytes + heads
+        return self.total_tiles * self.tile_bytes + heads + mask_bytes(self.mask)
 
     @property
     def resident_bytes(self) -> int:
         """Tables of places, what tifffile lists of a page, and OME-XML."""
         per_page = _TILE_BYTES * self.total_tiles // max(1, self.pages)
         tables = 48 * self.total_tiles + _PAGE_BYTES * self.pages * len(self.levels)
-        return tables + per_page + ome_bytes(self.info) + _TIFFFILE_BYTES
+        masks = 3 * mask_bytes(self.mask)  # as read, cut into parts, and written
+        return tables + per_page + ome_bytes(self.info) + masks + _TIFFFILE_BYTES
 
     def place(self, key: ChunkKey) -> int:
         """Number of a tile in the order of the file."""
@@ -158,6 +167,10 @@ def write_head(
         for number in range(len(layout.levels)):
             nothing = repeat(b"", layout.planes * layout.tiles(number))
             writer.write(nothing, **_options(layout, number, checksums[number], record))
+        if layout.mask:
+            write_mask(writer, layout.mask, (layout.info.height, layout.info.width))
+    if layout.pages == 1 and not layout.ome and not resolution_tags(layout.info):
+        _drop_resolution(file, is_big)
     _append_exif(file, layout.info, is_big)
     start = -(-file.stat().st_size // _ALIGNMENT) * _ALIGNMENT
     offsets = start + np.cumsum(counts, dtype=np.uint64) - counts
@@ -220,6 +233,25 @@ def _shaped_metadata(info: ImageInfo) -> dict[str, Any]:
     return found
 
 
+def _drop_resolution(file: Path, big: bool) -> None:
+    """Take the resolution of 1 out of every directory that tifffile makes up and GDAL shows."""
+    head, entry_bytes, link, place = ("<Q", 20, "<Q", 8) if big else ("<H", 12, "<I", 4)
+    link_bytes = struct.calcsize(link)
+    with file.open("r+b") as stream:
+        stream.seek(place)
+        (at,) = struct.unpack(link, stream.read(link_bytes))
+        while at:
+            stream.seek(at)
+            (count,) = struct.unpack(head, stream.read(struct.calcsize(head)))
+            table, following = stream.read(entry_bytes * count), stream.read(link_bytes)
+            entries = (table[i : i + entry_bytes] for i in range(0, len(table), entry_bytes))
+            kept = [e for e in entries if struct.unpack_from("<H", e)[0] not in _RESOLUTION_TAGS]
+            shorter = struct.pack(head, len(kept)) + b"".join(kept) + following
+            stream.seek(at)
+            stream.write(shorter + bytes(entry_bytes * (count - len(kept))))
+            (at,) = struct.unpack(link, following)
+
+
 def _append_exif(file: Path, info: ImageInfo, big: bool) -> None:
     """Put the camera's and the GPS directory at the end and let the first page point at them."""
     tables = read_directories(info.notes.get("exif", b""))
@@ -253,7 +285,8 @@ def _put_places(file: Path, layout: Layout, offsets: Table, counts: Table) -> No
 
 def _directories(tif: tifffile.TiffFile, layout: Layout) -> Iterator[tuple[int, int, Any]]:
     """(level, number within it, page) of every directory."""
-    for index, page in enumerate(tif.pages):
+    count = layout.pages if layout.nested or layout.pages > 1 else len(layout.levels)
+    for index, page in enumerate(islice(tif.pages, count)):  # a mask follows
         if not layout.nested and layout.pages == 1:
             yield index, 0, page
             continue

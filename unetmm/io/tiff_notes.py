@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 
 from unetmm.io.exif import CAMERA, GPS, read_from_tiff
+from unetmm.io.tiff_gdal import GDAL_METADATA_TAG, parse_gdal_items
+from unetmm.io.tiff_mask import read_mask
 
 _KEPT_TAGS = (
     *(269, 271, 272, 274, 285, 306, 315, 316, 700, 33432, 33723),
@@ -16,7 +17,7 @@ _KEPT_TAGS = (
 )
 """Makers, orientation, XMP, IPTC, copyright; then what places a GeoTIFF on Earth."""
 _RPC_TAG, _DESCRIPTION_TAG = 50844, 270
-GDAL_METADATA_TAG, MAX_VALUE_TAG = 42112, 281
+MAX_VALUE_TAG = 281
 _CRS_KEYS = ("ProjectedCSTypeGeoKey", "GeographicTypeGeoKey")
 MAKER_TAGS = (271, 272, 306, 315, 33432)
 """Tags of the page that a photo's EXIF holds as well: maker, model, time, artist, copyright."""
@@ -54,6 +55,8 @@ def collect_notes(tif: tifffile.TiffFile, page: tifffile.TiffPage, bands: int) -
         notes["other_series"] = len(tif.series) - 1
     if len(tif.series[0].levels) > 1:
         notes["pyramid_levels"] = len(tif.series[0].levels)
+    if mask := read_mask(tif, page):
+        notes["mask"] = mask
     notes |= _exif(page) | _described(tif, page) | _geo(page)
     if bands > 3 and int(page.photometric) == _RGB:
         stated = notes.get("color_interpretation", ())
@@ -164,22 +167,3 @@ def _transform(keys: dict[str, Any]) -> dict[str, Any]:
         (column, row, _, x, y, _), (sx, sy) = points[0].tolist(), scale[:2]
         return {"transform": (x - column * sx, sx, 0.0, y + row * sy, 0.0, -sy)}
     return {"gcps": len(points)}
-
-
-def parse_gdal_items(xml: Any) -> dict[str, Any]:
-    """Band descriptions and colour interpretation from GDAL_METADATA."""
-    try:
-        items = ElementTree.fromstring(xml or "").findall("Item")
-    except (ElementTree.ParseError, TypeError):
-        return {}
-    found: dict[str, dict[int, str]] = {"description": {}, "colorinterp": {}}
-    for item in items:
-        sample = item.get("sample", "")
-        if item.get("role") in found and sample.isdigit():
-            found[str(item.get("role"))][int(sample)] = item.text or ""
-    names = {"description": "descriptions", "colorinterp": "color_interpretation"}
-    return {
-        names[role]: tuple(texts.get(i, "") for i in range(max(texts) + 1))
-        for role, texts in found.items()
-        if texts and max(texts) < 2**16
-    }

@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from unetmm.io.ome_xml import MAX_XML_CHARS
 from unetmm.io.protocol import ImageInfo
 from unetmm.io.units import unit_symbol
 
@@ -15,8 +16,6 @@ _SCHEMA = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 """Namespace of the only version that is kept; others are made anew from what was understood."""
 _XSI = "{http://www.w3.org/2001/XMLSchema-instance}schemaLocation"
 _HEAD = b'<?xml version="1.0" encoding="UTF-8"?>\n'
-_MAX_CHARS = 2**21
-"""Longer ones are not kept: XML is held as objects, which take far more than its text."""
 _OBJECT_BYTES = 12
 """Memory of parsed XML per byte of its text, measured."""
 _LENGTHS = ("Å", "pm", "nm", "µm", "mm", "cm", "m", "km", "in", "pixel", "reference frame")
@@ -28,7 +27,7 @@ _PLACES_OF_PIXELS = ("BinData", "TiffData", "MetadataOnly")
 
 def ome_bytes(info: ImageInfo) -> int:
     """Memory that making the OME-XML takes."""
-    return _OBJECT_BYTES * min(len(info.notes.get("ome_xml", "")), _MAX_CHARS)
+    return _OBJECT_BYTES * min(len(info.notes.get("ome_xml", "")), MAX_XML_CHARS)
 
 
 def make_ome_xml(info: ImageInfo, name: str, outer: str) -> bytes:
@@ -56,7 +55,7 @@ def make_ome_xml(info: ImageInfo, name: str, outer: str) -> bytes:
 def _kept_root(info: ImageInfo) -> Element | None:
     """The input's OME-XML reduced to its first image, if that has the planes of this one."""
     text = info.notes.get("ome_xml", "")
-    if not text or len(text) > _MAX_CHARS:
+    if not text or len(text) > MAX_XML_CHARS:
         return None
     try:
         root = ElementTree.fromstring(text.encode())
@@ -129,10 +128,15 @@ def _set_sizes(pixels: Element, info: ImageInfo) -> None:
 
 
 def _channels(kept: list[Element], info: ImageInfo) -> list[Element]:
-    """One element a channel: the input's, or new ones with names and colours."""
+    """One element a channel: the input's, and new ones where it has none; names and colours."""
     count = info.length("C")
-    if len(kept) != count:
-        kept = [Element("Channel", ID=f"Channel:0:{i}") for i in range(count)]
+    if info.samples > 1 and len(kept) != count:
+        kept = []  # they may be the colours of a pixel
+    known = {channel.get("ID") for channel in kept}
+    kept = kept[:count]
+    for i in range(len(kept), count):
+        free = f"Channel:0:{i}" not in known
+        kept.append(Element("Channel", ID=f"Channel:0:{i}" if free else f"Channel:none:{i}"))
     colors = info.notes.get("channel_colors", ())
     for i, channel in enumerate(kept):
         channel.set("SamplesPerPixel", str(info.samples))

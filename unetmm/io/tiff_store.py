@@ -31,6 +31,7 @@ from unetmm.io.tiff_layout import (
     put_checksums,
     write_head,
 )
+from unetmm.io.tiff_mask import warn_of_lost_mask
 
 FILE = "image.tif"
 """Name of the growing file in its folder."""
@@ -88,6 +89,8 @@ class TiffStore:
 
     def create(self, folder: Path, record: Mapping[str, Any]) -> None:
         self._folder = folder
+        if not self._layout.mask:
+            warn_of_lost_mask(self.path, self.info)
         total_bytes = self._layout.total_tiles * self._slot_bytes
         with translated(self.path, "create it"):
             start, file = 0, folder / SPOOL

@@ -6,16 +6,11 @@ import json
 import math
 from collections.abc import Mapping
 from typing import Any
-from xml.etree import ElementTree
 
 from unetmm.io.exif import Entry, read_directories
 from unetmm.io.protocol import ImageInfo
-from unetmm.io.tiff_notes import (
-    GDAL_METADATA_TAG,
-    MAKER_TAGS,
-    MAX_VALUE_TAG,
-    parse_gdal_items,
-)
+from unetmm.io.tiff_gdal import GDAL_METADATA_TAG, has_rgb_bands, make_gdal_metadata
+from unetmm.io.tiff_notes import MAKER_TAGS, MAX_VALUE_TAG
 from unetmm.io.units import in_unit
 
 CHECKSUMS_TAG = 65111
@@ -24,7 +19,6 @@ RECORD_TAG = 65112
 """Private tag: how the image was made, as JSON."""
 _NODATA_TAG = 42113
 _ASCII, _SHORT = 2, 3
-_RGB_NAMES = ("Red", "Green", "Blue")
 _OTHER_SOFTWARE = ("Aperio", "ImageJ=", "<", "{", "shape=", "SCANIMAGE", "SI.")
 """Descriptions by which readers know a format that the output is not."""
 
@@ -37,7 +31,8 @@ def colour_tags(info: ImageInfo, one_page: bool) -> dict[str, Any]:
         if has_rgb_bands(info):
             extra = ["unspecified"] * (info.length("C") - 3)
             return {"photometric": "rgb", "planarconfig": "separate", "extrasamples": extra}
-        return {"photometric": "minisblack", "planarconfig": "separate"}
+        several = {"planarconfig": "separate"} if info.length("C") > 1 else {}
+        return {"photometric": "minisblack", **several}
     grey = info.notes.get("photometric", "minisblack")
     tags: dict[str, Any] = {"photometric": "rgb" if info.samples > 2 else grey}
     if info.samples > 1:
@@ -47,12 +42,6 @@ def colour_tags(info: ImageInfo, one_page: bool) -> dict[str, Any]:
     return tags
 
 
-def has_rgb_bands(info: ImageInfo) -> bool:
-    """Whether the first three of several bands are red, green and blue."""
-    found = tuple(info.notes.get("color_interpretation", ()))
-    return info.length("C") > 3 and found[:3] == _RGB_NAMES
-
-
 def kept_tags(info: ImageInfo, record: Mapping[str, Any]) -> list[Tag]:
     """(code, type, count, value) of tags beyond those of pixels and colours."""
     stored = {tag[0]: tag for tag in info.notes.get("tiff_tags", ())}
@@ -60,7 +49,7 @@ def kept_tags(info: ImageInfo, record: Mapping[str, Any]) -> list[Tag]:
         if entry.code in MAKER_TAGS:
             stored.setdefault(entry.code, _text_tag(entry))
     gdal = stored.pop(GDAL_METADATA_TAG, None)
-    if text := _gdal_metadata("" if gdal is None else gdal[3], info):
+    if text := make_gdal_metadata("" if gdal is None else gdal[3], info):
         stored[GDAL_METADATA_TAG] = (GDAL_METADATA_TAG, _ASCII, 0, text)
     bits = info.notes.get("bits", 16)
     if bits < min(16, 8 * info.dtype.itemsize) and info.dtype.kind == "u":
@@ -99,50 +88,6 @@ def kept_description(info: ImageInfo) -> bytes | None:
     if not text or text.startswith(_OTHER_SOFTWARE):
         return None
     return text.encode("utf-8")
-
-
-def _gdal_metadata(xml: Any, info: ImageInfo) -> bytes:
-    """GDAL_METADATA without statistics of the old pixels, and with the names of these bands."""
-    xml = xml.decode("utf-8", "replace") if isinstance(xml, bytes) else str(xml)
-    try:
-        root = ElementTree.fromstring(xml.strip("\0 \n")) if xml else _empty_gdal()
-    except ElementTree.ParseError:
-        root = _empty_gdal()
-    stated = parse_gdal_items(xml)
-    other_bands = not all(_agree(texts, info.notes.get(key)) for key, texts in stated.items())
-    for item in root.findall("Item"):
-        if item.get("name", "").startswith("STATISTICS_") or (other_bands and item.get("sample")):
-            root.remove(item)
-    if other_bands or not stated:
-        _name_bands(root, info)
-    return ElementTree.tostring(root, encoding="utf-8") if len(root) else b""
-
-
-def _agree(stated: tuple[str, ...], known: tuple[str, ...] | None) -> bool:
-    """Whether texts of bands are still those of this image's bands, rather than a selection's."""
-    known = known or ()
-    return len(stated) <= len(known) and all(
-        text in ("", name) for text, name in zip(stated, known, strict=False)
-    )
-
-
-def _empty_gdal() -> ElementTree.Element:
-    return ElementTree.Element("GDALMetadata")
-
-
-def _name_bands(root: ElementTree.Element, info: ImageInfo) -> None:
-    """Descriptions and colours of bands, as GDAL writes them."""
-    colours = list(info.notes.get("color_interpretation", ()))
-    if has_rgb_bands(info):
-        colours[:3] = ["", "", ""]  # said by the colours of the page
-    for role, texts in (
-        ("description", info.notes.get("descriptions", ())),
-        ("colorinterp", colours),
-    ):
-        for i, text in enumerate(texts):
-            if text:
-                facts = {"name": role.upper(), "sample": str(i), "role": role}
-                ElementTree.SubElement(root, "Item", facts).text = text
 
 
 def _nodata_text(nodata: float) -> str:
