@@ -24,7 +24,7 @@ import torch
 from unetmm.train.batches import Batches
 from unetmm.train.checkpoint import save_checkpoint
 from unetmm.train.config import TrainConfig, load_train_config
-from unetmm.train.data import make_sampler
+from unetmm.train.data import PatchSampler, make_sampler
 from unetmm.train.history import log_path
 from unetmm.train.loop import Progress, Trainer
 
@@ -51,7 +51,8 @@ def main() -> int:
     config = load_train_config(arguments.config)
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
-    step_s = seconds_a_step(config, output / "trial", *how)
+    images = make_sampler(config)
+    step_s = seconds_a_step(config, images[0], output / "trial", *how)
     shutil.rmtree(output / "trial", ignore_errors=True)
     fitting = int(SPARE_SHARE * (end - time.monotonic()) / step_s)
     steps = max(1, fitting // ROUND_STEPS) * ROUND_STEPS
@@ -60,7 +61,8 @@ def main() -> int:
     chosen = output / arguments.config.name
     chosen.write_text(re.sub(r"(?m)^steps = .*", f"steps = {steps}", text), encoding="utf-8")
     trainer = Trainer(load_train_config(chosen), output / "run", *how)
-    done = trainer.run(report, every=ROUND_STEPS, limit_s=end - time.monotonic())
+    left_s = end - time.monotonic()
+    done = trainer.run(report, every=ROUND_STEPS, limit_s=left_s, images=images)
     save_checkpoint(output, trainer.step, {"ema": trainer.ema})
     if log_path(output / "run").exists():  # none before the first report
         shutil.move(log_path(output / "run"), output / f"{config.name}.csv")
@@ -69,10 +71,14 @@ def main() -> int:
 
 
 def seconds_a_step(
-    config: TrainConfig, folder: Path, device: str, workers: int, compiled: bool
+    config: TrainConfig,
+    sampler: PatchSampler,
+    folder: Path,
+    device: str,
+    workers: int,
+    compiled: bool,
 ) -> float:
     """Mean over a run with the config's stages, measured with its own data, compiled beforehand."""
-    sampler, _ = make_sampler(config)
     config = replace(config, steps=2 * len(config.stages) * (WARM_UP_STEPS + TIMED_STEPS))
     trainer = Trainer(config, folder, device, workers, compiled)
     ends = [stage.start for stage in config.stages[1:]] + [1.0]

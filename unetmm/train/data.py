@@ -89,7 +89,7 @@ def load_groups(config: TrainConfig) -> list[list[NDArray[np.uint8]]]:
     return [load_images(folders, channels, config.exclude) for folders in data_groups(config)]
 
 
-def make_sampler(config: TrainConfig) -> tuple[PatchSampler, list[NDArray[np.uint8]]]:
+def make_sampler(config: TrainConfig) -> Images:
     """The patches of a training run, and the images it holds out for validation.
 
     Raises
@@ -162,3 +162,7 @@ class PatchSampler:
         if rng.random() < 0.5:
             patch = patch[:, ::-1]
         return np.ascontiguousarray(patch.transpose(2, 0, 1), dtype=np.float32)
+
+
+Images = tuple[PatchSampler, list[NDArray[np.uint8]]]
+"""Those that patches are cut from, and those that are held out."""

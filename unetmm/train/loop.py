@@ -20,7 +20,7 @@ from unetmm.nets.nafnet import build_net
 from unetmm.train.batches import Batches
 from unetmm.train.checkpoint import load_checkpoint, save_checkpoint
 from unetmm.train.config import TrainConfig
-from unetmm.train.data import make_sampler
+from unetmm.train.data import Images, make_sampler
 from unetmm.train.gradients import make_gradients
 from unetmm.train.history import Row, append_row, log_path
 from unetmm.train.validate import Validation, make_validation
@@ -184,12 +184,14 @@ class Trainer:
         every: int = 100,
         limit_s: float | None = None,
         stop: threading.Event | None = None,
+        images: Images | None = None,
     ) -> bool:
         """Train to the end, for `limit_s` seconds, or until `stop`; True when all steps are done.
 
-        Whatever ends it, a checkpoint is left, from which the next call goes on.
+        Whatever ends it, a checkpoint is left, from which the next call goes on. images: those
+        that `make_sampler` gives, where they are decoded already.
         """
-        sampler, held_out = make_sampler(self.config)
+        sampler, held_out = images or make_sampler(self.config)
         validation = make_validation(self.config, held_out)
         is_gpu = self.device.type == "cuda"
         if not is_gpu:
