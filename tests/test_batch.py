@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import make_layout
 from unetmm.weights import Model, save_model
 from unetmm_cli.__main__ import run as run_cli
-from unetmm_cli.batch import Item, share_of
+from unetmm_cli.batch import share_of
 from unetmm_cli.files import output_sha256
+from unetmm_cli.placing import Item
 
 NET = NetConfig(1, 1, 8, (1,), 0, (1,))
 
@@ -112,6 +114,149 @@ def test_names_come_from_lists_stdin_and_patterns(
     capsys.readouterr()
     assert batch(tree, str(tree / "*.bmp"), "-o", tree.parent / "o4") == 1
     assert "no file matches" in capsys.readouterr().err
+
+
+def test_lists_of_windows_are_read_and_empty_ones_are_told(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed, out = tree.parent / "list.txt", tree.parent / "out"
+    listed.write_bytes(f"\ufeff{tree / 'a.tif'}\r\n\r\n{tree / 'sub' / 'b.png'}\r\n".encode())
+    assert batch(tree, f"@{listed}", "-o", out) == 0
+    assert names(out) == ["a.tif", "b.png"]
+    listed.write_bytes(b"\r\n\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    for words, name in (((f"@{listed}", "-o", out), listed), (("-", "-o", "-"), "standard input")):
+        capsys.readouterr()
+        assert batch(tree, *words) == 1
+        assert capsys.readouterr().err.startswith(f"error: {name}: names no image; ")
+
+
+def test_an_output_folder_within_the_input_is_left_out(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tree / "broken.tif").unlink()
+    out = tree / "restored"
+    assert batch(tree, tree, "-o", out) == 0
+    made = names(tree)
+    assert "restored/sub/b.png" in made and "left out" not in capsys.readouterr().err
+    for more in ([], ["--shard", "1/1"]):
+        assert batch(tree, tree, "-o", out, *more) == 0
+        shown = capsys.readouterr()
+        assert shown.err.startswith("left out 3 images that are outputs of this command\n")
+        assert "0 done, 3 skipped, 0 failed" in shown.out
+    assert batch(tree, tree, "-o", out, "--log", "json") == 0
+    first, *_ = capsys.readouterr().err.splitlines()
+    assert json.loads(first) == {"event": "left_out", "outputs": 3}
+    assert names(tree) == made
+
+
+def test_a_pattern_and_a_link_that_reach_the_outputs_are_no_inputs(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("broken.tif", "notes.txt"):
+        (tree / name).unlink()
+    (tree / "link").symlink_to(tree.parent / "beside")
+    for inputs, out in (([tree], tree.parent / "beside"), (["*/*"], tree / "sub" / "out")):
+        words = [tree.parent / i for i in inputs]
+        assert batch(tree, *words, "-o", out) == 0
+        made = names(out)
+        capsys.readouterr()
+        assert batch(tree, *words, "-o", out) == 0
+        shown = capsys.readouterr()
+        assert f"left out {len(made)} images" in shown.err and "0 done" in shown.out
+        assert names(out) == made
+        (tree / "link").unlink(missing_ok=True)
+        shutil.rmtree(tree.parent / "beside")
+        (tree.parent / "beside").mkdir()
+
+
+def test_outputs_in_place_are_no_inputs(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "broken.tif").unlink()
+    before = names(tree)
+    assert batch(tree, tree, "-o", tree, "--suffix", "_dn") == 0
+    made = sorted([*before, "a_dn.tif", "sub/b_dn.png", "sub/c_dn.jpg"])
+    for inputs, left_out in (([tree], 3), ([str(tree / "*.tif")], 1)):
+        assert names(tree) == made
+        capsys.readouterr()
+        assert batch(tree, *inputs, "-o", tree, "--suffix", "_dn") == 0
+        out, err = capsys.readouterr()
+        assert f"left out {left_out} image" in err and f"0 done, {left_out} skipped" in out
+    assert names(tree) == made
+    # An output of another format has the name that a second run finds.
+    assert batch(tree, tree / "sub", "-o", tree / "sub", "--format", "npy") == 0
+    assert batch(tree, tree / "sub", "-o", tree / "sub", "--format", "npy") == 0
+    assert [n for n in names(tree) if n not in made] == [
+        "sub/b.npy", "sub/b_dn.npy", "sub/c.npy", "sub/c_dn.npy",
+    ]  # fmt: skip
+
+
+def test_an_input_that_would_be_its_own_output_is_refused(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in tree.rglob("*")}
+    for more in ([], ["--overwrite"]):
+        assert batch(tree, tree, "-o", tree, *more) == 1
+        out, err = capsys.readouterr()
+        assert out == "" and err == (
+            f"error: {tree / 'a.tif'}: the output would be the input itself; give --suffix, or "
+            "another folder\n"
+        )
+    assert {p: p.stat().st_mtime_ns for p in tree.rglob("*")} == before
+
+
+def test_linked_folders_are_visited_once(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "broken.tif").unlink()
+    (tree / "loop").symlink_to(".")
+    (tree / "also").symlink_to("sub")
+    (tree / "sub" / "up").symlink_to("..")
+    for i, words in enumerate(([tree], [tree, tree, tree / "sub" / "b.png"])):
+        assert batch(tree, *words, "-o", tree.parent / f"o{i}") == 0
+        assert names(tree.parent / f"o{i}") == ["a.tif", "sub/b.png", "sub/c.jpg"]
+        assert "3 done" in capsys.readouterr().out
+    for i, pattern in enumerate(("loop/**/*.jpg", "**/s*/c.*", "**/sub/**/c.jpg")):
+        assert batch(tree, str(tree / pattern), "-o", tree.parent / f"p{i}") == 0
+        assert names(tree.parent / f"p{i}") == ["c.jpg"]
+    (tree / "[x]").mkdir()
+    (tree / "sub" / "c.jpg").rename(tree / "[x]" / "c.jpg")
+    assert batch(tree, str(tree / "**"), "-o", tree.parent / "o2") == 0
+    assert names(tree.parent / "o2") == ["[x]/c.jpg", "a.tif", "sub/b.png"]
+    assert batch(tree, str(tree / "**" / "c.jpg"), "-o", tree.parent / "o3") == 0
+    assert names(tree.parent / "o3") == ["c.jpg"]
+
+
+def test_an_image_that_is_named_twice_is_taken_once(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tree)
+    again = ["a.tif", "./a.tif", tree / "a.tif", "../in/*.tif"]
+    (tree / "broken.tif").unlink()
+    assert batch(tree, *again, "-o", "../out/") == 0
+    assert "1 done, 0 skipped, 0 failed" in capsys.readouterr().out
+    assert batch(tree, "a.tif", "a.tif", "-o", "../alone.tif") == 0
+    assert capsys.readouterr().out == "../alone.tif\n"
+
+
+def test_a_slash_at_the_end_makes_a_folder(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tree.parent / "new" / "folder"
+    assert batch(tree, tree / "a.tif", "-o", f"{out}/", "--suffix", "_dn") == 0
+    assert names(out) == ["a_dn.tif"]
+    assert batch(tree, tree / "a.tif", "-o", f"{out}/b.ome.zarr/") == 0
+    assert (out / "b.ome.zarr" / "zarr.json").is_file(), "a Zarr is an image"
+    capsys.readouterr()
+    inside = out / "a_dn.tif"
+    for output in (f"{inside}/", inside / "b.tif", f"{inside}/sub/"):
+        assert batch(tree, tree / "a.tif", "-o", output) == 1
+        told = capsys.readouterr().err
+        assert told == f"error: {inside}: is a file, not a folder; choose another output\n"
+
+
+def test_quiet_still_says_why_an_image_failed(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert batch(tree, tree, "-o", tree.parent / "out", "--quiet") == 3
+    out, err = capsys.readouterr()
+    assert out.startswith("3 done, 0 skipped, 1 failed\n")
+    assert err.startswith(f"failed: {tree / 'broken.tif'}: ") and err.count("\n") == 1
 
 
 def test_json_lines_say_what_became_of_each(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -240,6 +240,8 @@ BAD_USAGE = [
     ("strength", ["--strength", "1.5"], "from 0 to 1"),
     ("strength NaN", ["--strength", "nan"], "from 0 to 1"),
     ("format", ["--format", "gif"], "gif"),
+    ("suffix", ["--suffix", "/../x"], "names a folder"),
+    ("both", ["--range", "0,9", "--calibration", "c.json"], "one of --calibration and --range"),
     ("workers", ["--workers", "-1"], "--workers"),
     ("unknown option", ["--tile", "7"], "--tile"),
 ]
@@ -251,6 +253,24 @@ def test_bad_usage_is_one_line_and_exits_with_2(
 ) -> None:
     line = one_error(["denoise", "a.tif", "-o", tmp_path / "b.tif", *more], capsys, code=2)
     assert text in line and "unetmm denoise --help" in line
+
+
+def test_plan_has_no_options_for_files_that_it_does_not_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--report", "--save-calibration"):
+        line = one_error(["plan", "a.tif", option, tmp_path / "f.json"], capsys, code=2)
+        assert f"No such option: {option}" in line
+
+
+def test_plan_takes_a_folder_that_the_run_makes(
+    grey_tiff: Path, mono: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["plan", grey_tiff, "--model", mono, "--mem-budget", BUDGET, "--json", "-o"]
+    out, _ = run_ok([*words, f"{tmp_path}/new/"], capsys)
+    assert json.loads(out)["output"] == str(tmp_path / "new" / "grey.tif")
+    assert "does not exist" in one_error([*words, tmp_path / "new" / "grey.tif"], capsys)
+    assert "input itself" in one_error([*words, tmp_path], capsys)
 
 
 def test_unknown_command_and_missing_output_exit_with_2(
@@ -333,6 +353,30 @@ def test_json_log_is_one_object_a_line(
     assert events[-1]["measured_peak_bytes"] > 0
 
 
+def test_adapt_without_time_is_one_line(
+    grey_tiff: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["adapt", grey_tiff, "-o", tmp_path / "a.safetensors", "--minutes", "0"]
+    expected = "error: asked for 0 minutes of training; give more than 0\n"
+    assert one_error(words, capsys) == expected
+
+
+def test_errors_are_json_where_the_log_is(
+    grey_tiff: Path, mono: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = [
+        (denoise(grey_tiff, grey_tiff, mono, "--log", "json"), 1, "is the input"),
+        (denoise(tmp_path / "no.tif", tmp_path / "o.tif", mono, "--log=json"), 1, "no such file"),
+        (denoise(grey_tiff, tmp_path / "o.tif", mono, "--log=json", "--tile"), 2, "--tile"),
+        (denoise(grey_tiff, tmp_path / "o.tif", mono, "--log=json", "--mem-budget=1MB"), 1, "MB)"),
+    ]
+    for words, code, text in cases:
+        assert run_cli([str(w) for w in words]) == code
+        found = json.loads(capsys.readouterr().err)
+        assert found.keys() == {"event", "message"} and found["event"] == "error"
+        assert text in found["message"] and not found["message"].startswith("error")
+
+
 @pytest.mark.parametrize("name", ["o.tif", "o.ome.zarr"])
 def test_report_has_plan_peak_times_and_the_outputs_checksum(
     name: str, grey_tiff: Path, mono: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -405,6 +449,7 @@ def test_models_shows_the_zoo_and_a_card(
     monkeypatch.setattr("unetmm.weights.zoo_folder", lambda: mono.parent)
     (row,) = json.loads(run_ok(["models", "--json"], capsys)[0])
     assert row["name"] == "mono" and row["channels"] == 1 and row["parameters"] > 0
+    assert row["data_licences"] == ""  # no card of others need have it
     assert "mono" in run_ok(["models"], capsys)[0]
     card = json.loads(run_ok(["models", "mono", "--json"], capsys)[0])["card"]
     assert card["licence"] == "test" and len(card["tensors_sha256"]) == 64
@@ -482,6 +527,7 @@ def test_default_output_drops_double_extensions() -> None:
 def test_version_and_help_are_results(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_ok(["--version"], capsys) == (f"unetmm {__version__}\n", "")
     out, err = run_ok(["--help"], capsys)
+    assert "H200" in run_ok(["denoise", "--help"], capsys)[0], "what --device was tried on"
     assert err == "" and all(c in out for c in ("denoise", "restore", "plan", "info", "models"))
     for command in ("denoise", "restore", "plan", "info", "models"):
         assert f"Example: unetmm {command}" in run_ok([command, "--help"], capsys)[0]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +38,20 @@ def test_values_are_counted() -> None:
     pixels = np.arange(48, dtype=np.uint8).reshape(6, 8)
     (found,) = look(array_source(pixels)).histograms
     assert (found.name, found.low, found.high, found.mean) == ("grey", 0, 47, 23.5)
-    boxes = look(array_source(pixels)).boxes
-    assert found.counts == (2 * boxes,) * BINS
+    assert found.counts == (2,) * BINS
+
+
+def test_small_images_are_read_whole_and_others_say_that_they_are_sampled() -> None:
+    pixels = np.random.default_rng(2).integers(0, 99, (2, 3, 500, 300), np.uint16)
+    pixels[:, -1, -1, -1] = 100, 101
+    whole = look(array_source(pixels, "CZYX"))
+    assert not whole.sampled and whole.boxes == 3
+    for found, channel in zip(whole.histograms, pixels, strict=True):
+        assert (found.high, sum(found.counts)) == (channel.max(), channel.size)
+        assert found.mean == pytest.approx(channel.mean())
+    assert not look(array_source(np.zeros((1024, 1024), np.uint8))).sampled
+    larger = look(array_source(np.zeros((1024, 1025), np.uint8)))
+    assert larger.sampled and larger.boxes == survey.MOST_BOXES
 
 
 def test_values_without_measurement_do_not_count() -> None:
@@ -66,7 +81,7 @@ def test_every_channel_and_colour_has_a_name(tmp_path: Path) -> None:
 
 
 def test_looking_twice_finds_the_same(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(1).integers(0, 255, (900, 700), np.uint8)
+    pixels = np.random.default_rng(1).integers(0, 255, (1900, 700), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", pixels, tile=(64, 64), compression="zlib")
     first, second = (look(open_source(tmp_path / "a.tif")) for _ in range(2))
     assert first == second and first.boxes == survey.MOST_BOXES
@@ -76,6 +91,7 @@ def test_large_chunks_are_read_fewer_times(tmp_path: Path, monkeypatch: pytest.M
     tifffile.imwrite(
         tmp_path / "a.tif", np.zeros((512, 512), np.uint8), tile=(128, 128), compression="zlib"
     )
+    monkeypatch.setattr(survey, "SMALL_PX", 1)
     monkeypatch.setattr(survey, "MOST_DECODED_BYTES", 3 * 128 * 128)
     source = open_source(tmp_path / "a.tif")
     assert look(source).boxes == 3
@@ -88,6 +104,7 @@ def test_huge_streams_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(png_rows, "WHOLE_BYTES", 0)
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(np.zeros((9, 11), np.uint8)))
     source = open_source(tmp_path / "a.png")
+    monkeypatch.setattr(survey, "SMALL_PX", 1)
     assert look(source).boxes == survey.MOST_BOXES
     monkeypatch.setattr(survey, "MOST_DECODED_BYTES", 90)
     monkeypatch.setattr(source, "read", None)
@@ -117,6 +134,26 @@ def test_sparkline_shows_rare_values() -> None:
     assert sparkline(()) == sparkline((0, 0)) == ""
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "latin-1"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "utf-8"},
+    ],
+    ids=["latin-1", "C", "utf-8"],
+)
+def test_a_terminal_without_blocks_gets_ascii(tmp_path: Path, environment: dict[str, str]) -> None:
+    path = tmp_path / "\udcff.npy"  # a name that is no text in UTF-8
+    np.save(path, np.arange(48, dtype=np.uint8).reshape(6, 8))
+    command = [sys.executable, "-m", "unetmm_cli", "info", path]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+    assert os.fsencode(path) in done.stdout.replace(b"\n", b"").replace(b" ", b"")
+    blocks = "█" if environment == {"PYTHONIOENCODING": "utf-8"} else "#"
+    assert f"|{BINS * blocks}|".encode() in done.stdout
+
+
 def test_info_shows_metadata_and_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.ome.tif"
     metadata: dict[str, Any] = {
@@ -141,7 +178,28 @@ def test_info_shows_metadata_and_values(tmp_path: Path, capsys: pytest.CaptureFi
     assert found["notes"]["ome_xml"].count("<Pixels") == 1
     first = found["values"]["histograms"][0]
     assert first["name"] == "A" and len(first["counts"]) == BINS
-    assert found["values"]["boxes"] == survey.MOST_BOXES and not found["values"]["skipped"]
+    assert found["values"]["sampled"] is False and not found["values"]["skipped"]
+
+
+def test_info_says_what_is_sampled_and_numbers_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.tif"
+    place = [
+        (33550, 12, 3, (0.30000000000000004, 0.5, 0.0), True),
+        (33922, 12, 6, (0.0, 0.0, 0.0, 350000.0, 5600000.25, 0.0), True),
+        (34735, 3, 4, (1, 1, 0, 0), True),
+    ]
+    tifffile.imwrite(path, np.full((70, 80), 16777217, np.uint32), extratags=place)
+    assert run(["info", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "5600000.25" in out and "350000, 0.30000000000000004" in out
+    assert "values grey  16777217 |" in out and ", sampled" not in out
+    monkeypatch.setattr(survey, "SMALL_PX", 1)
+    assert run(["info", str(path)]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(", sampled")
+    assert run(["info", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["values"]["sampled"] is True
 
 
 def test_how_an_output_was_made_is_told(

@@ -89,8 +89,16 @@ def test_an_image_comes_through_stdin(
     pipe_in(monkeypatch, data)
     assert denoise(folder, "-", "-o", folder / "many", "--format", "tiff") == 0
     assert [p.name for p in (folder / "many").iterdir()] == ["stdin.tif"]
-    pipe_in(monkeypatch, data[:200])
-    assert denoise(folder, "-", "-o", folder / "torn.tif") == 1
+    capfd.readouterr()
+    for output in ("torn.tif", "torn/"):
+        pipe_in(monkeypatch, data[:200])
+        code = denoise(folder, "-", "-o", f"{folder}/{output}", "--report", folder / "r.json")
+        out, err = capfd.readouterr()
+        assert code == (3 if output == "torn/" else 1)
+        assert err.split(": ")[1] == "standard input" and "truncated" in err
+        assert str(folder / "tmp") not in out + err
+    (entry,) = json.loads((folder / "r.json").read_text())
+    assert entry["input"] == "standard input" and "stdin-" not in entry["error"]
     assert not (folder / "torn.tif").exists()
 
 

@@ -27,6 +27,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def script_of(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
+    words = ("--mem-budget", "2GB", *words)
     assert run_command(["slurm", *map(str, words)]) == 0, capsys.readouterr().err
     return capsys.readouterr().out
 
@@ -101,9 +102,33 @@ def test_what_cannot_run_is_refused_before_it_is_submitted(
     named: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run_command(["slurm", str(image), "-o", str(tmp_path / "o.tif"), *given]) == code
+    words = ["slurm", str(image), "-o", str(tmp_path / "o.tif"), "--mem-budget", "2GB"]
+    assert run_command([*words, *given]) == code
     shown = capsys.readouterr()
     assert named in " ".join(shown.err.split()) and not shown.out
+
+
+def test_the_memory_of_the_jobs_is_asked_for(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["slurm", str(image), "-o", str(tmp_path / "o.tif")]) == 2
+    shown = capsys.readouterr()
+    assert "give --mem-budget, each job's" in shown.err and not shown.out
+
+
+def test_several_images_go_where_the_run_puts_them(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = f"{tmp_path}/new/"
+    script = script_of(capsys, image, "-o", output)
+    assert command_of(script)[1:4] == [str(image), "-o", output]
+    assert not (tmp_path / "new").exists()
+    words = ["slurm", str(tmp_path), "-o", str(tmp_path), "--mem-budget", "2GB"]
+    assert run_command(words) == 1
+    assert "would be the input itself; give --suffix" in capsys.readouterr().err
+    tifffile.imwrite(tmp_path / "my scan_dn.tif", np.zeros((300, 200), np.uint16))
+    assert run_command([*words, "--suffix", "_dn"]) == 0
+    assert "left out 1 image that is an output of this command" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

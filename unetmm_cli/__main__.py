@@ -7,6 +7,7 @@ exceptions keep their traceback.
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 import typer
 
@@ -18,31 +19,41 @@ from unetmm_cli.signals import INTERRUPTED_EXIT, Interrupted
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    display.print_any_text()
     sys.exit(run())
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Exit code of a command line; `arguments` are those of the process if None."""
+    as_json = _logs_json(sys.argv[1:] if arguments is None else arguments)
     try:
         code = app(arguments, prog_name="unetmm", standalone_mode=False)
     except typer.TyperException as error:
-        display.usage_error(error.format_message(), getattr(error, "ctx", None))
+        display.usage_error(error.format_message(), getattr(error, "ctx", None), as_json)
         return error.exit_code
     except typer.Abort:
-        display.interrupted()
+        display.interrupted("", as_json)
         return INTERRUPTED_EXIT
     except Interrupted as interrupt:
-        display.interrupted(str(interrupt))
+        display.interrupted(str(interrupt), as_json)
         return INTERRUPTED_EXIT
     except (UnetmmError, OSError) as error:
-        display.error(error)
+        display.error(error, as_json)
         return 1
     except MemoryError:
-        display.error(ImageError("the machine has no memory left; stop other programs"))
+        message = "the machine has no memory left; stop other programs"
+        display.error(ImageError(message), as_json)
         return 1
     if code == INTERRUPTED_EXIT:  # typer turns KeyboardInterrupt into this
-        display.interrupted()
+        display.interrupted("", as_json)
     return code if isinstance(code, int) else 0
+
+
+def _logs_json(words: list[str]) -> bool:
+    """Whether a command line asks for JSON lines; what is wrong with it has to be one as well."""
+    given = [value for option, value in pairwise(words) if option == "--log"]
+    given += [word.removeprefix("--log=") for word in words if word.startswith("--log=")]
+    return "json" in given
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unetmm.errors import WeightsError
+from unetmm.errors import ShapeError, WeightsError
 from unetmm_cli import display
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def adapt_one(path: Path, output: Path, options: AdaptOptions, overwrite: bool) 
     from unetmm.train.adapt import adapt_file
     from unetmm_cli.signals import stop_on_signal
 
+    if options.minutes <= 0:
+        raise ShapeError(f"asked for {options.minutes:g} minutes of training; give more than 0")
     _check_output(output, overwrite)
     torch.set_num_threads(available_cores())
     with stop_on_signal() as stop:

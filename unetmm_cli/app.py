@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -151,22 +152,23 @@ def slurm(
 
 
 @app.command(rich_help_panel=INSPECT)
-@with_choices
+@partial(with_choices, without=("report", "save_calibration"))
 def plan(
     input: Input, choices: Choices, output: PlannedOutput = None, as_json: AsJson = False
 ) -> None:
     """Show what a run would do and how much memory it would take; runs nothing.
 
-    Exits with 1 where the budget is impossible. Takes the options of denoise.
+    Exits with 1 where the budget is impossible. Takes the options of denoise, except those that
+    name files to write.
 
     Example: unetmm plan scan.tif --mem-budget 1GB
     """
-    from unetmm_cli.files import check_paths
+    from unetmm_cli.placing import is_folder, output_of
     from unetmm_cli.planning import look_ahead
 
-    if output is not None:
-        check_paths(input, output, choices.written)
-    outlook = look_ahead(input, output, choices.to_options())
+    chosen = None if output is None else output_of(input, output, choices)
+    makes_folder = output is not None and is_folder(output)
+    outlook = look_ahead(input, chosen, choices.to_options(), makes_folder)
     if as_json:
         display.result_json(outlook.as_dict())
     else:

@@ -1,37 +1,28 @@
-"""Many images in one process: which they are, where each goes, and what became of each."""
+"""One image or many in one process, as the command line names them."""
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import typer
 
-from unetmm.errors import ImageError
-from unetmm.io import output_format
-from unetmm.io.remote import Place, RemotePath, to_place
-from unetmm.io.sniff import is_zarr
+from unetmm.io.remote import Place, to_place
 from unetmm.resume import Share
 from unetmm.sizes import default_budget_bytes
 from unetmm_cli import display
-from unetmm_cli.files import SUFFIX_OF, check_written, split_name
-from unetmm_cli.many import Item, Many
+from unetmm_cli.files import check_written
+from unetmm_cli.inputs import PIPE, Found, find, is_alone
+from unetmm_cli.many import Many
 from unetmm_cli.options import Choices
-from unetmm_cli.pipes import PIPE, is_pipe, restore_to_stdout, spool_folder, take_stdin
+from unetmm_cli.pipes import is_pipe, named_stdin, restore_to_stdout, spool_folder, take_stdin
+from unetmm_cli.placing import Item, is_folder, make_items
 from unetmm_cli.restoring import restore_one
 from unetmm_cli.signals import stop_on_signal
 
-IMAGE_SUFFIXES = {
-    ".tif", ".tiff", ".tf8", ".btf", ".png", ".jpg", ".jpeg", ".webp", ".npy", ".svs", ".ndpi",
-    ".czi", ".nd2", ".lif", ".bmp", ".zarr", ".pgm", ".ppm", ".jp2",
-}  # fmt: skip
-"""What is taken from a folder; a file that is named is taken whatever it is called."""
 
-
-def restore_all(inputs: list[str], output: Place, choices: Choices) -> None:
+def restore_all(inputs: list[str], output: str, choices: Choices) -> None:
     """Restore one image into a file, or several into a folder.
 
     Raises
@@ -47,41 +38,40 @@ def restore_all(inputs: list[str], output: Place, choices: Choices) -> None:
     with ExitStack() as stack:
         piped = PIPE in inputs
         stdin = take_stdin(stack.enter_context(spool_folder())) if piped else b""
-        found = list(expand(inputs, stdin))
-        alone = len(found) == 1 and found[0][0] in (stdin, to_place(inputs[0]))
+        stack.enter_context(named_stdin(stdin))
+        found = find(inputs, stdin)
         if is_pipe(output):
             if len(found) != 1:
                 raise typer.BadParameter("-o - takes one image, not several")
             restore_to_stdout(found[0][0], choices)
-        elif alone and not _is_folder(output):
-            restore_one(found[0][0], output, choices)
+        elif is_alone(found, inputs, stdin) and not is_folder(output):
+            restore_one(found[0][0], to_place(output), choices)
         else:
-            _restore_several(inputs, found, output, choices)
+            _restore_several(inputs, found, to_place(output), choices, stdin)
 
 
 def _restore_several(
-    inputs: list[str], found: list[tuple[Place, Path]], output: Place, choices: Choices
+    inputs: list[str], found: list[Found], output: Place, choices: Choices, stdin: Path | bytes
 ) -> None:
-    if not found:
-        what = "is a folder without images" if len(inputs) == 1 else "no image is there"
-        raise ImageError(f"{', '.join(inputs)}: {what}; give images, or a folder that holds some")
     _check_several(choices)
-    items = place(found, output, choices)
+    items = make_items(inputs, found, output, choices)
     check_written(choices.written, [path for item in items for path in (item.input, item.output)])
     if choices.shard is not None:
         items = share_of(items, choices.shard)
     resubmitted, choices = choices.shard is not None, replace(choices, shard=None)
-    _restore_items(items, Many(_with_budget(choices), resubmitted))
+    piped = stdin if isinstance(stdin, Path) else None
+    _restore_items(items, Many(_with_budget(choices), resubmitted, piped))
 
 
-def _watch(inputs: list[str], output: Place, choices: Choices) -> None:
+def _watch(inputs: list[str], output: str, choices: Choices) -> None:
     from unetmm_cli.watching import watch
 
     _check_several(choices)
     if is_pipe(output) or PIPE in inputs:
         raise typer.BadParameter("--watch takes folders and writes into one; leave out -")
-    check_written(choices.written, [output])
-    watch(inputs, output, choices, Many(_with_budget(choices)))
+    folder = to_place(output)
+    check_written(choices.written, [folder])
+    watch(inputs, folder, choices, Many(_with_budget(choices)))
 
 
 def _check_several(choices: Choices) -> None:
@@ -106,110 +96,6 @@ def _restore_items(items: list[Item], many: Many) -> None:
     finally:
         many.write_report()
     many.summarise()
-
-
-def expand(inputs: list[str], stdin: Path | bytes = b"") -> Iterator[tuple[Place, Path]]:
-    """(image, its path below the folder it was found in) of every input, in order.
-
-    Parameters
-    ----------
-    stdin : what `-` stands for: an image, or names of images.
-
-    Raises
-    ------
-    ImageError
-        If a list cannot be read or a pattern or folder holds nothing.
-    """
-    for text in inputs:
-        path = to_place(text)
-        if isinstance(path, RemotePath):
-            yield path, Path(path.name)
-        elif text == PIPE:
-            if isinstance(stdin, Path):
-                yield stdin, Path("stdin")
-            else:
-                yield from ((p, Path(p.name)) for p in _names(stdin))
-        elif text.startswith("@") and not path.exists():
-            try:
-                yield from ((p, Path(p.name)) for p in _names(Path(text[1:]).read_bytes()))
-            except OSError as error:
-                raise ImageError(f"{text[1:]}: cannot read the list: {error.strerror}") from error
-        elif path.is_dir() and not _is_zarr(path):
-            yield from _below(path)
-        elif not path.exists() and glob.has_magic(text):
-            matches = [Path(p) for p in sorted(glob.glob(text, recursive=True))]
-            if not matches:
-                raise ImageError(f"{text}: no file matches the pattern")
-            for match in matches:
-                if match.is_dir() and not _is_zarr(match):
-                    yield from _below(match)
-                else:
-                    yield match, Path(match.name)
-        else:
-            yield path, Path(path.name)
-
-
-def _names(data: bytes) -> list[Place]:
-    """Paths, one a line or separated by NUL as of `find -print0`."""
-    separator = b"\0" if b"\0" in data else b"\n"
-    names = (n.decode(errors="surrogateescape") for n in data.split(separator) if n.strip())
-    return [to_place(name) for name in names]
-
-
-def _below(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Images in a folder and the folders in it; a Zarr is one image, hidden names are none."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir() and not _is_zarr(path):
-            yield from ((p, Path(path.name) / below) for p, below in _below(path))
-        elif path.suffix.lower() in IMAGE_SUFFIXES or (path.is_dir() and _is_zarr(path)):
-            yield path, Path(path.name)
-
-
-def _is_zarr(path: Place) -> bool:
-    """Whether a folder is meant as a Zarr, a damaged one too."""
-    return path.suffix == ".zarr" or is_zarr(path)
-
-
-def _is_folder(output: Place) -> bool:
-    """Whether an output is a folder for images rather than an image."""
-    return output.is_dir() and not _is_zarr(output)
-
-
-def place(found: list[tuple[Place, Path]], folder: Place, choices: Choices) -> list[Item]:
-    """Give every image an output below the folder, in the tree it was found in.
-
-    Raises
-    ------
-    ImageError
-        If two images would get the same output, or the folder is a file.
-    """
-    if folder.exists() and not _is_folder(folder):
-        raise ImageError(f"{folder}: several images need a folder; this is none, name another")
-    items = [Item(path, folder / _output_name(below, choices)) for path, below in found]
-    taken: dict[Place, Place] = {}
-    for item in items:
-        other = taken.setdefault(item.output, item.input)
-        if other is not item.input:
-            raise ImageError(
-                f"{item.output}: would be the output of {other} and of {item.input}; "
-                "restore them into different folders"
-            )
-    return items
-
-
-def _output_name(below: Path, choices: Choices) -> Path:
-    stem, suffix = split_name(below.name)
-    if choices.format != "auto":
-        kept = SUFFIX_OF[choices.format]
-    else:
-        try:
-            output_format(below)
-            kept = suffix
-        except ImageError:  # a format that is read but not written
-            kept = SUFFIX_OF["ome-zarr"]
-    return below.with_name(f"{stem}{choices.suffix}{kept}")
 
 
 def _size_bytes(path: Place) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import logging
 import math
@@ -49,6 +51,33 @@ TERM_NOTES = {
 }
 
 
+def print_any_text() -> None:
+    """Let stdout take text that its encoding lacks: names of files as they are, the rest as ?."""
+    codecs.register_error("unetmm", _lacking)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="unetmm")
+
+
+def _lacking(error: UnicodeError) -> tuple[bytes, int]:
+    """What is printed instead of characters that cannot be encoded, and where they end."""
+    assert isinstance(error, UnicodeEncodeError)
+    # A byte of a name that is no text in the locale's encoding has become such a character.
+    known = (
+        ord(c) - 0xDC00 if "\udc80" <= c <= "\udcff" else ord("?")
+        for c in error.object[error.start : error.end]
+    )
+    return bytes(known), error.end
+
+
+def can_print(text: str) -> bool:
+    """Whether stdout's encoding has every character of a text."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def result(text: str) -> None:
     """One line of result on stdout."""
     print(text)
@@ -92,7 +121,7 @@ def plain(value: Any) -> Any:
     return plain(value.item()) if hasattr(value, "item") else str(value)
 
 
-def error(problem: Exception) -> None:
+def error(problem: Exception, as_json: bool = False) -> None:
     """One line that says what went wrong and what would work."""
     text = str(problem)
     if isinstance(problem, OSError) and problem.strerror:
@@ -100,18 +129,26 @@ def error(problem: Exception) -> None:
     if hasattr(problem, "needed_bytes"):
         option = "--device-budget" if getattr(problem, "of_device", False) else "--mem-budget"
         text += f" ({option} {math.ceil(problem.needed_bytes / 10**6)}MB)"
-    say(f"error: {' '.join(text.split())}")
+    _say_end("error", " ".join(text.split()), as_json)
 
 
-def usage_error(text: str, context: Any) -> None:
+def usage_error(text: str, context: Any, as_json: bool = False) -> None:
     """One line on what is wrong with the command line, and where to read how it is right."""
     command = context.command_path if context is not None else "unetmm"
-    say(f"error: {' '.join(text.split()).rstrip('.')}; see {command} --help")
+    text = " ".join(text.split()).rstrip(".")
+    _say_end("error", f"{text}; see {command} --help", as_json)
 
 
-def interrupted(outcome: str = "") -> None:
+def interrupted(outcome: str = "", as_json: bool = False) -> None:
     """One line after Ctrl-C."""
-    say(f"interrupted{': ' if outcome else ''}{outcome}")
+    _say_end("interrupted", outcome, as_json)
+
+
+def _say_end(event: str, message: str, as_json: bool) -> None:
+    if as_json:
+        say_json({"event": event, "message": message})
+    else:
+        say(f"{event}{': ' if message else ''}{message}")
 
 
 class LogLines(logging.Handler):
@@ -149,7 +186,9 @@ def show_models(rows: list[dict[str, Any]]) -> None:
     if not rows:
         say("the zoo is empty; give a weight file with --model")
         return
-    table = _table("name", "task", "channels", "parameters", "weights", "kMAC/px", "quality")
+    table = _table(
+        "name", "task", "channels", "parameters", "weights", "kMAC/px", "training data", "quality"
+    )
     for row in rows:
         table.add_row(
             row["name"],
@@ -158,6 +197,7 @@ def show_models(rows: list[dict[str, Any]]) -> None:
             f"{row['parameters'] / 10**6:.2f} M",
             format_size(row["weights_bytes"]),
             f"{row['kmac_per_px']:.1f}",
+            row["data_licences"],
             _flat(row["quality"]),
         )
     _print(table)
@@ -203,10 +243,20 @@ def watching(folders: list[str], as_json: bool) -> None:
         say(f"watching {', '.join(folders)}; Ctrl-C ends it")
 
 
-def batch_item(path: Place, output: Place, outcome: str, reason: str, as_json: bool) -> None:
+def left_out(count: int, as_json: bool) -> None:
+    """How many images are no inputs because an earlier run of the command made them."""
+    if as_json:
+        say_json({"event": "left_out", "outputs": count})
+    elif count == 1:
+        say("left out 1 image that is an output of this command")
+    else:
+        say(f"left out {count} images that are outputs of this command")
+
+
+def batch_item(path: str, output: Place, outcome: str, reason: str, as_json: bool) -> None:
     """What became of one image of a batch."""
     if as_json:
-        facts = {"event": "file", "input": str(path), "output": str(output), "outcome": outcome}
+        facts = {"event": "file", "input": path, "output": str(output), "outcome": outcome}
         say_json(facts | ({"error": reason} if reason else {}))
     elif outcome == "failed":
         say(f"failed: {reason}")
@@ -243,6 +293,7 @@ def model_as_dict(model: Model) -> dict[str, Any]:
         "weights_bytes": model.path.stat().st_size if model.path else 0,
         "kmac_per_px": macs_per_px(model.config) / 1000,
         "skip_floats_per_px": float(model.config.skip_floats_per_px),
+        "data_licences": str(model.card.get("data_licences", "")),
         "quality": plain(model.card.get("quality")),
     }
 

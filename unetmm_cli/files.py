@@ -27,11 +27,26 @@ def check_paths(source: Place, output: Place, written: dict[str, Path]) -> None:
     Raises
     ------
     ImageError
-        If the output is the input or inside it, or a file's folder is missing.
+        If the output is the input or inside it, or a file's folder is missing or none.
     """
-    if _overlap(source, output):
+    if overlap(source, output):
         raise ImageError(f"{output}: is the input or a part of it; choose another output")
+    check_folder(output.parent)
     check_written(written, [source, output])
+
+
+def check_folder(folder: Place) -> None:
+    """Refuse a folder for outputs that is a file, or lies below one.
+
+    Raises
+    ------
+    ImageError
+        It names the file.
+    """
+    if isinstance(folder, Path):
+        there = next((path for path in (folder, *folder.parents) if path.exists()), None)
+        if there is not None and not there.is_dir():
+            raise ImageError(f"{there}: is a file, not a folder; choose another output")
 
 
 def check_written(written: dict[str, Path], images: Iterable[Place]) -> None:
@@ -45,11 +60,11 @@ def check_written(written: dict[str, Path], images: Iterable[Place]) -> None:
     for option, path in written.items():
         if path.is_dir() or not path.parent.is_dir():
             raise ImageError(f"{path}: cannot be written ({option}); its folder must exist")
-        if any(_overlap(path, image) for image in images):
+        if any(overlap(path, image) for image in images):
             raise ImageError(f"{path}: {option} would overwrite the image; choose another name")
 
 
-def _overlap(a: Place, b: Place) -> bool:
+def overlap(a: Place, b: Place) -> bool:
     """Whether two paths are the same file, or one is a folder around the other."""
     if isinstance(a, RemotePath) or isinstance(b, RemotePath):
         return f"{a}/".startswith(f"{b}/") or f"{b}/".startswith(f"{a}/")

@@ -11,6 +11,8 @@ from unetmm.io.survey import Histogram, Survey
 from unetmm_cli import display
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+ASCII_BLOCKS = "_.-:=+*#"
+"""Where stdout cannot show the others."""
 LONGEST_TEXT = 160
 """Characters of a note that are shown as text; --json has all of it."""
 MOST_ITEMS = 12
@@ -52,10 +54,10 @@ def show_info(
     del content["values"], content["made"]
     rows = {key: value for key, value in content.items() if value not in ({}, [], None)}
     rows |= {key: _short(value) for key, value in notes.items() if value not in ({}, [], "", None)}
-    rows |= {f"values {h.name}": _spread(h) for h in survey.histograms}
+    rows |= {f"values {h.name}": _spread(h, survey.sampled) for h in survey.histograms}
     if survey.skipped:
         rows["values"] = f"not looked at: {survey.skipped}"
-    display.show_pairs(rows | _made_rows(made))
+    display.show_pairs({key: _in_full(value) for key, value in (rows | _made_rows(made)).items()})
 
 
 def show_begun(path: Place, made: dict[str, Any], as_json: bool) -> None:
@@ -87,15 +89,28 @@ def sparkline(counts: tuple[int, ...]) -> str:
     top = max(counts, default=0)
     if not top:
         return ""
+    blocks = BLOCKS if display.can_print(BLOCKS) else ASCII_BLOCKS
     heights = (math.sqrt(count / top) for count in counts)
-    return "".join(BLOCKS[math.ceil(h * len(BLOCKS)) - 1] if h else " " for h in heights)
+    return "".join(blocks[math.ceil(h * len(blocks)) - 1] if h else " " for h in heights)
 
 
-def _spread(found: Histogram) -> str:
+def _spread(found: Histogram, sampled: bool) -> str:
     if not found.counts:
-        return "no valid pixel in the boxes that were read"
+        return "no valid pixel in the boxes that were read" if sampled else "no valid pixel"
     blocks = sparkline(found.counts)
-    return f"{found.low:.6g} |{blocks}| {found.high:.6g}, mean {found.mean:.6g}"
+    low, high = (_in_full(v) if v.is_integer() else f"{v:.6g}" for v in (found.low, found.high))
+    return f"{low} |{blocks}| {high}, mean {found.mean:.6g}{', sampled' * sampled}"
+
+
+def _in_full(value: Any) -> Any:
+    """A value with its numbers as text that has every digit of them."""
+    if isinstance(value, float):
+        return repr(float(value)).removesuffix(".0")
+    if isinstance(value, dict):
+        return {key: _in_full(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_in_full(item) for item in value]
+    return value
 
 
 def _tag_names(tags: Any) -> str:

@@ -12,12 +12,13 @@ import typer
 
 from unetmm.errors import UnetmmError
 from unetmm.file_run import find_finished
-from unetmm.io.remote import Place
 from unetmm.loaded import Loaded
 from unetmm.options import Report
 from unetmm_cli import display
 from unetmm_cli.files import check_paths, write_text
+from unetmm_cli.inputs import STDIN
 from unetmm_cli.options import Choices
+from unetmm_cli.placing import Item
 from unetmm_cli.progress import Silent
 from unetmm_cli.restoring import find_same, report_dict, restore_with_view
 
@@ -27,14 +28,6 @@ SILENT_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
 """Formats that cannot say how an output was made: one that is there is left alone."""
 
 
-@dataclass(frozen=True)
-class Item:
-    """One image of a batch."""
-
-    input: Place
-    output: Place
-
-
 @dataclass
 class Many:
     """Restores items with one set of models and counts what became of them."""
@@ -42,6 +35,8 @@ class Many:
     choices: Choices
     resubmitted: bool = False
     """Whether this may be a task of a job array that has run before."""
+    stdin: Path | None = None
+    """The file that an image on stdin passes through."""
     counts: dict[str, int] = field(default_factory=lambda: {"done": 0, "skipped": 0, "failed": 0})
     failed: list[str] = field(default_factory=list)
     entries: list[dict[str, Any]] = field(default_factory=list)
@@ -93,14 +88,20 @@ class Many:
         return {} if self.choices.report is None else report_dict(report, item.output)
 
     def _note(self, item: Item, entry: dict[str, Any]) -> None:
-        choices, outcome, error = self.choices, entry["outcome"], entry.get("error", "")
-        self.entries.append({"input": str(item.input), "output": str(item.output), **entry})
+        choices, outcome = self.choices, entry["outcome"]
+        path, error = self._named(str(item.input)), self._named(entry.get("error", ""))
+        named = {"error": error} if error else {}
+        self.entries.append({"input": path, "output": str(item.output), **entry, **named})
         self.counts[outcome] += 1
         if outcome == "failed":
-            self.failed.append(str(item.input))
-        if not choices.quiet:
+            self.failed.append(path)
+        if outcome == "failed" or not choices.quiet:
             as_json = choices.log == "json"
-            display.batch_item(item.input, item.output, outcome, error, as_json)
+            display.batch_item(path, item.output, outcome, error, as_json)
+
+    def _named(self, text: str) -> str:
+        """A text about an image, with what it is instead of the file that stdin passes through."""
+        return text if self.stdin is None else text.replace(str(self.stdin), STDIN)
 
     def write_report(self) -> None:
         """All entries so far as a JSON list, if they are wanted."""

@@ -6,7 +6,7 @@ import inspect
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -67,6 +67,13 @@ def parse_range(text: str) -> tuple[float, float] | None:
     except ValueError:
         raise typer.BadParameter(f'"{text}" is not lo,hi with lo < hi; write 0,4095') from None
     return low, high
+
+
+def parse_suffix(text: str) -> str:
+    """A part of a file's name; a usage error if it names a folder."""
+    if "/" in text:
+        raise typer.BadParameter(f'"{text}" names a folder; write a part of a name, as _dn')
+    return text
 
 
 def parse_strength(text: str | float) -> float:
@@ -147,23 +154,22 @@ Input = Annotated[
     ),
 ]
 Output = Annotated[
-    Any,
+    str,
     typer.Option(
         "--output",
         "-o",
         metavar="PATH",
-        parser=parse_place,
-        help="Where to write; the extension names the format. OME-Zarr may go to an URL, s3://... "
-        "- writes TIFF (or --format npy, png, jpeg) to stdout, once it is whole in $TMPDIR.",
+        help="Where to write; the extension names the format, / at the end a folder. "
+        "OME-Zarr may go to an URL, s3://... - writes TIFF (or --format npy, png, jpeg) to stdout, "
+        "once it is whole in $TMPDIR.",
     ),
 ]
 PlannedOutput = Annotated[
-    Any,
+    str | None,
     typer.Option(
         "--output",
         "-o",
         metavar="PATH",
-        parser=parse_place,
         help="Output to plan for; an OME-Zarr beside the input if not given.",
     ),
 ]
@@ -225,7 +231,7 @@ class Choices:
         typer.Option(
             metavar="auto|cpu|cuda[:N]",
             parser=parse_device,
-            help="Where to compute; auto is cpu. cuda: an NVIDIA GPU, not tried on one yet. Also "
+            help="Where to compute; auto is cpu. cuda: an NVIDIA GPU, tried on an H200. Also "
             "torch: the CPU by plain torch operations, slower.",
             rich_help_panel=NET,
         ),
@@ -339,6 +345,7 @@ class Choices:
         str,
         typer.Option(
             metavar="TEXT",
+            parser=parse_suffix,
             help="Added to the names of outputs in a folder.",
             rich_help_panel=OUTPUT,
         ),
@@ -379,12 +386,17 @@ class Choices:
     ] = None
     quiet: Annotated[
         bool,
-        typer.Option("--quiet", help="Show nothing but errors.", rich_help_panel=REPORTING),
+        typer.Option(
+            "--quiet",
+            help="Print only the output's path, or of several images how many are done, and "
+            "errors.",
+            rich_help_panel=REPORTING,
+        ),
     ] = False
     log: Annotated[
         LogStyle,
         typer.Option(
-            help="json: one JSON object a line on stderr (start, progress, done).",
+            help="json: one JSON object a line on stderr (start, progress, done, error).",
             rich_help_panel=REPORTING,
         ),
     ] = "text"
@@ -413,6 +425,12 @@ class Choices:
             rich_help_panel=CLUSTER,
         ),
     ] = 2
+
+    def __post_init__(self) -> None:
+        if self.calibration is not None and self.range is not None:
+            raise typer.BadParameter(
+                "--calibration holds the range already: leave out one of --calibration and --range"
+            )
 
     @property
     def written(self) -> dict[str, Path]:
@@ -451,8 +469,11 @@ class Choices:
         )
 
 
-def with_choices(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command whose last parameter is `choices` one option per field of Choices."""
+def with_choices(command: Callable[..., None], without: Container[str] = ()) -> Callable[..., None]:
+    """Give a command whose last parameter is `choices` one option per field of Choices.
+
+    without : fields that it has no option for.
+    """
     hints = get_type_hints(command, include_extras=True)
     choice_hints = get_type_hints(Choices, include_extras=True)
     keyword = inspect.Parameter.KEYWORD_ONLY
@@ -464,11 +485,12 @@ def with_choices(command: Callable[..., None]) -> Callable[..., None]:
     shared = [
         inspect.Parameter(f.name, keyword, default=f.default, annotation=choice_hints[f.name])
         for f in fields(Choices)
+        if f.name not in without
     ]
 
     @wraps(command)
     def wrapped(**values: Any) -> None:
-        chosen = {f.name: values.pop(f.name) for f in fields(Choices)}
+        chosen = {p.name: values.pop(p.name) for p in shared}
         command(**values, choices=Choices(**chosen))
 
     wrapped.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]

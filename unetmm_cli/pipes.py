@@ -14,23 +14,22 @@ from pathlib import Path
 
 import typer
 
-from unetmm.errors import ImageError
+from unetmm.errors import ImageError, UnetmmError
 from unetmm.io.remote import Place
 from unetmm.io.sniff import HEAD_BYTES, looks_like_image
 from unetmm_cli import display
 from unetmm_cli.files import SUFFIX_OF
+from unetmm_cli.inputs import PIPE, STDIN
 from unetmm_cli.options import Choices
 from unetmm_cli.restoring import restore_one
 from unetmm_cli.signals import Interrupted
 
-PIPE = "-"
-"""Stands for stdin as an input, and for stdout as the output."""
 PIECE_BYTES = 2**20
 
 
-def is_pipe(place: Place) -> bool:
+def is_pipe(output: str) -> bool:
     """Whether an output means stdout."""
-    return str(place) == PIPE
+    return output == PIPE
 
 
 @contextmanager
@@ -59,6 +58,17 @@ def take_stdin(folder: Path) -> Path | bytes:
             piece = stdin.read(PIECE_BYTES)
     os.utime(aside, (0, 0))
     return aside.rename(folder / f"stdin-{digest.hexdigest()[:16]}")
+
+
+@contextmanager
+def named_stdin(stdin: Path | bytes) -> Iterator[None]:
+    """Let errors about an image from stdin name that rather than the file it passes through."""
+    try:
+        yield
+    except UnetmmError as error:
+        if isinstance(stdin, Path):
+            error.args = (str(error).replace(str(stdin), STDIN),)
+        raise
 
 
 def stdout_is_terminal() -> bool:

@@ -92,8 +92,12 @@ class Outlook:
         }
 
 
-def look_ahead(path: Place, output: Place | None, options: Options) -> Outlook:
+def look_ahead(
+    path: Place, output: Place | None, options: Options, makes_folder: bool = False
+) -> Outlook:
     """Plan a run from the input's metadata; writes nothing and reads no pixel.
+
+    makes_folder : whether the run makes the output's folder, so that it need not be there yet.
 
     Raises
     ------
@@ -103,7 +107,8 @@ def look_ahead(path: Place, output: Place | None, options: Options) -> Outlook:
     output = output or _plannable(default_output(path))
     with closing(open_source(path, options.select)) as source:
         info, model = source.info, pick_model(options.model, source.info)
-        sink = open_sink(replace(options, overwrite=True).sink(output), info, options.format)
+        planned = _plannable(output) if makes_folder and isinstance(output, Path) else output
+        sink = open_sink(replace(options, overwrite=True).sink(planned), info, options.format)
         storages = source_storage(source), sink_storage(sink)
         held = held_bytes()
         plan = plan_image(info, *storages, model, options, held)

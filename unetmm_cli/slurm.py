@@ -6,15 +6,15 @@ import math
 import re
 import shlex
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from unetmm.errors import ImageError
-from unetmm.io.remote import Place
-from unetmm.sizes import JOB_HEADROOM, default_budget_bytes
+from unetmm.io.remote import to_place
+from unetmm.sizes import JOB_HEADROOM
 from unetmm_cli.options import Choices
 
 WARNING_S = 120
@@ -60,7 +60,7 @@ class Batch:
     """What to run, and on how much of a cluster."""
 
     inputs: list[str]
-    output: Place
+    output: str
     nodes: int
     """Shares, each of which is a task of the array."""
     time: str
@@ -83,15 +83,18 @@ def make_script(batch: Batch, choices: Choices) -> str:
         raise typer.BadParameter("the script shares the run itself: leave out --shard and clusters")
     if choices.watch or choices.watch_for is not None:
         raise typer.BadParameter("a job array does not watch folders: leave out --watch")
-    budget_bytes = choices.mem_budget or default_budget_bytes()
-    _check_inputs(batch, replace(choices, mem_budget=budget_bytes))
-    words = [*_program(), "denoise", *batch.inputs, "-o", str(batch.output), "--shard", "auto"]
-    words += ["--mem-budget", str(budget_bytes), *option_words(choices)]
+    if choices.mem_budget is None:
+        raise typer.BadParameter(
+            "the script asks for jobs with so much memory: give --mem-budget, each job's"
+        )
+    _check_inputs(batch, choices)
+    words = [*_program(), "denoise", *batch.inputs, "-o", batch.output, "--shard", "auto"]
+    words += ["--mem-budget", str(choices.mem_budget), *option_words(choices)]
     return SCRIPT.format(
-        name=f"unetmm-{re.sub('[^A-Za-z0-9.-]', '-', batch.output.name)}",
+        name=f"unetmm-{re.sub('[^A-Za-z0-9.-]', '-', to_place(batch.output).name)}",
         nodes=batch.nodes,
         cores=batch.cores,
-        memory_mib=math.ceil(budget_bytes * JOB_HEADROOM / 2**20),
+        memory_mib=math.ceil(choices.mem_budget * JOB_HEADROOM / 2**20),
         time=batch.time,
         warning_s=WARNING_S,
         folder=shlex.quote(str(Path.cwd())),
@@ -101,22 +104,21 @@ def make_script(batch: Batch, choices: Choices) -> str:
 
 def _check_inputs(batch: Batch, choices: Choices) -> None:
     """Plan every image now rather than in a job that fails at night."""
-    from unetmm_cli.batch import expand
-    from unetmm_cli.files import check_paths
+    from unetmm_cli.inputs import find, is_alone
+    from unetmm_cli.placing import is_folder, make_items, output_of
     from unetmm_cli.planning import look_ahead
 
     if "-" in batch.inputs:
         raise ImageError("-: a job has no stdin; give the names, or @FILE with a name a line")
-    if str(batch.output) == "-":
+    if batch.output == "-":
         raise ImageError("-: a job has no stdout to write an image to; name an output")
-    found = [path for path, _ in expand(batch.inputs)]
-    if not found:
-        raise ImageError(f"{', '.join(batch.inputs)}: no image is there")
-    for path in found:
-        output = batch.output if len(found) == 1 and not batch.output.is_dir() else None
-        if output is not None:
-            check_paths(path, output, choices.written)
-        look_ahead(path, output, choices.to_options())
+    found = find(batch.inputs)
+    if is_alone(found, batch.inputs) and not is_folder(batch.output):
+        path = found[0][0]
+        look_ahead(path, output_of(path, batch.output, choices), choices.to_options())
+        return
+    for item in make_items(batch.inputs, found, to_place(batch.output), choices):
+        look_ahead(item.input, item.output, choices.to_options(), makes_folder=True)
 
 
 def _program() -> list[str]:

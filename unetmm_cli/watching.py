@@ -13,9 +13,10 @@ from unetmm.errors import UnetmmError
 from unetmm.io import open_source
 from unetmm.io.remote import Place, RemotePath, to_place
 from unetmm_cli import display
-from unetmm_cli.batch import expand, place
-from unetmm_cli.many import Item, Many
+from unetmm_cli.inputs import expand
+from unetmm_cli.many import Many
 from unetmm_cli.options import Choices
+from unetmm_cli.placing import Item, place
 from unetmm_cli.signals import stop_on_signal
 
 LOOK_S = 1.0

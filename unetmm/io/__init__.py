@@ -158,6 +158,6 @@ def output_format(path: Place | str, requested: str | None = None) -> str:
     if suffix not in _EXTENSIONS:
         raise ImageError(
             f"{path}: extension {suffix or '(none)'!r} names no format that is written; "
-            f"use .tif, .ome.zarr, .png or .npy, or give --format with one of {names}"
+            f"use .tif, .ome.zarr, .png, .jpg or .npy, or give --format with one of {names}"
         )
     return _EXTENSIONS[suffix]

@@ -1,4 +1,4 @@
-"""A quick look at an image's values: histograms from a few seeded boxes, whatever its size."""
+"""A quick look at an image's values: all of a small image, a few seeded boxes of a larger one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.protocol import Box, ImageInfo, Plane, Source
+from unetmm.io.protocol import Box, ImageInfo, Source
 from unetmm.sizes import format_size
 
 BINS = 24
 BOX_PX = 64
 MOST_BOXES = 8
 """Boxes a channel."""
+SMALL_PX = 2**20
+"""A channel of so many pixels at most is read whole."""
 MOST_CHANNELS = 16
 MOST_DECODED_BYTES = 48 * 2**20
 """Decoded at most, so that a look takes a fraction of a second."""
+Where = tuple[int, int, Box]
+"""A time, a depth, and a box of that plane."""
 _COLOURS = {1: ("",), 2: ("grey", "alpha"), 3: ("red", "green", "blue")}
 _COLOURS[4] = (*_COLOURS[3], "alpha")
 
@@ -43,7 +47,9 @@ class Survey:
 
     histograms: tuple[Histogram, ...] = ()
     boxes: int = 0
-    """Boxes of BOX_PX a side that were read of each channel."""
+    """Boxes that were read of each channel, of BOX_PX a side where sampled, or else planes."""
+    sampled: bool = False
+    """Whether there are more pixels than those that were read."""
     skipped: str = ""
     """Why nothing was read, empty if something was."""
 
@@ -53,24 +59,33 @@ class Survey:
 
 
 def survey(source: Source) -> Survey:
-    """Read a few boxes of every channel, or say why that would take too long."""
+    """Read every channel, or a few boxes of each, or say why that would take too long."""
     info = source.info
     channels = min(info.length("C"), MOST_CHANNELS)
     whole = _is_whole(info) or getattr(source, "sequential", False)
-    cost_bytes = info.plane_bytes if whole else _decoded_bytes(info)
+    cost_bytes = channels * (info.plane_bytes if whole else _decoded_bytes(info, BOX_PX))
     boxes = MOST_BOXES
-    if channels * cost_bytes * (1 if whole else boxes) > MOST_DECODED_BYTES:
-        boxes = 0 if whole else MOST_DECODED_BYTES // (channels * cost_bytes)
+    is_small = _is_small(info, channels)
+    if not is_small and cost_bytes * (1 if whole else boxes) > MOST_DECODED_BYTES:
+        boxes = 0 if whole else MOST_DECODED_BYTES // cost_bytes
     if boxes == 0:
         return Survey(
             skipped=f"a look at {channels} channel(s) would decode at least "
-            f"{format_size(channels * cost_bytes)}"
+            f"{format_size(cost_bytes)}"
         )
+    places = _all(info) if is_small else _places(info, boxes, whole)
     try:
-        found = [h for c in range(channels) for h in _look(source, c, boxes, whole)]
+        found = [h for c in range(channels) for h in _look(source, c, places)]
     except ImageError as error:
         return Survey(skipped=str(error))
-    return Survey(tuple(found), boxes)
+    return Survey(tuple(found), len(places), sampled=not is_small)
+
+
+def _is_small(info: ImageInfo, channels: int) -> bool:
+    """Whether so many channels are soon read whole."""
+    planes = info.length("T") * info.length("Z")
+    cost_bytes = channels * planes * _decoded_bytes(info, max(info.height, info.width))
+    return planes * info.height * info.width <= SMALL_PX and cost_bytes <= MOST_DECODED_BYTES
 
 
 def _is_whole(info: ImageInfo) -> bool:
@@ -78,19 +93,18 @@ def _is_whole(info: ImageInfo) -> bool:
     return info.chunk[0] >= info.height and info.chunk[1] >= info.width
 
 
-def _decoded_bytes(info: ImageInfo) -> int:
-    """Bytes that are decoded for one box."""
-    rows, columns = min(BOX_PX, info.height), min(BOX_PX, info.width)
+def _decoded_bytes(info: ImageInfo, side_px: int) -> int:
+    """Bytes that are decoded for one box of such a side."""
+    rows, columns = min(side_px, info.height), min(side_px, info.width)
     if min(info.chunk) > 1:  # else rows or columns lie in the file as they are
         rows, columns = (-(-n // c) * c for n, c in zip((rows, columns), info.chunk, strict=True))
     return rows * columns * info.samples * info.dtype.itemsize
 
 
-def _look(source: Source, channel: int, boxes: int, whole: bool) -> Iterator[Histogram]:
+def _look(source: Source, channel: int, places: list[Where]) -> Iterator[Histogram]:
     """Histograms of a channel, one for each of its colours."""
     info = source.info
-    places = _places(info, channel, boxes, whole)
-    pixels = [source.read(plane, box).reshape(-1, info.samples) for plane, box in places]
+    pixels = [source.read((t, channel, z), b).reshape(-1, info.samples) for t, z, b in places]
     values = np.concatenate(pixels)
     channel_name = info.channel_names[channel] if info.channel_names else ""
     if not channel_name and info.length("C") > 1:
@@ -101,10 +115,16 @@ def _look(source: Source, channel: int, boxes: int, whole: bool) -> Iterator[His
         yield _histogram(name, values[:, sample], info.nodata)
 
 
-def _places(info: ImageInfo, channel: int, boxes: int, whole: bool) -> list[tuple[Plane, Box]]:
+def _all(info: ImageInfo) -> list[Where]:
+    """Every pixel of a channel."""
+    box = Box(0, 0, info.height, info.width)
+    return [(t, z, box) for t in range(info.length("T")) for z in range(info.length("Z"))]
+
+
+def _places(info: ImageInfo, boxes: int, whole: bool) -> list[Where]:
     """Seeded boxes that start where chunks start, spread over times and depths."""
     rng = np.random.default_rng(0)
-    found: list[tuple[Plane, Box]] = []
+    found: list[Where] = []
     for _ in range(boxes):
         t, z = (0, 0) if whole else (int(rng.integers(info.length(a))) for a in "TZ")
         starts = []
@@ -114,7 +134,7 @@ def _places(info: ImageInfo, channel: int, boxes: int, whole: bool) -> list[tupl
             starts.append(max(0, min(start, length - BOX_PX)))
         y, x = starts
         box = Box(y, x, min(y + BOX_PX, info.height), min(x + BOX_PX, info.width))
-        found.append(((t, channel, z), box))
+        found.append((t, z, box))
     return found
 
 
