@@ -79,6 +79,15 @@ def test_config_survives_json() -> None:
     assert "body" not in json.loads(SMALL_UNETMM.to_json()), "old files would get another checksum"
 
 
+def test_every_net_has_a_unetmm_of_the_same_body() -> None:
+    for levels, expected in (
+        (1, AggregateConfig(4, 2, (1,))),
+        (3, AggregateConfig(16, 4, (1,) * 3)),
+    ):
+        found = NetConfig(1, 1, 8, (1,) * levels, 1, (1,) * levels).with_aggregate()
+        assert found.aggregate == expected and found.skip_floats_per_px == 1
+
+
 @pytest.mark.parametrize(
     ("change", "note"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -235,7 +236,12 @@ def test_a_changed_input_is_refused_and_overwrite_begins_anew(
     stop_after(tmp_path, output, 2, monkeypatch)
     time.sleep(0.01)
     image.touch()
-    with pytest.raises(ResumeError, match=r"begun with input .* bytes of .*--overwrite"):
+    with pytest.raises(ResumeError, match=r"begun with input .* bytes of \d+ ns.*--overwrite"):
+        restore_file(image, output, options(tmp_path))
+    later_s = image.stat().st_mtime + 5
+    os.utime(image, (later_s, later_s))
+    readable = r"[\d,]+ bytes of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    with pytest.raises(ResumeError, match=f"in.tif, {readable}, now it is in.tif, {readable};"):
         restore_file(image, output, options(tmp_path))
     report = restore_file(image, output, options(tmp_path, overwrite=True))
     assert report.resumed_rows == 0

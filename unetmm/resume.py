@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,8 @@ METADATA_FILES = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
 """What of a folder stands for its content."""
 PROBE_BYTES = 2**16
 """Read at either end of an input, to tell files of one name, size and time apart."""
+_STATE = re.compile(r"(\d+) bytes of (\d+) ns, ends [0-9a-f]{8}")
+"""What `_file_state` makes."""
 
 
 @dataclass(frozen=True)
@@ -168,4 +172,20 @@ def check_record(path: Place, record: Mapping[str, Any], facts: Mapping[str, str
 def _first_difference(then: Mapping[str, str], now: Mapping[str, str]) -> str:
     """The first fact that has changed, in words; empty if none has."""
     changed = (name for name in now if then.get(name) != now[name])
-    return next((f"{name} {then.get(name)}, now it is {now[name]}" for name in changed), "")
+    return next((f"{name} {_versus(str(then.get(name)), now[name])}" for name in changed), "")
+
+
+def _versus(then: str, now: str) -> str:
+    """Two facts for a reader, as they are where he would not see what differs."""
+    told = _readable(then), _readable(now)
+    before, after = (then, now) if told[0] == told[1] else told
+    return f"{before}, now it is {after}"
+
+
+def _readable(fact: str) -> str:
+    """A fact with the states of files as size and local time."""
+    return _STATE.sub(lambda m: f"{int(m[1]):,} bytes of {_time(int(m[2]))}", fact)
+
+
+def _time(ns: int) -> str:
+    return datetime.fromtimestamp(ns // 10**9).isoformat(" ")

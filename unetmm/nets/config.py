@@ -167,7 +167,8 @@ class NetConfig:
         """The UNet-- of the same body, with the default E' of width / 8 floats per pixel."""
         if self.aggregate is not None:
             return self
-        aggregate = AggregateConfig(2 * self.width, 4, (1,) * self.levels)
+        scale = min(4, self.stride_px)
+        aggregate = AggregateConfig(self.width * scale**2 // 8, scale, (1,) * self.levels)
         return dataclasses.replace(self, aggregate=aggregate)
 
     def to_json(self) -> str:
