@@ -41,6 +41,9 @@ def test_cards_name_data_terms_limits_and_recipe(name: str) -> None:
     assert chosen.net == model.config and chosen.seed == card["seed"]
     assert chosen.steps == card["planned_steps"] == card["steps"] + CUT_SHORT_STEPS.get(name, 0)
     assert list(chosen.data) == card["data"]
+    assert card["data_licences"] == chosen.card["data_licences"]
+    is_restricted = any(w in str(card["training_data_terms"]) for w in ("non-comm", "none stated"))
+    assert is_restricted == (card["data_licences"] != "commercial use allowed")
 
 
 @pytest.mark.parametrize("name", NAMES)
