@@ -250,10 +250,10 @@ def _statistics(zoo: Sequence[tuple[str, str]], results: Results) -> list[str]:
     return [
         "## Frozen against global channel attention",
         "",
-        f"Weights of the zoo, nothing trained. Frozen: the row stream, with averages of {PATCHES} "
-        f"patches of {PATCH_PX} px, as every run has it; images up to {WHOLE_PX} px (7 of Set12) "
-        f"are calibrated as a whole. Global: the reference forward with averages over the whole "
-        f"image.",
+        f"Weights of the zoo, nothing trained. Frozen: the row stream, with averages of half of "
+        f"{PATCHES} patches of {PATCH_PX} px, as every run on images of this size has it; those up "
+        f"to {WHOLE_PX} px (7 of Set12) are calibrated as a whole. Global: the reference forward "
+        f"with averages over the whole image.",
         "",
         *_table(["model", "set", "frozen", "global", "difference"], rows),
     ]
