@@ -47,17 +47,19 @@ def run(image: Path, output: Path) -> subprocess.CompletedProcess[str]:
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line of a run that failed in order.
+    """What a run that failed in order said, as the last and only event of that kind.
 
     Raises
     ------
     Failed
         If it did not, or said more.
     """
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
-    if done.returncode != 1 or len(lines) != 1 or not lines[0].startswith("error:"):
-        raise Failed(f"exit {done.returncode}, not 1 with one line: {done.stderr[-2000:]}")
-    return lines[0]
+    lines = done.stderr.splitlines()
+    if done.returncode == 1 and all(line.startswith("{") for line in lines):
+        *before, last = (json.loads(line) for line in lines)
+        if last["event"] == "error" and all(event["event"] != "error" for event in before):
+            return str(last["message"])
+    raise Failed(f"exit {done.returncode}, not 1 with one line: {done.stderr[-2000:]}")
 
 
 def goes_on(image: Path, output: Path, peace: Path) -> int:

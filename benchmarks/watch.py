@@ -44,7 +44,7 @@ class Run:
     report: dict[str, Any] = field(default_factory=dict)
     """What --report wrote, if it came so far."""
     words: str = ""
-    """Its last line that was no event: an error."""
+    """Why it failed, or its last line that was no event."""
     group_peak_bytes: int | None = None
     """What the control group counted, files in memory included."""
     kills: int = 0
@@ -167,6 +167,8 @@ def _watch(process: subprocess.Popen[str], run: Run, stop_early: bool) -> None:
         event = _event(line)
         if event is None:
             run.words = line.strip() or run.words
+        elif event["event"] == "error":
+            run.words = event["message"]
         elif event["event"] == "start":
             run.plan, run.megapixels = event["plan"], event["megapixels"]
         elif event["event"] == "progress" and stop_early and run.stopped_at is None:
