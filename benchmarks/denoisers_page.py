@@ -33,6 +33,7 @@ notes; look them up there before quoting them.
 |---|---|---|---|
 | `small-rgb` (7.6 M parameters, 120 kMAC/px) | {small-rgb} |
 | `tiny-rgb` (1.9 M parameters, 30 kMAC/px) | {tiny-rgb} |
+| `tiny-rgb-clean`, trained without data of non-commercial or unstated terms | {tiny-rgb-clean} |
 | CBM3D | 33.52 / 30.71 / 27.38 | 34.28 / 31.68 / 28.46 | 34.06 / 31.66 / 28.51 |
 | IRCNN | 33.86 / 31.16 / 27.86 | 34.69 / 32.18 / 28.93 | 34.58 / 32.18 / 28.91 |
 | DnCNN | 33.90 / 31.24 / 27.95 | 34.60 / 32.14 / 28.95 | 33.45 / 31.52 / 28.62 |
@@ -74,6 +75,7 @@ from memory; look it up there before quoting it.
 DRUNET_DB = {
     "small-rgb": (34.30, 31.69, 28.51),
     "tiny-rgb": (34.30, 31.69, 28.51),
+    "tiny-rgb-clean": (34.30, 31.69, 28.51),
     "tiny-mono": (33.25, 30.94, 27.90),
 }
 """On CBSD68 and Set12, the first sets of the cards."""
