@@ -293,6 +293,8 @@ def test_a_dask_array_of_unknown_shape_is_refused_by_name() -> None:
     rows = da.from_array(np.zeros((60, 50)), chunks=20)
     with pytest.raises(ShapeError, match="compute_chunk_sizes"):
         unetmm.restore(rows[rows[:, 0] >= 0], model=MONO_MODEL)
+    with pytest.raises(ShapeError, match="compute_chunk_sizes"):
+        unetmm.make_plan((float("nan"), 60), "uint8")
     with pytest.raises(ShapeError, match="make_plan: shape"):
         unetmm.make_plan((50, 60), "foo")
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unetmm.calibrate import Calibration, sample_groups
-from unetmm.errors import ShapeError
 from unetmm.geometry import Span
 from unetmm.io.array import AXES, array_info
 from unetmm.io.protocol import Box, ImageInfo, Plane
@@ -38,20 +37,20 @@ def is_dask_array(image: Any) -> bool:
 def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -> da.Array:
     """A Dask array of the image's shape and dtype, restored plane by plane and box by box.
 
-    Raises `ShapeError` if Dask does not know its shape.
-
     Calibration is one task of the graph; the boxes follow the plan, so with the threaded
     scheduler and `plan.workers` threads the run keeps the budget, apart from Dask's own copies of
     the input. Results are the same for any chunking.
+
+    Raises
+    ------
+    ShapeError
+        If Dask does not know the shape, or it does not fit axes and model.
+    BudgetError
+        If no plan fits the budget.
     """
     import dask
     import dask.array as da
 
-    if any(n != n for n in image.shape):
-        raise ShapeError(
-            f"a Dask array of shape {image.shape} has chunks of unknown size; call its "
-            f"compute_chunk_sizes() first"
-        )
     info = array_info(image.shape, image.dtype, axes)
     model = pick_model(options.model, info)
     storage = in_memory_storage((ARRAY_CHUNK_PX, ARRAY_CHUNK_PX))

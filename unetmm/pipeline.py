@@ -122,7 +122,7 @@ def make_plan(
     """
     try:
         info = array_info(shape, np.dtype(dtype), axes)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ShapeError(f"make_plan: shape {shape} and dtype {dtype}: {error}") from None
     storage = in_memory_storage((ARRAY_CHUNK_PX, ARRAY_CHUNK_PX))
     options = Options(

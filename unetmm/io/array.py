@@ -44,7 +44,12 @@ def array_info(shape: tuple[int, ...], dtype: np.dtype[Any], axes: str | None) -
         raise ShapeError(
             f"axes {axes!r} do not fit shape {shape}; use letters of {AXES}, each once"
         )
-    if any(n != int(n) for n in shape) or min(shape) < 1:
+    if not all(float(n).is_integer() for n in shape):
+        raise ShapeError(
+            f"shape {shape} is not of whole numbers; where chunks of a Dask array have an unknown "
+            f"size, call its compute_chunk_sizes() first"
+        )
+    if min(shape) < 1:
         raise ShapeError(f"an image of shape {shape} has no pixels")
     if dtype.kind not in "uif" or dtype.itemsize > 8 or dtype in (np.int64, np.uint64):
         raise ShapeError(f"dtype {dtype} cannot be restored; use 8 to 32-bit integers or floats")
