@@ -199,10 +199,14 @@ def patch_size(info: ImageInfo) -> tuple[int, int]:
     return min(PATCH_PX, info.height), min(PATCH_PX, info.width)
 
 
+def _is_whole(info: ImageInfo) -> bool:
+    """Whether patches are whole planes."""
+    return patch_size(info) == (info.height, info.width)
+
+
 def patch_count(info: ImageInfo) -> int:
     """Patches of an image: a few, or the whole of as many planes where planes are small."""
-    whole = patch_size(info) == (info.height, info.width)
-    return min(PATCHES, info.length("T") * info.length("Z")) if whole else PATCHES
+    return min(PATCHES, info.length("T") * info.length("Z")) if _is_whole(info) else PATCHES
 
 
 def patch_boxes(info: ImageInfo) -> list[tuple[int, int, Box]]:
@@ -229,8 +233,7 @@ def observed_patches(info: ImageInfo) -> list[int]:
     everything = list(range(patch_count(info)))
     height, width = patch_size(info)
     image_px = info.length("T") * info.length("Z") * info.height * info.width
-    is_whole = (height, width) == (info.height, info.width)
-    if is_whole or len(everything) * height * width <= OBSERVED_SHARE * image_px:
+    if _is_whole(info) or len(everything) * height * width <= OBSERVED_SHARE * image_px:
         return everything
     return [i for i in everything if sum(divmod(i, GRID)) % 2 == 0]
 
@@ -300,14 +303,16 @@ def calibrate(
     cores : used at most; 0 for all.
     """
     entries = {}
-    streams = patch_streams(net.config, source.info, cores)
-    for channel in range(source.info.length("C")):
-        patches = [source.read((t, channel, z), box) for t, z, box in patch_boxes(source.info)]
+    info = source.info
+    streams = patch_streams(net.config, info, cores)
+    boxes, observed = patch_boxes(info), observed_patches(info)
+    for channel in range(info.length("C")):
+        patches = [source.read((t, channel, z), box) for t, z, box in boxes]
         for g, group in enumerate(groups):
             samples = [p[..., list(group)] for p in patches]
-            entry = _unattended_entry(samples, source.info.nodata, fixed_range)
-            observed = [samples[i] for i in observed_patches(source.info)]
-            attention = _attention(observed, source.info.nodata, net, entry, streams)
+            entry = _unattended_entry(samples, info.nodata, fixed_range)
+            chosen = [samples[i] for i in observed]
+            attention = _attention(chosen, info.nodata, net, entry, streams)
             entries[key(channel, g)] = replace(entry, attention=attention)
     return Calibration(model, entries)
 

@@ -289,5 +289,3 @@ OWN: dict[str, tuple[str, Callable[[Subject], Contender]]] = {
 """Key -> label and what makes it ready, in the order in which they are measured."""
 BF16 = "stream-bf16", "matrix-bf16"
 """Those that need a processor with bfloat16."""
-IN_TURN = ("stream", "stream-calibrated", "matrix"), BF16
-"""Their runs take turns: a bound means little if it was measured in a quieter minute."""

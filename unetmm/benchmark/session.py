@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unetmm.benchmark.outcome import Measurement, Outcome, processor_name
+from unetmm.benchmark.outcome import BOUNDS, Measurement, Outcome, processor_name
 from unetmm.benchmark.setting import LAYOUTS, Files, Setting
 from unetmm.child_environment import child_environment
 from unetmm.errors import ShapeError, UnetmmError
@@ -109,14 +109,14 @@ def _prepare(setting: Setting, files: Files) -> str:
 
 
 def _in_turns(contenders: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Contenders whose runs take turns, by group; the others each by itself."""
-    from unetmm.benchmark.contenders import IN_TURN
+    """Contenders by group whose runs take turns: streams with their bound, the others alone.
 
-    left = dict(contenders)
-    while left:
-        first = next(iter(left))
-        group = next((g for g in IN_TURN if first in g), (first,))
-        yield {key: left.pop(key) for key in group if key in left}
+    A bound means little if it was measured in a quieter minute.
+    """
+    groups: dict[str, dict[str, str]] = {}
+    for key, label in contenders.items():
+        groups.setdefault(BOUNDS.get(key, key), {})[key] = label
+    yield from groups.values()
 
 
 def _measure(

@@ -157,6 +157,16 @@ def with_known_order(path: Path, xml: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
+def kept_root(xml: str) -> Element | None:
+    """The root of OME-XML that an output may keep; None if it is malformed or too long."""
+    if not xml or len(xml) > MAX_XML_CHARS:
+        return None
+    try:
+        return ElementTree.fromstring(xml.encode())
+    except ElementTree.ParseError:
+        return None
+
+
 def pick_planes(
     xml: str, chosen: Mapping[str, Sequence[int]], samples: int = 1, colours: bool = False
 ) -> str:
@@ -190,15 +200,10 @@ def pick_planes(
 
 def _parsed(xml: str) -> tuple[Element, Element, Element] | None:
     """The root, its first image and the pixels of that; None if there are none, or too much."""
-    if not xml or len(xml) > MAX_XML_CHARS:
-        return None
-    try:
-        root = ElementTree.fromstring(xml.encode())
-    except ElementTree.ParseError:
-        return None
-    image = root.find("{*}Image")
+    root = kept_root(xml)
+    image = None if root is None else root.find("{*}Image")
     pixels = None if image is None else image.find("{*}Pixels")
-    return None if image is None or pixels is None else (root, image, pixels)
+    return None if root is None or image is None or pixels is None else (root, image, pixels)
 
 
 def _taken_out(pixels: Element, name: str) -> list[Element]:

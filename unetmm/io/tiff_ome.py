@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from unetmm.io.ome_xml import MAX_XML_CHARS
+from unetmm.io.ome_xml import MAX_XML_CHARS, kept_root
 from unetmm.io.protocol import ImageInfo
 from unetmm.io.units import unit_symbol
 
@@ -54,14 +54,8 @@ def make_ome_xml(info: ImageInfo, name: str, outer: str) -> bytes:
 
 def _kept_root(info: ImageInfo) -> Element | None:
     """The input's OME-XML reduced to its first image, if that has the planes of this one."""
-    text = info.notes.get("ome_xml", "")
-    if not text or len(text) > MAX_XML_CHARS:
-        return None
-    try:
-        root = ElementTree.fromstring(text.encode())
-    except ElementTree.ParseError:
-        return None
-    if root.tag != f"{{{_SCHEMA}}}OME":
+    root = kept_root(info.notes.get("ome_xml", ""))
+    if root is None or root.tag != f"{{{_SCHEMA}}}OME":
         return None
     for element in root.iter():
         element.tag = str(element.tag).removeprefix(f"{{{_SCHEMA}}}")
