@@ -10,12 +10,14 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from unetmm.errors import ImageError
 from unetmm.io import Box, ImageInfo, SinkOptions, open_sink, open_source
+from unetmm.io.protocol import Encoding
 
 ORIGIN = (0, 0, 0)
 
@@ -211,6 +213,7 @@ def test_further_pictures_of_a_jpeg_are_noted(
 REFUSED = [
     ("float", "YX", (5, 6), "float32", {}, "uint8 or uint16.*write .tif"),
     ("stack", "ZYX", (3, 5, 6), "uint8", {}, "one plane.*write .tif"),
+    ("one row too long for libpng", "YX", (1, 1_000_001), "uint8", {}, "at most 1000000 px"),
     ("two colours without alpha", "YXS", (5, 6, 2), "uint8", {}, "grey or RGB"),
 ]
 
@@ -343,6 +346,54 @@ def test_white_stays_white_where_a_tiff_says_that_it_is_0(tmp_path: Path) -> Non
         notes = {"photometric": "miniswhite", "bits": bits}
         store(tmp_path / name, np.zeros((20, 30), dtype), notes=notes)
         assert (whole(tmp_path / name) == white).all()
+
+
+def test_what_is_for_zarr_is_refused_for_others(tmp_path: Path) -> None:
+    info = ImageInfo("any", "YX", (5, 6), np.dtype("uint8"), (1, 1))
+    for name in ("a.png", "a.tif", "a.npy"):
+        for encoding in (Encoding(ome_zarr="0.4"), Encoding(shard_px=1024)):
+            with pytest.raises(ImageError, match="are for .ome.zarr alone"):
+                open_sink(SinkOptions(tmp_path / name, encoding=encoding), info)
+
+
+def test_opacity_is_not_turned_with_white(tmp_path: Path) -> None:
+    pixels = np.full((5, 6, 2), (94, 255), np.uint8)
+    store(tmp_path / "a.png", pixels, alpha=True, notes={"photometric": "miniswhite"})
+    assert (whole(tmp_path / "a.png") == (161, 255)).all()
+    beyond = np.full((5, 6), 4100, np.uint16)  # restored values may lie beyond the bits
+    store(tmp_path / "b.png", beyond, notes={"photometric": "miniswhite", "bits": 12})
+    assert (whole(tmp_path / "b.png") == 0).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_premultiplied_colours(tmp_path: Path, dtype: str) -> None:
+    """TIFF keeps them so; PNG has no such, its colours are those that are seen."""
+    top = np.iinfo(dtype).max
+    pixels = np.zeros((1, 3, 4), dtype)
+    pixels[0] = [[top // 2, top, 0, top], [top // 4, 0, top // 2, top // 2], [0, 0, 0, 0]]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, extrasamples=["assocalpha"])
+    info = open_source(tmp_path / "a.tif").info
+    assert info.alpha and info.notes["premultiplied"]
+    for name in ("b.tif", "b.ome.zarr", "b.png"):
+        store(tmp_path / name, pixels, alpha=True, notes=info.notes)
+    with tifffile.TiffFile(tmp_path / "b.tif") as tif:
+        assert tif.pages[0].extrasamples == (1,)
+    assert open_source(tmp_path / "b.ome.zarr").info.notes["premultiplied"]
+    shown = whole(tmp_path / "b.png")[0].astype(int)
+    assert np.abs(shown[1, :3] - (top // 2, 0, top)).max() <= 1 and shown[1, 3] == top // 2
+    assert np.array_equal(shown[0], pixels[0, 0]) and not shown[2].any()
+
+
+def test_resolution_is_turned_with_the_pixels(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    image = Image.fromarray(random_pixels((40, 80, 3)))
+    image.save(tmp_path / "a.jpg", dpi=(300, 150), exif=exif)
+    assert open_source(tmp_path / "a.jpg").info.notes["resolution"] == (150, 300, "inch")
+    exif = Image.Exif()
+    exif[282], exif[283], exif[296] = 120.0, 60.0, 3
+    image.save(tmp_path / "b.webp", exif=exif)
+    assert open_source(tmp_path / "b.webp").info.notes["resolution"] == (120, 60, "centimeter")
 
 
 NOT_JPEG = [

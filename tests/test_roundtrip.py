@@ -20,7 +20,7 @@ from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
-from unetmm.io import Box, SinkOptions, open_sink, open_source
+from unetmm.io import Box, ImageInfo, SinkOptions, open_sink, open_source
 from unetmm.io.exif import (
     CAMERA,
     GPS,
@@ -31,6 +31,7 @@ from unetmm.io.exif import (
 )
 from unetmm.io.protocol import Encoding
 from unetmm.io.select import Selection
+from unetmm.io.tiff_ome import make_ome_xml
 from unetmm.verify import verify
 
 # rasterio multiplies its transforms as affine would rather not have it.
@@ -307,6 +308,17 @@ def test_what_is_known_otherwise_becomes_ome_xml(micrograph: Path, tmp_path: Pat
     pixels = parsed(copy(tmp_path / "j.tif", tmp_path / "k.tif")).images[0].pixels
     assert (pixels.physical_size_x, pixels.physical_size_y) == (0.25, 0.5)
     assert [channel.color.as_hex() for channel in pixels.channels] == ["#f00", "#0f0"]
+
+
+def test_names_that_xml_cannot_hold_cost_nothing_else(tmp_path: Path) -> None:
+    info = ImageInfo(
+        "any", "CZYX", (2, 3, 20, 30), np.dtype("u1"), (20, 30),
+        pixel_size={"X": (0.25, "micrometer")}, channel_names=("DAPI\0\x1f", "b\udce9"),
+    )  # fmt: skip
+    image = ome_types.from_xml(make_ome_xml(info, "a\x07\ud800.tif", "CZ").decode()).images[0]
+    assert image.name == "a\ufffd\ufffd.tif" and image.pixels.physical_size_x == 0.25
+    names = [channel.name for channel in image.pixels.channels]
+    assert names == ["DAPI\ufffd\ufffd", "b\ufffd"]
 
 
 def test_ome_tools_see_what_the_input_said_of_a_selection(micrograph: Path, tmp_path: Path) -> None:

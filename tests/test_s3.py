@@ -268,6 +268,7 @@ REFUSED = [
     ("memory://images/in.zarr/0", "exists; give --overwrite"),
     ("memory://images", "names no image; give one, as memory://images/scan.ome.zarr"),
     ("memory://images/data.zarr", "objects below it that are no Zarr"),
+    ("memory://images/in[12].zarr", "take \\*, \\? and \\[ for patterns"),
 ]
 
 
@@ -277,6 +278,13 @@ def test_outputs_that_cannot_be_are_refused(memory: str, url: str, text: str) ->
     with pytest.raises(ImageError, match=text):
         open_sink(SinkOptions(to_place(url)), INFO, None if url.endswith(".tif") else "ome-zarr")
     assert RemotePath("memory://images/data.zarr/mine.txt").exists()
+
+
+def test_only_what_is_named_is_removed(memory: str) -> None:
+    for name in ("a1", "a2", "a[12]"):
+        RemotePath(f"{memory}/{name}/zarr.json").write_bytes(b"{}")
+    RemotePath(f"{memory}/a[12]").remove()
+    assert RemotePath(memory).names() == ["a1", "a2", "in.zarr"]
 
 
 def test_shards_behind_an_url_are_refused(memory: str) -> None:
@@ -295,6 +303,9 @@ def test_inputs_that_cannot_be_are_refused(memory: str) -> None:
 def test_places_are_told_from_their_text() -> None:
     assert to_place("a//b.zarr") == Path("a/b.zarr")
     assert to_place("file:///a/b.zarr") == Path("/a/b.zarr")
+    for nothing in ("s3://", "s3:///"):
+        with pytest.raises(ImageError, match="names no place"):
+            to_place(nothing)
     url = to_place("s3://bucket/a/b.ome.zarr/")
     assert isinstance(url, RemotePath) and str(url) == "s3://bucket/a/b.ome.zarr"
     assert (url.name, url.suffix) == ("b.ome.zarr", ".zarr")

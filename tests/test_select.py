@@ -82,6 +82,11 @@ def test_what_is_not_there_is_named(path: Path, chosen: dict[str, Any], text: st
     assert str(caught.value).startswith(f"{path}: ")
 
 
+def test_digits_that_are_no_numbers(path: Path) -> None:
+    with pytest.raises(ImageError, match='channel "²" was chosen'):
+        open_source(path, Selection(channels=("²",)))
+
+
 def test_parsers() -> None:
     assert parse_channels("0, DAPI") == ("0", "DAPI")
     assert parse_planes("T=0:5,Z=3") == {"T": (0, 5), "Z": (3, 4)}

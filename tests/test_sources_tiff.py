@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unetmm.errors import ImageError
-from unetmm.io import Box, open_source
+from unetmm.io import Box, SinkOptions, open_sink, open_source
+from unetmm.resume import _input_state
 
 ORIGIN = (0, 0, 0)
+OME = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 
 
 def values(shape: tuple[int, ...], dtype: str = "uint8", top: int = 200) -> NDArray[Any]:
@@ -87,6 +89,79 @@ def test_full_resolution_level_of_a_pyramid(tmp_path: Path) -> None:
     assert source.info.shape == (2, 64, 96) and source.info.notes["pyramid_levels"] == 2
     found = source.read((0, 1, 0), Box(5, 6, 60, 90))[..., 0]
     np.testing.assert_array_equal(found, pixels[1, 5:60, 6:90])
+
+
+def test_strips_with_a_place_but_no_length(tmp_path: Path) -> None:
+    """As old writers left them; libtiff reads them where nothing is compressed."""
+    pixels, path = values((40, 30), "uint16"), tmp_path / "a.tif"
+    for compression, rows in ((None, 40), (None, 16), ("zlib", 16)):
+        tifffile.imwrite(path, pixels, compression=compression, rowsperstrip=rows, metadata=None)
+        with tifffile.TiffFile(path, mode="r+b") as tif:
+            tag = tif.pages[0].tags["StripByteCounts"]
+            tag.overwrite([0] * tag.count)
+        if compression:
+            with pytest.raises(ImageError, match="3 of its 3 strips or tiles have a place but no"):
+                open_source(path)
+        else:
+            np.testing.assert_array_equal(whole(path)[..., 0], pixels)
+
+
+def test_a_thumbnail_in_front_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    small, large = values((20, 30, 3)), values((200, 300, 3))
+    for subifds in (0, 1):
+        with tifffile.TiffWriter(path) as writer:
+            writer.write(small, photometric="rgb", subfiletype=1, subifds=subifds, metadata=None)
+            writer.write(large, photometric="rgb", metadata=None)
+        same_by_boxes(path, large)
+    tifffile.imwrite(path, small, photometric="rgb", subfiletype=1, metadata=None)
+    same_by_boxes(path, small)
+
+
+def test_bits_of_a_palette_are_not_those_of_its_colours(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    palette = np.linspace(0, 65535, 3 * 256).astype(np.uint16).reshape(3, 256)
+    pixels = values((20, 30), top=16)
+    packed = pixels[:, ::2] << 4 | pixels[:, 1::2]
+    tifffile.imwrite(path, packed, photometric="palette", colormap=palette, metadata=None)
+    with tifffile.TiffFile(path, mode="r+b") as tif:
+        tif.pages[0].tags["ImageWidth"].overwrite(30)
+        tif.pages[0].tags["BitsPerSample"].overwrite(4)
+    info = open_source(path).info
+    assert info.notes["palette"] == "expanded" and "bits" not in info.notes
+    np.testing.assert_array_equal(whole(path), (palette >> 8).T[pixels])
+
+
+def set_of_files(folder: Path) -> list[Path]:
+    """An OME-TIFF of two depths in two files."""
+    paths = [folder / f"m_Z{z}.ome.tif" for z in (0, 1)]
+    parts = "".join(
+        f'<TiffData FirstZ="{z}" IFD="0" PlaneCount="1"><UUID FileName="{p.name}">urn:uuid:{z}'
+        f"</UUID></TiffData>"
+        for z, p in enumerate(paths)
+    )
+    for z, path in enumerate(paths):
+        xml = (
+            f'<?xml version="1.0"?><OME xmlns="{OME}" UUID="urn:uuid:{z}"><Image ID="Image:0">'
+            '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="30" SizeY="20" '
+            'SizeZ="2" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+            f"{parts}</Pixels></Image></OME>"
+        )
+        tifffile.imwrite(path, np.full((20, 30), z + 5, np.uint8), description=xml, metadata=None)
+    return paths
+
+
+def test_a_set_of_files_is_one_input(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first, second = set_of_files(tmp_path)
+    source = open_source(first)
+    assert source.info.shape == (2, 20, 30)
+    assert source.info.notes["other_files"] == (str(second.resolve()),)
+    assert "is one of 2 files of an image, which is read whole" in caplog.text
+    with pytest.raises(ImageError, match="is a part of the input"):
+        open_sink(SinkOptions(second, overwrite=True), source.info)
+    before = _input_state(first, source.info)
+    tifffile.imwrite(second, np.zeros((20, 30), np.uint8))
+    assert _input_state(first, source.info) != before
 
 
 def test_first_of_several_series(tmp_path: Path) -> None:

@@ -51,14 +51,18 @@ class Share:
 def make_facts(
     path: Place, info: ImageInfo, model: Model, options: Options, output: Output
 ) -> dict[str, str]:
-    """Everything the pixels of an output depend on, as words that a message can show."""
+    """Everything the pixels of an output depend on, as words that a message can show.
+
+    But for the width of the processor's vectors, which is left to the user: sums differ by it in the
+    last bits, and a share on another kind of node is not worth refusing for that.
+    """
     from unetmm import __version__
 
     given = options.calibration
     assert not isinstance(given, Path), "the caller has read it"
     calibration = "measured" if given is None else _short_hash(given.to_json().encode())
     return {
-        "input": _input_state(path),
+        "input": _input_state(path, info),
         "image": f"{info.axes} {info.shape} {info.dtype}",
         "part of the image": str(options.select or "all"),
         "model": f"{model.name} {model.checksum[:16]}",
@@ -73,8 +77,10 @@ def make_facts(
     }
 
 
-def _input_state(path: Place) -> str:
+def _input_state(path: Place, info: ImageInfo) -> str:
     """Name, size, time of change and checksum of the ends of a file, or of a folder's metadata.
+
+    Of a set of files that is so for each.
 
     Not the folders above, which may be called otherwise on another machine.
     """
@@ -84,7 +90,7 @@ def _input_state(path: Place) -> str:
     if path.is_dir():
         files = [path / name for name in METADATA_FILES if (path / name).is_file()]
     else:
-        files = [path]
+        files = [path, *map(Path, info.notes.get("other_files", ()))]
     return ", ".join([path.resolve().name, *map(_file_state, files)])
 
 

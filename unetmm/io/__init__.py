@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from unetmm.errors import ImageError
 from unetmm.io.output import ChunkStore, Output
 from unetmm.io.part import check_target
-from unetmm.io.protocol import Box, ImageInfo, Plane, Sink, SinkOptions, Source
+from unetmm.io.protocol import Box, Encoding, ImageInfo, Plane, Sink, SinkOptions, Source
 from unetmm.io.remote import Place, to_place
 from unetmm.io.sniff import sniff_format
 
@@ -109,15 +109,20 @@ def open_sink(options: SinkOptions, info: ImageInfo, format: str | None = None) 
     Raises
     ------
     ImageError
-        If the output exists and may not be replaced, its folder is missing or not writable, or
-        the format cannot hold such an image.
+        If the output exists and may not be replaced, is a file of the image itself, its folder is
+        missing or not writable, or the format cannot hold such an image.
     """
     chosen = output_format(options.path, format)
+    if str(options.path.resolve()) in info.notes.get("other_files", ()):
+        raise ImageError(f"{options.path}: is a part of the input; choose another output")
     check_target(options.path, overwrite=options.overwrite, folder=chosen == "ome-zarr")
     return Output(options.path, info, _make_store(options, info, chosen))
 
 
 def _make_store(options: SinkOptions, info: ImageInfo, format: str) -> ChunkStore:
+    encoding = options.encoding
+    if format != "ome-zarr" and (encoding.shard_px or encoding.ome_zarr != Encoding.ome_zarr):
+        raise ImageError(f"{options.path}: shards and versions of OME-Zarr are for .ome.zarr alone")
     if format == "tiff":
         from unetmm.io.tiff_store import TiffStore
 

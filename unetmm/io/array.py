@@ -51,7 +51,8 @@ def array_info(shape: tuple[int, ...], dtype: np.dtype[Any], axes: str | None) -
         )
     if min(shape) < 1:
         raise ShapeError(f"an image of shape {shape} has no pixels")
-    if dtype.kind not in "uif" or dtype.itemsize > 8 or dtype in (np.int64, np.uint64):
+    is_known = dtype.kind in "uif" and dtype.itemsize <= (8 if dtype.kind == "f" else 4)
+    if not is_known:
         raise ShapeError(f"dtype {dtype} cannot be restored; use 8 to 32-bit integers or floats")
     height, width = shape[axes.index("Y")], shape[axes.index("X")]
     alpha = "S" in axes and shape[axes.index("S")] in ALPHA_SAMPLES

@@ -15,6 +15,7 @@ import numpy as np
 CAMERA, GPS, _INTEROPERABILITY = 34665, 34853, 40965
 """Tags that point at directories."""
 _ORIENTATION_TAG = 274
+_RESOLUTION_TAGS, _UNIT_TAG, _CENTIMETERS = (282, 283), 296, 3
 _POINTERS = (CAMERA, GPS, _INTEROPERABILITY)
 _ASCII, _SHORT, _LONG = 2, 3, 4
 _PREFIX = b"Exif\0\0"
@@ -57,6 +58,22 @@ def reset_orientation(payload: bytes) -> bytes:
         return payload
     order, at = found
     return payload[:at] + struct.pack(order + "H", 1) + payload[at + 2 :]
+
+
+def resolution_of(payload: bytes) -> tuple[float, float, str] | None:
+    """(x, y, "inch" or "centimeter"), pixels per unit, as stored; None where it is not stated."""
+    found = {entry.code: entry for entry in read_directories(payload).get(0, ())}
+    per_unit = []
+    for code in _RESOLUTION_TAGS:
+        if code not in found or len(found[code].value) != 8:
+            return None
+        numerator, denominator = struct.unpack("<II", found[code].value)
+        if not numerator or not denominator:
+            return None
+        per_unit.append(numerator / denominator)
+    unit = found.get(_UNIT_TAG)
+    centimeters = unit is not None and int.from_bytes(unit.value, "little") == _CENTIMETERS
+    return (per_unit[0], per_unit[1], "centimeter" if centimeters else "inch")
 
 
 def read_directories(payload: bytes) -> dict[int, list[Entry]]:

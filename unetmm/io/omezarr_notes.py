@@ -15,8 +15,8 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 KEPT = (
-    "icc_profile", "exif", "resolution", "tiff_tags", "photometric", "bits", "bands",
-    "descriptions", "color_interpretation", "geo",
+    "icc_profile", "exif", "resolution", "tiff_tags", "photometric", "premultiplied", "bits",
+    "bands", "descriptions", "color_interpretation", "geo",
 )  # fmt: skip
 """Keys of `ImageInfo.notes`."""
 _BYTES = "base64"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -212,8 +213,10 @@ class OmeZarrStore:
                 array[...] = level
             group = self._folder / GROUP
             if isinstance(group, Path):
-                for path in sorted(group.rglob("*")):
-                    sync(path)
+                for folder, _, names in os.walk(group):  # as it goes: there may be millions
+                    for name in names:
+                        sync(Path(folder, name))
+                    sync(Path(folder))
         return group
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 from pathlib import Path
@@ -52,6 +53,11 @@ def _check_remote(path: RemotePath, overwrite: bool, folder: bool) -> None:
         raise ImageError(f"{path}: only OME-Zarr is written to URLs; name it .ome.zarr")
     if path.is_top:
         raise ImageError(f"{path}: names no image; give one, as {path}/scan.ome.zarr")
+    if glob.has_magic(path.url):
+        raise ImageError(
+            f"{path}: drivers of object stores take *, ? and [ for patterns, so other images would "
+            "be removed with it; choose another name"
+        )
     if path.protocol in ("http", "https"):
         raise ImageError(f"{path}: web servers are only read; write to s3://, gs://, ... or a disk")
     if is_zarr(path):

@@ -109,6 +109,10 @@ def describe_photo(header: PhotoHeader, format: str, whole: bool = True) -> Imag
     height, width = header.upright_size
     decoded_bytes = header.height * header.row_bytes
     several = header.samples > 1
+    notes = header.notes | (remedy(format.upper(), decoded_bytes) if whole else {})
+    if header.orientation > 4 and "resolution" in notes:
+        x, y, unit = notes["resolution"]
+        notes["resolution"] = (y, x, unit)
     return ImageInfo(
         format=format,
         axes="YXS" if several else "YX",
@@ -116,7 +120,7 @@ def describe_photo(header: PhotoHeader, format: str, whole: bool = True) -> Imag
         dtype=np.dtype(np.uint16 if header.bits == 16 else np.uint8),
         chunk=(height if whole else 1, width),
         alpha=header.alpha,
-        notes=header.notes | (remedy(format.upper(), decoded_bytes) if whole else {}),
+        notes=notes,
     )
 
 

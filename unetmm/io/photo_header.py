@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from unetmm.io.exif import orientation_of, reset_orientation, strip_prefix
+from unetmm.io.exif import orientation_of, reset_orientation, resolution_of, strip_prefix
 from unetmm.sizes import format_size
 
 DECODER_BYTES = 2 * 2**20
@@ -59,6 +59,8 @@ class PhotoHeader:
             return
         self.orientation = orientation_of(payload)
         self.notes["exif"] = reset_orientation(payload)
+        if "resolution" not in self.notes and (resolution := resolution_of(payload)):
+            self.notes["resolution"] = resolution
         if self.orientation != 1:
             self.notes["orientation"] = f"EXIF {self.orientation}, applied"
             if self.orientation > 4:

@@ -48,9 +48,12 @@ class PhotoStore:
         self.chunk = (options.chunk_px, options.chunk_px)
         self.levels = (Level(info.height, info.width, self.chunk),)
         self._slot_bytes = math.prod(self.chunk) * info.samples * info.dtype.itemsize
-        tags = {code: value for code, _, _, value in info.notes.get("tiff_tags", ())}
+        tags: dict[int, Any] = {
+            code: value for code, _, _, value in info.notes.get("tiff_tags", ())
+        }
         # A TIFF keeps its pixels as stored; photos' readers do not all obey an orientation.
-        self._orientation = int(tags.get(_ORIENTATION_TAG, 1))
+        orientation = tags.get(_ORIENTATION_TAG, 1)
+        self._orientation = int(orientation) if orientation in range(1, 9) else 1
         self._folder = Path()
         self._handle = -1
 
@@ -97,9 +100,7 @@ class PhotoStore:
     def _shown_chunk(self, row: int, column: int) -> tuple[Box, NDArray[Any]]:
         box = self.levels[0].box(row, column)
         pixels = self.read(0, (0, 0, 0), box)
-        if self.info.notes.get("photometric") == "miniswhite":
-            bits = self.info.notes.get("bits", 8 * self.info.dtype.itemsize)
-            pixels = np.asarray(2**bits - 1 - pixels.astype(np.int32), self.info.dtype)
+        pixels = _as_shown(pixels, self.info)
         height, width = self.shown_size
         turned = turn_box(box, self._orientation, height, width)
         return turned, upright(pixels, self._orientation)
@@ -127,6 +128,21 @@ class PhotoStore:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+
+def _as_shown(pixels: NDArray[Any], info: ImageInfo) -> NDArray[Any]:
+    """Pixels with 0 as black, and colours that are not multiplied by alpha."""
+    count = info.samples - info.alpha
+    if info.notes.get("photometric") == "miniswhite":
+        bits = info.notes.get("bits", 8 * info.dtype.itemsize)
+        colours = np.maximum(2**bits - 1 - pixels[..., :count].astype(np.int32), 0)
+    elif info.alpha and info.notes.get("premultiplied"):
+        limit, alpha = np.iinfo(info.dtype).max, pixels[..., count:].astype(np.uint32)
+        scaled = pixels[..., :count].astype(np.uint32) * limit + alpha // 2
+        colours = np.minimum(scaled // np.maximum(alpha, 1), limit)
+    else:
+        return pixels
+    return np.concatenate([colours.astype(info.dtype), pixels[..., count:]], axis=-1)
 
 
 def check_one_plane(path: Path, info: ImageInfo, format: str, dtypes: tuple[str, ...]) -> None:

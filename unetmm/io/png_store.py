@@ -15,6 +15,8 @@ from unetmm.io.photo_store import ENCODER_BYTES, PhotoStore, check_one_plane
 from unetmm.io.png_header import pack_chunk
 from unetmm.io.protocol import ImageInfo, SinkOptions
 
+_MAX_SIDE_PX = 1_000_000
+"""What libpng takes."""
 _AFTER_IHDR = 8 + 25
 """Bytes of a PNG's signature and its IHDR chunk."""
 
@@ -32,6 +34,12 @@ class PngStore(PhotoStore):
             raise ImageError(
                 f"{self.path}: PNG holds grey or RGB with or without alpha, not {info.samples} "
                 "samples; write .tif or .ome.zarr"
+            )
+
+        if max(info.height, info.width) > _MAX_SIDE_PX:
+            raise ImageError(
+                f"{self.path}: PNG is written with sides of at most {_MAX_SIDE_PX} px, the image "
+                f"is {info.width} x {info.height}; write .tif or .ome.zarr"
             )
 
     @property

@@ -75,6 +75,8 @@ class ImageInfo:
     bits : significant bits. bands : samples of a TIFF pixel that became channels.
     mask : of a GeoTIFF's valid pixels, see `tiff_mask.read_mask`.
     png_chunks : ((name, content), ...). comment : bytes. Kept in an output of the same format.
+    other_files : paths of further files that hold a part of the image.
+    premultiplied : True where colours are stored multiplied by alpha.
     compression, palette, photometric, animation, orientation, stored_size, pyramid_levels,
     other_series, other_scenes : what was found and what was done about it, for readers.
     remedy : what would make reading in parts possible where the image is decoded as a whole.

@@ -7,6 +7,7 @@ AWS_ENDPOINT_URL, FSSPEC_S3_ANON=true, ...), never from here.
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,7 +138,8 @@ class RemotePath:
         """Remove every object below it."""
         with _reached(self):
             try:
-                self._files.rm(self._key, recursive=True)
+                # fsspec takes the name for a pattern: "scan[1]" would remove "scan1".
+                self._files.rm(glob.escape(self._key), recursive=True)
             except FileNotFoundError:
                 return
 
@@ -162,7 +164,13 @@ Place: TypeAlias = Path | RemotePath
 
 
 def to_place(text: str | Place) -> Place:
-    """The place that a user names; a Path would make one slash of the two in an URL."""
+    """The place that a user names; a Path would make one slash of the two in an URL.
+
+    Raises
+    ------
+    ImageError
+        If an URL names nothing.
+    """
     if not isinstance(text, str):
         return text
     found = _URL.match(text)
@@ -170,13 +178,17 @@ def to_place(text: str | Place) -> Place:
         return Path(text)
     if found[1].lower() == "file":
         return Path(text[found.end() :])
+    if not text[found.end() :].strip("/"):
+        raise ImageError(
+            f"{text}: names no place; give one, such as {found[1]}://bucket/image.zarr"
+        )
     return RemotePath(text.rstrip("/"))
 
 
 def zarr_store(where: Place, *, read_only: bool = False) -> Any:
     """What zarr opens."""
     if isinstance(where, Path):
-        return str(where)
+        return where  # as text, a name with "::" would be an URL to zarr
     from zarr.storage import FsspecStore
 
     _filesystem(where.protocol)  # says what is missing

@@ -141,7 +141,7 @@ def _channels(info: ImageInfo, asked: Sequence[str]) -> list[int]:
     for name in asked:
         if name in info.channel_names:
             found.append(info.channel_names.index(name))
-        elif name.isdigit() and int(name) < count:
+        elif name.isdecimal() and int(name) < count:
             found.append(int(name))
         else:
             names = ", ".join(f"{i} {n}".strip() for i, n in enumerate(info.channel_names))

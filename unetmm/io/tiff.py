@@ -16,7 +16,7 @@ from unetmm.io.guard import translated
 from unetmm.io.ome_xml import companion_name, with_known_order
 from unetmm.io.photo_header import remedy
 from unetmm.io.protocol import Box, ImageInfo, Plane
-from unetmm.io.tiff_info import describe, map_axes
+from unetmm.io.tiff_info import describe, main_series, map_axes
 from unetmm.io.tiff_mask import mask_bytes
 from unetmm.io.tiff_pages import drop_missing, find_pages
 from unetmm.io.tiff_segments import Overlap, PageData, SegmentFiles, SegmentGrid
@@ -37,7 +37,7 @@ _TIFFFILE_BYTES = 2 * 2**20
 
 
 class TiffSource:
-    """Boxes of the first series of a TIFF at full resolution.
+    """Boxes of the first series of a TIFF that is no thumbnail, at full resolution.
 
     Every page shares one layout; what differs, its segments' places, is read and checked when
     the file is opened, so a truncated file is refused before anything is computed.
@@ -47,9 +47,7 @@ class TiffSource:
         self.path = path
         self._files = SegmentFiles()
         with translated(path, "read it as TIFF"), _open(path) as tif:
-            if not tif.series:
-                raise ImageError(f"{path}: the TIFF holds no image; give one with a page")
-            series = tif.series[0]
+            series = main_series(path, tif)
             keyframe = series.keyframe
             axes = map_axes(path, series)
             self._grid = grid = SegmentGrid.of(keyframe)
@@ -64,6 +62,7 @@ class TiffSource:
             pages = find_pages(path, series, grid, axes.pages)
             self._axes, self._pages = drop_missing(path, axes, pages)
             self.info: ImageInfo = describe(path, tif, series, self._axes, chunk)
+            self._note_other_files()
             self._fill = _fill_value(keyframe.nodata, grid.stored_dtype)
             if keyframe.compression == _OLD_JPEG:
                 self._check_old_jpeg()
@@ -74,6 +73,16 @@ class TiffSource:
         self._decoded = (
             DecodedStrips(self._decode_segment, grid, len(self._pages)) if one_strip else None
         )
+
+    def _note_other_files(self) -> None:
+        """An OME-TIFF may be a set of files, of which any one opens the whole image."""
+        files = {page.path.resolve() for page in self._pages if page is not None}
+        others = tuple(sorted(map(str, files - {self.path.resolve()})))
+        if others:
+            self.info.notes["other_files"] = others
+            log.warning(
+                "%s: is one of %d files of an image, which is read whole", self.path, len(files)
+            )
 
     @property
     def sequential(self) -> bool:

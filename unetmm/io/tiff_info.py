@@ -88,6 +88,20 @@ class TiffAxes:
         return plane["TCZ".index(self.band_axis)] if self.bands > 1 else None
 
 
+def main_series(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    """The first series that is no thumbnail of another; cameras put that in front.
+
+    Raises
+    ------
+    ImageError
+        If there is none.
+    """
+    if not tif.series:
+        raise ImageError(f"{path}: the TIFF holds no image; give one with a page")
+    whole = (series for series in tif.series if not series.keyframe.is_reduced)
+    return next(whole, tif.series[0])
+
+
 def map_axes(path: Path, series: tifffile.TiffPageSeries) -> TiffAxes:
     """Name every axis of a series.
 
@@ -232,7 +246,7 @@ def describe(
     page = series.keyframe
     facts, notes = (
         _calibration(tif, series),
-        collect_notes(tif, page, 1 if axes.named_bands else axes.bands),
+        collect_notes(tif, series, 1 if axes.named_bands else axes.bands),
     )
     if facts.images > 1:
         log.warning("%s: holds %d images; only the first is read", path, facts.images)
@@ -254,6 +268,7 @@ def describe(
         notes["bits"] = facts.bits
     if axes.palette is not None:
         notes["palette"] = "expanded"
+        notes.pop("bits", None)  # those of the indices
     samples = axes.shown_samples
     return ImageInfo(
         format="tiff",

@@ -22,17 +22,22 @@ _CRS_KEYS = ("ProjectedCSTypeGeoKey", "GeographicTypeGeoKey")
 MAKER_TAGS = (271, 272, 306, 315, 33432)
 """Tags of the page that a photo's EXIF holds as well: maker, model, time, artist, copyright."""
 _RGB = 2
+_ASSOCIATED_ALPHA = 1
+"""Of ExtraSamples: colours are stored multiplied by it."""
 _MAX_TAG_BYTES = 2**20
 _UNITS = {2: "inch", 3: "centimeter"}
 
 
-def collect_notes(tif: tifffile.TiffFile, page: tifffile.TiffPage, bands: int) -> dict[str, Any]:
+def collect_notes(
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, bands: int
+) -> dict[str, Any]:
     """Everything found, by the keys of `ImageInfo.notes`.
 
     Parameters
     ----------
     bands : samples of a pixel that are separate measurements, 1 if they are colours.
     """
+    page = series.keyframe
     notes: dict[str, Any] = {"compression": tifffile.COMPRESSION(page.compression).name}
     if page.iccprofile:
         notes["icc_profile"] = bytes(page.iccprofile)
@@ -49,12 +54,14 @@ def collect_notes(tif: tifffile.TiffFile, page: tifffile.TiffPage, bands: int) -
         notes["bits"] = stated
     if int(page.photometric) == 0:
         notes["photometric"] = "miniswhite"
+    if tuple(map(int, page.extrasamples)) == (_ASSOCIATED_ALPHA,) and bands == 1:
+        notes["premultiplied"] = True
     if bands > 1:
         notes["bands"] = bands
     if len(tif.series) > 1:
         notes["other_series"] = len(tif.series) - 1
-    if len(tif.series[0].levels) > 1:
-        notes["pyramid_levels"] = len(tif.series[0].levels)
+    if len(series.levels) > 1:
+        notes["pyramid_levels"] = len(series.levels)
     if mask := read_mask(tif, page):
         notes["mask"] = mask
     notes |= _exif(page) | _described(tif, page) | _geo(page)

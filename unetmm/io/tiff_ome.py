@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -22,6 +23,7 @@ _LENGTHS = ("Å", "pm", "nm", "µm", "mm", "cm", "m", "km", "in", "pixel", "refe
 _TIMES = ("ns", "µs", "ms", "s", "min", "h", "d")
 """Units that OME-XML knows, of those that we do."""
 _TYPES = {"float32": "float", "float64": "double"}
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PLACES_OF_PIXELS = ("BinData", "TiffData", "MetadataOnly")
 
 
@@ -49,7 +51,18 @@ def make_ome_xml(info: ImageInfo, name: str, outer: str) -> bytes:
     if pixels is None:
         pixels = ElementTree.SubElement(image, "Pixels", ID="Pixels:0")
     _describe(pixels, info, outer)
+    _make_well_formed(root)
     return _HEAD + bytes(ElementTree.tostring(root, encoding="utf-8"))
+
+
+def _make_well_formed(root: Element) -> None:
+    """Replace what XML cannot hold: control characters, and bytes of names that are no UTF-8."""
+    for element in root.iter():
+        for key, value in element.attrib.items():
+            element.set(key, _NO_XML.sub("\ufffd", value))
+        for part in ("text", "tail"):
+            if text := getattr(element, part):
+                setattr(element, part, _NO_XML.sub("\ufffd", text))
 
 
 def _kept_root(info: ImageInfo) -> Element | None:

@@ -26,15 +26,16 @@ def find_pages(
     Raises
     ------
     ImageError
-        If a segment lies outside of its file, or pages are missing with the file they are in.
+        If a segment lies outside of its file or has no length, or pages are missing with the file
+        they are in.
     """
     if series.is_truncated and len(series) < count:
-        first = PageData.of(series.keyframe)
+        first = PageData.of(series.keyframe).with_counts(grid)
         pages: list[PageData | None] = [first.shifted(i * grid.page_bytes) for i in range(count)]
         if not grid.raw:
             raise ImageError(f"{path}: describes {count} pages but holds 1; it is truncated")
     else:
-        pages = [None if page is None else PageData.of(page) for page in series]
+        pages = [p if p is None else PageData.of(p).with_counts(grid) for p in series]
     if len(pages) != count:
         raise ImageError(f"{path}: describes {count} pages but holds {len(pages)}; it is damaged")
     if None in pages:

@@ -175,6 +175,27 @@ class PageData:
     def largest_bytes(self) -> int:
         return int(self.counts.max(initial=0))
 
+    def with_counts(self, grid: SegmentGrid) -> PageData:
+        """With what a sloppy writer left at 0: bytes of segments that have a place.
+
+        Raises
+        ------
+        ImageError
+            If they cannot be known, as those of compressed segments.
+        """
+        counts, offsets = (a[: grid.segments] for a in (self.counts, self.offsets))
+        if min(len(counts), len(offsets)) < grid.segments:
+            return self  # which `check` refuses
+        unknown = (counts == 0) & (offsets > 0)
+        if not unknown.any():
+            return self
+        if not grid.raw:
+            raise ImageError(
+                f"{self.path}: {np.count_nonzero(unknown)} of its {grid.segments} strips or tiles "
+                "have a place but no length (StripByteCounts 0); save it again"
+            )
+        return replace(self, counts=np.where(unknown, grid.plain_bytes(), counts))
+
     def shifted(self, by_bytes: int) -> PageData:
         """The page of the same layout that lies `by_bytes` further on."""
         return replace(self, offsets=self.offsets + by_bytes)
@@ -208,6 +229,10 @@ class SegmentFiles:
         """The stored bytes of a segment."""
         count, offset = int(page.counts[segment]), int(page.offsets[segment])
         data = os.pread(self._handle(page.path), count, offset)
+        if 0 < len(data) < count:  # Linux reads 2 GiB at once at most
+            whole = np.empty(count, np.uint8)
+            read_into(self._handle(page.path), whole, offset, page.path)
+            data = whole.tobytes()
         if len(data) != count:
             raise ImageError(f"{page.path}: ends within segment {segment}; it has been truncated")
         return data

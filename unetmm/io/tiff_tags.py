@@ -27,18 +27,19 @@ Tag = tuple[int, int, int, Any]
 
 def colour_tags(info: ImageInfo, one_page: bool) -> dict[str, Any]:
     """What tifffile is told of the samples of a pixel."""
+    grey = info.notes.get("photometric", "minisblack")
     if one_page:
         if has_rgb_bands(info):
             extra = ["unspecified"] * (info.length("C") - 3)
             return {"photometric": "rgb", "planarconfig": "separate", "extrasamples": extra}
         several = {"planarconfig": "separate"} if info.length("C") > 1 else {}
-        return {"photometric": "minisblack", **several}
-    grey = info.notes.get("photometric", "minisblack")
+        return {"photometric": grey, **several}
     tags: dict[str, Any] = {"photometric": "rgb" if info.samples > 2 else grey}
     if info.samples > 1:
         tags["planarconfig"] = "contig"
     if info.alpha:
-        tags["extrasamples"] = ["unassalpha"]
+        premultiplied = info.notes.get("premultiplied", False)
+        tags["extrasamples"] = ["assocalpha" if premultiplied else "unassalpha"]
     return tags
 
 
