@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from helpers import SMALL_UNETMM, assert_close, compiled, lively_model, lively_net, reference
 
+import unetmm
 from unetmm.calibrate import (
     STREAMS_BYTES,
     Calibration,
@@ -156,6 +157,22 @@ def test_unmeasured_pixels_do_not_poison_the_statistics() -> None:
     entry = measured(image, MONO).entry(0, 0)
     assert entry.fill == pytest.approx(5, abs=0.1)
     assert all(np.isfinite(a).all() for a in entry.attention.values())
+
+
+def test_far_away_pixels_do_not_fill_the_holes() -> None:
+    image = np.random.default_rng(2).random((64, 64), np.float32)
+    image[10:20], image[40, 3:6] = np.nan, 1e5
+    entry = measured(image, MONO).entry(0, 0)
+    assert image[40, 3:6].mean() > 1e4 and 0 <= entry.low <= entry.fill <= entry.high <= 1
+
+
+@pytest.mark.parametrize("scale", [1e-45, 1e-310])
+def test_a_range_that_float32_cannot_stretch_is_none(scale: float) -> None:
+    image = np.random.default_rng(3).random((32, 40)) * scale
+    found = unetmm.restore(image, model=lively_model(MONO))
+    assert np.isfinite(found).all()
+    with pytest.raises(ShapeError, match="asked for the range 0.0 to"):
+        Options(fixed_range=(0.0, scale))
 
 
 def test_calibration_survives_its_file(tmp_path: Path) -> None:

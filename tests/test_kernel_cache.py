@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from unetmm.stream import kernel_cache
-from unetmm.stream.kernel_cache import KEPT_FOLDERS, remove_old
+from unetmm.stream.kernel_cache import CACHE_VARIABLE, KEPT_FOLDERS, cache_folder, remove_old
 
 
 def make_folders(root: Path, count: int) -> list[Path]:
@@ -70,3 +70,24 @@ def test_a_folder_that_others_removed_meanwhile_is_no_error(
     monkeypatch.setattr(kernel_cache.subprocess, "run", compiled_aside)
     kernel_cache.ensure_compiled()
     assert len(asked) == 1 and not (tmp_path / "gone").exists()
+
+
+def test_a_folder_that_others_can_write_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no folder").write_bytes(b"")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "no folder"))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    found = cache_folder.__wrapped__()
+    root = found.parent
+    assert root.parent == tmp_path and root.stat().st_mode & 0o777 == 0o700
+    root.chmod(0o777)
+    with pytest.raises(
+        OSError, match=f"no writable folder for compiled kernels; set {CACHE_VARIABLE}"
+    ):
+        cache_folder.__wrapped__()
+    root.chmod(0o700)
+    root.rename(tmp_path / "elsewhere")
+    root.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="no writable folder"):
+        cache_folder.__wrapped__()

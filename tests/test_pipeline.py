@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -87,6 +90,38 @@ def test_nan_and_alpha_pass_through_untouched() -> None:
     assert np.array_equal(np.isnan(found), np.isnan(image))
     rgba = np.dstack([colour_image(40, 50), colour_image(40, 50, 9)[..., :1]])
     assert np.array_equal(unetmm.restore(rgba, model=COLOUR_MODEL)[..., 3], rgba[..., 3])
+
+
+@pytest.mark.parametrize("dtype", ["u2", "i4", "f4", "f8"])
+def test_byte_order_is_no_part_of_the_answer(dtype: str) -> None:
+    image = (np.random.default_rng(8).random((40, 50)) * 4000).astype(dtype)
+    found = unetmm.restore(image.astype(f">{dtype}"), model=MONO_MODEL)
+    assert np.array_equal(found, unetmm.restore(image, model=MONO_MODEL))
+    with pytest.raises(ShapeError, match="cannot be restored"):
+        unetmm.restore(image.astype(">i8"), model=MONO_MODEL)
+
+
+def test_the_plan_counts_the_tasks_whatever_pool_dask_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    from unetmm import run
+
+    alive, most, lock = [0], [0], threading.Lock()
+    real = run.run_task
+
+    def counted(job: run.Job, task: run.Task) -> None:
+        with lock:
+            alive[0] += 1
+            most[0] = max(most[0], alive[0])
+        real(job, task)
+        with lock:
+            alive[0] -= 1
+
+    monkeypatch.setattr(run, "run_task", counted)
+    monkeypatch.setattr(run, "TASKS_AT_ONCE", 5)
+    stack = np.random.default_rng(6).integers(0, 60000, (12, 30, 40)).astype(np.uint16)
+    with ThreadPoolExecutor(6) as pool, dask.config.set(pool=pool):
+        found = restore_array(stack, Options(MONO_MODEL, workers=1))
+    assert most == [1]
+    assert np.array_equal(found, unetmm.restore(stack, model=MONO_MODEL))
 
 
 @pytest.mark.parametrize("shape", [(2, 30, 40), (2, 3, 30, 40), (2, 2, 3, 30, 40)])

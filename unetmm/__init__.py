@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from unetmm.plan import Plan
     from unetmm.weights import Model, load_model
 
-__version__ = "0.3.0"
+__version__ = "0.3.1"
 
 _HOMES = {
     "BudgetError": "errors",

@@ -2,8 +2,8 @@
 
 A fixed, seeded set of patches fixes the intensity range. They, or half of them where the image is
 small, go through the net with their own global averages; the channel attention of every block is
-averaged over them. Nothing here depends on the budget, the strips or the number of workers
-(DESIGN.md section 2).
+averaged over them. Nothing here depends on the budget, the strips or the number of
+workers.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ LARGEST = float(np.finfo(np.float32).max) / 4
 """Of floats that count as measured. Files that do not say so use the largest ones for no data."""
 PERCENTILES = (0.1, 99.9)
 """Intensities that become 0 and 1 for data other than 8-bit; beyond them nothing is clipped."""
+SMALLEST_RANGE = 1e-37
+"""What lies closer together is constant: float32 has no number to stretch it by."""
 
 Groups = Sequence[tuple[int, ...]]
 """Samples that go through the net together: [(0, 1, 2)] for a colour net, [(0,), (1,)] for mono."""
@@ -127,7 +129,10 @@ class Calibration:
                 for k, e in content["entries"].items()
             }
             for k, e in entries.items():
-                if not np.isfinite([e.low, e.high, e.fill]).all() or e.high <= e.low:
+                if (
+                    not np.isfinite([e.low, e.high, e.fill]).all()
+                    or e.high - e.low <= SMALLEST_RANGE
+                ):
                     raise ValueError(f"the range of {k} is {e.low:g} to {e.high:g}")
             return cls(str(content["model"]), entries)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -323,7 +328,8 @@ def _unattended_entry(
     """The intensities of one channel and group."""
     values = np.concatenate([_valid_values(p, nodata) for p in patches])
     low, high = fixed_range or intensity_range(values, patches[0].dtype)
-    fill = float(values.mean(dtype=np.float64)) if values.size else low
+    mean = float(values.mean(dtype=np.float64)) if values.size else low
+    fill = min(max(mean, low), high)  # which a few far-away values may have moved out of the range
     return Entry(low, high, fill, {})
 
 
@@ -356,7 +362,7 @@ def intensity_range(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[float, 
     if not values.size:
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(values.astype(np.float64), PERCENTILES))
-    return (low, high) if high > low else (low, low + max(1.0, 1e-6 * abs(low)))
+    return (low, high) if high - low > SMALLEST_RANGE else (low, low + max(1.0, 1e-6 * abs(low)))
 
 
 def _observe(
@@ -411,4 +417,4 @@ def normalise(
 
 def fits_float32(dtype: np.dtype[Any]) -> bool:
     """Whether float32 holds all values of a type."""
-    return dtype == np.float32 or dtype.itemsize <= 2
+    return dtype.itemsize <= 2 or (dtype.kind == "f" and dtype.itemsize == 4)

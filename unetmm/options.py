@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from unetmm.calibrate import Calibration
+from unetmm.calibrate import SMALLEST_RANGE, Calibration
 from unetmm.device.target import DeviceChoice, PrecisionChoice, Target, resolve_target
 from unetmm.errors import ShapeError
 from unetmm.io.protocol import Encoding, SinkOptions
@@ -54,6 +55,14 @@ class Options:
                 f"asked for strength {self.strength!r}; 0 gives the input back, 1 the net's answer"
             )
 
+        if self.fixed_range is not None:
+            low, high = self.fixed_range
+            if not (math.isfinite(low) and SMALLEST_RANGE < high - low < math.inf):
+                raise ShapeError(
+                    f"asked for the range {low!r} to {high!r}; give two finite numbers, the lower "
+                    "one first"
+                )
+
     @cached_property
     def target(self) -> Target:
         """What device and precision mean on this machine, as it was when this was first asked.
@@ -87,7 +96,7 @@ class Progress:
 
 @dataclass
 class Report:
-    """What happened; `as_dict` has the fields of DESIGN.md section 8."""
+    """What happened; `as_dict` is the file that `--report` writes."""
 
     input: str
     output: str

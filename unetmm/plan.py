@@ -112,7 +112,7 @@ class Plan:
         return (1 + across) * (1 + down) - 1
 
     def as_dict(self) -> dict[str, Any]:
-        """For reports: the field names of DESIGN.md section 8."""
+        """For reports and `plan --json`, whose field names this fixes."""
         return {
             "strip_width_px": self.strip_width_px,
             "band_rows": self.band_rows,

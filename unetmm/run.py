@@ -41,6 +41,10 @@ Net = Union[CompiledNet, "DeviceNet"]
 """For the compiled kernels, or for a device."""
 
 
+TASKS_AT_ONCE = 256
+"""Of which Dask makes one graph."""
+
+
 class Cancelled(Exception):
     """The run was asked to stop; raised inside tasks only."""
 
@@ -80,7 +84,7 @@ class Job:
                 self.seconds[kind] += time.perf_counter() - start
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """One strip of one segment of one plane."""
 
@@ -104,12 +108,13 @@ def open_tasks(
     height, chunk = output.info.height, output.chunk
     align_px = math.lcm(stride_px, chunk[0])
     rows_a_plane = output.store.levels[0].grid[0]
+    first_rows = {plane: rows_a_plane * i for i, plane in enumerate(planes)}
     tasks = []
     for task in tasks_of(plan, planes):
         strip, segment = task.strip, task.segment
         columns = slice(strip.write_start // chunk[1], -(-strip.write_stop // chunk[1]))
         missing = output.table.rows_missing(task.plane, columns)
-        first = rows_a_plane * planes.index(task.plane)
+        first = first_rows[task.plane]
         own = range(segment.write_start // chunk[0], -(-segment.write_stop // chunk[0]))
         left = [row for row in own if missing[row] and first + row in rows]
         if left:
@@ -132,27 +137,29 @@ def run(job: Job, tasks: list[Task] | None = None) -> None:
 
     if tasks is None:
         tasks = tasks_of(job.plan, job.source.info.planes)
-    running = Running()
 
     def guarded(task: Task) -> None:
-        with running:
-            if job.stop.is_set():
-                raise Cancelled
-            run_task(job, task)
+        if job.stop.is_set():
+            raise Cancelled
+        run_task(job, task)
 
-    try:
-        with memory_limit(job):
-            dask.compute(
-                *[dask.delayed(guarded, pure=False)(task) for task in tasks],
-                scheduler="threads",
-                num_workers=job.plan.workers,
-                optimize_graph=False,
-            )
-    except BaseException:
-        # Dask returns with the first error; the output may only be removed when nobody writes.
-        job.stop.set()
-        running.wait_for_none()
-        raise
+    # A pool of our own: the user's Dask may have one of more threads than the plan counts.
+    with memory_limit(job), ThreadPoolExecutor(job.plan.workers, "unetmm-task") as pool:
+        try:
+            # Dask holds 5 kB a task, which of a long stack would be a part of the budget.
+            for first in range(0, len(tasks), TASKS_AT_ONCE):
+                chosen = tasks[first : first + TASKS_AT_ONCE]
+                dask.compute(
+                    *[dask.delayed(guarded, pure=False)(task) for task in chosen],
+                    scheduler="threads",
+                    pool=pool,
+                    optimize_graph=False,
+                )
+        except BaseException:
+            # Dask returns with the first error. The output may only be removed when nobody
+            # writes, so the pool then waits for the tasks that are under way.
+            job.stop.set()
+            raise
 
 
 def memory_limit(job: Job) -> AbstractContextManager[None]:
@@ -160,27 +167,6 @@ def memory_limit(job: Job) -> AbstractContextManager[None]:
     if isinstance(job.net, CompiledNet):
         return nullcontext()
     return job.net.limited(job.plan.device_budget_bytes)
-
-
-class Running:
-    """Counts the tasks that are under way."""
-
-    def __init__(self) -> None:
-        self._count, self._changed = 0, threading.Condition()
-
-    def __enter__(self) -> None:
-        with self._changed:
-            self._count += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._changed:
-            self._count -= 1
-            self._changed.notify_all()
-
-    def wait_for_none(self) -> None:
-        """Return when no task is under way."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._count == 0)
 
 
 def run_task(job: Job, task: Task) -> None:

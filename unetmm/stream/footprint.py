@@ -92,7 +92,8 @@ def scratch_floats(layout: Layout, lanes: int) -> tuple[int, ...]:
     two columns of the depthwise input, for the panel to the right. edges: the first and the last
     column, for the neighbouring threads.
     """
-    sizes = [(0,) * 7]
+    # The end of the net notes a sum in `normalised`, also of a net without blocks.
+    sizes = [(0, lanes, 0, 0, 0, 0, 0)]
     for block in layout.blocks:
         c, rows = padded(block.channels, lanes), block.ring.band + 2
         spans = range(1, panel_px(block, lanes) + 1)

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -56,9 +57,14 @@ def cache_folder() -> Path:
         digest.update(fact.encode())
     name = f"{_PREFIX}{digest.hexdigest()[:16]}"
     base = os.environ.get(CACHE_VARIABLE)
-    for root in (Path(base) if base else Path.home() / ".cache" / "unetmm", _temporary_root()):
+    temporary = _temporary_root()
+    for root in (Path(base) if base else Path.home() / ".cache" / "unetmm", temporary):
         folder = root / name
         try:
+            if root == temporary:
+                root.mkdir(mode=0o700, exist_ok=True)
+                if not _is_ours_alone(root):
+                    continue
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:
             continue
@@ -71,6 +77,13 @@ def cache_folder() -> Path:
 
 def _temporary_root() -> Path:
     return Path(tempfile.gettempdir()) / f"unetmm-{os.getuid() if hasattr(os, 'getuid') else 0}"
+
+
+def _is_ours_alone(folder: Path) -> bool:
+    """Whether nobody else can put anything there: what is there runs as our code."""
+    found = folder.lstat()
+    owner = os.getuid() if hasattr(os, "getuid") else found.st_uid
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == owner and not found.st_mode & 0o022
 
 
 def remove_old(folder: Path) -> None:
