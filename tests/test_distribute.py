@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -201,6 +202,23 @@ def test_options_that_do_not_fit_are_a_usage_error(
     command = ["denoise", str(folder / "in.tif"), "-o", str(tmp_path / "o.tif"), *given]
     assert run_command(command) == 2
     assert named in capsys.readouterr().err
+
+
+def test_the_budget_of_several_images_is_that_of_the_workers(
+    folder: Path, tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int | None] = []
+
+    def smallest(client: Any) -> int:
+        told.append(10**9)
+        return 10**9
+
+    monkeypatch.setattr("unetmm_cli.cluster._smallest_budget", smallest)
+    shutil.copy(folder / "in.tif", tmp_path / "b.tif")
+    command = ["denoise", str(folder / "in.tif"), str(tmp_path / "b.tif"), "-o", f"{tmp_path}/o/"]
+    command += ["--model", str(folder / "m.safetensors"), "--scheduler", client.scheduler.address]
+    assert run_command(command) == 0
+    assert told == [10**9, 10**9]
 
 
 def test_a_missing_package_is_named(

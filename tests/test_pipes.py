@@ -52,6 +52,16 @@ def pipe_in(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
 
 
+def test_closed_streams_do_not_open_others() -> None:
+    """Messages of a process without stderr must not go into the image."""
+    command = f"{sys.executable} -m unetmm_cli denoise no.tif -o - --quiet 2>&-"
+    done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
+    command = f"{sys.executable} -m unetmm_cli models >&- <&-"
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_an_image_goes_through_stdout_and_nothing_else(
     folder: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:

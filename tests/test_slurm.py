@@ -13,9 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import typer
+from helpers import lively_model
 
+from unetmm.nets.config import NetConfig
+from unetmm.resume import Share
+from unetmm.weights import save_model
 from unetmm_cli.__main__ import run as run_command
-from unetmm_cli.options import Choices, parse_range, parse_strength
+from unetmm_cli.options import Choices, parse_range, parse_shard, parse_strength
 from unetmm_cli.slurm import option_words
 
 
@@ -59,6 +64,25 @@ def test_the_script_asks_for_what_the_run_needs(
     command += ["--mem-budget", str(1000 * 2**20), "--workers=3"]
     assert command_of(script) == command
     assert not output.exists() and list(tmp_path.iterdir()) == [image]
+
+
+def test_a_model_for_something_else_is_refused_now(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = lively_model(NetConfig(1, 1, 8, (1,), 1, (1,)))
+    path = tmp_path / "deblur.safetensors"
+    save_model(path, model.config, model.tensors, {"task": "deblur"})
+    command = ["slurm", str(image), "-o", str(tmp_path / "o.tif"), "--model", str(path)]
+    assert run_command([*command, "--mem-budget", "1GB"]) == 1
+    assert "is for deblur; run it with unetmm restore" in capsys.readouterr().err
+
+
+def test_pbs_has_to_be_told_how_many_tasks_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PBS_ARRAY_INDEX", "2")
+    with pytest.raises(typer.BadParameter, match="set UNETMM_SHARDS"):
+        parse_shard("auto")
+    monkeypatch.setenv("UNETMM_SHARDS", "8")
+    assert parse_shard("auto") == Share(1, 8)
 
 
 def test_options_come_out_as_they_went_in(

@@ -6,6 +6,7 @@ exceptions keep their traceback.
 
 from __future__ import annotations
 
+import os
 import sys
 from itertools import pairwise
 
@@ -19,6 +20,9 @@ from unetmm_cli.signals import INTERRUPTED_EXIT, Interrupted
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by who started us, as by 2>&-
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 for the whole process
     display.print_any_text()
     sys.exit(run())
 

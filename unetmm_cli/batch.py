@@ -82,7 +82,12 @@ def _check_several(choices: Choices) -> None:
 
 
 def _with_budget(choices: Choices) -> Choices:
-    """One budget for all images, or it would shrink with every one that is in memory."""
+    """One budget for all images, or it would shrink with every one that is in memory.
+
+    On a cluster it is that of its workers, not of this machine.
+    """
+    if choices.scheduler or choices.cluster:
+        return choices
     budget_bytes = choices.mem_budget or default_budget_bytes()
     return replace(choices, mem_budget=budget_bytes)
 

@@ -47,6 +47,8 @@ def measure(task: Task, csv: Path | None, worst: Path | None) -> list[Evaluation
 
     if csv is not None and (csv.is_dir() or not csv.parent.is_dir()):
         raise ImageError(f"{csv}: cannot be written (--csv); its folder must exist")
+    if worst is not None and worst.exists() and not worst.is_dir():
+        raise ImageError(f"{worst}: is a file; --worst names a folder for pictures")
     models = [load_model(name) for name in task.models]
     gallery = Gallery()
     found = []

@@ -117,6 +117,11 @@ def parse_shard(text: str) -> Share:
         if not 1 <= index <= count:
             raise ValueError
     except (ValueError, KeyError):
+        if text == "auto" and "PBS_ARRAY_INDEX" in os.environ:
+            raise typer.BadParameter(
+                "PBS does not tell how many tasks an array has, counted from 1: set UNETMM_SHARDS "
+                "to that, or give --shard $PBS_ARRAY_INDEX/8"
+            ) from None
         raise typer.BadParameter(
             f'"{text}" is not i/n with 1 <= i <= n, or auto within a job array; write 3/8'
         ) from None

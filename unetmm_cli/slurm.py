@@ -87,6 +87,9 @@ def make_script(batch: Batch, choices: Choices) -> str:
         raise typer.BadParameter(
             "the script asks for jobs with so much memory: give --mem-budget, each job's"
         )
+    from unetmm_cli.restoring import check_task
+
+    check_task(choices, "denoise")
     _check_inputs(batch, choices)
     words = [*_program(), "denoise", *batch.inputs, "-o", batch.output, "--shard", "auto"]
     words += ["--mem-budget", str(choices.mem_budget), *option_words(choices)]

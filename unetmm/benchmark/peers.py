@@ -7,6 +7,7 @@ peak of OpenVINO and ONNX Runtime are not theirs.
 from __future__ import annotations
 
 import importlib.util
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -200,9 +201,13 @@ def tiled(infer: Infer, pixels: NDArray[np.float32], cut: list[Window]) -> Pixel
 
 
 def dask_overlap(subject: Subject) -> Contender:
-    """Dask's map_overlap with an exact halo around the reference net, a chunk for every thread."""
+    """Dask's map_overlap with an exact halo around the reference net.
+
+    At least a chunk for every thread.
+    """
     config, setting = subject.model.config, subject.setting
-    chunk = round_up(-(-setting.side_px // 2), config.stride_px)
+    per_side = max(2, math.isqrt(setting.threads - 1) + 1)
+    chunk = round_up(-(-setting.side_px // per_side), config.stride_px)
     halo = halo_px(config)
     pixels = subject.scaled
 
