@@ -208,6 +208,21 @@ def test_images_without_independent_noise_are_refused() -> None:
         measure_noise(smooth)
 
 
+def test_what_is_measured_is_not_all_held_out() -> None:
+    """Or there would be nothing to learn from, and nothing would ever end that."""
+    image = noisy_image((640, 640)).astype(np.float32)
+    measured = image[:256, :256].copy()
+    image[:] = np.nan
+    image[:256, :256] = measured
+    reader = BlockReader(source_of(image), MONO, 0)
+    assert len(reader.held_out_indices) == 4
+    given = [next(reader.training_blocks()) for _ in range(3)]
+    assert all(np.isfinite(block).all() for block in given)
+    reader.read = lambda index: None  # type: ignore[method-assign]
+    with pytest.raises(ShapeError, match="hardly any part"):
+        next(reader.training_blocks())
+
+
 def test_adapting_lowers_the_held_out_error() -> None:
     image = noisy_image()
     checks: list[AdaptProgress] = []

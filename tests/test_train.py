@@ -30,6 +30,7 @@ from unetmm.train.curve import SIZE_PX, draw_curve, ticks
 from unetmm.train.data import PatchSampler, load_images, make_sampler
 from unetmm.train.degrade import add_noise
 from unetmm.train.export import export, make_card
+from unetmm.train.export import main as run_export
 from unetmm.train.history import Row, append_row, log_path, read_rows, total_seconds
 from unetmm.train.loop import Progress, Trainer, learning_rate
 from unetmm.train.pack import load_pack, save_pack
@@ -66,6 +67,13 @@ def config(tmp_path: Path) -> TrainConfig:
     path = tmp_path / "run.toml"
     path.write_text(TOML.format(folder=images, channels=3))
     return load_train_config(path)
+
+
+def begin(config: TrainConfig, folder: Path) -> None:
+    """Leave a run after its first step."""
+    trainer = Trainer(config, folder)
+    trainer.train_step(*Batches(config, make_sampler(config)[0])[0])
+    trainer.save()
 
 
 def test_a_resumed_run_equals_an_undisturbed_one(config: TrainConfig, tmp_path: Path) -> None:
@@ -244,12 +252,19 @@ def test_learning_rate_warms_up_and_falls(config: TrainConfig) -> None:
     assert rates[999] < 2e-5
 
 
+BAD_LINES = ('precision = "fp16"\n', "data_shares = [0.5, 0.5]\n", "seed = -1\n")
+
+
 def test_bad_configs_and_empty_folders_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     for text in (
         "not = [toml",
         "name = 'a'",
         TOML.format(folder=tmp_path, channels=3) + "typo = 1",
+        *(line + TOML.format(folder=tmp_path, channels=3) for line in BAD_LINES),
+        TOML.format(folder=tmp_path, channels=3).replace(f'["{tmp_path}"]', f'"{tmp_path}"'),
+        TOML.format(folder=tmp_path, channels=3).replace("start = 0.0", "start = 0.1"),
+        TOML.format(folder=tmp_path, channels=3) + "[validation]\nheld_out = 1\nevery = 0\n",
     ):
         path.write_text(text)
         with pytest.raises(ShapeError, match="cannot be used"):
@@ -326,9 +341,7 @@ def test_weights_of_a_zoo_model_are_the_start(config: TrainConfig, tmp_path: Pat
 def test_an_exported_card_has_a_command_for_every_figure(
     config: TrainConfig, tmp_path: Path
 ) -> None:
-    trainer = Trainer(config, tmp_path / "run")
-    trainer.train_step(*Batches(config, make_sampler(config)[0])[0])
-    trainer.save()
+    begin(config, tmp_path / "run")
     pairs = tmp_path / "my pairs"
     for half in ("noisy", "clean"):
         shutil.copytree(config.data[0], pairs / half)
@@ -340,6 +353,34 @@ def test_an_exported_card_has_a_command_for_every_figure(
     }
     assert card["quality"].keys() == card["quality_ssim"].keys() == sets.keys()
     assert "pairs: real noise" in card["quality_protocol"] and " -> " in card["quality"]["real"]
+
+
+def test_a_run_goes_on_with_its_own_data_only(config: TrainConfig, tmp_path: Path) -> None:
+    """Or a card would tell of data and terms that the weights were not trained on."""
+    folder = tmp_path / "run"
+    begin(config, folder)
+    longer = replace(config, steps=9, learning_rate=1e-4)
+    assert Trainer(longer, folder).step == 1
+    others = {"data": ("elsewhere",), "seed": 5, "exclude": ("1.png",)}
+    for name, value in others.items():
+        other = replace(config, **{name: value})
+        for use in (Trainer, lambda c, f: export(c, f, tmp_path / "m.safetensors", {})):
+            with pytest.raises(ResumeError, match=f"holds a run with another {name} than test's"):
+                use(other, folder)
+    (folder / "state.json").write_text("")
+    with pytest.raises(ResumeError, match="its checkpoint is damaged"):
+        Trainer(config, folder)
+
+
+def test_a_run_is_exported_without_test_sets_too(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(config, tmp_path / "run")
+    path = tmp_path / "out.safetensors"
+    words = ["export", tmp_path / "run.toml", "--folder", tmp_path / "run", "-o", path]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+    assert run_export() == 0
+    assert "quality" not in load_model(path).card
 
 
 def test_finished_weights_survive_the_next_checkpoint(tmp_path: Path) -> None:
@@ -361,6 +402,21 @@ def test_pack_trains_like_its_folders(config: TrainConfig, tmp_path: Path) -> No
     path.write_bytes(b"nothing")
     with pytest.raises(ImageError, match="is no pack of training images"):
         load_pack(config, path)
+
+
+@pytest.mark.parametrize("shape", [(30, 20, 21), (2, 30, 20, 3)])
+def test_stacks_are_no_training_images(
+    config: TrainConfig, tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    iio.imwrite(tmp_path / "stack.tif", np.zeros(shape, np.uint8))
+    with pytest.raises(ImageError, match="is a stack of shape"):
+        make_sampler(replace(config, data=(str(tmp_path),)))
+
+
+def test_an_only_image_is_not_held_out(config: TrainConfig) -> None:
+    chosen = replace(config, exclude=("1.png", "2.png"), validation=ValidationConfig(held_out=1))
+    with pytest.raises(ImageError, match="the only image of a folder cannot be held out"):
+        make_sampler(chosen)
 
 
 def test_folders_get_their_share_of_the_patches(config: TrainConfig, tmp_path: Path) -> None:

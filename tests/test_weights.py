@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +41,22 @@ def test_public_layouts_are_recognised(tmp_path: Path, nesting: str | None) -> N
     path = tmp_path / "public.pth"
     torch.save(state if nesting is None else {nesting: state}, path)
     assert load_model(path).config == SMALL_NAFNET
+
+
+def test_parameters_that_were_saved_as_such_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "public.pth"
+    torch.save(dict(lively_net(SMALL_NAFNET).named_parameters()), path)
+    assert load_model(path).config == SMALL_NAFNET
+
+
+def test_a_place_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
+    model = lively_model(SMALL_UNETMM)
+    with pytest.raises(WeightsError, match="cannot be written"):
+        save_model(tmp_path / "no" / "m.safetensors", model.config, model.tensors, {})
+    (tmp_path / "m.safetensors").mkdir()
+    with pytest.raises(WeightsError, match="cannot be written"):
+        save_model(tmp_path / "m.safetensors", model.config, model.tensors, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
 
 
 def damaged_flip(path: Path) -> None:
@@ -112,9 +129,17 @@ def test_unknown_names_list_the_zoo(tmp_path: Path) -> None:
         load_model("no-such-model")
 
 
-def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
+OTHERS: list[tuple[dict[Any, Any], str]] = [
+    ({"conv.weight": torch.zeros(3)}, "not a NAFNet checkpoint"),
+    ({7: torch.zeros(3)}, "expected a dictionary of tensors"),
+    ({"intro.weight": torch.zeros(8), "ending.weight": torch.zeros(1)}, "is no convolution"),
+]
+
+
+@pytest.mark.parametrize(("content", "text"), OTHERS, ids=[o[1] for o in OTHERS])
+def test_other_checkpoints_are_refused(tmp_path: Path, content: dict[Any, Any], text: str) -> None:
     path = tmp_path / "other.pth"
-    torch.save({"conv.weight": torch.zeros(3)}, path)
-    with pytest.raises(WeightsError, match="not a NAFNet checkpoint"):
+    torch.save(content, path)
+    with pytest.raises(WeightsError, match=text):
         load_model(path)
     assert (DATA / "nafnet_w8.pth").exists()

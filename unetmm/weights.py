@@ -145,11 +145,12 @@ def save_model(
     Raises
     ------
     WeightsError
-        If the tensors are not those of the config.
+        If the tensors are not those of the config, or the file cannot be written.
     """
     import os
 
     import numpy as np
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     _check_tensors(tensors, config, str(path))
@@ -160,11 +161,15 @@ def save_model(
     card = {**card, **checksums}
     metadata = {"unetmm.config": config.to_json(), "unetmm.card": json.dumps(card)}
     aside = path.with_name(path.name + ".part")
-    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, aside, metadata)
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(aside, 0o666 & ~umask)  # safetensors makes files that only their owner can read
-    os.replace(aside, path)
+    try:
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, aside, metadata)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(aside, 0o666 & ~umask)  # safetensors makes files that only their owner can read
+        os.replace(aside, path)
+    except (OSError, SafetensorError) as error:
+        aside.unlink(missing_ok=True)
+        raise WeightsError(f"{path}: cannot be written ({error})") from error
 
 
 def text_sha256(text: str) -> str:
@@ -234,7 +239,10 @@ def _load_public_checkpoint(path: Path) -> Model:
 
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+    except (
+        OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError,
+        pickle.UnpicklingError,
+    ) as error:  # fmt: skip
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"{path}: cannot be loaded as plain tensors ({first_line})") from error
     for key in ("params_ema", "params", "state_dict", "model"):
@@ -242,12 +250,12 @@ def _load_public_checkpoint(path: Path) -> Model:
             content = content[key]
             break
     if not isinstance(content, dict) or not all(
-        isinstance(v, torch.Tensor) for v in content.values()
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in content.items()
     ):
         raise WeightsError(
             f"{path}: expected a dictionary of tensors, found {type(content).__name__}"
         )
-    tensors = {k.removeprefix("module."): v.float().numpy() for k, v in content.items()}
+    tensors = {k.removeprefix("module."): v.detach().float().numpy() for k, v in content.items()}
     config = infer_config({k: v.shape for k, v in tensors.items()}, str(path))
     _check_tensors(tensors, config, str(path))
     return Model(path.stem, config, {"source": str(path)}, path, tensors)
@@ -268,6 +276,9 @@ def infer_config(shapes: Mapping[str, tuple[int, ...]], where: str) -> NetConfig
         found = [int(m[1]) for name in shapes if (m := re.match(pattern, name))]
         return max(found, default=-1) + 1
 
+    for name in ("intro.weight", "ending.weight"):
+        if len(shapes[name]) != 4:
+            raise WeightsError(f"{where}: {name} is no convolution, its shape is {shapes[name]}")
     levels = count(r"downs\.(\d+)\.")
     width, in_channels = shapes["intro.weight"][:2]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,8 @@ def adapt_one(path: Path, output: Path, options: AdaptOptions, overwrite: bool) 
 def _check_output(output: Path, overwrite: bool) -> None:
     if output.suffix != SUFFIX:
         raise WeightsError(f"{output}: weights are written as {SUFFIX}; name it so")
-    if output.is_dir() or not output.parent.is_dir():
-        raise WeightsError(f"{output}: cannot be written; its folder must exist")
+    if output.is_dir() or not os.access(output.parent, os.W_OK | os.X_OK):
+        raise WeightsError(f"{output}: cannot be written; its folder must exist and be writable")
     if output.exists() and not overwrite:
         raise WeightsError(f"{output}: exists; give --overwrite to replace it")
 

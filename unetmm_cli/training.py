@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,13 +102,22 @@ def train(task: TrainTask) -> None:
             view.update, every=_report_every(config), limit_s=task.limit_s, stop=stop
         )
     _draw(config, task.folder)
-    again = f"unetmm train {task.config} --folder {task.folder}"
+    again = _command(task)
     if not done and stop.is_set():
         raise Interrupted(f"stopped at step {trainer.step:,}; go on with {again}")
     if not done:
         display.result(f"{trainer.step:,} of {config.steps:,} steps; go on with {again}")
         return
     _finish(config, task)
+
+
+def _command(task: TrainTask) -> str:
+    """What goes on with a run, as a shell takes it."""
+    words = ["unetmm", "train", str(task.config), "--folder", str(task.folder)]
+    words += [] if task.device == "cpu" else ["--device", task.device]
+    words += [] if task.threads == 1 else ["--threads", str(task.threads)]
+    words += [] if task.workers is None else ["--workers", str(task.workers)]
+    return shlex.join(words)
 
 
 def _prepare(task: TrainTask) -> tuple[TrainConfig, Trainer]:
@@ -146,5 +156,5 @@ def _finish(config: TrainConfig, task: TrainTask) -> None:
     from unetmm.train.export import export
 
     output = task.folder / f"{config.name}.safetensors"
-    export(config, task.folder, output, {})
+    export(config, task.folder, output, {}, command=_command(task))
     display.result(f"{output}: {config.steps:,} steps; unetmm models {output} shows its card")

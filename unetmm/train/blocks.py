@@ -25,6 +25,11 @@ HELD_OUT = 32
 LEAST_BLOCKS = 16
 """Of fewer too few are held out to tell a gain from chance."""
 
+_TOO_FEW = (
+    "hardly any part of the image holds measurements only; give an image with fewer unmeasured "
+    "pixels"
+)
+
 Blocks = NDArray[np.float32]
 """(n, c, block, block) on the net's scale."""
 
@@ -85,20 +90,19 @@ class BlockReader:
     def _held_out(self) -> Blocks:
         count = min(HELD_OUT, len(self.grid) // 4)
         candidates = self._random.sample(range(len(self.grid)), min(len(self.grid), 16 * count))
-        found = []
+        found: dict[int, NDArray[np.float32]] = {}
         for index in candidates:
             block = self.read(index)
             if block is not None:
-                found.append(block)
-                self.held_out_indices.add(index)
+                found[index] = block
             if len(found) == count:
                 break
+        if len(found) < count:  # most of the image holds no measurement; the rest is to learn from
+            found = dict(list(found.items())[: len(found) // 4])
         if len(found) < 2:
-            raise ShapeError(
-                "hardly any part of the image holds measurements only; give an image with fewer "
-                "unmeasured pixels"
-            )
-        return np.stack(found)
+            raise ShapeError(_TOO_FEW)
+        self.held_out_indices = set(found)
+        return np.stack(list(found.values()))
 
     def read(self, index: int) -> NDArray[np.float32] | None:
         """(c, block, block) on the net's scale; None where pixels hold no measurement."""
@@ -113,14 +117,24 @@ class BlockReader:
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
     def training_blocks(self) -> Iterator[NDArray[np.float32]]:
-        """Blocks without end, none of those held out; all of them before one comes again."""
+        """Blocks without end, none of those held out; of small images all before one comes again.
+
+        Raises
+        ------
+        ShapeError
+            If there are none.
+        """
+        size = min(len(self.grid), 8 * POOL)
         while True:
-            size = min(len(self.grid), 8 * POOL)
+            any_read = False
             for index in self._random.sample(range(len(self.grid)), size):
                 if index not in self.held_out_indices:
                     block = self.read(index)
                     if block is not None:
+                        any_read = True
                         yield block
+            if not any_read:
+                raise ShapeError(_TOO_FEW)
 
 
 def _ranges(source: Source, groups: Groups) -> dict[tuple[int, int], tuple[float, float]]:

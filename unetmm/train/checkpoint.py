@@ -6,10 +6,17 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from unetmm.errors import ResumeError, WeightsError
+
+if TYPE_CHECKING:
+    from unetmm.train.config import TrainConfig
 
 SHARD_BYTES = 15 * 2**20
 """Largest file of a checkpoint."""
@@ -17,23 +24,41 @@ OWN_NAME = re.compile(r"\w+-\d+-\d+\.safetensors")
 """What the files of a checkpoint are called; finished weights beside them are not touched."""
 
 
-def save_checkpoint(folder: Path, step: int, states: dict[str, dict[str, Tensor]]) -> None:
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    states: dict[str, dict[str, Tensor]],
+    facts: dict[str, Any] | None = None,
+) -> None:
     """Write `states` (name -> tensors) for `step`; appears whole or not at all.
 
     Files are named by step and `state.json` is replaced last, so a kill at any moment leaves the
     previous checkpoint usable.
+
+    Parameters
+    ----------
+    facts : of the run's config, for `check_same_run`.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, list[str]] = {}
-    for name, tensors in states.items():
-        files[name] = []
-        for i, shard in enumerate(_shards(tensors)):
-            file = f"{name}-{step}-{i}.safetensors"
-            save_file(shard, folder / file)
-            files[name].append(file)
-    aside = folder / "state.json.part"
-    aside.write_text(json.dumps({"step": step, "files": files}), encoding="utf-8")
-    os.replace(aside, folder / "state.json")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, tensors in states.items():
+            files[name] = []
+            for i, shard in enumerate(_shards(tensors)):
+                file = f"{name}-{step}-{i}.safetensors"
+                save_file(shard, folder / file)
+                files[name].append(file)
+        aside = folder / "state.json.part"
+        content = {"step": step, "files": files} | ({"config": facts} if facts else {})
+        aside.write_text(json.dumps(content), encoding="utf-8")
+        os.replace(aside, folder / "state.json")
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{folder}: cannot write a checkpoint ({error})") from error
     current = {f for names in files.values() for f in names}
     for old in folder.glob("*.safetensors"):
         if OWN_NAME.fullmatch(old.name) and old.name not in current:
@@ -41,15 +66,44 @@ def save_checkpoint(folder: Path, step: int, states: dict[str, dict[str, Tensor]
 
 
 def load_checkpoint(folder: Path) -> tuple[int, dict[str, dict[str, Tensor]]] | None:
-    """The last step and its states, or None if there is no checkpoint."""
+    """The last step and its states, or None if there is no checkpoint.
+
+    Raises
+    ------
+    ResumeError
+        If it is damaged.
+    """
     state = folder / "state.json"
     if not state.exists():
         return None
-    content = json.loads(state.read_text(encoding="utf-8"))
     states: dict[str, dict[str, Tensor]] = {}
-    for name, files in content["files"].items():
-        states[name] = {k: v for f in files for k, v in load_file(folder / f).items()}
-    return int(content["step"]), states
+    try:
+        content = json.loads(state.read_text(encoding="utf-8"))
+        for name, files in content["files"].items():
+            states[name] = {k: v for f in files for k, v in load_file(folder / f).items()}
+        return int(content["step"]), states
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
+        raise ResumeError(f"{folder}: its checkpoint is damaged ({error}); remove it") from error
+
+
+def check_same_run(folder: Path, config: TrainConfig) -> None:
+    """Refuse a checkpoint that was begun from other data, noise, seed, net or weights.
+
+    Those of older versions do not say what they were begun from.
+
+    Raises
+    ------
+    ResumeError
+        It names what differs.
+    """
+    content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    begun, now = content.get("config", {}), config.facts()
+    changed = [name for name in begun if begun[name] != now.get(name)]
+    if changed:
+        raise ResumeError(
+            f"{folder}: holds a run with another {' and '.join(changed)} than {config.name}'s; "
+            "give another folder"
+        )
 
 
 def _shards(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:

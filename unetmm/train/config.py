@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,9 @@ class ValidationConfig:
             raise ValueError("validation: noisy images need a folder of clean ones")
         if self.clean is None and self.held_out < 1:
             raise ValueError("validation: give a folder of clean images, or a number to hold out")
+        counts = self.every, self.patches, self.patch_px
+        if not all(isinstance(n, int) and n > 0 for n in counts):
+            raise ValueError("validation: every, patches and patch_px are whole numbers from 1 on")
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,9 @@ class Stage:
     start: float
     patch_px: int
     batch: int
+
+
+_FIXED = ("data", "exclude", "data_shares", "half_size_share", "init", "net", "noise", "seed")
 
 
 @dataclass(frozen=True)
@@ -177,10 +184,21 @@ class TrainConfig:
         wrong = {k: v for k, v in numbers.items() if not isinstance(v, int) or v < (k != "seed")}
         if wrong:
             raise ValueError(f"needs whole numbers, at least 1 (seed 0): found {wrong}")
+        if not isinstance(self.data, tuple) or not self.data:
+            raise ValueError(f"data takes a list of folders: found {self.data!r}")
+        if self.precision not in ("bf16", "fp32"):
+            raise ValueError(f"precision is bf16 or fp32: found {self.precision!r}")
+        if not self.stages or self.stages[0].start != 0:
+            raise ValueError("stages: the first one starts at 0.0")
         if self.data_shares and len(self.data_shares) != len(self.data):
             raise ValueError(
                 f"{len(self.data)} folders of data, but {len(self.data_shares)} data_shares"
             )
+
+    def facts(self) -> dict[str, Any]:
+        """What a run may not change on its way, as JSON holds it; its length and rates it may."""
+        chosen: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return {name: chosen[name] for name in _FIXED}
 
     def stage_at(self, step: int) -> Stage:
         """The stage that `step` belongs to."""

@@ -52,6 +52,10 @@ def read_training_image(path: Path, channels: int) -> NDArray[np.uint8] | None:
     except (OSError, ValueError, RuntimeError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(f"{path}: cannot be read as a training image ({first_line})") from error
+    if pixels.ndim > 3 or (pixels.ndim == 3 and pixels.shape[-1] > 4):
+        raise ImageError(
+            f"{path}: is a stack of shape {pixels.shape}; give single images, grey or RGB"
+        )
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]
     if channels == 1 and pixels.shape[-1] == 3:
         grey: NDArray[np.uint8] = np.rint(pixels @ LUMA).astype(np.uint8)[..., None]
@@ -116,6 +120,11 @@ def _held_out_count(config: TrainConfig, share: float, images: int) -> int:
     chosen = config.validation
     if chosen is None or chosen.clean is not None:
         return 0
+    if images < 2:
+        raise ImageError(
+            "the only image of a folder cannot be held out for validation as well; give more, or a "
+            "folder of clean ones"
+        )
     return min(images - 1, max(1, round(share * chosen.held_out)))
 
 

@@ -19,7 +19,7 @@ from unetmm.evaluate import SIGMAS, evaluate, evaluate_pairs
 from unetmm.nets.shapes import macs_per_px, parameter_count
 from unetmm.scores import Evaluation
 from unetmm.testsets import pair_folders
-from unetmm.train.checkpoint import load_checkpoint
+from unetmm.train.checkpoint import check_same_run, load_checkpoint
 from unetmm.train.config import TrainConfig, load_train_config
 from unetmm.train.history import log_path, read_rows, total_seconds
 from unetmm.weights import Model, save_model
@@ -31,6 +31,7 @@ def export(
     output: Path,
     test_sets: dict[str, Path],
     affine: bool = False,
+    command: str = "",
 ) -> dict[str, Any]:
     """Write the averaged weights of a run with a filled card, which is returned.
 
@@ -38,19 +39,23 @@ def export(
     ----------
     test_sets : name -> folder of clean images, or with noisy/ and clean/ in it.
     affine : fit the clean images of pairs by gain and offset.
+    command : that trained the run; that of the zoo's runs if not given.
 
     Raises
     ------
     WeightsError
         If the run has no checkpoint.
+    ResumeError
+        If its checkpoint is damaged, or of other data than the config's.
     """
     found = load_checkpoint(folder)
     if found is None:
         raise WeightsError(f"{folder}: no checkpoint of {config.name}; train it first")
+    check_same_run(folder, config)
     step, states = found
     tensors = {k: v.float().numpy() for k, v in states["ema"].items()}
     model = Model(config.name, config.net, {}, None, tensors)
-    card = make_card(config, folder, step)
+    card = make_card(config, folder, step, command)
     card |= _quality(model, test_sets, affine)
     save_model(output, config.net, tensors, card)
     return card
@@ -94,7 +99,7 @@ def _figures(evaluation: Evaluation, measure: str, style: str) -> str:
     return f"{format(getattr(evaluation.means[0], before), style)} -> {restored}"
 
 
-def make_card(config: TrainConfig, folder: Path, step: int) -> dict[str, Any]:
+def make_card(config: TrainConfig, folder: Path, step: int, command: str = "") -> dict[str, Any]:
     """What a user should know of a model: from its config, its log and its config's [card]."""
     return {
         **config.card,
@@ -108,8 +113,8 @@ def make_card(config: TrainConfig, folder: Path, step: int) -> dict[str, Any]:
         "training_hours": round(total_seconds(read_rows(log_path(folder))) / 3600, 2),
         "parameters": parameter_count(config.net),
         "kmac_per_px": round(macs_per_px(config.net) / 1000, 1),
-        "training_command": f"python -m unetmm.train training/{config.name}.toml "
-        f"--folder runs/{config.name}",
+        "training_command": command
+        or f"python -m unetmm.train training/{config.name}.toml --folder runs/{config.name}",
     }
 
 
@@ -130,7 +135,7 @@ def main() -> int:
         sets,
         arguments.affine,
     )
-    for name, figures in card["quality"].items():
+    for name, figures in card.get("quality", {}).items():
         sys.stdout.write(f"{name}: {figures}\n")
     return 0
 

@@ -18,7 +18,7 @@ from unetmm import process_memory
 from unetmm.errors import ResumeError, WeightsError
 from unetmm.nets.nafnet import build_net
 from unetmm.train.batches import Batches
-from unetmm.train.checkpoint import load_checkpoint, save_checkpoint
+from unetmm.train.checkpoint import check_same_run, load_checkpoint, save_checkpoint
 from unetmm.train.config import TrainConfig
 from unetmm.train.data import Images, make_sampler
 from unetmm.train.gradients import make_gradients
@@ -130,6 +130,7 @@ class Trainer:
                 f"{self.folder}: holds a checkpoint of another net than that of "
                 f"{self.config.name}; give another folder"
             )
+        check_same_run(self.folder, self.config)
         self.net.load_state_dict(states["net"])
         self.ema = {k: v.to(self.device) for k, v in states["ema"].items()}
         for name, parameter in self.net.named_parameters():
@@ -155,6 +156,7 @@ class Trainer:
                 "moment2": {n: m["exp_avg_sq"] for n, m in moments.items()},
                 "curve": {"loss": torch.tensor([loss.item() for loss in self.unreported])},
             },
+            self.config.facts(),
         )
 
     def ema_net(self) -> nn.Module:
