@@ -38,7 +38,6 @@ CONFIGS = {
         3, 3, 8, (0, 1, 1), 1, (1, 1, 0), AggregateConfig(64, 8, (0, 1, 1))
     ),
     "other_channels": NetConfig(1, 2, 24, (1,), 0, (1,)),
-    "no_blocks": NetConfig(1, 1, 16, (0, 0), 0, (0, 0)),
 }  # fmt: skip
 
 

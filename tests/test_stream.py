@@ -38,7 +38,10 @@ def image_of(height: int, width: int, channels: int, seed: int = 0) -> np.ndarra
 
 
 def check(name: str, height: int, width: int, **cut: int) -> None:
-    config = CONFIGS[name]
+    check_net(CONFIGS[name], height, width, **cut)
+
+
+def check_net(config: NetConfig, height: int, width: int, **cut: int) -> None:
     image = image_of(height, width, config.in_channels)
     expected = reference(lively_net(config), image, frozen_attention(config))
     found = stream_image(config, image, **cut)
@@ -64,6 +67,12 @@ def test_stream_equals_reference_on_awkward_sizes(
     name: str, height: int, width: int, note: str
 ) -> None:
     check(name, height, width, band_rows=16)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_net_without_blocks(threads: int) -> None:
+    """Each thread's sums once lay in the same place, beyond the end of the memory."""
+    check_net(NetConfig(1, 1, 16, (0, 0), 0, (0, 0)), 64, 256, band_rows=16, threads=threads)
 
 
 @given(
