@@ -45,6 +45,7 @@ notes; look them up there before quoting them.
 | method | Set12 | BSD68 |
 |---|---|---|
 | `tiny-mono` (1.9 M parameters, 29 kMAC/px) | {tiny-mono} |
+| `tiny-mono-clean`, trained without data of non-commercial or unstated terms | {tiny-mono-clean} |
 | BM3D | 32.37 / 29.97 / 26.72 | 31.08 / 28.57 / 25.60 |
 | IRCNN | 32.76 / 30.37 / 27.12 | 31.63 / 29.15 / 26.19 |
 | DnCNN | 32.86 / 30.44 / 27.18 | 31.73 / 29.23 / 26.23 |
@@ -77,6 +78,7 @@ DRUNET_DB = {
     "tiny-rgb": (34.30, 31.69, 28.51),
     "tiny-rgb-clean": (34.30, 31.69, 28.51),
     "tiny-mono": (33.25, 30.94, 27.90),
+    "tiny-mono-clean": (33.25, 30.94, 27.90),
 }
 """On CBSD68 and Set12, the first sets of the cards."""
 

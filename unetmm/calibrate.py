@@ -2,8 +2,7 @@
 
 A fixed, seeded set of patches fixes the intensity range. They, or half of them where the image is
 small, go through the net with their own global averages; the channel attention of every block is
-averaged over them. Nothing here depends on the budget, the strips or the number of
-workers.
+averaged over them. Nothing here depends on the budget, the strips or the number of workers.
 """
 
 from __future__ import annotations

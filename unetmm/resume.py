@@ -53,8 +53,8 @@ def make_facts(
 ) -> dict[str, str]:
     """Everything the pixels of an output depend on, as words that a message can show.
 
-    But for the width of the processor's vectors, which is left to the user: sums differ by it in the
-    last bits, and a share on another kind of node is not worth refusing for that.
+    All but the width of the processor's vectors: sums differ by it in the last bits, for which a
+    share on another kind of node is not refused.
     """
     from unetmm import __version__
 

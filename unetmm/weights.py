@@ -131,7 +131,8 @@ def zoo_folder() -> Path:
 
 def zoo_models() -> dict[str, Path]:
     """Name -> file of every shipped model."""
-    return {p.stem: p for p in sorted(zoo_folder().glob("*.safetensors"))}
+    files = zoo_folder().glob("*.safetensors")
+    return {p.stem: p for p in sorted(files, key=lambda path: path.stem)}
 
 
 def save_model(

@@ -189,6 +189,7 @@ def show_models(rows: list[dict[str, Any]]) -> None:
     table = _table(
         "name", "task", "channels", "parameters", "weights", "kMAC/px", "training data", "quality"
     )
+    table.columns[0].no_wrap = True  # to be copied
     for row in rows:
         table.add_row(
             row["name"],
