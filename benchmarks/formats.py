@@ -184,13 +184,18 @@ def whole(source: Any, plane: Any) -> Any:
 
 
 def as_shown(source: Any, plane: Any) -> Any:
-    """Pixels upright and with 0 as black, whatever a TIFF says of them: PNG cannot say that."""
+    """Pixels upright, 0 black and colours whole, whatever a TIFF says: PNG cannot say that."""
     from unetmm.io.photo import upright
 
     notes, pixels = source.info.notes, whole(source, plane)
     if notes.get("photometric") == "miniswhite":
         bits = notes.get("bits", 8 * source.info.dtype.itemsize)
         pixels = (2**bits - 1 - pixels.astype(np.int64)).astype(source.info.dtype)
+    if notes.get("premultiplied"):
+        limit, alpha = np.iinfo(pixels.dtype).max, pixels[..., -1:]
+        seen = pixels[..., :-1] * (limit / np.maximum(alpha, 1).astype(float))
+        seen = np.minimum(np.floor(seen + 0.5 + 1e-9), limit).astype(pixels.dtype)
+        pixels = np.concatenate([seen, alpha], axis=-1)
     tags = {tag[0]: tag[3] for tag in notes.get("tiff_tags", ())}
     return np.ascontiguousarray(upright(pixels, tags.get(274, 1)))
 
@@ -383,6 +388,8 @@ KEPT = """\
 - GDAL's mask of valid pixels inside a GeoTIFF is copied into a GeoTIFF as it is, up to 4 MiB as
   stored; elsewhere it is left out, with a warning. The pixels that it excludes are restored like
   any others.
+- A thumbnail that comes before the image of a TIFF is passed over. A set of OME-TIFF files is one
+  image, whichever of them is named.
 - Of several images in an OME-TIFF, an animated PNG or a JPEG with further pictures (gain maps,
   stereo) only the first is read; the first two are warned of.
 - Of an OME-TIFF that holds fewer planes than it describes, the first complete time points (depths
@@ -420,8 +427,8 @@ def copies_section(results: list[Result]) -> list[str]:
         "",
         f"{copied_files} of the files that are read (all of at most {COPY_BYTES // 10**6} MB),",
         "each written unchanged in every format and read again. Refused: what it cannot hold.",
-        "PNG has neither pixels whose 0 is white nor such as are stored turned: it holds them as",
-        "they are shown.",
+        "PNG has no pixels whose 0 is white, that are stored turned or multiplied by alpha: it",
+        "holds them as they are shown.",
         "",
         f"| | {' | '.join(kinds)} |",
         f"|---|{'---|' * len(kinds)}",
