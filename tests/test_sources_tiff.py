@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,15 @@ def test_strips_with_a_place_but_no_length(tmp_path: Path) -> None:
                 open_source(path)
         else:
             np.testing.assert_array_equal(whole(path)[..., 0], pixels)
+
+
+def test_segments_are_read_to_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call of the system gives 2 GiB at most."""
+    path, pixels = tmp_path / "a.tif", values((40, 30))
+    tifffile.imwrite(path, pixels, compression="lzw", rowsperstrip=16, metadata=None)
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda handle, count, at: real(handle, min(count, 99), at))
+    np.testing.assert_array_equal(whole(path)[..., 0], pixels)
 
 
 def test_a_thumbnail_in_front_is_passed_over(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unetmm_cli import display
-from unetmm_cli.files import write_text
+from unetmm_cli.files import check_written, write_text
 
 if TYPE_CHECKING:
     from unetmm.evaluate import Case, OnResult
@@ -45,8 +45,8 @@ def measure(task: Task, csv: Path | None, worst: Path | None) -> list[Evaluation
     from unetmm.scores import to_csv
     from unetmm.weights import load_model
 
-    if csv is not None and (csv.is_dir() or not csv.parent.is_dir()):
-        raise ImageError(f"{csv}: cannot be written (--csv); its folder must exist")
+    if csv is not None:
+        check_written({"--csv": csv}, [])
     if worst is not None and worst.exists() and not worst.is_dir():
         raise ImageError(f"{worst}: is a file; --worst names a folder for pictures")
     models = [load_model(name) for name in task.models]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unetmm.errors import ImageError
-from unetmm.io.photo_store import ENCODER_BYTES, PhotoStore, check_one_plane
+from unetmm.io.photo_store import ENCODER_BYTES, PhotoStore, check_one_plane, check_sides
 from unetmm.io.protocol import ImageInfo, SinkOptions
 
 log = logging.getLogger(__name__)
@@ -37,11 +37,7 @@ class JpegStore(PhotoStore):
                 f"{self.path}: JPEG holds grey or RGB, the image is one {kind}; "
                 "write .png, .tif or .ome.zarr"
             )
-        if max(info.height, info.width) > _MAX_SIDE_PX:
-            raise ImageError(
-                f"{self.path}: JPEG holds sides of at most {_MAX_SIDE_PX} px, the image is "
-                f"{info.width} x {info.height}; write .png, .tif or .ome.zarr"
-            )
+        check_sides(self.path, info, self.format, _MAX_SIDE_PX, ".png, .tif or .ome.zarr")
 
     @property
     def resident_bytes(self) -> int:

@@ -145,6 +145,23 @@ def _as_shown(pixels: NDArray[Any], info: ImageInfo) -> NDArray[Any]:
     return np.concatenate([colours.astype(info.dtype), pixels[..., count:]], axis=-1)
 
 
+def check_sides(path: Path, info: ImageInfo, format: str, most_px: int, others: str) -> None:
+    """Refuse an image that is larger than its encoder takes, which would say so at the very end.
+
+    others : formats that would hold it.
+
+    Raises
+    ------
+    ImageError
+        If it is.
+    """
+    if max(info.height, info.width) > most_px:
+        raise ImageError(
+            f"{path}: {format} holds sides of at most {most_px} px, the image is "
+            f"{info.width} x {info.height}; write {others}"
+        )
+
+
 def check_one_plane(path: Path, info: ImageInfo, format: str, dtypes: tuple[str, ...]) -> None:
     """Refuse what a photo cannot hold.
 

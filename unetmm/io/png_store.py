@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.photo_store import ENCODER_BYTES, PhotoStore, check_one_plane
+from unetmm.io.photo_store import ENCODER_BYTES, PhotoStore, check_one_plane, check_sides
 from unetmm.io.png_header import pack_chunk
 from unetmm.io.protocol import ImageInfo, SinkOptions
 
@@ -36,11 +36,7 @@ class PngStore(PhotoStore):
                 "samples; write .tif or .ome.zarr"
             )
 
-        if max(info.height, info.width) > _MAX_SIDE_PX:
-            raise ImageError(
-                f"{self.path}: PNG is written with sides of at most {_MAX_SIDE_PX} px, the image "
-                f"is {info.width} x {info.height}; write .tif or .ome.zarr"
-            )
+        check_sides(self.path, info, self.format, _MAX_SIDE_PX, ".tif or .ome.zarr")
 
     @property
     def resident_bytes(self) -> int:

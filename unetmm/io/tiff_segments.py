@@ -228,11 +228,13 @@ class SegmentFiles:
     def read(self, page: PageData, segment: int) -> bytes:
         """The stored bytes of a segment."""
         count, offset = int(page.counts[segment]), int(page.offsets[segment])
-        data = os.pread(self._handle(page.path), count, offset)
-        if 0 < len(data) < count:  # Linux reads 2 GiB at once at most
-            whole = np.empty(count, np.uint8)
-            read_into(self._handle(page.path), whole, offset, page.path)
-            data = whole.tobytes()
+        data = self.read_at(page.path, offset, count)
+        # Linux reads 2 GiB at once at most.
+        while rest := count - len(data):
+            more = self.read_at(page.path, offset + len(data), rest)
+            if not more:
+                break
+            data += more
         if len(data) != count:
             raise ImageError(f"{page.path}: ends within segment {segment}; it has been truncated")
         return data
