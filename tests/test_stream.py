@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from unetmm.nets.config import NetConfig, nafnet32_config, tiny_config
 from unetmm.stream.footprint import stream_bytes
 from unetmm.stream.lanes import LANES
 from unetmm.stream.layout import make_layout
+from unetmm.stream.shares import Shares
 from unetmm.stream.stream import ObservingStream, RowStream
 
 TOLERANCE = 2e-6
@@ -142,6 +144,42 @@ def test_panels_of_a_wide_range_are_shared_bit_for_bit() -> None:
     image = image_of(12, 2052, 3)
     alone = restored(stream_of(config, 2052, 12, 4, 1), image)
     assert np.array_equal(alone, restored(stream_of(config, 2052, 12, 4, 3), image))
+    moving = stream_of(config, 2052, 12, 4, 3)
+    moving.shares = ShuffledShares(moving.cells, 3, seed=0)
+    assert np.array_equal(alone, restored(moving, image))
+
+
+class ShuffledShares(Shares):
+    """Other shares in every step, from one cell to nearly all of them."""
+
+    def __init__(self, cells: int, threads: int, seed: int) -> None:
+        super().__init__(cells, threads)
+        self.rng = np.random.default_rng(seed)
+        self.learn([])
+
+    def learn(self, busy: Sequence[int]) -> None:
+        cells = int(self.cuts[-1])
+        inner = self.rng.choice(np.arange(1, cells), len(self.cuts) - 2, replace=False)
+        self.cuts = np.concatenate([[0], np.sort(inner), [cells]]).astype(np.int64)
+
+
+@given(
+    name=st.sampled_from(list(CONFIGS)),
+    width=st.integers(5, 80),
+    bands=st.sampled_from([1, 2, 8]),
+    threads=st.integers(2, 5),
+    seed=st.integers(0, 2**16),
+)
+def test_result_does_not_change_by_a_bit_with_shares_that_move(
+    name: str, width: int, bands: int, threads: int, seed: int
+) -> None:
+    config, stride = CONFIGS[name], CONFIGS[name].stride_px
+    height, width, band = 40 * stride, width * stride, bands * stride
+    image = image_of(height, width, config.in_channels)
+    alone = restored(stream_of(config, width, height, band, 1), image)
+    shared = stream_of(config, width, height, band, threads)
+    shared.shares = ShuffledShares(shared.cells, threads, seed)
+    assert np.array_equal(alone, restored(shared, image))
 
 
 def test_threads_beyond_the_columns_are_not_started() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -379,22 +380,23 @@ def _observe(
     rows_beyond, columns_beyond = mirrored(h, height - h), mirrored(w, width - w)
     unattended = net.unattended()
 
-    def observe(first: int) -> list[dict[str, NDArray[np.float32]]]:
+    idle: SimpleQueue[tuple[ObservingStream, NDArray[np.float32]]] = SimpleQueue()
+    for _ in range(streams.count):
         stream = ObservingStream(net, unattended, width, height, streams.threads)
-        padded = np.zeros((height, width, patches[0].shape[2]), np.float32)
-        found = []
-        for patch in patches[first :: streams.count]:
+        idle.put((stream, np.zeros((height, width, patches[0].shape[2]), np.float32)))
+
+    def observe(patch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        stream, padded = idle.get()
+        try:
             normalise(patch, valid_mask(patch, nodata), entry, padded[:h, :w])
             padded[:h, w:] = padded[:h, columns_beyond]
             padded[h:] = padded[rows_beyond]
-            found.append(stream.observe(padded))
-        return found
+            return stream.observe(padded)
+        finally:
+            idle.put((stream, padded))
 
-    if streams.count == 1:
-        return observe(0)
     with ThreadPoolExecutor(streams.count) as pool:
-        found = list(pool.map(observe, range(streams.count)))
-    return [found[i % streams.count][i // streams.count] for i in range(len(patches))]
+        return list(pool.map(observe, patches))
 
 
 def normalise(

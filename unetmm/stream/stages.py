@@ -19,7 +19,7 @@ from unetmm.stream.lanes import LANES
 from unetmm.stream.precision import Precision
 from unetmm.stream.reduce import add_products, lane_sums, no_sums
 from unetmm.stream.simd import fma, hsum, load, splat, store
-from unetmm.stream.sync import LINE, finished, load_shared, next_phase
+from unetmm.stream.sync import LINE, begin_work, finished, load_shared, next_phase
 from unetmm.stream.tables import (
     ACCUMULATE,
     B_SIZE,
@@ -199,20 +199,22 @@ def run_stage(
 @cached_on_disk
 @njit(**INLINE)
 def run_stages(
-    program, rings, scratch, starts, memory, weights, matrices, frozen, out, samples, cells,
+    program, rings, scratch, starts, memory, weights, matrices, frozen, out, samples, cuts,
     first, last, step, thread, progress, sums, seen, factors, observed, resumed,
 ):  # fmt: skip
     """Carry stages first to last one band further, in this thread's share of the columns.
 
     matrices, frozen: of the blocks' 1x1s, float32 or pairs of bfloat16 (int32), and compiled for
     either; the first of them are `weights`, seen as such.
+    cuts: cells of columns at which the threads' shares begin, and their number.
     observed, resumed: numbers of blocks that are only observed, or were before; or -1. sums, seen:
     what is observed. factors: of the channels of the block that is resumed. Thread 0 returns when
     all threads are done. False if the team gave up.
     """
     threads = len(scratch)
-    begin, stop = cells * thread // threads, cells * (thread + 1) // threads
+    begin, stop, cells = cuts[thread], cuts[thread + 1], cuts[threads]
     rows = starts[thread]
+    begin_work(progress, thread)
     s = first
     while s < last:
         # Neighbouring stages with as many pieces take turns, so that a piece stays in cache.
@@ -243,7 +245,7 @@ def compile_all(precision: Precision = "fp32") -> None:
     numbers, table = np.zeros(2 * LINE, np.int64), np.zeros((1, COLUMNS), np.int64)
     matrices = floats if precision == "fp32" else np.zeros(1, np.int32)
     run_stages(
-        table, table, table, table, floats, floats, matrices, matrices, 0, 1, 1,
+        table, table, table, table, floats, floats, matrices, matrices, 0, 1, np.zeros(2, np.int64),
         0, 0, 0, 0, numbers, sums, floats, floats, -1, -1,
     )  # fmt: skip
     compile_move()

@@ -22,6 +22,7 @@ from unetmm.stream.layout import (
     padded,
 )
 from unetmm.stream.program import ring_table, stage_table
+from unetmm.stream.shares import Shares
 from unetmm.stream.stages import run_stages
 from unetmm.stream.sync import LINE
 from unetmm.stream.team import Team
@@ -80,6 +81,7 @@ class RowStream:
         self.starts = np.zeros((self.threads, round_up(max(3, taps), LINE)), np.int64)
         self.out_at = places.out
         self.team = Team(self.threads)
+        self.shares = Shares(self.cells, self.threads)
         self.sums, self.seen, self.factors = np.zeros(1, np.float64), *np.zeros((2, 1), np.float32)
         self.pushed = 0
         self.step_index = 0
@@ -146,13 +148,14 @@ class RowStream:
         """Carry every stage one band further."""
         self._run(0, len(self.program))
         self.step_index += 1
+        self.shares.learn(self.team.take_busy())
 
     def _run(self, first: int, last: int, observed: int = -1, resumed: int = -1) -> None:
         """Stages first to last, on all threads; see `run_stages`."""
         program, rings, scratch, starts = self.program, self.rings, self.scratch, self.starts
         memory, weights, matrices = self.memory, self.net.weights, self.net.matrices
         frozen = self.frozen
-        samples, cells, out = self.net.config.out_channels, self.cells, self.out_at
+        samples, cuts, out = self.net.config.out_channels, self.shares.cuts, self.out_at
         step, progress = self.step_index, self.team.progress
         sums, seen, factors = self.sums, self.seen, self.factors
 
@@ -160,7 +163,7 @@ class RowStream:
         def share(thread: int) -> bool:
             done: bool = run_stages(
                 program, rings, scratch, starts, memory, weights, matrices, frozen, out, samples,
-                cells, first, last, step, thread, progress, sums, seen, factors,
+                cuts, first, last, step, thread, progress, sums, seen, factors,
                 observed, resumed,
             )  # fmt: skip
             return done

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
+import numpy as np
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from unetmm.stream.kernels import INLINE
@@ -13,6 +16,9 @@ from unetmm.stream.simd import INT, address_of
 
 LINE = 8
 """Integers from one thread's progress to the next, so that they share no cache line."""
+BUSY, SINCE, CLOCK = 1, 2, 3
+"""In a thread's line, behind its phases: the time that it has worked, when it went on with it, and
+two integers for the clock. In nanoseconds, on Windows in ticks: only ratios are looked at."""
 SPINS = 2000
 """Looks at a neighbour's progress before the core is given away."""
 
@@ -39,6 +45,38 @@ def store_shared(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     return types.void(array, INT, types.int64), codegen
 
 
+@intrinsic
+def pointer_to(typingctx: Any, array: Any, index: Any) -> Any:
+    """Where a number of an array lies, for a function of the system."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(address_of(context, builder, sig.args[0], *args), cgutils.voidptr_t)
+
+    return types.voidptr(array, INT), codegen
+
+
+if sys.platform == "win32":
+    _counter = types.ExternalFunction("QueryPerformanceCounter", types.int32(types.voidptr))
+
+    @njit(**INLINE)
+    def now(progress, thread):
+        """The time on a clock that never goes back."""
+        at = thread * LINE + CLOCK
+        _counter(pointer_to(progress, at))
+        return progress[at]
+
+else:
+    _clock = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.voidptr))
+    _MONOTONIC = np.int32(time.CLOCK_MONOTONIC)
+
+    @njit(**INLINE)
+    def now(progress, thread):
+        """The time on a clock that never goes back."""
+        at = thread * LINE + CLOCK
+        _clock(_MONOTONIC, pointer_to(progress, at))
+        return progress[at] * 1_000_000_000 + progress[at + 1]
+
+
 give_way = types.ExternalFunction(
     "SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32()
 )
@@ -61,10 +99,20 @@ def finished(progress, thread, threads, phase):
 
 
 @njit(**INLINE)
+def begin_work(progress, thread):
+    """From here on a thread works."""
+    progress[thread * LINE + SINCE] = now(progress, thread)
+
+
+@njit(**INLINE)
 def next_phase(progress, thread, threads):
     """One more phase is done; wait for the neighbours. False if the team gives up."""
     phase = load_shared(progress, thread * LINE) + 1
+    # Added up before the phase is announced: whoever has seen the last one may read it.
+    progress[thread * LINE + BUSY] += now(progress, thread) - progress[thread * LINE + SINCE]
     store_shared(progress, thread * LINE, phase)
-    return finished(progress, thread - 1, threads, phase) and finished(
+    going_on = finished(progress, thread - 1, threads, phase) and finished(
         progress, thread + 1, threads, phase
     )
+    begin_work(progress, thread)
+    return going_on

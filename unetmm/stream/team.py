@@ -14,7 +14,7 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.stream.sync import LINE
+from unetmm.stream.sync import BUSY, LINE
 
 Work = Callable[[int], bool]
 """Does one thread's share, given its number; False if the team gave up."""
@@ -52,6 +52,13 @@ class Team:
         if not done:
             error = self._errors[0] if self._errors else None
             raise RuntimeError("a thread of this row stream has failed") from error
+
+    def take_busy(self) -> list[int]:
+        """How long each thread has worked since this was asked last, waiting apart."""
+        busy = self.progress[BUSY:-LINE:LINE]
+        taken = [int(time) for time in busy]
+        busy[:] = 0
+        return taken
 
 
 def _serve(
