@@ -81,7 +81,7 @@ def test_weights_are_rounded_to_the_nearest_and_two_depths_share_a_word() -> Non
 
 @njit
 def factors_of(matrices, x, out, c, pixels):  # type: ignore[no-untyped-def]
-    kernels.copy_factors(matrices, x, 0, out, 0, c, pixels)
+    kernels.scaled_factors(matrices, x, 0, np.ones(c, np.float32), out, 0, c, pixels)
 
 
 @needs_bf16

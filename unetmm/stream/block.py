@@ -13,12 +13,11 @@ from unetmm.stream.kernels import (
     add_up,
     clear,
     copy,
-    copy_factors,
     depthwise_gate,
     matmul,
     matmul_gated,
     normalise,
-    scale,
+    scaled_factors,
 )
 from unetmm.stream.simd import words
 from unetmm.stream.tables import (
@@ -32,7 +31,6 @@ from unetmm.stream.tables import (
     CHANNELS,
     EDGES_AT,
     GATED_AT,
-    HEIGHT,
     HELD_AT,
     HIDDEN_AT,
     KEPT,
@@ -152,7 +150,7 @@ def block_prepares(
 @njit(**INLINE)
 def block_finishes(
     stage, rings, memory, weights, matrices, frozen, starts, scratch, step, thread, begin, stop,
-    cells, sums, seen, mode,
+    cells, sums, seen, factors, mode,
 ):  # fmt: skip
     """Second phase: the block in place, panel by panel and row by row, so that all stays in cache.
 
@@ -204,7 +202,7 @@ def block_finishes(
                 )  # fmt: skip
             finish_rows(
                 stage, rings, memory, weights, matrices, frozen, starts, own, y - 1, r0, r1,
-                x0, x1, pitch, slots, sums, seen, mode,
+                x0, x1, pitch, slots, sums, seen, factors, mode,
             )  # fmt: skip
         if mode == WHOLE:
             first, last = x0 if x0 == start else x0 + 1, x1 if x1 == end else x1 + 1
@@ -260,10 +258,8 @@ def block_resumes(
 ):  # fmt: skip
     """The rest of a block that was observed, with the channel factors that followed."""
     ring, panel, band = stage[SOURCE], stage[PANEL], stage[BAND]
-    width, c = rings[ring, PIXELS], rings[ring, PADDED]
+    width = rings[ring, PIXELS]
     start, end = begin * (width // cells), stop * (width // cells)
-    for y in range(rings[ring, HEIGHT]):
-        scale(seen, (y * width + start) * c, factors, c, end - start)
     for x0 in range(start, end, panel):
         x1 = min(x0 + panel, end)
         together = rows_together(stage, x1 - x0)
@@ -271,20 +267,21 @@ def block_resumes(
             finish_rows(
                 stage, rings, memory, weights, matrices, frozen, starts, own,
                 step * band - stage[LAG] - 1, r0, min(r0 + together, band), x0, x1, 0, 1, sums,
-                seen, RESUMED,
+                seen, factors, RESUMED,
             )  # fmt: skip
 
 
 @njit(**INLINE)
 def finish_rows(
     stage, rings, memory, weights, matrices, frozen, starts, own, y, r0, r1, x0, x1, pitch, slots,
-    sums, seen, mode,
+    sums, seen, factors, mode,
 ):  # fmt: skip
     """Rows y + r0 to y + r1 of a panel from the depthwise convolution on, all at once.
 
     The convolution of row y + r reads the slots of r, r + 1 and r + 2.
     OBSERVED: the map stays as it is; the gated map is left in `seen` and added up by columns in
-    `sums`. RESUMED: the gated map is taken from there. In between it is float32 in any precision.
+    `sums`. RESUMED: the gated map is taken from there, times `factors` of its channels. In between
+    it is float32 in any precision.
     """
     ring, span = stage[SOURCE], x1 - x0
     c = rings[ring, PADDED]
@@ -307,7 +304,7 @@ def finish_rows(
             continue
         to = gated + pixels * depth
         if mode == RESUMED:
-            copy_factors(matrices, seen, kept, memory, to, c, span)
+            scaled_factors(matrices, seen, kept, factors, memory, to, c, span)
         else:
             depthwise_gate(
                 matrices, memory, top, middle, bottom, weights, stage[W2], stage[B2], memory, to, c,

@@ -25,6 +25,7 @@ from unetmm.stream.reduce import (
 )
 from unetmm.stream.simd import (
     TILE_PX,
+    add_doubles,
     add_narrow,
     add_narrow_1,
     add_wide,
@@ -306,26 +307,18 @@ def copy(x, at, to, count):
 
 @njit(**INLINE)
 def add_up(x, at, sums, to, count):
-    """Add `count` floats to sums in double precision."""
-    for k in range(count):
-        sums[to + k] += x[at + k]
+    """Add `count` floats, a whole number of vectors, to sums in double precision."""
+    for k in range(0, count, LANES):
+        add_doubles(sums, to + k, x, at + k)
 
 
 @njit(**INLINE)
-def copy_factors(matrices, x, at, out, to, c, pixels):
-    """Copy pixels of c channels as factors for `matrices`."""
+def scaled_factors(matrices, x, at, scales, out, to, c, pixels):
+    """Pixels of c channels, each channel times its scale, as factors for `matrices`."""
     for p in range(pixels):
         for k in range(0, c, LANES):
-            value = load(x, at + p * c + k)
+            value = load(x, at + p * c + k) * load(scales, k)
             store_factors(matrices, out, to + p * words(matrices, c), k, value)
-
-
-@njit(**INLINE)
-def scale(x, at, factors, c, pixels):
-    """Multiply pixels of c channels by one factor a channel."""
-    for p in range(pixels):
-        for k in range(0, c, LANES):
-            store(x, at + p * c + k, load(x, at + p * c + k) * load(factors, k))
 
 
 @njit(**INLINE)

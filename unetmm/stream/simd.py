@@ -120,6 +120,23 @@ def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
     return types.void(array, INT, value), codegen
 
 
+@intrinsic
+def add_doubles(typingctx: Any, sums: Any, to: Any, array: Any, offset: Any) -> Any:
+    """Add LANES floats to as many sums in double precision, which begin at `to`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        sums_value, at, array_value, k = args
+        doubles = ir.VectorType(ir.DoubleType(), LANES)
+        place = address_of(context, builder, sig.args[0], sums_value, at)
+        place = builder.bitcast(place, doubles.as_pointer())
+        vector = load_at(builder, address_of(context, builder, sig.args[2], array_value, k))
+        total = builder.fadd(builder.load(place, align=8), builder.fpext(vector, doubles))
+        builder.store(total, place, align=8)
+        return context.get_dummy_value()
+
+    return types.void(sums, INT, array, INT), codegen
+
+
 def in_pairs(matrices: Any) -> bool:
     """Whether matrices of this Numba type are pairs of bfloat16."""
     return bool(matrices.dtype == types.int32)

@@ -186,7 +186,7 @@ def run_stage(
             return False
         block_finishes(
             stage, rings, memory, weights, matrices, frozen, starts, scratch, step, thread, begin,
-            stop, cells, sums, seen, OBSERVED if observed else WHOLE,
+            stop, cells, sums, seen, factors, OBSERVED if observed else WHOLE,
         )  # fmt: skip
     elif stage[KIND] == GUIDE:
         guide(stage, rings, memory, step, begin, stop, cells)
