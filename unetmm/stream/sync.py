@@ -1,4 +1,4 @@
-"""How the threads of a stream wait for their neighbours without leaving compiled code."""
+"""How threads of a stream wait for their neighbours, and time their work, in compiled code."""
 
 from __future__ import annotations
 

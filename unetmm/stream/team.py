@@ -23,8 +23,8 @@ Work = Callable[[int], bool]
 class Team:
     """`threads` - 1 waiting threads and the caller.
 
-    progress : int64, the phases that each thread has done, `LINE` numbers apart; the last one is
-        set when the team gives up.
+    progress : int64, a line of each thread (`sync`), the phases that it has done first; the line
+        behind them begins with 1 when the team gives up.
     """
 
     def __init__(self, threads: int) -> None:
