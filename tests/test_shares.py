@@ -10,7 +10,7 @@ from helpers import SMALL_UNETMM, compiled, frozen_attention
 
 from unetmm.stream.shares import Shares
 from unetmm.stream.stream import RowStream
-from unetmm.stream.sync import begin_work, next_phase
+from unetmm.stream.sync import begin_work, end_work, meet
 from unetmm.stream.team import Team
 
 
@@ -89,7 +89,9 @@ def test_waiting_for_a_neighbour_is_no_work() -> None:
         begin_work(team.progress, number)
         if number == 1:
             time.sleep(waited_s)
-        return bool(next_phase(team.progress, number, 2))
+        going_on = bool(meet(team.progress, number, 2))
+        end_work(team.progress, number)
+        return going_on
 
     team.run(share)
     quick, slow = team.take_busy()

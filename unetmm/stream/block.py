@@ -1,7 +1,8 @@
 """A NAFNet block on the rows of a ring, in place: the compiled stage where the time goes.
 
-It runs in two phases, with the neighbouring threads' edge columns exchanged in between. `matrices`
-and `frozen` hold its four 1x1s; LayerNorm and the gates write factors for them.
+A thread first prepares the edge columns that its neighbours will need, and takes theirs as late as
+it can, so that it seldom waits for them. `matrices` and `frozen` hold the block's four 1x1s;
+LayerNorm and the gates write factors for them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from unetmm.stream.kernels import (
     scaled_factors,
 )
 from unetmm.stream.simd import words
+from unetmm.stream.sync import wait_for
 from unetmm.stream.tables import (
     B1,
     B2,
@@ -29,12 +31,12 @@ from unetmm.stream.tables import (
     BAND,
     BATCH,
     CHANNELS,
-    EDGES_AT,
     GATED_AT,
     HELD_AT,
     HIDDEN_AT,
     KEPT,
     LAG,
+    LAST_SEAM_AT,
     MASK,
     NORM_AT,
     OBSERVED,
@@ -118,17 +120,18 @@ def prepare_edge(stage, rings, memory, weights, matrices, starts, own, step, x, 
 
 @njit(**INLINE)
 def block_prepares(
-    stage, rings, memory, weights, matrices, starts, own, step, begin, stop, cells
+    stage, rings, memory, weights, matrices, starts, own, edges, step, begin, stop, cells
 ):  # fmt: skip
-    """First phase of a block: the edge columns that the neighbouring threads will need.
+    """What the neighbouring threads will need of a block: this thread's edge columns.
 
+    edges: where in the scratch they go. A neighbour may still be reading those of the block before.
     Where a thread's whole share fits into its scratch all of it is prepared at once, or the
     weights would come for the edges alone.
     """
     ring, rows = stage[SOURCE], stage[BAND] + 2
     c2, width = 2 * rings[ring, PADDED], rings[ring, PIXELS]
     x0, end = begin * (width // cells), stop * (width // cells)
-    left = own[EDGES_AT]
+    left = own[edges]
     right = left + rows * c2
     if share_fits(stage, end - x0, c2):
         pitch, fresh = (end - x0 + 2) * c2, own[TAPS_AT] + c2
@@ -149,10 +152,10 @@ def block_prepares(
 
 @njit(**INLINE)
 def block_finishes(
-    stage, rings, memory, weights, matrices, frozen, starts, scratch, step, thread, begin, stop,
-    cells, sums, seen, factors, mode,
+    stage, rings, memory, weights, matrices, frozen, starts, scratch, edges, step, thread, progress,
+    phase, begin, stop, cells, sums, seen, factors, mode,
 ):  # fmt: skip
-    """Second phase: the block in place, panel by panel and row by row, so that all stays in cache.
+    """The block in place, panel by panel and row by row, so that all stays in cache.
 
     A panel's depthwise input is a ring of a few rows: a row is prepared, the row above is finished.
     Panels are skewed by one column: a panel prepares one column beyond its right edge for the
@@ -163,20 +166,35 @@ def block_finishes(
         prepared by panel 2             |-----------|
         finished by panel 2            |-----------|
 
-    The outermost columns are the neighbouring threads', or zeros at the image's edge.
+    The outermost columns are the neighbouring threads', or zeros at the image's edge. The panels
+    that need them come last: the one at the right edge, and after it the one at the left edge, for
+    which its neighbour has prepared a column more and left a seam.
+
+    phase: what the neighbours have announced once their `edges` are ready.
+    False: the team gave up.
     """
-    own = scratch[thread]
-    ring, panel, band = stage[SOURCE], stage[PANEL], stage[BAND]
+    own, threads = scratch[thread], len(scratch)
+    ring, band = stage[SOURCE], stage[BAND]
     width, c2 = rings[ring, PIXELS], 2 * rings[ring, PADDED]
     cell_px = width // cells
     start, end = begin * cell_px, stop * cell_px
     y = step * band - stage[LAG]
     prepared = share_fits(stage, end - start, c2)
-    for x0 in range(start, end, panel):
+    panel = panel_columns(stage, end - start, threads) if not prepared else end - start
+    panels = (end - start + panel - 1) // panel
+    turned = start > 0 and panels > 1
+    for i in range(panels):
+        x0 = start + (i + turned) % panels * panel
         x1 = min(x0 + panel, end)
-        # Without the columns that lie in the seam or were prepared as edges.
-        first = x0 + 1 if x0 > 0 else 0
-        last = x1 + 1 if x1 < end else (width if x1 == width else x1 - 1)
+        # Of a turned order, the panel that begins and the one that ends it.
+        begins, ends = turned and i == 0, turned and x0 == start
+        if x1 == end and not wait_for(progress, thread, thread + 1, threads, phase):
+            return False
+        if x0 == start and not wait_for(progress, thread, thread - 1, threads, phase):
+            return False
+        # Without the columns that lie in a seam or were prepared as edges.
+        first = x0 - 1 if begins else x0 + (x0 > 0)
+        last = x1 - 1 if ends else x1 + 1 if x1 < end else width if x1 == width else x1 - 1
         together = rows_together(stage, x1 - x0)
         slots, pitch = band + 2 if prepared else together + 2, (x1 - x0 + 2) * c2
         taps = own[TAPS_AT]
@@ -185,8 +203,8 @@ def block_finishes(
             take_kept(stage, memory, width, c2, first, last, fresh, pitch)
         for r in range(2):
             add_sides(
-                stage, memory, scratch, thread, r, x0, x1, start, end, width, c2,
-                taps + r * pitch,
+                stage, memory, scratch, edges, thread, r, x0, x1, start, end, width, c2,
+                taps + r * pitch, begins, ends,
             )  # fmt: skip
         for r0 in range(0, band, together):
             r1 = min(r0 + together, band)
@@ -197,19 +215,31 @@ def block_finishes(
                 )  # fmt: skip
             for r in range(r0 + 2, r1 + 2):
                 add_sides(
-                    stage, memory, scratch, thread, r, x0, x1, start, end, width, c2,
-                    taps + r % slots * pitch,
+                    stage, memory, scratch, edges, thread, r, x0, x1, start, end, width, c2,
+                    taps + r % slots * pitch, begins, ends,
                 )  # fmt: skip
             finish_rows(
                 stage, rings, memory, weights, matrices, frozen, starts, own, y - 1, r0, r1,
                 x0, x1, pitch, slots, sums, seen, factors, mode,
             )  # fmt: skip
         if mode == WHOLE:
-            first, last = x0 if x0 == start else x0 + 1, x1 if x1 == end else x1 + 1
+            # The panels to come still take the old rows of the columns they prepare.
+            first = x0 if x0 == start or begins else x0 + 1
+            last = x1 if x1 == end or ends else x1 + 1
             for r in range(2):
                 at = taps + (band + r) % slots * pitch + (first - x0 + 1) * c2
                 to = stage[KEPT] + (r * width + first) * c2
                 copy(memory, at, to, (last - first) * c2)
+    return True
+
+
+@njit(**INLINE)
+def panel_columns(stage, span, threads):
+    """Columns of a panel. Threads that share a stream have two at least, or none could come last;
+    but not at the price of passes over the weights for fewer pixels."""
+    half = (span + 15) // 16 * 8
+    halved = threads > 1 and half >= stage[BATCH]
+    return min(stage[PANEL], half) if halved else stage[PANEL]
 
 
 @njit(**INLINE)
@@ -225,30 +255,38 @@ def share_fits(stage, span, c2):
 
 
 @njit(**INLINE)
-def add_sides(stage, memory, scratch, thread, r, x0, x1, start, end, width, c2, here):
-    """The columns of a panel's row that were not prepared with it; leaves the seam's own.
+def add_sides(
+    stage, memory, scratch, edges, thread, r, x0, x1, start, end, width, c2, here, begins, ends
+):  # fmt: skip
+    """The columns of a panel's row that were not prepared with it; leaves the seams' own.
 
     here: where the column left of x0 belongs. r: the row's number, two kept ones included.
+    begins, ends: whether the panel is the first or the last of a turned order.
     """
     rows = stage[BAND] + 2
     own = scratch[thread]
-    left, right = own[EDGES_AT] + r * c2, own[EDGES_AT] + (rows + r) * c2
-    seam = own[SEAM_AT] + r * 2 * c2
+    left, right = own[edges] + r * c2, own[edges] + (rows + r) * c2
+    seam, last_seam = own[SEAM_AT] + r * 2 * c2, own[LAST_SEAM_AT] + r * 2 * c2
     if x0 > start:
-        copy(memory, seam, here, 2 * c2)
+        if not begins:
+            copy(memory, seam, here, 2 * c2)
     elif x0 > 0:
-        copy(memory, scratch[thread - 1, EDGES_AT] + (rows + r) * c2, here, c2)
+        copy(memory, scratch[thread - 1, edges] + (rows + r) * c2, here, c2)
         copy(memory, left, here + c2, c2)
     else:
         clear(memory, here, c2)
     inner = here + (x1 - x0) * c2
-    if x1 < end:
+    if ends:
+        copy(memory, last_seam, inner, 2 * c2)
+    elif x1 < end:
         copy(memory, inner, seam, 2 * c2)
     elif x1 < width:
         copy(memory, right, inner, c2)
-        copy(memory, scratch[thread + 1, EDGES_AT] + r * c2, inner + c2, c2)
+        copy(memory, scratch[thread + 1, edges] + r * c2, inner + c2, c2)
     else:
         clear(memory, inner + c2, c2)
+    if begins:  # after the right side, which may be the same column
+        copy(memory, here, last_seam, 2 * c2)
 
 
 @njit(**INLINE)

@@ -88,29 +88,21 @@ def scratch_floats(layout: Layout, lanes: int) -> tuple[int, ...]:
     """Floats of a thread's scratch: the most that a block needs of each part.
 
     taps: the rows of a panel that the depthwise convolution reads. normalised, hidden, gated:
-    pixels between the 1x1s. held: pixels of the map, where they are taken from several rows. seam:
-    two columns of the depthwise input, for the panel to the right. edges: the first and the last
-    column, for the neighbouring threads.
+    pixels between the 1x1s. held: pixels of the map, where they are taken from several rows. seams:
+    two columns of the depthwise input, for the panel to the right and for the one that comes last.
+    edges: the first and the last column, for the neighbouring threads, of this block and the next.
     """
     # The end of the net notes a sum in `normalised`, also of a net without blocks.
-    sizes = [(0, lanes, 0, 0, 0, 0, 0)]
+    sizes = [(0, lanes, 0, 0, 0, 0, 0, 0, 0)]
     for block in layout.blocks:
         c, rows = padded(block.channels, lanes), block.ring.band + 2
         spans = range(1, panel_px(block, lanes) + 1)
         together = [min(block.ring.band, max(1, BATCH_PX // span)) for span in spans]
         taps = max((t + 2) * (s + 2) for s, t in zip(spans, together, strict=True))
-        batch = max(t * (s + 1) for s, t in zip(spans, together, strict=True))
-        sizes.append(
-            (
-                taps * 2 * c,
-                batch * c,
-                batch * 2 * c,
-                batch * c,
-                batch * c,
-                rows * 2 * 2 * c,
-                2 * rows * 2 * c,
-            )
-        )
+        # A panel prepares up to a column more on either side.
+        batch = max(t * (s + 2) for s, t in zip(spans, together, strict=True))
+        pixels = (batch * c, batch * 2 * c, batch * c, batch * c)
+        sizes.append((taps * 2 * c, *pixels, *4 * (rows * 2 * 2 * c,)))
     return tuple(max(column) for column in zip(*sizes, strict=True))
 
 

@@ -52,6 +52,7 @@ def _product(
     row[st.BAND] = stage.target.band // stage.repeat
     row[st.STEP], row[st.TAPS], row[st.PAD] = stage.step, stage.taps, stage.pad
     row[st.REPEAT], row[st.ACCUMULATE] = stage.repeat, stage.accumulate
+    row[st.ACROSS] = stage.pad > 0 and stage.source.name != "image"
     row[[st.W, st.W_SIZE, st.B, st.B_SIZE]] = net.places[stage.name]
 
 

@@ -2,9 +2,10 @@
 
 A stream is a table of stages (`program.py`) over one array, `memory`. A stage makes the next band
 of one map; each thread makes its own columns. Cuts between threads are multiples of the net's
-stride, so they are the same at every scale, and a 3x3 convolution needs one column of each
-neighbour. A thread may begin a phase when both neighbours have finished the phase before; then
-nothing it reads is still to come and nothing it overwrites is still to be read.
+stride, so they are the same at every scale, and only a 3x3 convolution needs a column of each
+neighbour. A block's threads exchange these columns ahead (`block.py`), so that neighbours may be
+nearly a block apart. Around the other 3x3s they meet: before, or what is read might be still to
+come, and after, or it might be overwritten too early.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from unetmm.stream.lanes import LANES
 from unetmm.stream.precision import Precision
 from unetmm.stream.reduce import add_products, lane_sums, no_sums
 from unetmm.stream.simd import fma, hsum, load, splat, store
-from unetmm.stream.sync import LINE, begin_work, finished, load_shared, next_phase
+from unetmm.stream.sync import LINE, announce, begin_work, end_together, meet, phase_of
 from unetmm.stream.tables import (
     ACCUMULATE,
+    ACROSS,
     B_SIZE,
     BAND,
     BLOCK,
     COLUMNS,
+    EDGES_AT,
     GUIDE,
     IMAGE,
     KIND,
@@ -169,31 +172,38 @@ def run_stage(
     stage, rings, scratch, starts, memory, weights, matrices, frozen, out, samples, cells, begin,
     stop, step, piece, thread, threads, progress, sums, seen, factors, observed, resumed,
 ):  # fmt: skip
-    """A thread's share of one stage; returns when the next one may begin. False: gave up."""
+    """A thread's share of one stage. False: the team gave up."""
     own = scratch[thread]
     if stage[KIND] == PRODUCT:
+        if stage[ACROSS] and not meet(progress, thread, threads):
+            return False
         product(stage, rings, memory, weights, starts, step, begin, stop, cells)
-    elif resumed:
+        return not stage[ACROSS] or meet(progress, thread, threads)
+    if resumed:
         block_resumes(
             stage, rings, memory, weights, matrices, frozen, starts, own, step, begin, stop, cells,
             sums, seen, factors,
         )  # fmt: skip
-    elif stage[KIND] == BLOCK:
+        return True
+    if stage[KIND] == BLOCK:
+        edges = EDGES_AT + (phase_of(progress, thread) + 1) % 2
         block_prepares(
-            stage, rings, memory, weights, matrices, starts, own, step, begin, stop, cells
+            stage, rings, memory, weights, matrices, starts, own, edges, step, begin, stop, cells
         )  # fmt: skip
-        if not next_phase(progress, thread, threads):
-            return False
-        block_finishes(
-            stage, rings, memory, weights, matrices, frozen, starts, scratch, step, thread, begin,
-            stop, cells, sums, seen, factors, OBSERVED if observed else WHOLE,
+        phase = announce(progress, thread)
+        return block_finishes(
+            stage, rings, memory, weights, matrices, frozen, starts, scratch, edges, step, thread,
+            progress, phase, begin, stop, cells, sums, seen, factors,
+            OBSERVED if observed else WHOLE,
         )  # fmt: skip
-    elif stage[KIND] == GUIDE:
+    if stage[KIND] == GUIDE:
         guide(stage, rings, memory, step, begin, stop, cells)
-    else:
-        at = out + piece * stage[BAND] * rings[stage[SOURCE], PIXELS] * samples
-        ending(stage, rings, memory, weights, starts, own, at, samples, step, begin, stop, cells)
-    return next_phase(progress, thread, threads)
+        return True
+    if not meet(progress, thread, threads):
+        return False
+    at = out + piece * stage[BAND] * rings[stage[SOURCE], PIXELS] * samples
+    ending(stage, rings, memory, weights, starts, own, at, samples, step, begin, stop, cells)
+    return meet(progress, thread, threads)
 
 
 @cached_on_disk
@@ -231,12 +241,7 @@ def run_stages(
                 if not going_on:
                     return False
         s = end
-    if thread == 0:
-        phase = load_shared(progress, 0)
-        for other in range(1, threads):
-            if not finished(progress, other, threads, phase):
-                return False
-    return True
+    return end_together(progress, thread, threads)
 
 
 def compile_all(precision: Precision = "fp32") -> None:

@@ -84,35 +84,66 @@ give_way = types.ExternalFunction(
 
 
 @njit(**INLINE)
-def finished(progress, thread, threads, phase):
-    """Wait until a thread has done so many phases; False if the team gives up."""
-    if thread < 0 or thread >= threads:
-        return True
-    spins = 0
-    while load_shared(progress, thread * LINE) < phase:
-        if load_shared(progress, threads * LINE) != 0:
-            return False
-        spins += 1
-        if spins > SPINS:
-            give_way()
-    return True
-
-
-@njit(**INLINE)
 def begin_work(progress, thread):
     """From here on a thread works."""
     progress[thread * LINE + SINCE] = now(progress, thread)
 
 
 @njit(**INLINE)
-def next_phase(progress, thread, threads):
-    """One more phase is done; wait for the neighbours. False if the team gives up."""
-    phase = load_shared(progress, thread * LINE) + 1
-    # Added up before the phase is announced: whoever has seen the last one may read it.
-    progress[thread * LINE + BUSY] += now(progress, thread) - progress[thread * LINE + SINCE]
+def end_work(progress, thread):
+    """Until here it has worked."""
+    time = now(progress, thread)
+    progress[thread * LINE + BUSY] += time - progress[thread * LINE + SINCE]
+    progress[thread * LINE + SINCE] = time
+
+
+@njit(**INLINE)
+def phase_of(progress, thread):
+    """How many phases a thread has announced."""
+    return load_shared(progress, thread * LINE)
+
+
+@njit(**INLINE)
+def announce(progress, thread):
+    """Let the other threads see all that this one wrote: its next phase, which is returned."""
+    phase = phase_of(progress, thread) + 1
     store_shared(progress, thread * LINE, phase)
-    going_on = finished(progress, thread - 1, threads, phase) and finished(
-        progress, thread + 1, threads, phase
-    )
+    return phase
+
+
+@njit(**INLINE)
+def wait_for(progress, thread, other, threads, phase):
+    """Wait until another thread has announced a phase, if there is one; False: the team gave up."""
+    if other < 0 or other >= threads or phase_of(progress, other) >= phase:
+        return True
+    end_work(progress, thread)
+    spins = 0
+    while phase_of(progress, other) < phase:
+        if load_shared(progress, threads * LINE) != 0:
+            return False
+        spins += 1
+        if spins > SPINS:
+            give_way()
     begin_work(progress, thread)
+    return True
+
+
+@njit(**INLINE)
+def meet(progress, thread, threads):
+    """Announce a phase and wait for both neighbours to do so; False: the team gave up."""
+    phase = announce(progress, thread)
+    return wait_for(progress, thread, thread - 1, threads, phase) and wait_for(
+        progress, thread, thread + 1, threads, phase
+    )
+
+
+@njit(**INLINE)
+def end_together(progress, thread, threads):
+    """A thread's share is done; thread 0 waits for all others. False: the team gave up."""
+    end_work(progress, thread)  # before it is announced: then whoever sees that may read it
+    phase = announce(progress, thread)
+    going_on = True
+    if thread == 0:
+        for other in range(1, threads):
+            going_on = going_on and wait_for(progress, thread, other, threads, phase)
     return going_on

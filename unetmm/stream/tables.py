@@ -13,8 +13,9 @@ PRODUCT, BLOCK, GUIDE, ENDING = range(4)
 """Kinds of stages."""
 KIND, LAG, SOURCE, TARGET, PIECES, BAND = range(6)
 """Columns of every stage: kind, reading clock, rings by number, pieces of a step, their rows."""
-STEP, TAPS, PAD, REPEAT, ACCUMULATE, W, W_SIZE, B, B_SIZE = range(6, 15)
-"""Further columns of a product; one matrix for each of its `repeat` rows."""
+STEP, TAPS, PAD, REPEAT, ACCUMULATE, W, W_SIZE, B, B_SIZE, ACROSS = range(6, 16)
+"""Further columns of a product; one matrix for each of its `repeat` rows. ACROSS, as of an ending:
+whether it reads columns that neighbouring threads made."""
 CHANNELS, PANEL, ROOM, BATCH, KEPT, MASK, W1, B1, W2, B2, W3, B3, W4, B4, W5, B5 = range(6, 22)
 """Further columns of a block; W3 and B3 lie in `frozen`, all others in `weights`."""
 IMAGE, SHARED = 6, 7
@@ -24,8 +25,8 @@ COLUMNS = 22
 BASE, COUNT, ROW, HEIGHT, EDGE, PADDED, PIXELS, SCALE = range(8)
 """Columns of a ring: first float, rows, floats a row and its zero columns, size of the map."""
 
-TAPS_AT, NORM_AT, HIDDEN_AT, GATED_AT, HELD_AT, SEAM_AT, EDGES_AT = range(7)
-"""Columns of a thread's scratch."""
+TAPS_AT, NORM_AT, HIDDEN_AT, GATED_AT, HELD_AT, SEAM_AT, LAST_SEAM_AT, EDGES_AT = range(8)
+"""Columns of a thread's scratch; behind EDGES_AT one more, for every other block's edges."""
 
 
 WHOLE, OBSERVED, RESUMED = range(3)
