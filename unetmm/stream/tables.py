@@ -14,8 +14,8 @@ PRODUCT, BLOCK, GUIDE, ENDING = range(4)
 KIND, LAG, SOURCE, TARGET, PIECES, BAND = range(6)
 """Columns of every stage: kind, reading clock, rings by number, pieces of a step, their rows."""
 STEP, TAPS, PAD, REPEAT, ACCUMULATE, W, W_SIZE, B, B_SIZE, ACROSS = range(6, 16)
-"""Further columns of a product; one matrix for each of its `repeat` rows. ACROSS, as of an ending:
-whether it reads columns that neighbouring threads made."""
+"""Further columns of a product; one matrix for each of its `repeat` rows. ACROSS: whether it reads
+columns that neighbouring threads made, as an ending always does."""
 CHANNELS, PANEL, ROOM, BATCH, KEPT, MASK, W1, B1, W2, B2, W3, B3, W4, B4, W5, B5 = range(6, 22)
 """Further columns of a block; W3 and B3 lie in `frozen`, all others in `weights`."""
 IMAGE, SHARED = 6, 7
