@@ -118,13 +118,24 @@ class Workspace:
             return Journal(self.path, self.folder / f"{JOURNAL}{writer}")
 
     def records(self) -> Iterator[tuple[ChunkKey, int]]:
-        """Every chunk that any writer recorded, with its checksum; a torn last line is left out."""
-        for path in sorted(self.folder.glob(f"{JOURNAL}*")):
-            with (
-                translated(self.path, "read its journal"),
-                path.open(encoding="ascii", errors="replace") as lines,
-            ):
-                yield from parse_records(lines)
+        """Every chunk that any writer recorded, with its checksum; a torn last line is left out.
+
+        Those of journals that are gone are not: another process has finished the output meanwhile.
+        """
+        with translated(self.path, "read its journal"):
+            try:
+                names = sorted(os.listdir(self.folder))
+            except FileNotFoundError:
+                return
+            for name in names:
+                if not name.startswith(JOURNAL):
+                    continue
+                try:
+                    lines = (self.folder / name).open(encoding="ascii", errors="replace")
+                except FileNotFoundError:
+                    continue
+                with lines:
+                    yield from parse_records(lines)
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
