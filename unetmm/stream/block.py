@@ -180,7 +180,7 @@ def block_finishes(
     start, end = begin * cell_px, stop * cell_px
     y = step * band - stage[LAG]
     prepared = share_fits(stage, end - start, c2)
-    panel = panel_columns(stage, end - start, threads) if not prepared else end - start
+    panel = end - start if prepared else panel_columns(stage, end - start, threads)
     panels = (end - start + panel - 1) // panel
     turned = start > 0 and panels > 1
     for i in range(panels):
@@ -193,8 +193,15 @@ def block_finishes(
         if x0 == start and not wait_for(progress, thread, thread - 1, threads, phase):
             return False
         # Without the columns that lie in a seam or were prepared as edges.
-        first = x0 - 1 if begins else x0 + (x0 > 0)
-        last = x1 - 1 if ends else x1 + 1 if x1 < end else width if x1 == width else x1 - 1
+        first, last = x0, x1
+        if begins:
+            first = x0 - 1
+        elif x0 > 0:
+            first = x0 + 1
+        if ends or x1 == end < width:
+            last = x1 - 1
+        elif x1 < end:
+            last = x1 + 1
         together = rows_together(stage, x1 - x0)
         slots, pitch = band + 2 if prepared else together + 2, (x1 - x0 + 2) * c2
         taps = own[TAPS_AT]
@@ -267,14 +274,13 @@ def add_sides(
     own = scratch[thread]
     left, right = own[edges] + r * c2, own[edges] + (rows + r) * c2
     seam, last_seam = own[SEAM_AT] + r * 2 * c2, own[LAST_SEAM_AT] + r * 2 * c2
-    if x0 > start:
-        if not begins:
-            copy(memory, seam, here, 2 * c2)
-    elif x0 > 0:
+    if x0 == 0:
+        clear(memory, here, c2)
+    elif x0 == start:
         copy(memory, scratch[thread - 1, edges] + (rows + r) * c2, here, c2)
         copy(memory, left, here + c2, c2)
-    else:
-        clear(memory, here, c2)
+    elif not begins:
+        copy(memory, seam, here, 2 * c2)
     inner = here + (x1 - x0) * c2
     if ends:
         copy(memory, last_seam, inner, 2 * c2)

@@ -52,7 +52,8 @@ def _product(
     row[st.BAND] = stage.target.band // stage.repeat
     row[st.STEP], row[st.TAPS], row[st.PAD] = stage.step, stage.taps, stage.pad
     row[st.REPEAT], row[st.ACCUMULATE] = stage.repeat, stage.accumulate
-    row[st.ACROSS] = stage.pad > 0 and stage.source.name != "image"
+    # The image's columns are there before any thread begins.
+    row[st.MEETS] = stage.pad > 0 and stage.source.name != "image"
     row[[st.W, st.W_SIZE, st.B, st.B_SIZE]] = net.places[stage.name]
 
 
@@ -83,7 +84,7 @@ def _ending(
     row: Table, stage: Stage, net: CompiledNet, places: MemoryMap, numbers: dict[str, int]
 ) -> None:
     assert isinstance(stage, Ending)
-    row[st.KIND] = st.ENDING
+    row[st.KIND], row[st.MEETS] = st.ENDING, True
     row[st.SOURCE], row[st.BAND] = numbers[stage.source.name], stage.source.band
     row[st.IMAGE] = -1 if stage.image is None else numbers[stage.image.name]
     row[[st.W, st.B]] = net.places["ending"]

@@ -23,7 +23,6 @@ from unetmm.stream.simd import fma, hsum, load, splat, store
 from unetmm.stream.sync import LINE, announce, begin_work, end_together, meet, phase_of
 from unetmm.stream.tables import (
     ACCUMULATE,
-    ACROSS,
     B_SIZE,
     BAND,
     BLOCK,
@@ -33,6 +32,7 @@ from unetmm.stream.tables import (
     IMAGE,
     KIND,
     LAG,
+    MEETS,
     NORM_AT,
     OBSERVED,
     PAD,
@@ -170,22 +170,18 @@ def dot_product(memory, starts, p, c, weights, at):
 @njit(**INLINE)
 def run_stage(
     stage, rings, scratch, starts, memory, weights, matrices, frozen, out, samples, cells, begin,
-    stop, step, piece, thread, threads, progress, sums, seen, factors, observed, resumed,
+    stop, step, piece, thread, progress, sums, seen, factors, observed, resumed,
 ):  # fmt: skip
     """A thread's share of one stage. False: the team gave up."""
     own = scratch[thread]
     if stage[KIND] == PRODUCT:
-        if stage[ACROSS] and not meet(progress, thread, threads):
-            return False
         product(stage, rings, memory, weights, starts, step, begin, stop, cells)
-        return not stage[ACROSS] or meet(progress, thread, threads)
-    if resumed:
+    elif resumed:
         block_resumes(
             stage, rings, memory, weights, matrices, frozen, starts, own, step, begin, stop, cells,
             sums, seen, factors,
         )  # fmt: skip
-        return True
-    if stage[KIND] == BLOCK:
+    elif stage[KIND] == BLOCK:
         edges = EDGES_AT + (phase_of(progress, thread) + 1) % 2
         block_prepares(
             stage, rings, memory, weights, matrices, starts, own, edges, step, begin, stop, cells
@@ -196,14 +192,12 @@ def run_stage(
             progress, phase, begin, stop, cells, sums, seen, factors,
             OBSERVED if observed else WHOLE,
         )  # fmt: skip
-    if stage[KIND] == GUIDE:
+    elif stage[KIND] == GUIDE:
         guide(stage, rings, memory, step, begin, stop, cells)
-        return True
-    if not meet(progress, thread, threads):
-        return False
-    at = out + piece * stage[BAND] * rings[stage[SOURCE], PIXELS] * samples
-    ending(stage, rings, memory, weights, starts, own, at, samples, step, begin, stop, cells)
-    return meet(progress, thread, threads)
+    else:
+        at = out + piece * stage[BAND] * rings[stage[SOURCE], PIXELS] * samples
+        ending(stage, rings, memory, weights, starts, own, at, samples, step, begin, stop, cells)
+    return True
 
 
 @cached_on_disk
@@ -233,12 +227,15 @@ def run_stages(
             end += 1
         for piece in range(pieces):
             for i in range(s, end):
+                meets = program[i, MEETS] != 0
+                if meets and not meet(progress, thread, threads):
+                    return False
                 going_on = run_stage(
                     program[i], rings, scratch, rows, memory, weights, matrices, frozen, out,
-                    samples, cells, begin, stop, step * pieces + piece, piece, thread, threads,
-                    progress, sums, seen, factors, i == observed, i == resumed,
+                    samples, cells, begin, stop, step * pieces + piece, piece, thread, progress,
+                    sums, seen, factors, i == observed, i == resumed,
                 )  # fmt: skip
-                if not going_on:
+                if not going_on or (meets and not meet(progress, thread, threads)):
                     return False
         s = end
     return end_together(progress, thread, threads)

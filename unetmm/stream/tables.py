@@ -11,16 +11,16 @@ from unetmm.stream.kernels import INLINE
 
 PRODUCT, BLOCK, GUIDE, ENDING = range(4)
 """Kinds of stages."""
-KIND, LAG, SOURCE, TARGET, PIECES, BAND = range(6)
-"""Columns of every stage: kind, reading clock, rings by number, pieces of a step, their rows."""
-STEP, TAPS, PAD, REPEAT, ACCUMULATE, W, W_SIZE, B, B_SIZE, ACROSS = range(6, 16)
-"""Further columns of a product; one matrix for each of its `repeat` rows. ACROSS: whether it reads
-columns that neighbouring threads made, as an ending always does."""
-CHANNELS, PANEL, ROOM, BATCH, KEPT, MASK, W1, B1, W2, B2, W3, B3, W4, B4, W5, B5 = range(6, 22)
+KIND, LAG, SOURCE, TARGET, PIECES, BAND, MEETS = range(7)
+"""Columns of every stage: kind, reading clock, rings by number, pieces of a step, their rows, and
+whether threads meet around it, for it reads columns of their neighbours."""
+STEP, TAPS, PAD, REPEAT, ACCUMULATE, W, W_SIZE, B, B_SIZE = range(7, 16)
+"""Further columns of a product; one matrix for each of its `repeat` rows."""
+CHANNELS, PANEL, ROOM, BATCH, KEPT, MASK, W1, B1, W2, B2, W3, B3, W4, B4, W5, B5 = range(7, 23)
 """Further columns of a block; W3 and B3 lie in `frozen`, all others in `weights`."""
-IMAGE, SHARED = 6, 7
+IMAGE, SHARED = 7, 8
 """Further columns of a guide (SOURCE is E') and of an ending, whose image may be -1."""
-COLUMNS = 22
+COLUMNS = 23
 
 BASE, COUNT, ROW, HEIGHT, EDGE, PADDED, PIXELS, SCALE = range(8)
 """Columns of a ring: first float, rows, floats a row and its zero columns, size of the map."""
