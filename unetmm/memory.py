@@ -38,10 +38,11 @@ from unetmm.stream.precision import Precision
 if TYPE_CHECKING:
     from unetmm.io.protocol import Sink, Source
 
-RUNTIME_BYTES = 189 * 10**6
+RUNTIME_BYTES = 193 * 10**6
 """Python with numpy, Numba's runtime, kernels, Dask and the image libraries, before any image."""
-WORKER_BYTES = 6 * 10**6
-"""What a worker's thread costs besides its buffers: stack, allocator arena, small objects."""
+WORKER_BYTES = 2 * 10**6
+"""What a worker's threads (reader, compute, writer) cost besides its buffers: the stacks as far as
+used, allocator arenas, small objects. Less could be measured up to 8 workers, see NOTES.md."""
 THREAD_BYTES = 256 * 1024
 """What each further thread of a stream costs besides its scratch: its stack, as far as used."""
 TORCH_BYTES: dict[Kind, int] = {"kernels": 0, "torch": 240 * 10**6, "cuda": 1500 * 10**6}
