@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import tifffile
 import zarr
 from helpers import content, lively_model
 
+from unetmm import file_run
 from unetmm.calibrate import Calibration
 from unetmm.errors import ImageError, ResumeError, ShapeError
 from unetmm.file_run import restore_file
@@ -30,6 +32,8 @@ from unetmm.io.table import ChunkKey
 from unetmm.io.workspace import Workspace, format_record, parse_records
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options, Progress, Report
+from unetmm.pipeline import plan_image
+from unetmm.plan import Plan
 from unetmm.resume import Share
 from unetmm.run import Cancelled
 from unetmm.stream.stream import RowStream
@@ -338,6 +342,21 @@ def test_a_finished_output_is_not_made_again(folder: Path, tmp_path: Path, name:
     assert {p: p.stat().st_mtime_ns for p in (output, *output.rglob("*"))} == before
     assert not go_on(folder, output, overwrite=True).already_done
     assert content(output) == content(folder / name)
+
+
+@pytest.mark.parametrize("name", OUTPUTS[:2])
+def test_an_output_that_another_process_finishes_meanwhile_is_left(
+    folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finished_meanwhile(*given: Any) -> Plan:
+        (shutil.copytree if (folder / name).is_dir() else shutil.copy2)(folder / name, output)
+        return plan_image(*given)
+
+    output = tmp_path / name
+    monkeypatch.setattr(file_run, "plan_image", finished_meanwhile)
+    assert go_on(folder, output).already_done
+    assert content(output) == content(folder / name)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
 def test_foreign_outputs_and_png_only_exist(folder: Path, tmp_path: Path) -> None:

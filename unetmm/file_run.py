@@ -84,11 +84,14 @@ def restore_file(
         storages = source_storage(source), sink_storage(sink)
         held_bytes = loaded.held_bytes(model, options.target.host_precision)
         plan = plan_image(info, *storages, model, options, held_bytes)
-        with growing(sink, share):
-            work = _Work(path, source, sink, model, plan, options, share, loaded)
-            report = _compute(work, progress, stop)
-            finishing = time.monotonic()
-            report.complete = sink.complete()
+        try:
+            with growing(sink, share):
+                work = _Work(path, source, sink, model, plan, options, share, loaded)
+                report = _compute(work, progress, stop)
+                finishing = time.monotonic()
+                report.complete = sink.complete()
+        except _FinishedMeanwhile:
+            return _finished(path, output, info, model, options)
     report.seconds |= {
         "finish": time.monotonic() - finishing,
         "total": time.monotonic() - started,
@@ -131,6 +134,10 @@ def _finished(
     return Report(str(path), str(output), model.name, None, 0.0, calibration, already_done=True)
 
 
+class _FinishedMeanwhile(Exception):
+    """Another process gave the output its final name since this one looked for it."""
+
+
 @dataclass(frozen=True)
 class _Work:
     """What one call of `restore_file` works with."""
@@ -146,13 +153,21 @@ class _Work:
 
 
 def _begin(work: _Work) -> Job:
-    """Calibrate and create the output, or go on with what another run has begun."""
+    """Calibrate and create the output, or go on with what another run has begun.
+
+    Raises
+    ------
+    _FinishedMeanwhile
+        If it is there by now, and not to be overwritten.
+    """
     output = work.output
     known = known_calibration(work.options, work.model)
     options = replace(work.options, calibration=known)
     facts = make_facts(work.path, work.source.info, work.model, options, output)
     output.workspace.set_up()
     with output.workspace.locked("job"):
+        if not options.overwrite and output_exists(output.path):
+            raise _FinishedMeanwhile
         begun = _earlier_job(output, facts, options.overwrite)
         if begun is not None:
             options = replace(options, calibration=Calibration.from_json(begun["calibration"]))
