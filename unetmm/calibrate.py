@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
 from unetmm.geometry import mirrored, round_up
-from unetmm.io.protocol import Box, ImageInfo, Source
+from unetmm.io.protocol import Box, ImageInfo, Planes, Source
 from unetmm.memory import frozen_bytes
 from unetmm.nets.config import NetConfig
 from unetmm.plan import available_cores
@@ -217,12 +217,12 @@ def patch_count(info: ImageInfo) -> int:
 def patch_boxes(info: ImageInfo) -> list[tuple[int, int, Box]]:
     """(t, z, box) of every patch: a jittered grid over the plane, spread over times and depths."""
     height, width = patch_size(info)
-    stacks = [(t, z) for t in range(info.length("T")) for z in range(info.length("Z"))]
+    stacks = Planes(info.length("T"), 1, info.length("Z"))
     count = patch_count(info)
     rng = np.random.default_rng((info.height, info.width, len(stacks)))
     boxes = []
     for i in range(count):
-        t, z = stacks[i * len(stacks) // count]
+        t, _, z = stacks[i * len(stacks) // count]
         row, column = divmod(i, GRID)
         y = int((row + rng.random()) / GRID * (info.height - height + 1))
         x = int((column + rng.random()) / GRID * (info.width - width + 1))

@@ -195,7 +195,7 @@ class _Run:
             job = self._output.workspace.read_job()
             self._calibration = Calibration.from_json(job["calibration"]) if job else None
         self._output.load_records()
-        missing = [level.box(k.row, k.column) for k in table.missing(0)]
+        missing = (level.box(k.row, k.column) for k in table.missing(0))
         done_px = self._total_px - sum(box.height * box.width for box in missing)
         if self._resumed_px < 0:
             self._resumed_px = done_px

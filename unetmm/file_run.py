@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -229,12 +229,11 @@ def _compute(
             now = time.monotonic() - computing
             progress(Progress("compute", done[0], total_px, now, plan, total_px - left_px[0]))
 
-    def tasks_left(plan: Plan) -> list[Task]:
-        tasks = open_tasks(plan, info.planes, output, rows, stride_px)
-        left_px.append(pixels_of(tasks))
+    def tasks_left(plan: Plan) -> Iterator[Task]:
+        left_px.append(pixels_of(open_tasks(plan, info.planes, output, rows, stride_px)))
         done[0] = total_px - left_px[-1]
         advance(0)
-        return tasks
+        return open_tasks(plan, info.planes, output, rows, stride_px)
 
     job.progress = advance
     run_or_shrink(job, tasks_left)
@@ -252,7 +251,7 @@ def _compute(
     )  # fmt: skip
 
 
-def pixels_of(tasks: list[Task]) -> int:
+def pixels_of(tasks: Iterable[Task]) -> int:
     """Pixels that they write."""
     return sum(t.segment.write_px * t.strip.write_px for t in tasks)
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import cached_property
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
@@ -25,8 +26,8 @@ from numpy.typing import NDArray
 from unetmm.calibrate import Calibration, Groups, fits_float32, normalise, valid_mask
 from unetmm.geometry import Span, make_span, mirrored
 from unetmm.io.output import Output
-from unetmm.io.protocol import Box, Plane, Sink, Source
-from unetmm.memory import slab_rows, source_storage
+from unetmm.io.protocol import Box, Plane, Planes, Sink, Source
+from unetmm.memory import Storage, slab_rows, source_storage
 from unetmm.plan import Plan
 from unetmm.stream.compiled import CompiledNet
 from unetmm.stream.stream import RowStream
@@ -68,6 +69,11 @@ class Job:
     """Time spent reading and writing, summed over the tasks' threads."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @cached_property
+    def storage(self) -> Storage:
+        """What reading costs, asked once: a source may count its pages for it."""
+        return source_storage(self.source)
+
     @property
     def device_peak_bytes(self) -> int | None:
         """The most memory of a GPU that was taken, None where the CPU computes."""
@@ -93,39 +99,41 @@ class Task:
     segment: Span
 
 
-def tasks_of(plan: Plan, planes: list[Plane]) -> list[Task]:
+def tasks_of(plan: Plan, planes: Planes) -> Iterator[Task]:
     """All tasks in the order that reads storage front to back."""
-    return [Task(p, strip, seg) for p in planes for seg in plan.segments for strip in plan.strips]
+    for plane in planes:
+        for segment in plan.segments:
+            for strip in plan.strips:
+                yield Task(plane, strip, segment)
 
 
 def open_tasks(
-    plan: Plan, planes: list[Plane], output: Output, rows: range, stride_px: int
-) -> list[Task]:
+    plan: Plan, planes: Planes, output: Output, rows: range, stride_px: int
+) -> Iterator[Task]:
     """What is left to do for an output: tasks cut down to the rows of chunks that are missing.
+
+    They may be asked for while others are under way: a task writes whole chunks, all its own.
 
     rows: those that are this process's part, counted over all planes.
     """
     height, chunk = output.info.height, output.chunk
     align_px = math.lcm(stride_px, chunk[0])
     rows_a_plane = output.store.levels[0].grid[0]
-    first_rows = {plane: rows_a_plane * i for i, plane in enumerate(planes)}
-    tasks = []
     for task in tasks_of(plan, planes):
         strip, segment = task.strip, task.segment
         columns = slice(strip.write_start // chunk[1], -(-strip.write_stop // chunk[1]))
         missing = output.table.rows_missing(task.plane, columns)
-        first = first_rows[task.plane]
+        first = rows_a_plane * planes.number(task.plane)
         own = range(segment.write_start // chunk[0], -(-segment.write_stop // chunk[0]))
         left = [row for row in own if missing[row] and first + row in rows]
         if left:
             start = left[0] * chunk[0] // align_px * align_px
             stop = min(height, segment.write_stop, (left[-1] + 1) * chunk[0])
             rest = make_span(start, stop, height, plan.halo_px, stride_px)
-            tasks.append(Task(task.plane, strip, rest))
-    return tasks
+            yield Task(task.plane, strip, rest)
 
 
-def run(job: Job, tasks: list[Task] | None = None) -> None:
+def run(job: Job, tasks: Iterable[Task] | None = None) -> None:
     """Do all tasks, or those given, `plan.workers` at a time, through Dask's threaded scheduler.
 
     Raises
@@ -137,6 +145,7 @@ def run(job: Job, tasks: list[Task] | None = None) -> None:
 
     if tasks is None:
         tasks = tasks_of(job.plan, job.source.info.planes)
+    left = iter(tasks)
 
     def guarded(task: Task) -> None:
         if job.stop.is_set():
@@ -147,8 +156,7 @@ def run(job: Job, tasks: list[Task] | None = None) -> None:
     with memory_limit(job), ThreadPoolExecutor(job.plan.workers, "unetmm-task") as pool:
         try:
             # Dask holds 5 kB a task, which of a long stack would be a part of the budget.
-            for first in range(0, len(tasks), TASKS_AT_ONCE):
-                chosen = tasks[first : first + TASKS_AT_ONCE]
+            while chosen := list(islice(left, TASKS_AT_ONCE)):
                 dask.compute(
                     *[dask.delayed(guarded, pure=False)(task) for task in chosen],
                     scheduler="threads",
@@ -241,7 +249,7 @@ def stored_rows(job: Job, task: Task, reader: ThreadPoolExecutor) -> Iterator[Pi
 
 def slab_boxes(job: Job, task: Task) -> list[Box]:
     """What is read at once: whole rows of chunks, or a compressed chunk would be decoded twice."""
-    info, storage = job.source.info, source_storage(job.source)
+    info, storage = job.source.info, job.storage
     rows = slab_rows(storage, job.plan.band_rows, info.height)
     start, stop = task.segment.read_start, min(task.segment.read_stop, info.height)
     x0, x1 = task.strip.read_start, min(task.strip.read_stop, info.width)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from unetmm.errors import ImageError
@@ -30,7 +30,7 @@ class _Stop(threading.Event):
         return super().is_set() or self._asked.is_set()
 
 
-def run_or_shrink(job: Job, open_tasks: Callable[[Plan], list[Task]]) -> None:
+def run_or_shrink(job: Job, open_tasks: Callable[[Plan], Iterable[Task]]) -> None:
     """Do all tasks that are left by `job.plan`; where memory runs out, by smaller and smaller ones.
 
     `job.plan` is the last of them then.

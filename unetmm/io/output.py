@@ -158,11 +158,10 @@ class Output:
         rows: of chunks of the finest level, counted over all planes; what is made of them counts
         as theirs.
         """
-        planes = {plane: i for i, plane in enumerate(self.info.planes)}
-        grid_rows = self.store.levels[0].grid[0]
+        planes, grid_rows = self.info.planes, self.store.levels[0].grid[0]
 
         def is_own(key: ChunkKey) -> bool:
-            return planes[key.plane] * grid_rows + (key.row << key.level) in rows
+            return planes.number(key.plane) * grid_rows + (key.row << key.level) in rows
 
         own = (key for key in self.table.written() if is_own(key))
         wrong = [key for key in own if not self._holds(key)]

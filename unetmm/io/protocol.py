@@ -7,9 +7,11 @@ microscopy. A format is one file with one Source and, where we write it, one Sin
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,36 @@ DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "flo
 
 Plane = tuple[int, int, int]
 """Index (t, c, z) of a plane."""
+
+
+class Planes(Sequence[Plane]):
+    """Every plane of an image, t slowest, z fastest. None is kept: a film has many thousands."""
+
+    def __init__(self, t: int, c: int, z: int) -> None:
+        self._lengths = t, c, z
+
+    def __len__(self) -> int:
+        return math.prod(self._lengths)
+
+    @overload
+    def __getitem__(self, at: int) -> Plane: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Plane]: ...
+    def __getitem__(self, at: int | slice) -> Plane | list[Plane]:
+        found = range(len(self))[at]
+        return self._plane(found) if isinstance(found, int) else [self._plane(i) for i in found]
+
+    def __iter__(self) -> Iterator[Plane]:
+        return map(self._plane, range(len(self)))
+
+    def _plane(self, number: int) -> Plane:
+        _, c, z = self._lengths
+        return number // (c * z), number // z % c, number % z
+
+    def number(self, plane: Plane) -> int:
+        """Place of a plane among them."""
+        _, c, z = self._lengths
+        return (plane[0] * c + plane[1]) * z + plane[2]
 
 
 @dataclass(frozen=True)
@@ -113,10 +145,9 @@ class ImageInfo:
         return number
 
     @property
-    def planes(self) -> list[Plane]:
+    def planes(self) -> Planes:
         """Every plane, t slowest, z fastest."""
-        t, c, z = (self.length(a) for a in "TCZ")
-        return [(i, j, k) for i in range(t) for j in range(c) for k in range(z)]
+        return Planes(*map(self.length, "TCZ"))
 
     @property
     def plane_bytes(self) -> int:

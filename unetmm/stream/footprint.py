@@ -6,6 +6,7 @@ The plan adds these sizes up and the stream allocates them, so the two cannot di
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from unetmm.geometry import round_up
 from unetmm.stream.layout import FLOAT_BYTES, Block, Guide, Layout, Product, Stage, padded
@@ -84,6 +85,7 @@ def panel_px(block: Block, lanes: int) -> int:
     return max(64, min(256, SCRATCH_TARGET_BYTES // column_bytes // 8 * 8))
 
 
+@lru_cache(maxsize=64)
 def scratch_floats(layout: Layout, lanes: int) -> tuple[int, ...]:
     """Floats of a thread's scratch: the most that a block needs of each part.
 

@@ -20,6 +20,7 @@ writer and its slowest reader:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
@@ -154,8 +155,11 @@ class Layout:
         return [s for s in self.stages if isinstance(s, Block)]
 
 
+@lru_cache(maxsize=256)
 def make_layout(config: NetConfig, band_rows: int) -> Layout:
     """Stages and rings of `config` for bands of `band_rows` rows, a multiple of its stride.
+
+    Made once and shared by all who ask for it.
 
     Raises
     ------
@@ -163,7 +167,6 @@ def make_layout(config: NetConfig, band_rows: int) -> Layout:
         If there is no row stream for this net.
     """
     config.check_streams()
-    assert band_rows > 0 and band_rows % config.stride_px == 0, "a band must fit the net's stride"
     return _Builder(config, band_rows).build()
 
 
@@ -171,7 +174,7 @@ def observing_layout(config: NetConfig, height_px: int) -> Layout:
     """A layout whose band holds a whole patch and all its lag: one step does every row of it."""
     stride = config.stride_px
     band = round_up(height_px + 2 * make_layout(config, stride).lag_rows, stride)
-    layout = make_layout(config, band)
+    layout = _Builder(config, band).build()
     for ring in layout.rings:
         ring.map_rows = height_px // ring.scale
     return layout
@@ -181,6 +184,8 @@ class _Builder:
     """Walks a net in the order of its forward pass and keeps the clock of every map."""
 
     def __init__(self, config: NetConfig, band_rows: int) -> None:
+        stride = config.stride_px
+        assert band_rows > 0 and band_rows % stride == 0, "a band must fit the net's stride"
         self.config = config
         self.layout = Layout(config, band_rows)
         self.halo: dict[str, int] = {}
