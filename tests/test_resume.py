@@ -344,9 +344,10 @@ def test_a_finished_output_is_not_made_again(folder: Path, tmp_path: Path, name:
     assert content(output) == content(folder / name)
 
 
+@pytest.mark.parametrize("share", [Share(), Share(1, 3)])
 @pytest.mark.parametrize("name", OUTPUTS[:2])
 def test_an_output_that_another_process_finishes_meanwhile_is_left(
-    folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, name: str, share: Share, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def finished_meanwhile(*given: Any) -> Plan:
         (shutil.copytree if (folder / name).is_dir() else shutil.copy2)(folder / name, output)
@@ -354,7 +355,8 @@ def test_an_output_that_another_process_finishes_meanwhile_is_left(
 
     output = tmp_path / name
     monkeypatch.setattr(file_run, "plan_image", finished_meanwhile)
-    assert go_on(folder, output).already_done
+    report = restore_file(folder / "in.tif", output, options(folder), share=share)
+    assert report.already_done
     assert content(output) == content(folder / name)
     assert [p.name for p in tmp_path.iterdir()] == [name]
 

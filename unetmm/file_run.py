@@ -91,6 +91,7 @@ def restore_file(
                 finishing = time.monotonic()
                 report.complete = sink.complete()
         except _FinishedMeanwhile:
+            remove_leftovers(output)  # the workspace that this process has just set up
             return _finished(path, output, info, model, options)
     report.seconds |= {
         "finish": time.monotonic() - finishing,
@@ -230,6 +231,7 @@ def _compute(
             progress(Progress("compute", done[0], total_px, now, plan, total_px - left_px[0]))
 
     def tasks_left(plan: Plan) -> Iterator[Task]:
+        # Gone through once more for their pixels: a list of a film's tasks is part of the budget.
         left_px.append(pixels_of(open_tasks(plan, info.planes, output, rows, stride_px)))
         done[0] = total_px - left_px[-1]
         advance(0)

@@ -143,9 +143,7 @@ def run(job: Job, tasks: Iterable[Task] | None = None) -> None:
     """
     import dask
 
-    if tasks is None:
-        tasks = tasks_of(job.plan, job.source.info.planes)
-    left = iter(tasks)
+    left = iter(tasks_of(job.plan, job.source.info.planes) if tasks is None else tasks)
 
     def guarded(task: Task) -> None:
         if job.stop.is_set():
