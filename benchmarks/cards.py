@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from unetmm.weights import Model, load_model, save_model, zoo_models
+from unetmm.models.weights import Model, load_model, save_model, zoo_models
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -24,11 +24,18 @@ import classical
 import numpy as np
 from denoisers_page import Row, write_page
 
-from unetmm.evaluate import Case, Restore, model_on_255, model_on_stored, score_pair, score_white
-from unetmm.metrics import PEAK, fit_affine
+from unetmm.models.weights import Model, load_model
 from unetmm.options import Options
-from unetmm.testsets import Pixels, list_images, read_image
-from unetmm.weights import Model, load_model
+from unetmm.quality.evaluate import (
+    Case,
+    Restore,
+    model_on_255,
+    model_on_stored,
+    score_pair,
+    score_white,
+)
+from unetmm.quality.metrics import PEAK, fit_affine
+from unetmm.quality.testsets import Pixels, list_images, read_image
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER_SEED = 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetmm.weights import load_model
+from unetmm.models.weights import load_model
 
 LABELS = {
     "camera-tiny": "`camera-tiny`",

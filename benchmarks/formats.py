@@ -128,7 +128,7 @@ def serve(pipe: Connection) -> None:
 
 def judge(path: Path) -> Outcome:
     from unetmm.errors import UnetmmError
-    from unetmm.io import open_source
+    from unetmm.io.open import open_source
 
     what, copies = "", {}
     try:
@@ -151,8 +151,8 @@ def judge(path: Path) -> Outcome:
 def copied(source: Any, kind: str, folder: Path) -> tuple[str, list[str]]:
     """(exact, refused, or what went wrong; metadata that is lost) of a copy in another format."""
     from unetmm.errors import UnetmmError
-    from unetmm.io import SinkOptions, open_sink, open_source
-    from unetmm.io.protocol import Encoding
+    from unetmm.io.image import Encoding, SinkOptions
+    from unetmm.io.open import open_sink, open_source
 
     name, compression = TARGETS[kind]
     info = source.info
@@ -178,14 +178,14 @@ def copied(source: Any, kind: str, folder: Path) -> tuple[str, list[str]]:
 
 
 def whole(source: Any, plane: Any) -> Any:
-    from unetmm.io import Box
+    from unetmm.io.image import Box
 
     return source.read(plane, Box(0, 0, source.info.height, source.info.width))
 
 
 def as_shown(source: Any, plane: Any) -> Any:
     """Pixels upright, 0 black and colours whole, whatever a TIFF says: PNG cannot say that."""
-    from unetmm.io.photo import upright
+    from unetmm.io.photo.source import upright
 
     notes, pixels = source.info.notes, whole(source, plane)
     if notes.get("photometric") == "miniswhite":
@@ -201,7 +201,7 @@ def as_shown(source: Any, plane: Any) -> Any:
 
 
 def boxes(info: Any, chunk: tuple[int, int]) -> Iterator[tuple[Any, Any]]:
-    from unetmm.io import Box
+    from unetmm.io.image import Box
 
     for plane in info.planes:
         for y in range(0, info.height, chunk[0]):
@@ -250,7 +250,7 @@ def fact(name: str, info: Any) -> Any:
 
 def compare(path: Path, source: Any) -> str:
     """Where a read differs from another reader's, empty if nowhere."""
-    from unetmm.io import Box
+    from unetmm.io.image import Box
 
     info, rng = source.info, np.random.default_rng(1)
     try:

@@ -11,7 +11,7 @@ from gpu_subject import Subject, begin, seconds
 from torch import Tensor
 
 from unetmm.benchmark.setting import load_subject
-from unetmm.device.net import DTYPES
+from unetmm.engine.torch.net import DTYPES
 from unetmm.nets.blocks import NAFBlock
 
 if TYPE_CHECKING:

@@ -13,19 +13,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unetmm.api import ARRAY_CHUNK_PX, compile_and_calibrate, plan_image, restore_array
 from unetmm.benchmark.contenders import synthetic_image
 from unetmm.benchmark.setting import load_subject
-from unetmm.calibrate import Calibration
-from unetmm.device import cuda
-from unetmm.device.net import DeviceNet
-from unetmm.device.target import DevicePrecision, Target
+from unetmm.calibrate.calibration import Calibration
+from unetmm.engine.target import DevicePrecision, Target
+from unetmm.engine.torch import cuda
+from unetmm.engine.torch.net import DeviceNet
 from unetmm.io.array import ArraySource, array_info
-from unetmm.loaded import Loaded
-from unetmm.memory import in_memory_storage
+from unetmm.models.weights import Model
 from unetmm.options import Options
-from unetmm.pipeline import ARRAY_CHUNK_PX, compile_and_calibrate, plan_image, restore_array
-from unetmm.plan import Plan
-from unetmm.weights import Model
+from unetmm.plan.memory import in_memory_storage
+from unetmm.plan.search import Plan
+from unetmm.run.loaded import Loaded
 
 SCENE_PX = 2048
 """Side of the synthetic image that a larger one repeats."""

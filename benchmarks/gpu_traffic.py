@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from unetmm.device.footprint import frozen_numbers, weight_numbers
-from unetmm.stream.layout import FLOAT_BYTES, Block, Ending, Guide, Layout, Product, Ring
+from unetmm.engine.layout import FLOAT_BYTES, Block, Ending, Guide, Layout, Product, Ring
+from unetmm.engine.torch.footprint import frozen_numbers, weight_numbers
 
 
 def macs_per_px(layout: Layout) -> float:

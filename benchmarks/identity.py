@@ -27,11 +27,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from unetmm.io import Box, open_source
+from unetmm.io.image import Box
+from unetmm.io.open import open_source
+from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import tensor_shapes
 from unetmm.sizes import parse_size
-from unetmm.weights import save_model
 
 TILE_PX = 512
 BARE = """

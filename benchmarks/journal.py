@@ -24,9 +24,9 @@ from unittest import mock
 import numpy as np
 import tifffile
 
-from unetmm.file_run import restore_file
-from unetmm.io.protocol import Encoding
+from unetmm.io.image import Encoding
 from unetmm.options import Options
+from unetmm.run.of_file import restore_file
 
 PLAIN = Encoding(compression="none", pyramid=False)
 
@@ -48,8 +48,8 @@ class Identity:
 def without_records() -> Iterator[None]:
     """No journal lines, no checksums."""
     with (
-        mock.patch("unetmm.io.output.checksum", lambda pixels: 0),
-        mock.patch("unetmm.io.workspace.Journal.record", lambda self, key, crc: None),
+        mock.patch("unetmm.io.output.output.checksum", lambda pixels: 0),
+        mock.patch("unetmm.io.output.workspace.Journal.record", lambda self, key, crc: None),
     ):
         yield
 
@@ -112,7 +112,7 @@ def main() -> None:
         ):
             with ExitStack() as stack:
                 if identity:
-                    stack.enter_context(mock.patch("unetmm.run.RowStream", Identity))
+                    stack.enter_context(mock.patch("unetmm.run.scheduler.RowStream", Identity))
                 result = measure(folder / "in.tif", folder / output, chosen, arguments.repeats)
             found[case] = result
             print(

@@ -32,8 +32,8 @@ COUNTERS = struct.Struct("<QQ")
 """Pixels pushed into streams, and pixels looked at for calibration."""
 COUNTING = """
 import mmap, struct, sys, threading
-from unetmm import run
-from unetmm.stream import stream
+from unetmm.run import scheduler as run
+from unetmm.engine.cpu import stream
 
 counters, lock = struct.Struct("<QQ"), threading.Lock()
 with open(sys.argv[1], "r+b") as file:

@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from watch import end_tidily, markdown, megabytes
 
-from unetmm import process_memory
+from unetmm import process
+from unetmm.api import restore_array
 from unetmm.benchmark.contenders import Subject, prepare, stream
 from unetmm.benchmark.peers import halo_px, map_overlap
 from unetmm.benchmark.setting import Files, Setting
 from unetmm.geometry import round_up
-from unetmm.pipeline import restore_array
-from unetmm.plan import available_cores
+from unetmm.plan.search import available_cores
 
 PROBE_PX = 160, 416
 """Chunks from which the memory of others is foreseen; their halos come on top."""
@@ -93,9 +93,9 @@ def run_stream(subject: Subject, budget: int, repeats: int) -> dict[str, Any]:
     options = subject.options(budget_bytes=budget)
     image = subject.image
     restore_array(image, options, "YXS")
-    process_memory.reset_peak()
+    process.reset_peak()
     seconds = [seconds_of(lambda: restore_array(image, options, "YXS")) for _ in range(repeats)]
-    peak = process_memory.peak_bytes()
+    peak = process.peak_bytes()
     answer = stream(subject).answer
     assert answer is not None
     np.save(subject.files.folder / "ours.npy", answer())
@@ -106,7 +106,7 @@ def run_dask(subject: Subject, chunk: int, workers: int, repeats: int) -> dict[s
     """Dask over the whole image; leaves its answer in a file."""
     pixels, halo = subject.scaled, halo_px(subject.model.config)
     subject.frozen_net()
-    process_memory.reset_peak()
+    process.reset_peak()
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -115,7 +115,7 @@ def run_dask(subject: Subject, chunk: int, workers: int, repeats: int) -> dict[s
         np.save(subject.files.folder / "dask.npy", answer)
     return {
         "seconds": seconds,
-        "peak_bytes": process_memory.peak_bytes(),
+        "peak_bytes": process.peak_bytes(),
         "chunk": chunk,
         "workers": workers,
         "halo": halo,
@@ -127,9 +127,9 @@ def probe(subject: Subject, chunk: int) -> tuple[int, int]:
     side = chunk + 2 * halo_px(subject.model.config)
     pixels = np.resize(subject.scaled, (side, side, subject.image.shape[-1]))
     subject.frozen_net()
-    process_memory.reset_peak()
+    process.reset_peak()
     map_overlap(subject, pixels, side, 0, 1)
-    return side * side, process_memory.peak_bytes()
+    return side * side, process.peak_bytes()
 
 
 def seconds_of(work: Callable[[], Any]) -> float:

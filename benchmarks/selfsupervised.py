@@ -28,17 +28,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from unetmm.evaluate import model_on_stored, score_pair
-from unetmm.io import open_source
+from unetmm.io.open import open_source
+from unetmm.models.weights import Model, load_model
 from unetmm.nets.config import NetConfig
 from unetmm.nets.nafnet import build_net
 from unetmm.options import Options
-from unetmm.testsets import read_image
+from unetmm.quality.evaluate import model_on_stored, score_pair
+from unetmm.quality.testsets import read_image
 from unetmm.train.adapt import EMA_DECAY, LEAST_GAIN, AdaptOptions, adapt
 from unetmm.train.blocks import BATCH, POOL, BlockReader
 from unetmm.train.noise_measure import measure_noise
 from unetmm.train.selfsupervised import blind_spot_loss
-from unetmm.weights import Model, load_model
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = (

@@ -267,8 +267,8 @@ def make_image(path: Path, height: int, width: int, kind: str, compression: str 
 def make_weights(path: Path, net: str, channels: int) -> None:
     """Random weights of nafnet-32 or unetmm-32."""
     from unetmm.benchmark.setting import random_model
+    from unetmm.models.weights import save_model
     from unetmm.nets.config import nafnet32_config
-    from unetmm.weights import save_model
 
     config = nafnet32_config(channels)
     model = random_model(net, config.with_aggregate() if net == "unetmm-32" else config)

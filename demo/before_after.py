@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from unetmm.io import Box, open_source
+from unetmm.io.image import Box
+from unetmm.io.open import open_source
 
 ZOOM = 3
 SHOWN_PERCENTILES = (0.5, 99.8)

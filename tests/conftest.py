@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
-from unetmm import process_memory
+from unetmm import process
 
 # The first example of a module may compile kernels, which no deadline should judge.
 settings.register_profile(
@@ -15,4 +15,4 @@ settings.load_profile("unetmm")
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans made by tests do not pay for pytest and torch; test_budget runs fresh ones."""
-    monkeypatch.setattr(process_memory, "FRESH_BYTES", 10**12)
+    monkeypatch.setattr(process, "FRESH_BYTES", 10**12)

@@ -9,21 +9,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unetmm.calibrate import Calibration, Entry, sample_groups
+from unetmm.calibrate.calibration import Calibration, Entry, sample_groups
+from unetmm.engine.cpu.compiled import CompiledNet
+from unetmm.engine.cpu.precision import Precision
+from unetmm.engine.layout import make_layout
 from unetmm.geometry import split_axis
 from unetmm.io.array import ArraySink, ArraySource, array_info
-from unetmm.memory import Terms
+from unetmm.models.weights import Model
 from unetmm.nets.blocks import NAFBlock
 from unetmm.nets.config import AggregateConfig, NetConfig
 from unetmm.nets.nafnet import NAFNet, build_net
-from unetmm.plan import Plan
-from unetmm.run import Job, run
-from unetmm.stream.compiled import CompiledNet
-from unetmm.stream.layout import make_layout
-from unetmm.stream.precision import Precision
-from unetmm.weights import Model
+from unetmm.plan.memory import Terms
+from unetmm.plan.search import Plan
+from unetmm.run.scheduler import Job, run
 
-DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / "tests" / "data"
 
 SMALL_NAFNET = NetConfig(3, 3, 8, (1, 1), 1, (1, 1))
 SMALL_UNETMM = NetConfig(3, 3, 8, (1, 2), 1, (1, 1), AggregateConfig(16, 4, (0, 1)))

@@ -7,21 +7,21 @@ import sys
 
 import pytest
 
-from unetmm import process_memory
+from unetmm import process
 
 FAULTS = """
 import resource
 import numpy as np
-from unetmm import process_memory
-process_memory.{name}()
+from unetmm import process
+process.{name}()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
         np.ones(8 * 2**20, np.uint8)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 faults()
-before = process_memory.resident_bytes()
-print(faults(), process_memory.resident_bytes() - before)
+before = process.resident_bytes()
+print(faults(), process.resident_bytes() - before)
 """
 
 
@@ -37,4 +37,4 @@ def test_blocks_are_mapped_anew_or_kept(name: str) -> None:
 
 
 def test_peak_is_at_least_what_is_resident() -> None:
-    assert process_memory.peak_bytes() >= process_memory.resident_bytes() > 10**7
+    assert process.peak_bytes() >= process.resident_bytes() > 10**7

@@ -6,14 +6,14 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from unetmm.calibrate import PATCH_PX, PATCHES, WHOLE_PX
-from unetmm.evaluate import SIGMAS
+from unetmm.calibrate.calibration import PATCH_PX, PATCHES, WHOLE_PX
+from unetmm.engine.cpu.footprint import skip_bytes, stream_bytes
+from unetmm.engine.cpu.lanes import LANES
+from unetmm.engine.layout import make_layout
 from unetmm.nets.config import NetConfig, nafnet32_config
 from unetmm.nets.shapes import macs_per_px, parameter_count
+from unetmm.quality.evaluate import SIGMAS
 from unetmm.sizes import format_size
-from unetmm.stream.footprint import skip_bytes, stream_bytes
-from unetmm.stream.lanes import LANES
-from unetmm.stream.layout import make_layout
 from unetmm.train.config import TrainConfig
 
 TEST_SETS = {"kodak24": "Kodak24", "mcmaster": "McMaster"}

@@ -9,7 +9,7 @@ from html import escape
 
 from compare_page import Results, Run
 
-from unetmm.evaluate import SIGMAS
+from unetmm.quality.evaluate import SIGMAS
 from unetmm.train.curve import ticks
 
 WIDTH, HEIGHT = 760, 440

@@ -24,11 +24,11 @@ import torch
 from compare_page import page
 from compare_plot import plot
 
-from unetmm.evaluate import evaluate, reference_on_255
+from unetmm.models.weights import Model, load_model
 from unetmm.nets.config import AggregateConfig, NetConfig
+from unetmm.quality.evaluate import evaluate, reference_on_255
 from unetmm.train.config import TrainConfig, load_train_config
 from unetmm.train.loop import Progress, Trainer
-from unetmm.weights import Model, load_model
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = (1, 2, 3)

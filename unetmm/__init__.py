@@ -11,8 +11,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from unetmm.version import __version__
+
 if TYPE_CHECKING:
-    from unetmm.calibrate import Calibration
+    from unetmm.api import make_plan, restore
+    from unetmm.calibrate.calibration import Calibration
     from unetmm.errors import (
         BudgetError,
         ImageError,
@@ -21,30 +24,27 @@ if TYPE_CHECKING:
         UnetmmError,
         WeightsError,
     )
-    from unetmm.file_run import restore_file
+    from unetmm.models.weights import Model, load_model
     from unetmm.options import Options, Report
-    from unetmm.pipeline import make_plan, restore
-    from unetmm.plan import Plan
-    from unetmm.weights import Model, load_model
-
-__version__ = "0.3.1"
+    from unetmm.plan.search import Plan
+    from unetmm.run.of_file import restore_file
 
 _HOMES = {
     "BudgetError": "errors",
-    "Calibration": "calibrate",
+    "Calibration": "calibrate.calibration",
     "ImageError": "errors",
-    "Model": "weights",
+    "Model": "models.weights",
     "Options": "options",
-    "Plan": "plan",
+    "Plan": "plan.search",
     "Report": "options",
     "ResumeError": "errors",
     "ShapeError": "errors",
     "UnetmmError": "errors",
     "WeightsError": "errors",
-    "load_model": "weights",
-    "make_plan": "pipeline",
-    "restore": "pipeline",
-    "restore_file": "file_run",
+    "load_model": "models.weights",
+    "make_plan": "api",
+    "restore": "api",
+    "restore_file": "run.of_file",
 }
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "ShapeError",
     "UnetmmError",
     "WeightsError",
+    "__version__",
     "load_model",
     "make_plan",
     "restore",

@@ -9,14 +9,14 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from unetmm.calibrate import SMALLEST_RANGE, Calibration
-from unetmm.device.target import DeviceChoice, PrecisionChoice, Target, resolve_target
+from unetmm.calibrate.calibration import SMALLEST_RANGE, Calibration
+from unetmm.engine.target import DeviceChoice, PrecisionChoice, Target, resolve_target
 from unetmm.errors import ShapeError
-from unetmm.io.protocol import Encoding, SinkOptions
-from unetmm.io.remote import Place
+from unetmm.io.image import Encoding, SinkOptions
+from unetmm.io.places import Place
 from unetmm.io.select import Selection
-from unetmm.plan import Plan
-from unetmm.weights import Model
+from unetmm.models.weights import Model
+from unetmm.plan.search import Plan
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Report:
     """Of a GPU's memory, libraries' own workspaces apart; None where the CPU computed."""
 
     def as_dict(self) -> dict[str, Any]:
-        from unetmm import __version__
+        from unetmm.version import __version__
 
         compute_s = self.seconds.get("compute", 0.0)
         return {

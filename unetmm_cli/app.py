@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from unetmm import __version__
+from unetmm.version import __version__
 from unetmm_cli import display
 from unetmm_cli.options import (
     AsJson,
@@ -66,8 +66,8 @@ def denoise(inputs: Inputs, output: Output, choices: Choices) -> None:
 
     Example: unetmm denoise scan.tif -o scan.ome.zarr --mem-budget 4GB
     """
-    from unetmm_cli.batch import restore_all
-    from unetmm_cli.restoring import check_task
+    from unetmm_cli.batch.batch import restore_all
+    from unetmm_cli.commands.restore import check_task
 
     check_task(choices, "denoise")
     restore_all(inputs, output, choices)
@@ -80,7 +80,7 @@ def restore(inputs: Inputs, output: Output, choices: Choices) -> None:
 
     Example: unetmm restore scan.tif -o scan.ome.zarr --model my-net.safetensors
     """
-    from unetmm_cli.batch import restore_all
+    from unetmm_cli.batch.batch import restore_all
 
     restore_all(inputs, output, choices)
 
@@ -98,7 +98,7 @@ def verify(
 
     Example: unetmm verify scan.ome.zarr
     """
-    from unetmm.verify import verify as compare
+    from unetmm.provenance.verify import verify as compare
 
     found = compare(output)
     if as_json:
@@ -121,7 +121,7 @@ def finalize(
     Example: unetmm finalize scan.ome.zarr
     """
     from unetmm.errors import ResumeError
-    from unetmm.verify import finalize as finish
+    from unetmm.provenance.verify import finalize as finish
 
     if not finish(output):
         raise ResumeError(f"{output}: chunks are missing; run the missing shares again")
@@ -145,7 +145,7 @@ def slurm(
 
     Example: unetmm slurm scan.tif -o scan.ome.zarr --nodes 8 --mem-budget 4GB | sbatch
     """
-    from unetmm_cli.slurm import Batch, make_script
+    from unetmm_cli.commands.slurm import Batch, make_script
 
     cores = choices.workers or os.cpu_count() or 1
     display.result(make_script(Batch(inputs, output, nodes, time, cores), choices))
@@ -163,8 +163,8 @@ def plan(
 
     Example: unetmm plan scan.tif --mem-budget 1GB
     """
-    from unetmm_cli.placing import is_folder, output_of
-    from unetmm_cli.planning import look_ahead
+    from unetmm_cli.batch.placing import is_folder, output_of
+    from unetmm_cli.commands.plan import look_ahead
 
     chosen = None if output is None else output_of(input, output, choices)
     makes_folder = output is not None and is_folder(output)
@@ -182,10 +182,10 @@ def info(input: Input, as_json: AsJson = False) -> None:
     Example: unetmm info scan.tif
     """
     from unetmm.errors import ImageError
-    from unetmm.finished import find_begun, read_record, summary
-    from unetmm.io import open_source
+    from unetmm.io.open import open_source
     from unetmm.io.survey import survey
-    from unetmm_cli.infos import info_as_dict, show_begun, show_info
+    from unetmm.provenance.record import find_begun, read_record, summary
+    from unetmm_cli.commands.info import info_as_dict, show_begun, show_info
 
     try:
         source = open_source(input)
@@ -244,7 +244,7 @@ def evaluate(
 
     Example: unetmm evaluate tiny-rgb datasets/cbsd68 --sigma 25
     """
-    from unetmm_cli.evaluating import Task, measure
+    from unetmm_cli.commands.evaluate import Task, measure
 
     task = Task([model, *(against or [])], folder, sigma or [], seed, affine)
     found = measure(task, csv, worst)
@@ -291,8 +291,8 @@ def benchmark(
     Example: unetmm benchmark --model tiny-rgb --size 1024 --peer all
     """
     from unetmm.benchmark import Setting
-    from unetmm.plan import available_cores
-    from unetmm_cli.benchmarking import measure
+    from unetmm.plan.search import available_cores
+    from unetmm_cli.commands.benchmark import measure
 
     threads = workers or available_cores()
     setting = Setting(model, size, repeat, repeat_slow or 0, threads, tuple(peer or ()))
@@ -311,7 +311,7 @@ def models(
 
     Example: unetmm models tiny-rgb
     """
-    from unetmm.weights import load_model, zoo_models
+    from unetmm.models.weights import load_model, zoo_models
 
     if name is not None:
         model = load_model(name)
@@ -350,8 +350,8 @@ def train(
 
     Example: unetmm train training/tiny-rgb.toml --folder runs/tiny-rgb
     """
-    from unetmm_cli.training import TrainTask
-    from unetmm_cli.training import train as run_training
+    from unetmm_cli.commands.train import TrainTask
+    from unetmm_cli.commands.train import train as run_training
 
     run_training(TrainTask(config, folder, limit_s, device, threads, workers))
 
@@ -384,6 +384,6 @@ def adapt(
     Example: unetmm adapt dim.tif -o dim.safetensors --model tiny-mono
     """
     from unetmm.train.adapt import AdaptOptions
-    from unetmm_cli.adapting import adapt_one
+    from unetmm_cli.commands.adapt import adapt_one
 
     adapt_one(input, output, AdaptOptions(model, minutes, steps, mem_budget, seed), overwrite)

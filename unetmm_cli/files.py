@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from unetmm.errors import ImageError
-from unetmm.io.remote import Place, RemotePath
+from unetmm.io.places import Place, RemotePath
 
 PIECE_BYTES = 2**20
 """Read at once for a checksum."""

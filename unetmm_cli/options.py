@@ -18,10 +18,10 @@ from unetmm.errors import ShapeError
 from unetmm.sizes import parse_size
 
 if TYPE_CHECKING:
-    from unetmm.io.remote import Place
+    from unetmm.io.places import Place
     from unetmm.io.select import Selection
     from unetmm.options import Options
-    from unetmm.resume import Share
+    from unetmm.provenance.facts import Share
 
 INPUT, NET, OUTPUT, REPORTING = "Input", "Restoration", "Output", "Reporting"
 CLUSTER = "Cluster"
@@ -103,14 +103,14 @@ def _part(kind: str) -> Callable[[str], Any]:
 
 def parse_place(text: str | Place) -> Place:
     """A path or an URL."""
-    from unetmm.io.remote import to_place
+    from unetmm.io.places import to_place
 
     return to_place(text)
 
 
 def parse_shard(text: str) -> Share:
     """Share "i/n" of a run, i from 1; "auto" takes it from the batch system's job array."""
-    from unetmm.resume import Share
+    from unetmm.provenance.facts import Share
 
     try:
         index, count = _array_task() if text == "auto" else (int(n) for n in text.split("/"))
@@ -453,8 +453,8 @@ class Choices:
 
     def to_options(self) -> Options:
         """The library's form of these choices."""
-        from unetmm.calibrate import load_calibration
-        from unetmm.io.protocol import Encoding
+        from unetmm.calibrate.calibration import load_calibration
+        from unetmm.io.image import Encoding
         from unetmm.options import Options
 
         return Options(

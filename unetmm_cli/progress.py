@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from unetmm.process_memory import resident_bytes
+from unetmm.process import resident_bytes
 from unetmm.sizes import format_size
 from unetmm_cli import display
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
     from unetmm.options import Progress, Report
-    from unetmm.plan import Plan
+    from unetmm.plan.search import Plan
     from unetmm_cli.options import Choices
 
 JSON_INTERVAL_S = 1.0

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from unetmm import process_memory
+from unetmm import process
 from unetmm.benchmark.contenders import (
     OWN,
     PREPARE,
@@ -93,7 +93,7 @@ def measure(key: str, subject: Subject, send: Send, await_turn: AwaitTurn) -> No
         difference = subject.difference(answer)
     del answer
     send({"warm_s": warm_s})
-    process_memory.reset_peak()
+    process.reset_peak()
     setting = subject.setting
     repeats = setting.slow_repeats if warm_s > SLOW_S and setting.slow_repeats else setting.repeats
     for _ in range(repeats):

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm import process_memory
+from unetmm import process
+from unetmm.api import restore_array
 from unetmm.benchmark.setting import Files, Setting
-from unetmm.calibrate import Calibration, load_calibration
-from unetmm.loaded import Loaded
+from unetmm.calibrate.calibration import Calibration, load_calibration
+from unetmm.engine.cpu.precision import Precision
+from unetmm.models.weights import Model, load_model
 from unetmm.options import Options
-from unetmm.pipeline import restore_array
-from unetmm.stream.precision import Precision
-from unetmm.weights import Model, load_model
+from unetmm.run.loaded import Loaded
 
 if TYPE_CHECKING:
     import torch
@@ -109,7 +109,7 @@ class Contender:
     """The result to compare, where it is not that of `run`."""
     seconds: Callable[[], float] | None = None
     """Does the work and says itself how long it took, instead of `run`."""
-    peak_bytes: Callable[[], int | None] = process_memory.peak_bytes
+    peak_bytes: Callable[[], int | None] = process.peak_bytes
     per_px: bool = True
     note: str = ""
 
@@ -119,10 +119,10 @@ def prepare(subject: Subject) -> None:
     import imageio.v3 as iio
     import tifffile
 
+    from unetmm.api import compile_and_calibrate
     from unetmm.benchmark.setting import load_subject
     from unetmm.io.array import ArraySource, array_info
-    from unetmm.pipeline import compile_and_calibrate
-    from unetmm.weights import save_model
+    from unetmm.models.weights import save_model
 
     files, setting = subject.files, subject.setting
     model = load_subject(setting.model)

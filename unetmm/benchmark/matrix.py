@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from unetmm.engine.cpu.compiled import aligned_zeros
+from unetmm.engine.cpu.kernel_cache import cached_on_disk
+from unetmm.engine.cpu.kernels import INLINE, matmul
+from unetmm.engine.cpu.lanes import LANES
+from unetmm.engine.cpu.precision import Precision
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import macs_per_px, tensor_shapes
-from unetmm.stream.compiled import aligned_zeros
-from unetmm.stream.kernel_cache import cached_on_disk
-from unetmm.stream.kernels import INLINE, matmul
-from unetmm.stream.lanes import LANES
-from unetmm.stream.precision import Precision
 
 SAMPLE_S = 0.01
 """A measurement lasts at least about this long."""

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from unetmm.benchmark.contenders import Contender, NotPossibleError, Pixels, Subject, interleaved
 from unetmm.benchmark.windows import Window, windows
+from unetmm.engine.layout import make_layout
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
-from unetmm.stream.layout import make_layout
 
 TRACE_PX = 64
 """Side of the image with which a net is exported."""

@@ -16,8 +16,8 @@ from typing import Any
 
 from unetmm.benchmark.outcome import BOUNDS, Measurement, Outcome, processor_name
 from unetmm.benchmark.setting import LAYOUTS, Files, Setting
-from unetmm.child_environment import child_environment
 from unetmm.errors import ShapeError, UnetmmError
+from unetmm.process import child_environment
 
 LEAST_SIDE_PX = 64
 CHILD = "-m", "unetmm.benchmark.child"
@@ -70,8 +70,8 @@ def _contenders(setting: Setting) -> dict[str, str]:
     """Key -> label of everything that is to be measured."""
     from unetmm.benchmark.contenders import BF16, OWN
     from unetmm.benchmark.peers import PEERS
-    from unetmm.stream.lanes import multiplies_bf16
-    from unetmm.weights import load_model
+    from unetmm.engine.cpu.lanes import multiplies_bf16
+    from unetmm.models.weights import load_model
 
     if setting.side_px < LEAST_SIDE_PX:
         raise ShapeError(

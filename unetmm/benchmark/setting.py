@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from unetmm.nets.config import NetConfig, nafnet32_config
 
 if TYPE_CHECKING:
-    from unetmm.weights import Model
+    from unetmm.models.weights import Model
 
 LAYOUTS: dict[str, Callable[[], NetConfig]] = {
     "nafnet-32": nafnet32_config,
@@ -93,7 +93,7 @@ def load_subject(name: str) -> Model:
     WeightsError
         If there is no such model.
     """
-    from unetmm.weights import load_model
+    from unetmm.models.weights import load_model
 
     return random_model(name, LAYOUTS[name]()) if name in LAYOUTS else load_model(name)
 
@@ -104,8 +104,8 @@ def random_model(name: str, config: NetConfig) -> Model:
 
     import numpy as np
 
+    from unetmm.models.weights import Model
     from unetmm.nets.shapes import tensor_shapes
-    from unetmm.weights import Model
 
     rng = np.random.default_rng(0)
     tensors = {}

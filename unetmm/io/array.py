@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
-from unetmm.io.protocol import Box, ImageInfo, Plane
+from unetmm.io.image import Box, ImageInfo, Plane
 
 AXES = "TCZYXS"
 COLOUR_SAMPLES = (3, 4)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ShapeError
+from unetmm.io.image import Box, ImageInfo, Plane, Source
 from unetmm.io.ome_xml import pick_planes
-from unetmm.io.protocol import Box, ImageInfo, Plane, Source
-from unetmm.io.tiff_gdal import GDAL_METADATA_TAG, pick_bands
+from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, pick_bands
 
 END = 2**62
 """Beyond the end of any axis."""

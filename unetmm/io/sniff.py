@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
-from unetmm.io.remote import Place, RemotePath
+from unetmm.io.places import Place, RemotePath
 
 READABLE = "TIFF, OME-Zarr, PNG, JPEG, JPEG 2000, WebP, BMP, PNM or NumPy .npy"
 HEAD_BYTES = 16

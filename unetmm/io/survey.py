@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.protocol import Box, ImageInfo, Source
+from unetmm.io.image import Box, ImageInfo, Source
 from unetmm.sizes import format_size
 
 BINS = 24

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.guard import translated
-from unetmm.io.photo_header import remedy
-from unetmm.io.protocol import DTYPES, Box, ImageInfo, Plane
+from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
+from unetmm.io.photo.header import remedy
 
 _PLANE_COPIES = 3
 """Peak of reading in planes: as decoded, as put together, and as handed over."""

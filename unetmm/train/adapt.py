@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unetmm.errors import ShapeError, WeightsError
-from unetmm.io import open_source
-from unetmm.io.protocol import Source
-from unetmm.loaded import pick_model
+from unetmm.io.image import Source
+from unetmm.io.open import open_source
+from unetmm.models.weights import Model, save_model
+from unetmm.run.loaded import pick_model
 from unetmm.train.adapt_memory import check_budget
 from unetmm.train.blocks import BATCH, POOL, BlockReader
 from unetmm.train.noise_measure import estimated_error, measure_noise
 from unetmm.train.selfsupervised import blind_spot_loss
-from unetmm.weights import Model, save_model
 
 LEARNING_RATE = 1e-4
 WARM_UP_STEPS = 50

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unetmm.errors import BudgetError
-from unetmm.io.protocol import Source
+from unetmm.io.image import Source
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import parameter_count
 from unetmm.sizes import default_budget_bytes, format_size

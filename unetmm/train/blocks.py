@@ -9,9 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.calibrate import Groups, intensity_range, patch_boxes, sample_groups, valid_mask
+from unetmm.calibrate.calibration import (
+    Groups,
+    intensity_range,
+    patch_boxes,
+    sample_groups,
+    valid_mask,
+)
 from unetmm.errors import ShapeError
-from unetmm.io.protocol import Box, ImageInfo, Source
+from unetmm.io.image import Box, ImageInfo, Source
 from unetmm.nets.config import NetConfig
 
 BLOCK_PX = 64

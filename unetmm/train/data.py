@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.metrics import LUMA
+from unetmm.quality.metrics import LUMA
 from unetmm.train.config import TrainConfig
 
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}

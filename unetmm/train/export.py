@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from unetmm.errors import WeightsError
-from unetmm.evaluate import SIGMAS, evaluate, evaluate_pairs
+from unetmm.models.weights import Model, save_model
 from unetmm.nets.shapes import macs_per_px, parameter_count
-from unetmm.scores import Evaluation
-from unetmm.testsets import pair_folders
+from unetmm.quality.evaluate import SIGMAS, evaluate, evaluate_pairs
+from unetmm.quality.scores import Evaluation
+from unetmm.quality.testsets import pair_folders
 from unetmm.train.checkpoint import check_same_run, load_checkpoint
 from unetmm.train.config import TrainConfig, load_train_config
 from unetmm.train.history import log_path, read_rows, total_seconds
-from unetmm.weights import Model, save_model
 
 
 def export(

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unetmm import process_memory
+from unetmm import process
 from unetmm.errors import ResumeError, WeightsError
+from unetmm.models.weights import load_model
 from unetmm.nets.nafnet import build_net
 from unetmm.train.batches import Batches
 from unetmm.train.checkpoint import check_same_run, load_checkpoint, save_checkpoint
@@ -24,7 +25,6 @@ from unetmm.train.data import Images, make_sampler
 from unetmm.train.gradients import make_gradients
 from unetmm.train.history import Row, append_row, log_path
 from unetmm.train.validate import Validation, make_validation
-from unetmm.weights import load_model
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ class Trainer:
         validation = make_validation(self.config, held_out)
         is_gpu = self.device.type == "cuda"
         if not is_gpu:
-            process_memory.keep_freed_memory()
+            process.keep_freed_memory()
         batches = Batches(self.config, sampler).from_step(self.step, self.workers, pinned=is_gpu)
         start, first = time.monotonic(), self.step
         validated: float | None = None

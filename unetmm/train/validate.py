@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from unetmm.errors import ShapeError
-from unetmm.metrics import fit_affine
+from unetmm.quality.metrics import fit_affine
 from unetmm.train.config import TrainConfig, ValidationConfig
 from unetmm.train.data import PatchSampler, load_images, read_training_image
 from unetmm.train.degrade import Patches, degrade
@@ -65,7 +65,7 @@ def _from_pairs(
     chosen: ValidationConfig, channels: int, rng: np.random.Generator
 ) -> Validation | None:
     assert chosen.noisy is not None and chosen.clean is not None, "checked by the config"
-    from unetmm.testsets import list_pairs
+    from unetmm.quality.testsets import list_pairs
 
     pairs = list_pairs(Path(chosen.noisy), Path(chosen.clean))
     found = []

@@ -1,0 +1,180 @@
+"""The batch script: what it asks for, and that its command means the same again."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import typer
+from helpers import lively_model
+
+from unetmm.models.weights import save_model
+from unetmm.nets.config import NetConfig
+from unetmm.provenance.facts import Share
+from unetmm_cli.__main__ import run as run_command
+from unetmm_cli.commands.slurm import option_words
+from unetmm_cli.options import Choices, parse_range, parse_shard, parse_strength
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "my scan.tif"
+    tifffile.imwrite(path, np.zeros((300, 200), np.uint16))
+    return path
+
+
+def script_of(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
+    words = ("--mem-budget", "2GB", *words)
+    assert run_command(["slurm", *map(str, words)]) == 0, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def command_of(script: str) -> list[str]:
+    """Words of the command that srun starts."""
+    lines = script.replace("\\\n", " ").splitlines()
+    (line,) = [line for line in lines if line.startswith("srun")]
+    words = shlex.split(line.removesuffix("&"))
+    return words[words.index("unetmm_cli") + 1 :]
+
+
+def test_the_script_asks_for_what_the_run_needs(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.ome.zarr"
+    script = script_of(
+        capsys, image, "-o", output, "--nodes", 5, "--time", "2-00:30:00", "--mem-budget",
+        "1000MiB", "--workers", 3,
+    )  # fmt: skip
+    asked = {line.removeprefix("#SBATCH --") for line in script.splitlines() if "#SBATCH" in line}
+    assert asked == {
+        "job-name=unetmm-out.ome.zarr", "array=1-5", "ntasks=1", "cpus-per-task=3", "mem=1050M",
+        "time=2-00:30:00", "signal=B:USR1@120", "requeue", "open-mode=append",
+    }  # fmt: skip
+    assert "export UNETMM_SHARDS=5\n" in script and f"cd {shlex.quote(os.getcwd())}\n" in script
+    assert script.startswith("#!/bin/bash\n#SBATCH")
+    command = ["denoise", str(image), "-o", str(output), "--shard", "auto"]
+    command += ["--mem-budget", str(1000 * 2**20), "--workers=3"]
+    assert command_of(script) == command
+    assert not output.exists() and list(tmp_path.iterdir()) == [image]
+
+
+def test_a_model_for_something_else_is_refused_now(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = lively_model(NetConfig(1, 1, 8, (1,), 1, (1,)))
+    path = tmp_path / "deblur.safetensors"
+    save_model(path, model.config, model.tensors, {"task": "deblur"})
+    command = ["slurm", str(image), "-o", str(tmp_path / "o.tif"), "--model", str(path)]
+    assert run_command([*command, "--mem-budget", "1GB"]) == 1
+    assert "is for deblur; run it with unetmm restore" in capsys.readouterr().err
+
+
+def test_pbs_has_to_be_told_how_many_tasks_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PBS_ARRAY_INDEX", "2")
+    with pytest.raises(typer.BadParameter, match="set UNETMM_SHARDS"):
+        parse_shard("auto")
+    monkeypatch.setenv("UNETMM_SHARDS", "8")
+    assert parse_shard("auto") == Share(1, 8)
+
+
+def test_options_come_out_as_they_went_in(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--range=-5.0,20.0", "--strength=0.5", "--planes=T=0:1,Z=0:", "--channels=0"]
+    given += ["--model=tiny-mono", "--format=tiff", "--no-pyramid", "--overwrite"]
+    script = script_of(capsys, image, "-o", tmp_path / "o.tif", *given)
+    assert set(given) <= set(command_of(script))
+    again = script_of(capsys, image, "-o", tmp_path / "o.tif", *option_words_of(script))
+    assert command_of(again)[-len(given) :] == command_of(script)[-len(given) :]
+    choices = Choices(range=parse_range("-5,20"), strength=parse_strength("0.5"), quiet=True)
+    assert set(option_words(choices)) == {"--range=-5.0,20.0", "--strength=0.5", "--quiet"}
+    choices = Choices(strength=0.0, workers=1, pyramid=False, compression="none", shard_px=1024)
+    assert set(option_words(replace(choices, ome_zarr="0.4"))) == {
+        "--strength=0.0", "--workers=1", "--no-pyramid", "--compression=none", "--shard-px=1024",
+        "--ome-zarr=0.4",
+    }  # fmt: skip
+
+
+def option_words_of(script: str) -> list[str]:
+    return [word for word in command_of(script) if word.startswith("--") and word != "--shard"][1:]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "named"),
+    [
+        (["--time", "soon"], 2, "not a time limit"),
+        (["--shard", "1/2"], 2, "leave out --shard"),
+        (["--cluster", "slurm"], 2, "leave out --shard and clusters"),
+        (["--watch"], 2, "leave out --watch"),
+        (["-o", "-"], 1, "no stdout"),
+        (["--mem-budget", "1MB"], 1, "udget"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_it_is_submitted(
+    image: Path,
+    tmp_path: Path,
+    given: list[str],
+    code: int,
+    named: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["slurm", str(image), "-o", str(tmp_path / "o.tif"), "--mem-budget", "2GB"]
+    assert run_command([*words, *given]) == code
+    shown = capsys.readouterr()
+    assert named in " ".join(shown.err.split()) and not shown.out
+
+
+def test_the_memory_of_the_jobs_is_asked_for(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["slurm", str(image), "-o", str(tmp_path / "o.tif")]) == 2
+    shown = capsys.readouterr()
+    assert "give --mem-budget, each job's" in shown.err and not shown.out
+
+
+def test_several_images_go_where_the_run_puts_them(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = f"{tmp_path}/new/"
+    script = script_of(capsys, image, "-o", output)
+    assert command_of(script)[1:4] == [str(image), "-o", output]
+    assert not (tmp_path / "new").exists()
+    words = ["slurm", str(tmp_path), "-o", str(tmp_path), "--mem-budget", "2GB"]
+    assert run_command(words) == 1
+    assert "would be the input itself; give --suffix" in capsys.readouterr().err
+    tifffile.imwrite(tmp_path / "my scan_dn.tif", np.zeros((300, 200), np.uint16))
+    assert run_command([*words, "--suffix", "_dn"]) == 0
+    assert "left out 1 image that is an output of this command" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("task", "stopped"), [("kill -USR1 $PPID; sleep 5", True), ("true", False)]
+)
+def test_a_task_out_of_time_is_queued_again(
+    image: Path, tmp_path: Path, task: str, stopped: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The script under bash, with srun and scontrol that do what Slurm's would."""
+    script = script_of(capsys, image, "-o", tmp_path / "o.tif")
+    tools = {
+        "srun": f"trap 'exit 130' USR1\n{task} &\nwait\n",
+        "scontrol": f'echo "$@" > {tmp_path}/said\n',
+    }
+    for name, text in tools.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}")
+        (tmp_path / name).chmod(0o755)
+    bash = shutil.which("bash")
+    assert bash is not None
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "17"}
+    done = subprocess.run([bash, "-c", script], env=environment, timeout=30)
+    assert done.returncode == (130 if stopped else 0)
+    assert (tmp_path / "said").exists() == stopped
+    if stopped:
+        assert (tmp_path / "said").read_text() == "requeue 17\n"

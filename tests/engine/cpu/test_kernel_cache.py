@@ -1,0 +1,93 @@
+"""Folders of compiled kernels: those of other versions do not pile up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from unetmm.engine.cpu import kernel_cache
+from unetmm.engine.cpu.kernel_cache import CACHE_VARIABLE, KEPT_FOLDERS, cache_folder, remove_old
+
+
+def make_folders(root: Path, count: int) -> list[Path]:
+    """With something in them, the one used last at the end."""
+    made = [root / f"kernels-{9 - number:016x}" for number in range(count)]
+    for second, folder in enumerate(made):
+        folder.mkdir()
+        (folder / "stages.nbi").write_bytes(b"code")
+        os.utime(folder, (second, second))
+    return made
+
+
+def test_the_newest_few_of_other_versions_stay(tmp_path: Path) -> None:
+    own, *others = make_folders(tmp_path, KEPT_FOLDERS + 4)
+    (tmp_path / "models").mkdir()
+    remove_old(own)  # its own is the oldest and stays
+    expected = {own, *others[-KEPT_FOLDERS:], tmp_path / "models"}
+    assert set(tmp_path.iterdir()) == expected
+    assert all((folder / "stages.nbi").exists() for folder in others[-KEPT_FOLDERS:])
+
+
+def test_what_cannot_be_removed_or_is_gone_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, *others = make_folders(tmp_path, KEPT_FOLDERS + 3)
+    (tmp_path / "kernels-gone").symlink_to(tmp_path / "nothing")
+
+    def refuse(path: object, *arguments: object, **more: object) -> None:
+        raise PermissionError(13, "not yours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        patch.setattr(os, "rmdir", refuse)
+        remove_old(own)
+    assert all(folder.is_dir() for folder in others)
+    remove_old(tmp_path / "no such folder" / "kernels-1")
+
+
+def test_a_folder_in_use_counts_as_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(kernel_cache.CACHE_VARIABLE, str(tmp_path))
+    find = kernel_cache.cache_folder.__wrapped__
+    folder = find()
+    os.utime(folder, (1, 1))
+    assert find() == folder and folder.stat().st_mtime > 1
+
+
+def test_a_folder_that_others_removed_meanwhile_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel_cache.ensure_compiled()
+    monkeypatch.setattr(kernel_cache, "cache_folder", lambda: tmp_path / "gone")
+    asked = []
+
+    def compiled_aside(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, b"", b"")
+
+    monkeypatch.setattr(kernel_cache.subprocess, "run", compiled_aside)
+    kernel_cache.ensure_compiled()
+    assert len(asked) == 1 and not (tmp_path / "gone").exists()
+
+
+def test_a_folder_that_others_can_write_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no folder").write_bytes(b"")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "no folder"))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    found = cache_folder.__wrapped__()
+    root = found.parent
+    assert root.parent == tmp_path and root.stat().st_mode & 0o777 == 0o700
+    root.chmod(0o777)
+    with pytest.raises(
+        OSError, match=f"no writable folder for compiled kernels; set {CACHE_VARIABLE}"
+    ):
+        cache_folder.__wrapped__()
+    root.chmod(0o700)
+    root.rename(tmp_path / "elsewhere")
+    root.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="no writable folder"):
+        cache_folder.__wrapped__()

@@ -1,0 +1,51 @@
+"""Processors with narrower vectors: the same kernels, compiled for 8 and 4 lanes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import ROOT, SMALL_UNETMM, assert_close, stream_image
+
+CODE = """
+import sys
+from llvmlite import binding
+host = binding.get_host_cpu_features
+narrow = {"avx512f": False, "avx": host().get("avx") and sys.argv[1] == "8"}
+binding.get_host_cpu_features = lambda: narrow
+from helpers import ROOT
+
+import unetmm.engine.cpu.lanes
+binding.get_host_cpu_features = host  # the compiler itself needs the whole truth
+import numpy as np
+from unetmm.engine.cpu.lanes import LANES
+from helpers import SMALL_UNETMM, stream_image
+image = np.load(sys.argv[2])
+out = stream_image(SMALL_UNETMM, image, band_rows=8, strips=3)
+assert np.array_equal(out, stream_image(SMALL_UNETMM, image, band_rows=8, threads=3))
+np.save(sys.argv[3], out)
+print(LANES)
+"""
+
+
+@pytest.mark.parametrize("lanes", [8, 4])
+def test_narrower_vectors_give_the_same_image(lanes: int, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).random((45, 150, 3), np.float32)
+    np.save(tmp_path / "image.npy", image)
+    files = [str(tmp_path / name) for name in ("image.npy", "out.npy")]
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, str(lanes), *files],
+        cwd=ROOT / "tests",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    if lanes == 8 and done.stdout.strip() == "4":
+        pytest.skip("this processor has no 8-lane vectors")
+    assert done.stdout.strip() == str(lanes)
+    expected = stream_image(SMALL_UNETMM, image, band_rows=8)
+    assert_close(np.load(tmp_path / "out.npy"), expected, 2e-6 * float(np.ptp(expected)))

@@ -1,0 +1,1 @@
+"""Statistics of a whole image, measured once and frozen."""

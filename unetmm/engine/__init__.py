@@ -1,0 +1,1 @@
+"""The row stream: a trained net as rows in, rows out, every pixel computed once."""

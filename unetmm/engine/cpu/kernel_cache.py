@@ -1,0 +1,143 @@
+"""Compiled kernels kept on disk, so that only a machine's first run waits for the compiler.
+
+The folder's name holds everything a compiled kernel depends on: source, compiler, processor.
+Compiling takes 60 MB that the process would never give back, so the first time it is done in a
+process of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from unetmm.engine.cpu.lanes import LANES, multiplies_tiles
+from unetmm.engine.cpu.precision import Precision
+from unetmm.process import child_environment
+
+log = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "UNETMM_CACHE_DIR"
+"""Environment variable: where compiled kernels are kept; default ~/.cache/unetmm."""
+KEPT_FOLDERS = 4
+"""Kernels of so many other versions, compilers or processors stay, those used last."""
+_PREFIX = "kernels-"
+
+SOURCES = (
+    "lanes.py", "pairs.py", "simd.py", "reduce.py", "kernels.py", "tables.py", "block.py",
+    "sync.py", "tiles.py", "values.py", "stages.py",
+)  # fmt: skip
+"""What is compiled; a change in any of them makes the machine code another one."""
+
+
+@cache
+def cache_folder() -> Path:
+    """The folder for this source, compiler and processor; created if need be."""
+    import llvmlite
+    import numba
+    from llvmlite import binding
+
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        source = Path(__file__).parent / name
+        # Numba itself looks at place and time of a source, so they belong to the name as well.
+        digest.update(f"{source} {source.stat().st_mtime_ns}".encode())
+        digest.update(source.read_bytes())
+    processor = (binding.get_host_cpu_name(), str(LANES), str(multiplies_tiles()))
+    for fact in (numba.__version__, llvmlite.__version__, sys.version, *processor):
+        digest.update(fact.encode())
+    name = f"{_PREFIX}{digest.hexdigest()[:16]}"
+    base = os.environ.get(CACHE_VARIABLE)
+    temporary = _temporary_root()
+    for root in (Path(base) if base else Path.home() / ".cache" / "unetmm", temporary):
+        folder = root / name
+        try:
+            if root == temporary:
+                root.mkdir(mode=0o700, exist_ok=True)
+                if not _is_ours_alone(root):
+                    continue
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            with contextlib.suppress(OSError):
+                os.utime(folder)  # used last just now, for `remove_old`
+            return folder
+    raise OSError(f"no writable folder for compiled kernels; set {CACHE_VARIABLE}")
+
+
+def _temporary_root() -> Path:
+    return Path(tempfile.gettempdir()) / f"unetmm-{os.getuid() if hasattr(os, 'getuid') else 0}"
+
+
+def _is_ours_alone(folder: Path) -> bool:
+    """Whether nobody else can put anything there: what is there runs as our code."""
+    found = folder.lstat()
+    owner = os.getuid() if hasattr(os, "getuid") else found.st_uid
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == owner and not found.st_mode & 0o022
+
+
+def remove_old(folder: Path) -> None:
+    """Remove what older versions left beside a folder of kernels; if that cannot be, it stays.
+
+    A process that still uses one of them makes it anew.
+    """
+
+    def used_ns(other: Path) -> int:
+        try:
+            return other.stat().st_mtime_ns
+        except OSError:  # another process has removed it meanwhile
+            return 0
+
+    try:
+        others = [p for p in folder.parent.glob(f"{_PREFIX}*") if p != folder]
+    except OSError:
+        return
+    for old in sorted(others, key=used_ns, reverse=True)[KEPT_FOLDERS:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def cached_on_disk(dispatcher: Any) -> Any:
+    """Let a Numba function keep its machine code in `cache_folder`."""
+    import numba
+
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(cache_folder())
+    try:
+        dispatcher.enable_caching()
+    finally:
+        numba.config.CACHE_DIR = before
+    return dispatcher
+
+
+def ensure_compiled(precision: Precision = "fp32") -> None:
+    """Make sure that the kernels are on disk, compiling them in another process if not."""
+    stamp = cache_folder() / f"complete-{precision}"
+    if not stamp.exists():
+        log.info("compiling kernels for this machine, once")
+        command = f"from unetmm.engine.cpu.stages import compile_all; compile_all({precision!r})"
+        done = subprocess.run(
+            [sys.executable, "-c", command],
+            env=child_environment(),
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            # Processes of other versions may have removed the folder of one that runs for long.
+            with contextlib.suppress(FileNotFoundError):
+                stamp.touch()
+            remove_old(stamp.parent)
+        else:
+            log.warning("kernels could not be compiled aside: %s", done.stderr.decode()[-500:])
+    from unetmm.engine.cpu.stages import compile_all
+
+    compile_all(precision)

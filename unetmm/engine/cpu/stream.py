@@ -1,0 +1,216 @@
+"""Rows of a strip in, restored rows out: a compiled net carried out band by band."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.engine.checks import check_rows, check_strip
+from unetmm.engine.cpu.compiled import CompiledNet, Frozen, aligned_zeros
+from unetmm.engine.cpu.footprint import LINE_FLOATS, memory_map, observed_channels, observed_numbers
+from unetmm.engine.cpu.lanes import LANES
+from unetmm.engine.cpu.program import ring_table, stage_table
+from unetmm.engine.cpu.shares import Shares
+from unetmm.engine.cpu.stages import run_stages
+from unetmm.engine.cpu.sync import LINE
+from unetmm.engine.cpu.team import Team
+from unetmm.engine.layout import (
+    FLOAT_BYTES,
+    Block,
+    Layout,
+    Product,
+    make_layout,
+    observing_layout,
+    padded,
+)
+from unetmm.geometry import round_up
+
+Rows = NDArray[np.float32]
+
+
+class RowStream:
+    """Restores one strip (or one segment of it), rows pushed in order from the top.
+
+    Parameters
+    ----------
+    frozen : the net's matrices that depend on the image, from `CompiledNet.freeze`.
+    width_px, height_px : of the strip, multiples of the net's stride.
+    band_rows : rows per step, a multiple of the net's stride.
+    threads : they share the columns; the result does not depend on their number. More than
+        `width_px` / stride would have nothing to do and are not started.
+
+    Everything is allocated here; `push` allocates nothing that grows with the image.
+    """
+
+    def __init__(
+        self,
+        net: CompiledNet,
+        frozen: Frozen,
+        width_px: int,
+        height_px: int,
+        band_rows: int,
+        threads: int = 1,
+    ) -> None:
+        layout = make_layout(net.config, band_rows)
+        self._allocate(net, frozen, layout, width_px, height_px, threads, in_pieces=True)
+
+    def _allocate(
+        self,
+        net: CompiledNet,
+        frozen: Frozen,
+        layout: Layout,
+        width_px: int,
+        height_px: int,
+        threads: int,
+        in_pieces: bool,
+    ) -> None:
+        """in_pieces: whether the fine stages divide a step."""
+        check_strip(width_px, height_px, net.config.stride_px)
+        self.net, self.frozen, self.layout = net, frozen, layout
+        self.width, self.height, self.band = width_px, height_px, layout.band_rows
+        self.cells = width_px // net.config.stride_px
+        self.threads = max(1, min(threads, self.cells))
+        places = memory_map(self.layout, width_px, LANES, self.threads)
+        self.memory = aligned_zeros(places.size_floats - LINE_FLOATS)
+        self.program = stage_table(self.layout, net, places, in_pieces)
+        self.rings = ring_table(self.layout, places, width_px, height_px)
+        self.scratch = np.array(places.scratch, np.int64)
+        taps = max(s.taps for s in self.layout.stages if isinstance(s, Product))
+        self.starts = np.zeros((self.threads, round_up(max(3, taps), LINE)), np.int64)
+        self.out_at = places.out
+        self.team = Team(self.threads)
+        self.shares = Shares(self.cells, self.threads)
+        self.sums, self.seen, self.factors = np.zeros(1, np.float64), *np.zeros((2, 1), np.float32)
+        self.pushed = 0
+        self.step_index = 0
+        channels, rows = net.config.out_channels, self.layout.rings[0].rows
+        self.out = self._view(places.out, (self.band, width_px, channels))
+        image = self._view(places.rings["image"], (rows, width_px + 2, net.config.in_channels))
+        self.image_rows = image[:, 1:-1]
+
+    def _view(self, start: int, shape: tuple[int, ...]) -> Rows:
+        return self.memory[start : start + int(np.prod(shape))].reshape(shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes allocated; equals `footprint.stream_bytes`."""
+        return self.memory.nbytes + LINE_FLOATS * FLOAT_BYTES
+
+    def push(self, rows: Rows) -> Iterator[Rows]:
+        """Take the next rows of the strip, give bands of rows that are finished.
+
+        Parameters
+        ----------
+        rows : float32, shape (n, width_px, in_channels), nominal range [0, 1]
+            n may change from call to call.
+
+        Yields
+        ------
+        (m, width_px, out_channels), m <= band_rows: a view that the next band overwrites.
+
+        Raises
+        ------
+        ShapeError
+            If the rows do not fit the strip or there are too many of them.
+        """
+        check_rows(rows.shape, self.width, self.net.config.in_channels, self.pushed, self.height)
+        n, taken = len(rows), 0
+        while taken < n:
+            end = min(n, taken + self.band - self.pushed % self.band)
+            index = np.arange(self.pushed, self.pushed + end - taken) % len(self.image_rows)
+            self.image_rows[index] = rows[taken:end]
+            self.pushed += end - taken
+            taken = end
+            if self.pushed % self.band == 0:
+                yield from self._finished()
+
+    def drain(self) -> Iterator[Rows]:
+        """One step after the last row of the strip was pushed; gives at most one band."""
+        assert self.pushed == self.height, "drain comes after the last row"
+        if self.step_index * self.band < self.height + self.layout.lag_rows:
+            yield from self._finished()
+
+    def flush(self) -> Iterator[Rows]:
+        """All rows that are still held back, after the last row of the strip was pushed."""
+        while self.step_index * self.band < self.height + self.layout.lag_rows:
+            yield from self.drain()
+
+    def _finished(self) -> Iterator[Rows]:
+        first = self.step_index * self.band - self.layout.lag_rows
+        self.step()
+        start, stop = max(0, first), min(self.height, first + self.band)
+        if stop > start:
+            yield self.out[start - first : stop - first]
+
+    def step(self) -> None:
+        """Carry every stage one band further."""
+        self._run(0, len(self.program))
+        self.step_index += 1
+        self.shares.learn(self.team.take_busy())
+
+    def _run(self, first: int, last: int, observed: int = -1, resumed: int = -1) -> None:
+        """Stages first to last, on all threads; see `run_stages`."""
+        program, rings, scratch, starts = self.program, self.rings, self.scratch, self.starts
+        memory, weights, matrices = self.memory, self.net.weights, self.net.matrices
+        frozen = self.frozen
+        samples, cuts, out = self.net.config.out_channels, self.shares.cuts, self.out_at
+        step, progress = self.step_index, self.team.progress
+        sums, seen, factors = self.sums, self.seen, self.factors
+
+        # The threads must not hold the stream itself, or it would never end.
+        def share(thread: int) -> bool:
+            done: bool = run_stages(
+                program, rings, scratch, starts, memory, weights, matrices, frozen, out, samples,
+                cuts, first, last, step, thread, progress, sums, seen, factors,
+                observed, resumed,
+            )  # fmt: skip
+            return done
+
+        self.team.run(share)
+
+
+class ObservingStream(RowStream):
+    """A stream over whole patches, each in one step, which sees every block's global average.
+
+    Every block stops at its gated map, which is added up, and goes on with the attention that
+    follows. The sums are kept by column, so they do not depend on the number of threads either.
+
+    Parameters
+    ----------
+    unattended : the net's matrices without any attention, from `CompiledNet.unattended`.
+    """
+
+    def __init__(
+        self, net: CompiledNet, unattended: Frozen, width_px: int, height_px: int, threads: int = 1
+    ) -> None:
+        layout = observing_layout(net.config, height_px)
+        self._allocate(net, unattended, layout, width_px, height_px, threads, in_pieces=False)
+        numbers = observed_numbers(layout, width_px, LANES)
+        self.sums = np.zeros(numbers, np.float64)
+        self.seen = aligned_zeros(numbers * height_px)
+        self.factors = aligned_zeros(observed_channels(layout, LANES))
+
+    def observe(self, patch: Rows) -> dict[str, Rows]:
+        """Channel factors of every block for a patch (height_px, width_px, in_channels)."""
+        self.image_rows[: self.height] = patch
+        attention = {}
+        done = -1
+        for i, stage in enumerate(self.layout.stages):
+            if isinstance(stage, Block):
+                self.sums[:] = 0
+                self._run(max(0, done), i + 1, observed=i, resumed=done)
+                attention[stage.name] = factors = self._attention(stage)
+                self.factors[: stage.channels] = factors
+                self.factors[stage.channels :] = 0
+                done = i
+        return attention
+
+    def _attention(self, stage: Block) -> Rows:
+        """The factors that follow from a block's sums."""
+        columns = self.width // stage.ring.scale
+        by_column = self.sums[: columns * padded(stage.channels, LANES)].reshape(columns, -1)
+        pixels = columns * (self.height // stage.ring.scale)
+        mean = by_column.sum(0)[: stage.channels] / pixels
+        return self.net.attention(stage.name, mean.astype(np.float32))

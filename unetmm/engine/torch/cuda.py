@@ -1,0 +1,126 @@
+"""All that only CUDA has: what GPU there is, streams, events and pinned memory.
+
+Nothing here runs on a machine without a GPU, apart from `count` and `why_none`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unetmm.engine.torch.copies import Copies, Shape
+from unetmm.engine.torch.footprint import SLOTS
+
+
+def count() -> int:
+    """GPUs that torch can use; 0 where it is built without CUDA."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def why_none() -> str:
+    """What is missing, in words."""
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA"
+    return "torch finds no NVIDIA GPU here"
+
+
+def model(index: int) -> str:
+    return torch.cuda.get_device_name(index)
+
+
+def multiplies_bf16(index: int) -> bool:
+    return torch.cuda.get_device_capability(index)[0] >= 8
+
+
+def free_bytes(index: int) -> int:
+    """Memory of the GPU that nobody else has taken, besides the CUDA context of this process."""
+    torch.cuda.empty_cache()
+    free: int = torch.cuda.mem_get_info(index)[0]
+    return free + torch.cuda.memory_allocated(index)
+
+
+def begin(index: int) -> None:
+    """Give back what is only kept for later, and measure the peak from now on."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(index)
+
+
+@contextmanager
+def limited(index: int, budget_bytes: int, own_bytes: int) -> Iterator[None]:
+    """Torch's allocator takes no more of the GPU than the budget, beside what others hold.
+
+    It keeps what is free for later, in pieces that may not fit; at the limit it gives them back.
+    The peak is measured from now on.
+
+    own_bytes: held already, and a part of the budget.
+    """
+    begin(index)
+    others = max(0, torch.cuda.memory_reserved(index) - own_bytes)
+    whole = torch.cuda.get_device_properties(index).total_memory
+    share = min(1.0, (others + budget_bytes) / whole)
+    torch.cuda.set_per_process_memory_fraction(share, index)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, index)
+
+
+def peak_bytes(index: int) -> int:
+    """The most that torch's allocator has taken from the GPU, its own rounding included."""
+    return torch.cuda.max_memory_reserved(index)
+
+
+class CudaCopies(Copies):
+    """Copies through pinned memory on streams of their own, beside the computation.
+
+    host       fill 2      fill 3
+    up              copy 2      copy 3
+    compute    step 1      step 2     step 3
+    down            copy 0      copy 1
+    """
+
+    def __init__(self, device: torch.device, taken: Shape, given: Shape) -> None:
+        super().__init__(device, taken, given, pinned=True)
+        with torch.cuda.device(device):
+            self.up, self.down = torch.cuda.Stream(), torch.cuda.Stream()
+            events = [[torch.cuda.Event() for _ in range(SLOTS)] for _ in range(4)]
+        self.arrived, self.used, self.ready, self.back = events
+        self.staged_in = torch.empty((SLOTS, *taken), device=device)
+        self.staged_out = torch.empty((SLOTS, *given), device=device)
+        # Their memory may be what kernels under way on the current stream have just given back.
+        for stream in (self.up, self.down):
+            stream.wait_stream(torch.cuda.current_stream(device))
+
+    def inbox(self) -> NDArray:  # type: ignore[type-arg]
+        self.arrived[self.sent % SLOTS].synchronize()
+        return super().inbox()
+
+    def upload(self, into: Tensor) -> None:
+        slot, compute = self.sent % SLOTS, torch.cuda.current_stream(self.device)
+        with torch.cuda.stream(self.up):
+            self.up.wait_event(self.used[slot])
+            self.staged_in[slot].copy_(self.inboxes[slot], non_blocking=True)
+            self.arrived[slot].record(self.up)
+        compute.wait_event(self.arrived[slot])
+        into.copy_(self.staged_in[slot])
+        self.used[slot].record(compute)
+        self.sent += 1
+
+    def download(self, band: Tensor) -> None:
+        slot, compute = self.asked % SLOTS, torch.cuda.current_stream(self.device)
+        compute.wait_event(self.back[slot])
+        self.staged_out[slot].copy_(band)
+        self.ready[slot].record(compute)
+        with torch.cuda.stream(self.down):
+            self.down.wait_event(self.ready[slot])
+            self.outboxes[slot].copy_(self.staged_out[slot], non_blocking=True)
+            self.back[slot].record(self.down)
+        self.asked += 1
+
+    def fetched(self) -> NDArray:  # type: ignore[type-arg]
+        self.back[self.given % SLOTS].synchronize()
+        return super().fetched()

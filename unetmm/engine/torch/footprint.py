@@ -1,0 +1,233 @@
+"""What a stream of torch operations takes on its device. Integers only.
+
+Maps are (channels, rows, columns): then a 1x1 is a matrix product with a long side of pixels, the
+depthwise convolution has its fastest layout, and LayerNorm runs along whole rows even where there
+are few channels. Everything is cut out of two tensors, one of maps and one of float32, that are
+allocated at once; only what the depthwise convolution gives has no other place than a new tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from math import prod
+
+from unetmm.engine.layout import FLOAT_BYTES, Block, Ending, Layout, Product, Ring, Stage
+from unetmm.engine.target import Target
+from unetmm.geometry import round_up
+
+ALIGN = 128
+"""Every piece begins at a multiple of so many numbers, 256 bytes or more."""
+SLOTS = 2
+"""Bands each way: one is filled, or used up, on the host while another is under way."""
+WORKSPACE_BYTES = 128 * 2**20
+"""What cuBLAS may take (32 MiB a handle, one for each thread that computes, and as much for its
+newer half), and what torch's allocator rounds up. cuDNN is not used."""
+COMPILED_BYTES = 900_000
+"""On the CPU, what oneDNN compiles for a product of one shape in half precision and keeps: measured
+as 0.68 to 0.81 MB. float32 goes to MKL, which compiles nothing."""
+
+MAX_NUMBERS = 2**31 - 1
+"""Of what a depthwise convolution reads or gives: on a GPU it counts in 32 bits."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Of everything that a stream allocates."""
+
+    maps: dict[str, tuple[int, int, int]]
+    """Each ring's rows, the oldest first, by the ring's name; the image's are float32."""
+    kept: dict[str, tuple[int, int, int]]
+    """The two rows that a block's depthwise convolution keeps, by the block's name."""
+    arena: int
+    """Numbers that one stage needs beside the maps."""
+    moments: int
+    """float32 numbers of a block's LayerNorm, a mean and a scale for each pixel of its band."""
+    convolved: int
+    """Numbers of the largest band that a depthwise convolution gives."""
+    convolving: int
+    """Numbers of the largest band that one reads, with the two rows above."""
+    out: tuple[int, int, int]
+    """The band that leaves the stream, float32."""
+
+    @property
+    def numbers(self) -> int:
+        """Of the tensor of maps."""
+        maps = (shape for name, shape in self.maps.items() if name != "image")
+        return aligned([*maps, *self.kept.values(), (self.arena,)])
+
+    @property
+    def addressable(self) -> bool:
+        """Whether every operation can count its numbers."""
+        return max(self.arena, self.convolved) <= MAX_NUMBERS
+
+    @property
+    def floats(self) -> int:
+        """Of the float32 tensor."""
+        return aligned([self.maps["image"], (self.moments,), self.out])
+
+
+def aligned(shapes: Iterable[tuple[int, ...]]) -> int:
+    """Numbers of pieces one behind the other."""
+    return sum(round_up(prod(shape), ALIGN) for shape in shapes)
+
+
+@lru_cache(maxsize=4096)
+def shapes_of(layout: Layout, width_px: int) -> Shapes:
+    """Of a stream for a strip `width_px` wide, a multiple of the net's stride."""
+    band = layout.band_rows
+    blocks = layout.blocks
+    pixels = {b.name: b.ring.band * (width_px // b.ring.scale) for b in blocks}
+    return Shapes(
+        maps={r.name: map_shape(r, width_px) for r in layout.rings},
+        kept={b.name: (2 * b.channels, 2, width_px // b.ring.scale) for b in blocks},
+        arena=max(aligned(scratch(s, layout, width_px)) for s in layout.stages),
+        moments=2 * max(pixels.values(), default=0),
+        convolved=max((2 * b.channels * pixels[b.name] for b in blocks), default=0),
+        convolving=max(
+            (2 * b.channels * (b.ring.band + 2) * (width_px // b.ring.scale) for b in blocks),
+            default=0,
+        ),
+        out=(layout.config.out_channels, band, width_px),
+    )
+
+
+def map_shape(ring: Ring, width_px: int) -> tuple[int, int, int]:
+    return ring.channels, ring.rows, width_px // ring.scale
+
+
+def scratch(stage: Stage, layout: Layout, width_px: int) -> list[tuple[int, ...]]:
+    """Shapes of what a stage needs in the arena; `stages.py` takes exactly these."""
+    if isinstance(stage, Block):
+        c, band, width = stage.channels, stage.ring.band, width_px // stage.ring.scale
+        return [(c, band, width), (2 * c, band + 2, width)]
+    if isinstance(stage, Ending):
+        c, band, width = stage.source.channels, stage.source.band, width_px // stage.source.scale
+        return [(3, c, band + 2, width), (layout.config.out_channels, band, width)]
+    if isinstance(stage, Product):
+        return _product_scratch(stage, width_px)
+    return []
+
+
+def _product_scratch(stage: Product, width_px: int) -> list[tuple[int, ...]]:
+    c, rows = stage.source.channels, stage.target.band // stage.repeat
+    width = width_px // stage.source.scale // stage.step
+    shapes: list[tuple[int, ...]] = []
+    if stage.pad:  # the columns' taps side by side, the rows' by their offset
+        shapes.append((stage.taps, c, rows + stage.taps - 1, width))
+    elif stage.taps > 1:
+        shapes.append((stage.taps, stage.taps, c, rows, width))
+    if stage.repeat > 1:
+        shapes.append((stage.repeat, stage.repeat, stage.target.channels, rows, width))
+    return shapes
+
+
+@lru_cache(maxsize=4096)
+def product_shapes(layout: Layout, width_px: int) -> frozenset[tuple[int | str, ...]]:
+    """Of the stream's matrix products: rows, depth, pixels, and what else makes another kernel."""
+    out = layout.config.out_channels
+    shapes: set[tuple[int | str, ...]] = set()
+    for stage in layout.stages:
+        if isinstance(stage, Product):
+            n, depth = stage.target.channels * stage.repeat**2, stage.taps * stage.source.channels
+            pixels = stage.target.band * (width_px // stage.target.scale) // stage.repeat**2
+            shapes.add((n, depth, pixels, "accumulated" if stage.accumulate else "set"))
+        elif isinstance(stage, Block):
+            c, pixels = stage.channels, stage.ring.band * (width_px // stage.ring.scale)
+            shapes |= {(2 * c, c, pixels, row) for row in ("below kept rows", "set")}
+            shapes.add((c, c, pixels, "accumulated"))
+        elif isinstance(stage, Ending):
+            shapes.add((out, 3 * stage.source.channels, layout.band_rows * width_px, "accumulated"))
+    return frozenset(shapes)
+
+
+@lru_cache(maxsize=64)
+def weight_numbers(layout: Layout) -> int:
+    """Of all matrices and biases on the device that do not depend on the image."""
+    config = layout.config
+    shapes: list[tuple[int, ...]] = [(config.out_channels, 3, 3 * config.width)]
+    shapes.append((config.out_channels, 1))
+    for stage in layout.stages:
+        if isinstance(stage, Product):
+            n = stage.target.channels * stage.repeat**2
+            shapes += [(n, stage.taps, stage.taps * stage.source.channels), (n, 1)]
+        elif isinstance(stage, Block):
+            c = stage.channels
+            shapes += [(2 * c, c), (2 * c, 1), (2 * c, 1, 3, 3), (2 * c,), (c, 1)]
+            shapes += [(2 * c, c), (2 * c, 1), (c, c), (c, 1)]
+    return aligned(shapes)
+
+
+@lru_cache(maxsize=64)
+def frozen_numbers(layout: Layout) -> int:
+    """Of the matrices with an image's attention folded in, which every live stream holds."""
+    return aligned((b.channels, b.channels) for b in layout.blocks)
+
+
+@lru_cache(maxsize=64)
+def attended_bytes(layout: Layout) -> int:
+    """On the host: what of each block waits for an image's attention."""
+    return FLOAT_BYTES * sum(b.channels**2 for b in layout.blocks)
+
+
+@dataclass(frozen=True)
+class DeviceTerms:
+    """Bytes of the projected peak on a device; the peak is their sum."""
+
+    weights: int
+    stream_state: int
+    """Rows that layers keep."""
+    skip: int
+    """What is held for the decoder."""
+    image_rows: int
+    """The input image kept for the global residual."""
+    arena: int
+    """Working set of a stage, and the band that leaves the stream."""
+    transfers: int
+    """Bands that are under way."""
+    workspace: int
+    """Of libraries and allocator, as stated."""
+
+    @property
+    def total(self) -> int:
+        return sum(getattr(self, f.name) for f in fields(self))
+
+
+def project_device(layout: Layout, width_px: int, target: Target, streams: int) -> DeviceTerms:
+    """Terms of so many streams side by side on one strip."""
+    shapes, item = shapes_of(layout, width_px), target.item_bytes
+    skip = item * sum(
+        r.channels * r.skip_rows * (width_px // r.scale) for r in layout.rings if r.name != "image"
+    )
+    image = FLOAT_BYTES * aligned([shapes.maps["image"]])
+    arena = item * (aligned([(shapes.arena,)]) + shapes.convolved) + FLOAT_BYTES * aligned(
+        [(shapes.moments,), shapes.out]
+    )
+    held = item * (shapes.numbers + shapes.convolved) + FLOAT_BYTES * shapes.floats
+    on_gpu = target.kind == "cuda"
+    # On the CPU torch copies what the convolution reads, and maps of half precision to float32;
+    # within an operation, so never for two streams at once.
+    copied = 0 if on_gpu else FLOAT_BYTES * shapes.convolving
+    compiled = COMPILED_BYTES * len(product_shapes(layout, width_px)) if item < FLOAT_BYTES else 0
+    return DeviceTerms(
+        weights=item * (weight_numbers(layout) + streams * frozen_numbers(layout)),
+        stream_state=streams * (held - skip - image - arena),
+        skip=streams * skip,
+        image_rows=streams * image,
+        arena=streams * arena + copied,
+        transfers=streams * sum(slot_bytes(layout, width_px)) if on_gpu else 0,
+        workspace=WORKSPACE_BYTES if on_gpu else compiled,
+    )
+
+
+def slot_bytes(layout: Layout, width_px: int) -> tuple[int, int]:
+    """Bytes of the bands under way to the device, and of those on their way back."""
+    pixels = SLOTS * layout.band_rows * width_px * FLOAT_BYTES
+    return pixels * layout.config.in_channels, pixels * layout.config.out_channels
+
+
+def host_slot_bytes(layout: Layout, width_px: int, target: Target) -> int:
+    """The same on the host: torch rounds pinned memory up to a power of two."""
+    sizes = slot_bytes(layout, width_px)
+    return sum(1 << (n - 1).bit_length() for n in sizes) if target.kind == "cuda" else sum(sizes)

@@ -1,0 +1,248 @@
+"""One band of one map by torch operations, written where it belongs.
+
+Maps are (channels, rows, columns), and `flat` sees some of their rows as a matrix of channels by
+pixels. What a stage needs beside its maps it takes from the arena.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unetmm.engine.layout import Block, Ending, Guide, Product, Ring
+from unetmm.engine.torch.net import BlockWeights, DeviceNet, Pool, ProductWeights
+from unetmm.nets.constants import LAYER_NORM_EPS
+
+
+class Map:
+    """A ring's rows on the device, the oldest first.
+
+    The rows move up by a band before each step, so every row that a stage reads or writes has the
+    same address in every step.
+    """
+
+    def __init__(self, ring: Ring, data: Tensor, height_px: int) -> None:
+        self.data, self.band = data, ring.band
+        self.first = -max(ring.reach, ring.lag)
+        """Number of the oldest row."""
+        self.height = height_px // ring.scale
+
+    def advance(self) -> None:
+        """Forget the oldest band. In pieces of a band, which do not overlap."""
+        kept = self.data.shape[1] - self.band
+        for start in range(0, kept, self.band):
+            count = min(self.band, kept - start)
+            self.data.narrow(1, start, count).copy_(self.data.narrow(1, start + self.band, count))
+        self.first += self.band
+
+    def rows(self, start: int, count: int) -> Tensor:
+        """(channels, count, columns) from row `start` on; zeros outside the image."""
+        return self.data.narrow(1, start - self.first, count)
+
+    def misses(self, start: int, count: int) -> bool:
+        """Whether all of these rows are outside the image."""
+        return start + count <= 0 or start >= self.height
+
+    def clear_outside(self, start: int, count: int) -> None:
+        """Make those of the rows zero that are outside the image."""
+        above = min(max(0, -start), count)
+        if above:
+            self.rows(start, above).zero_()
+        below = min(max(0, start + count - self.height), count)
+        if below:
+            self.rows(start + count - below, below).zero_()
+
+
+def flat(rows: Tensor) -> Tensor:
+    """(channels, rows, columns) -> (channels, pixels), the same memory."""
+    return rows.view(rows.shape[0], -1)
+
+
+def split_pixels(rows: Tensor, ratio: int) -> Tensor:
+    """(c, n * ratio, w * ratio) -> (ratio, ratio, c, n, w), the same memory."""
+    c, n, w = rows.shape
+    cells = rows.view(c, n // ratio, ratio, w // ratio, ratio)
+    return cells.permute(2, 4, 0, 1, 3)
+
+
+class Stages:
+    """Carries out the stages of one stream.
+
+    Parameters
+    ----------
+    maps : of every ring, by its name.
+    kept : the two rows of every block, by its name.
+    arena, moments : scratch for one stage, in the maps' precision and in float32.
+    frozen : from `DeviceNet.freeze`.
+    """
+
+    def __init__(
+        self,
+        net: DeviceNet,
+        frozen: dict[str, Tensor],
+        maps: dict[str, Map],
+        kept: dict[str, Tensor],
+        arena: Pool,
+        moments: Tensor,
+    ) -> None:
+        self.net, self.frozen, self.maps, self.kept = net, frozen, maps, kept
+        self.arena, self.moments = arena, moments
+        self.eps = torch.full((), LAYER_NORM_EPS, device=net.device)
+
+    def product(self, stage: Product, step: int) -> None:
+        """A strided matrix product."""
+        self.arena.end = 0
+        source, target = self.maps[stage.source.name], self.maps[stage.target.name]
+        count = target.band // stage.repeat
+        j = step * count - stage.lag
+        first, rows = j * stage.repeat, target.band
+        if not target.misses(first, rows):
+            weights = self.net.products[stage.name]
+            read, out = stage.step * j - stage.pad, target.rows(first, rows)
+            if stage.pad:
+                taken = source.rows(read, count + stage.taps - 1)
+                self._three(weights, taken, flat(out), stage.taps)
+            else:
+                taken = source.rows(read, count * stage.step)
+                self._one(weights, self._gathered(taken, stage.step), out, stage)
+        target.clear_outside(first, rows)
+
+    def _gathered(self, rows: Tensor, ratio: int) -> Tensor:
+        """(c, n * ratio, w * ratio) -> (ratio * ratio * c, n * w): pixels become channels."""
+        if ratio == 1:
+            return flat(rows)
+        cells = split_pixels(rows, ratio)
+        patches = self.arena.take(tuple(cells.shape))
+        return patches.copy_(cells).view(-1, cells.shape[3] * cells.shape[4])
+
+    def _one(self, weights: ProductWeights, x: Tensor, out: Tensor, stage: Product) -> None:
+        """A product that reads each pixel once; with a repeat its outputs become pixels."""
+        matrix = weights.matrix.flatten(1)  # outputs, taps * depth
+        if stage.repeat == 1:
+            _multiply(matrix, x, weights.bias, flat(out), stage.accumulate)
+            return
+        cells = split_pixels(out, stage.repeat)
+        made = self.arena.take(tuple(cells.shape))
+        _multiply(matrix, x, weights.bias, made.view(len(matrix), -1), False)
+        if stage.accumulate:
+            cells.add_(made)
+        else:
+            cells.copy_(made)
+
+    def _three(self, weights: ProductWeights, rows: Tensor, out: Tensor, taps: int) -> None:
+        """A square convolution: its columns' taps side by side, its rows' one after another.
+
+        rows: (c, n + taps - 1, w), of any precision; out: (outputs, n * w).
+        """
+        c, count, width = rows.shape
+        patches = self.arena.take((taps, c, count, width))
+        for k in range(taps):
+            shift = k - taps // 2
+            a, b = max(0, -shift), width - max(0, shift)
+            patches[k, :, :, :a].zero_()
+            patches[k, :, :, b:].zero_()
+            patches[k, :, :, a:b].copy_(rows[:, :, a + shift : b + shift])
+        side = patches.view(taps * c, count, width)
+        for i in range(taps):
+            x = flat(side.narrow(1, i, count - taps + 1))
+            bias = weights.bias if i == 0 else None
+            _multiply(weights.matrix[:, i], x, bias, out, accumulate=i > 0)
+
+    def block(self, stage: Block, step: int) -> None:
+        """A NAFNet block in place: new rows are prepared, the rows one above them finished."""
+        self.arena.end = 0
+        x, band = self.maps[stage.ring.name], stage.ring.band
+        new = step * band - stage.lag
+        if not (x.misses(new, band) and x.misses(new - 1, band)):
+            w, kept, c = self.net.blocks[stage.name], self.kept[stage.name], stage.channels
+            width = x.data.shape[2]
+            norm = self.arena.take((c, band, width))
+            hidden = self.arena.take((2 * c, band + 2, width))
+            self._normalise(x.rows(new, band), norm)
+            hidden[:, :2].copy_(kept)
+            _multiply(w.first, flat(norm), w.first_bias, flat(hidden[:, 2:]), False)
+            # What lies outside the image is zero for the convolution, not the bias.
+            above = min(max(0, -new), band)
+            below = min(max(0, new + band - x.height), band)
+            hidden[:, 2 : 2 + above].zero_()
+            hidden[:, 2 + band - below :].zero_()
+            kept.copy_(hidden[:, band:])
+            self._finish(w, self.frozen[stage.name], hidden, norm, x.rows(new - 1, band))
+        x.clear_outside(new - 1, band)
+
+    def _finish(
+        self, w: BlockWeights, third: Tensor, hidden: Tensor, gated: Tensor, out: Tensor
+    ) -> None:
+        """Everything from the depthwise convolution on, added to `out`."""
+        c, band, width = gated.shape
+        convolved = F.conv2d(
+            hidden[None], w.depthwise, w.depthwise_bias, padding=(0, 1), groups=2 * c
+        )[0]  # 2c, band, width
+        torch.mul(convolved[:c], convolved[c:], out=gated)
+        del convolved
+        _multiply(third, flat(gated), w.third_bias, flat(out), accumulate=True)
+        norm = gated
+        self._normalise(out, norm)
+        wide = hidden.view(-1)[: 2 * c * band * width].view(2 * c, band * width)
+        _multiply(w.fourth, flat(norm), w.fourth_bias, wide, False)
+        torch.mul(wide[:c], wide[c:], out=flat(gated))
+        _multiply(w.fifth, flat(gated), w.fifth_bias, flat(out), accumulate=True)
+
+    def _normalise(self, x: Tensor, out: Tensor) -> None:
+        """LayerNorm over the channels of each pixel, without its affine part."""
+        c, count, width = x.shape
+        mean, scale = self.moments[: 2 * count * width].view(2, count, width)
+        torch.mean(x, 0, dtype=torch.float32, out=mean)
+        torch.sub(x, mean, out=out)
+        torch.linalg.vector_norm(out, dim=0, dtype=torch.float32, out=scale)
+        torch.addcmul(self.eps, scale, scale, value=1 / c, out=scale)
+        out.mul_(scale.rsqrt_())
+
+    def guide(self, stage: Guide, step: int) -> None:
+        """E' at full resolution beside the image."""
+        aggregate, image = self.maps[stage.aggregate.name], self.maps[stage.image.name]
+        target, scale = self.maps[stage.target.name], stage.aggregate.scale
+        j = step * aggregate.band - stage.lag
+        first, rows = j * scale, target.band
+        if not target.misses(first, rows):
+            out, e = target.rows(first, rows), aggregate.rows(j, aggregate.band)
+            shared = e.shape[0] // scale**2
+            cells = split_pixels(out[:shared], scale)
+            cells.copy_(e.view(scale, scale, shared, *e.shape[1:]))
+            out[shared:].copy_(image.rows(first, rows))
+        target.clear_outside(first, rows)
+
+    def ending(self, stage: Ending, step: int, out: Tensor) -> None:
+        """The last convolution and the global residual, to `out` in float32."""
+        self.arena.end = 0
+        source = self.maps[stage.source.name]
+        first, band = step * source.band - stage.lag, source.band
+        if source.misses(first, band):
+            return
+        weights = self.net.products["ending"]
+        rows = source.rows(first - 1, band + 2)
+        # The piece for the result lies behind the one that `_three` takes.
+        c, width = source.data.shape[0], source.data.shape[2]
+        self.arena.take((3, c, band + 2, width))
+        made = self.arena.take(tuple(out.shape))
+        self.arena.end = 0
+        self._three(weights, rows, flat(made), 3)
+        if stage.image is None:
+            out.copy_(made)
+        else:
+            torch.add(self.maps[stage.image.name].rows(first, band), made, out=out)
+
+
+def _multiply(
+    matrix: Tensor, x: Tensor, bias: Tensor | None, out: Tensor, accumulate: bool
+) -> None:
+    """out (+)= matrix @ x + bias, without a temporary: (n, k), (k, pixels), (n, 1)."""
+    if accumulate:
+        out.addmm_(matrix, x)
+        if bias is not None:
+            out.add_(bias)
+    elif bias is None:
+        torch.mm(matrix, x, out=out)
+    else:
+        torch.addmm(bias, matrix, x, out=out)

@@ -1,0 +1,1 @@
+"""Every rule about values: range, validity, stand-ins, stored types."""

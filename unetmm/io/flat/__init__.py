@@ -1,0 +1,1 @@
+"""Formats whose pixels lie plainly in the file: NumPy's .npy, and PNM."""

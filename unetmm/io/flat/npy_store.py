@@ -1,0 +1,105 @@
+"""Writes NumPy .npy, laid out whole when it is begun and filled in place."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import ImageError
+from unetmm.io.guard import translated
+from unetmm.io.image import Box, ImageInfo, Plane, SinkOptions
+from unetmm.io.output.levels import Level
+from unetmm.io.output.part import check_space, sync, write_at
+from unetmm.io.output.table import ChunkKey
+from unetmm.io.tiff.segments import read_into
+
+FILE = "image.npy"
+"""Name of the growing file in its folder."""
+_HEADER_BYTES = 4096
+"""More than the header of any image."""
+
+
+class NpyStore:
+    """One array: T, C and Z in the image's order, rows, columns, and samples if there are any."""
+
+    def __init__(self, options: SinkOptions, info: ImageInfo) -> None:
+        asked = options.encoding.compression
+        if asked not in (None, "none"):
+            raise ImageError(
+                f"{options.path}: compression {asked!r} is not written into .npy; it knows none, "
+                ".tif and .ome.zarr do"
+            )
+        self.path, self.info = options.file, info
+        self.chunk = (min(options.chunk_px, info.height), min(options.chunk_px, info.width))
+        self.levels = (Level(info.height, info.width, self.chunk),)
+        self._pixel_bytes = info.samples * info.dtype.itemsize
+        check_space(options.file, _HEADER_BYTES + len(info.planes) * info.plane_bytes)
+        self._file = Path()
+        self._handle = -1
+        self._start = 0
+
+    resident_bytes = 0
+
+    @property
+    def chunk_bytes(self) -> int:
+        """A chunk made contiguous."""
+        return math.prod(self.chunk) * self._pixel_bytes
+
+    def create(self, folder: Path, record: Mapping[str, Any]) -> None:
+        """The header, and a hole where the pixels will be; there is no place for a record."""
+        axes = self.info.outer_axes + "YX" + ("S" if self.info.samples > 1 else "")
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self.info.dtype),
+            "fortran_order": False,
+            "shape": tuple(self.info.length(axis) for axis in axes),
+        }
+        with translated(self.path, "create it"), (folder / FILE).open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            file.truncate(file.tell() + len(self.info.planes) * self.info.plane_bytes)
+
+    def open(self, folder: Path) -> None:
+        self._file = folder / FILE
+        with translated(self.path, "open what was begun"):
+            with self._file.open("rb") as file:
+                np.lib.format.read_magic(file)
+                np.lib.format.read_array_header_1_0(file)
+                self._start = file.tell()
+            self._handle = os.open(self._file, os.O_RDWR)
+
+    def _offset(self, plane: Plane, row: int, column: int) -> int:
+        rows = self.info.plane_number(plane) * self.info.height + row
+        pixels = rows * self.info.width + column
+        return self._start + pixels * self._pixel_bytes
+
+    def write(self, key: ChunkKey, pixels: NDArray[np.generic]) -> None:
+        box = self.levels[0].box(key.row, key.column)
+        rows = np.ascontiguousarray(pixels)
+        with translated(self.path, "write to it"):
+            if box.width == self.info.width:
+                write_at(self._handle, rows, self._offset(key.plane, box.y0, 0))
+                return
+            for y, row in enumerate(rows, box.y0):
+                write_at(self._handle, row, self._offset(key.plane, y, box.x0))
+
+    def read(self, level: int, plane: Plane, box: Box) -> NDArray[np.generic]:
+        out = np.empty((box.height, box.width, self.info.samples), self.info.dtype)
+        with translated(self.path, "read back what was written"):
+            for y, row in enumerate(out, box.y0):
+                read_into(self._handle, row, self._offset(plane, y, box.x0), self.path)
+        return out
+
+    def finish(self, checksums: list[NDArray[np.uint32]]) -> Path:
+        with translated(self.path, "finish it"):
+            sync(self._file)
+        return self._file
+
+    def close(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1

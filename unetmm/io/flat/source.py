@@ -1,0 +1,125 @@
+"""Reads files whose pixels lie there as they are: NumPy .npy and binary PNM (.pgm, .ppm).
+
+Rows are read, not mapped: mapped pages would count as this process's memory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import ImageError, ShapeError
+from unetmm.io.array import array_info
+from unetmm.io.guard import translated
+from unetmm.io.image import Box, ImageInfo, Plane
+from unetmm.io.tiff.segments import read_into
+
+_PNM_HEAD_BYTES = 4096
+_PNM_HEADER = re.compile(rb"P([56])" + 3 * rb"(?:\s+|#[^\n]*\n)+(\d{1,9})" + rb"\s")
+
+
+class FlatSource:
+    """Boxes of one array in a file, rows or (Fortran order) columns behind one another."""
+
+    def __init__(self, path: Path, format: str) -> None:
+        with translated(path, f"read it as {format.upper()}"):
+            find = _find_npy if format == "npy" else _find_pnm
+            self.info, self._stored, self._offset, self._by_columns = find(path)
+            self._handle = os.open(path, os.O_RDONLY)
+            size = os.fstat(self._handle).st_size
+        end = self._offset + len(self.info.planes) * self._plane_bytes
+        if end > size:
+            self.close()
+            raise ImageError(
+                f"{path}: is truncated: its pixels reach to byte {end}, the file ends at byte "
+                f"{size}; copy it again"
+            )
+        self.path = path
+
+    resident_bytes = 0
+
+    @property
+    def _pixel_bytes(self) -> int:
+        return self.info.samples * self._stored.itemsize
+
+    @property
+    def _plane_bytes(self) -> int:
+        return self.info.height * self.info.width * self._pixel_bytes
+
+    def read_bytes(self, box_height: int, box_width: int) -> int:
+        """Nothing: rows are read into the result."""
+        return 0
+
+    def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
+        info = self.info
+        t, c, z = plane
+        index = (t * info.length("C") + c) * info.length("Z") + z
+        start = self._offset + index * self._plane_bytes
+        lines, length = (box.y0, box.y1), info.width
+        first, last = box.x0, box.x1
+        if self._by_columns:
+            lines, length = (box.x0, box.x1), info.height
+            first, last = box.y0, box.y1
+        out = np.empty((lines[1] - lines[0], last - first, info.samples), self._stored)
+        with translated(self.path, "read its pixels"):
+            for target, line in zip(out, range(*lines), strict=True):
+                at = start + (line * length + first) * self._pixel_bytes
+                read_into(self._handle, target, at, self.path)
+        if not self._stored.isnative:
+            out = out.byteswap(inplace=True).view(info.dtype)
+        return out.swapaxes(0, 1) if self._by_columns else out
+
+    def close(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def _find_npy(path: Path) -> tuple[ImageInfo, np.dtype[Any], int, bool]:
+    """(info, dtype as stored, offset of the pixels, whether columns lie behind one another)."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        info = array_info(array.shape, array.dtype, None)
+    except ShapeError as error:
+        raise ImageError(f"{path}: {error}") from None
+    columns = not array.flags.c_contiguous
+    if columns and array.ndim > 2:
+        raise ImageError(
+            f"{path}: is stored in Fortran order; save it with np.ascontiguousarray(array)"
+        )
+    info = replace(
+        info,
+        format="npy",
+        dtype=array.dtype.newbyteorder("="),
+        chunk=(info.height, 1) if columns else (1, info.width),
+    )
+    return info, array.dtype, int(array.offset), columns
+
+
+def _find_pnm(path: Path) -> tuple[ImageInfo, np.dtype[Any], int, bool]:
+    """As `_find_npy`."""
+    with path.open("rb") as file:
+        found = _PNM_HEADER.match(file.read(_PNM_HEAD_BYTES))
+    if found is None:
+        raise ImageError(f"{path}: has no valid PGM or PPM header; it is damaged")
+    kind, width, height, top = (int(text) for text in found.groups())
+    if not (width and height and 0 < top < 65536):
+        raise ImageError(f"{path}: claims {width} x {height} px up to {top}; it is damaged")
+    stored = np.dtype(np.uint8 if top < 256 else ">u2")
+    shape = (height, width) if kind == 5 else (height, width, 3)
+    bits = top.bit_length()
+    info = ImageInfo(
+        format="pnm",
+        axes="YX" if kind == 5 else "YXS",
+        shape=shape,
+        dtype=stored.newbyteorder("="),
+        chunk=(1, width),
+        notes={"bits": bits} if bits < 8 * stored.itemsize else {},
+    )
+    return info, stored, found.end(), False

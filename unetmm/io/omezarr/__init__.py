@@ -1,0 +1,1 @@
+"""OME-Zarr 0.4 and 0.5, on disks and behind URLs."""

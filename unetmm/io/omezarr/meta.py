@@ -1,0 +1,151 @@
+"""OME-Zarr metadata, 0.1 to 0.5, read into axes, pixel sizes and names."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from unetmm.errors import ImageError
+from unetmm.io.image import ImageInfo
+from unetmm.io.omezarr.notes import unpack_notes
+from unetmm.io.places import Place
+from unetmm.io.units import full_unit
+
+_GUESSED = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
+
+
+@dataclass(frozen=True)
+class ZarrLayout:
+    """What the attributes say of one array."""
+
+    path: str
+    """Array within the group, empty if the store is an array itself."""
+    axes: str
+    """Letters of TCZYXS, in the order of the array."""
+    alpha: bool = False
+    pixel_size: dict[str, tuple[float, str]] = field(default_factory=dict)
+    channel_names: tuple[str, ...] = ()
+    nodata: float | None = None
+    origin: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Place of the first pixel along an axis, where it is not 0."""
+    omero: dict[str, Any] | None = None
+    """How to display the channels, as stored."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What we kept of another format's metadata, see `omezarr_notes`."""
+
+
+def read_layout(path: Place, attributes: dict[str, Any]) -> ZarrLayout:
+    """Layout of the first, finest image of a group.
+
+    Raises
+    ------
+    ImageError
+        If the group is a plate, or holds no image.
+    """
+    ome = attributes.get("ome", attributes)
+    if "plate" in ome:
+        well = ome["plate"]["wells"][0]["path"]
+        raise ImageError(f"{path}: is a plate of many images; give one, as {path}/{well}/0")
+    if "well" in ome:
+        raise ImageError(f"{path}: is a well of several images; give one, as {path}/0")
+    if not ome.get("multiscales"):
+        hint = f"; try {path}/0" if "bioformats2raw.layout" in ome else ""
+        raise ImageError(f"{path}: is a Zarr group without OME 'multiscales'{hint}")
+    image = ome["multiscales"][0]
+    own = attributes.get("unetmm", {})
+    axes, units = _axes(path, image)
+    if own.get("samples"):
+        axes = axes.replace("C", "S")
+    omero = _display(ome.get("omero"))
+    labels = [str(c.get("label", "")) for c in omero.get("channels", [])]
+    sizes, places = _transforms(image, len(axes))
+    nodata = own.get("nodata")
+    return ZarrLayout(
+        path=str(image["datasets"][0]["path"]),
+        axes=axes,
+        alpha=bool(own.get("alpha")),
+        pixel_size={
+            axis: (size, unit)
+            for axis, size, unit in zip(axes, sizes, units, strict=True)
+            if axis in "TZYX" and size > 0 and math.isfinite(size) and (unit or size != 1.0)
+        },
+        channel_names=tuple(labels) if any(labels) else (),
+        nodata=None if nodata is None else float(nodata),
+        origin={
+            axis: (start, unit)
+            for axis, start, unit in zip(axes, places, units, strict=True)
+            if axis in "TZYX" and start and math.isfinite(start)
+        },
+        omero=omero or None,
+        notes=unpack_notes(own.get("notes", {})),
+    )
+
+
+def _display(omero: Any) -> dict[str, Any]:
+    """How to display the channels, as far as that is what it should be; nobody needs it."""
+    if not isinstance(omero, dict):
+        return {}
+    found = {key: value for key, value in omero.items() if key != "channels"}
+    if isinstance(channels := omero.get("channels"), list):
+        found["channels"] = [_channel(c) if isinstance(c, dict) else {} for c in channels]
+    return found
+
+
+def _channel(stored: dict[str, Any]) -> dict[str, Any]:
+    """A channel without a range that is none."""
+    has_window = isinstance(stored.get("window", {}), dict)
+    return {key: value for key, value in stored.items() if has_window or key != "window"}
+
+
+def guess_axes(path: Place, shape: tuple[int, ...]) -> str:
+    """Axes of a bare array, which has no metadata to say."""
+    if len(shape) == 3 and shape[-1] in (3, 4):
+        return "YXS"
+    if len(shape) not in _GUESSED:
+        raise ImageError(f"{path}: has {len(shape)} dimensions; 2 to 5 can be understood")
+    return _GUESSED[len(shape)]
+
+
+def _axes(path: Place, image: dict[str, Any]) -> tuple[str, list[str]]:
+    """(letters, unit of each axis); up to version 0.2 axes were not stated."""
+    entries = [a if isinstance(a, dict) else {"name": a} for a in image.get("axes", list("tczyx"))]
+    by_type = {"channel": "C", "time": "T"}
+    letters = "".join(
+        by_type.get(str(a.get("type")), str(a.get("name", "")).upper()) for a in entries
+    )
+    known = set(letters) <= set("TCZYX") and len(set(letters)) == len(entries)
+    if not known or not {"Y", "X"} <= set(letters):
+        names = [str(a.get("name")) for a in entries]
+        raise ImageError(f"{path}: has axes {names}; unetmm knows t, c, z, y and x, once each")
+    return letters, [full_unit(str(a.get("unit", ""))) for a in entries]
+
+
+def _transforms(image: dict[str, Any], count: int) -> tuple[list[float], list[float]]:
+    """(size of a pixel, place of the first one) along every axis.
+
+    The transformations of the dataset come first, then those of the whole image.
+    """
+    sizes, places = [1.0] * count, [0.0] * count
+    for holder in (image["datasets"][0], image):
+        for transform in holder.get("coordinateTransformations", []):
+            kind = transform.get("type")
+            values = [float(v) for v in transform.get(kind, ())] if kind else []
+            if len(values) != count:
+                continue
+            if kind == "scale":
+                sizes = [a * b for a, b in zip(sizes, values, strict=True)]
+                places = [a * b for a, b in zip(places, values, strict=True)]
+            elif kind == "translation":
+                places = [a + b for a, b in zip(places, values, strict=True)]
+    return sizes, places
+
+
+def stored_axes(path: Place, info: ImageInfo) -> str:
+    """Axes in the order OME-Zarr wants, S as C."""
+    axes = "".join(axis for axis in "TCZYX" if axis in info.axes)
+    if info.samples == 1:
+        return axes
+    if info.length("C") > 1:
+        raise ImageError(f"{path}: OME-Zarr cannot hold colours and channels at once; write .tif")
+    return "".join(axis for axis in "TCZYX" if axis in axes + "C")

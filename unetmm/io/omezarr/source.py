@@ -1,0 +1,120 @@
+"""Reads OME-Zarr and bare Zarr arrays, versions 2 and 3, by box and one chunk after another."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from unetmm.errors import ImageError
+from unetmm.io.guard import translated
+from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
+from unetmm.io.ome_xml import fitted_names
+from unetmm.io.omezarr.meta import ZarrLayout, guess_axes, read_layout
+from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, zarr_store
+
+ZARR_BYTES = 8 * 2**20
+"""What zarr occupies from its first request on, measured."""
+_CHUNK_COPIES = 3
+"""A chunk is held compressed, decoded and cut to the box, all at once at worst."""
+
+
+class OmeZarrSource:
+    """Boxes of the finest level of an OME-Zarr image.
+
+    zarr reads the chunks of one request concurrently, which no budget would survive, so requests
+    never span more than one chunk of a plane.
+    """
+
+    def __init__(self, path: Place) -> None:
+        self.path = path
+        with translated(path, "read it as Zarr"):
+            node = zarr.open(zarr_store(path, read_only=True), mode="r")
+            if isinstance(node, zarr.Array):
+                layout = ZarrLayout("", guess_axes(path, node.shape))
+                self._array: Any = node
+            else:
+                layout = read_layout(path, dict(node.attrs))
+                self._array = node.get(layout.path)
+            if not isinstance(self._array, zarr.Array):
+                raise ImageError(f"{path}: names its image {layout.path!r}, which is not there")
+            self.info: ImageInfo = _describe(path, layout, self._array)
+        self._axes = self.info.axes
+
+    @property
+    def resident_bytes(self) -> int:
+        """zarr's event loop, its threads and their decoders."""
+        return ZARR_BYTES + (REMOTE_BYTES if isinstance(self.path, RemotePath) else 0)
+
+    def read_bytes(self, box_height: int, box_width: int) -> int:
+        """The chunks that hold one stretch of a plane: several if its samples are apart."""
+        chunks = dict(zip(self._axes, self._array.chunks, strict=True))
+        apart = -(-self.info.samples // chunks.get("S", 1))
+        chunk_bytes = math.prod(self._array.chunks) * self.info.dtype.itemsize
+        return int(_CHUNK_COPIES * apart * chunk_bytes)
+
+    def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
+        height, width = self.info.chunk
+        out = np.empty((box.height, box.width, self.info.samples), dtype=self.info.dtype)
+        with translated(self.path, "decode a part of it"):
+            for y0, y1 in _pieces(box.y0, box.y1, height):
+                for x0, x1 in _pieces(box.x0, box.x1, width):
+                    rows, columns = slice(y0 - box.y0, y1 - box.y0), slice(x0 - box.x0, x1 - box.x0)
+                    out[rows, columns] = self._read_piece(plane, Box(y0, x0, y1, x1))
+        return out
+
+    def _read_piece(self, plane: Plane, box: Box) -> NDArray[Any]:
+        """(height, width, samples) of a box that lies within one chunk."""
+        where: dict[str, int | slice] = dict(zip("TCZ", plane, strict=True))
+        where |= {"Y": slice(box.y0, box.y1), "X": slice(box.x0, box.x1), "S": slice(None)}
+        piece = np.asarray(self._array[tuple(where[axis] for axis in self._axes)])
+        left = [axis for axis in self._axes if axis in "YXS"]
+        order = [left.index(axis) for axis in "YXS" if axis in left]
+        return piece.transpose(order).reshape(box.height, box.width, self.info.samples)
+
+    def close(self) -> None:
+        pass
+
+
+def _pieces(start: int, stop: int, step: int) -> list[tuple[int, int]]:
+    """Cut a range at multiples of `step`."""
+    cuts = [start, *range((start // step + 1) * step, stop, step), stop]
+    return list(pairwise(cuts))
+
+
+def _describe(path: Place, layout: ZarrLayout, array: Any) -> ImageInfo:
+    shape, dtype = tuple(array.shape), np.dtype(array.dtype)
+    if len(shape) != len(layout.axes):
+        raise ImageError(f"{path}: states axes {layout.axes} for {len(shape)} dimensions")
+    if 0 in shape:
+        raise ImageError(f"{path}: the image is empty ({shape}); give one with pixels")
+    if dtype.name not in DTYPES:
+        raise ImageError(
+            f"{path}: holds {dtype} pixels; convert them to one of {', '.join(DTYPES)}"
+        )
+    lengths = dict(zip(layout.axes, shape, strict=True))
+    chunks = dict(zip(layout.axes, array.chunks, strict=True))
+    if lengths.get("S", 1) > 4:
+        raise ImageError(f"{path}: {lengths['S']} samples a pixel are no colours; store them as c")
+    names, channels = layout.channel_names, lengths.get("C", 1)
+    if len(names) != channels:
+        names = fitted_names(names, channels) if lengths.get("S", 1) == 1 else ()
+    return ImageInfo(
+        format="ome-zarr" if layout.path else "zarr",
+        axes=layout.axes,
+        shape=shape,
+        dtype=dtype.newbyteorder("="),
+        chunk=(min(chunks["Y"], lengths["Y"]), min(chunks["X"], lengths["X"])),
+        alpha=layout.alpha or (not layout.path and lengths.get("S") == 4),
+        pixel_size=layout.pixel_size,
+        channel_names=names,
+        nodata=layout.nodata,
+        notes={"zarr_format": array.metadata.zarr_format}
+        | layout.notes
+        | ({"origin": layout.origin} if layout.origin else {})
+        | ({"omero": layout.omero} if layout.omero else {}),
+    )

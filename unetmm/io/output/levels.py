@@ -1,0 +1,114 @@
+"""The levels of a pyramid: how large each is, how it is cut into chunks, how one makes the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.io.image import Box, ImageInfo
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of an image, as a grid of chunks."""
+
+    height: int
+    width: int
+    chunk: tuple[int, int]
+    """Rows and columns of a chunk; those at the lower and right edge may be smaller."""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of chunks."""
+        return -(-self.height // self.chunk[0]), -(-self.width // self.chunk[1])
+
+    def box(self, row: int, column: int) -> Box:
+        """The pixels of a chunk."""
+        y, x = row * self.chunk[0], column * self.chunk[1]
+        return Box(y, x, min(y + self.chunk[0], self.height), min(x + self.chunk[1], self.width))
+
+
+def make_levels(info: ImageInfo, chunk: tuple[int, int]) -> tuple[Level, ...]:
+    """A pyramid: full resolution, then each half of the one before, until one chunk holds it."""
+    height, width = info.height, info.width
+    for length, side in ((height, chunk[0]), (width, chunk[1])):
+        assert side % 2 == 0 or length <= side, f"chunks of {side} px cannot be halved one by one"
+    levels = [Level(height, width, chunk)]
+    while height > chunk[0] or width > chunk[1]:
+        height, width = -(-height // 2), -(-width // 2)
+        levels.append(Level(height, width, chunk))
+    return tuple(levels)
+
+
+def halve(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
+    """Means of 2 x 2 pixels (h, w, samples) -> (ceil(h / 2), ceil(w / 2), samples), same dtype.
+
+    Integers are rounded half up. Pixels without a measurement (NaN, nodata) are left out of the
+    mean; where none of the four has one, the upper left stays. Every value depends on its four
+    pixels only, so an image may be halved in any parts of even length.
+    """
+    h, w, _ = pixels.shape
+    if h % 2 or w % 2:
+        pixels = np.pad(pixels, ((0, h % 2), (0, w % 2), (0, 0)), mode="edge")
+    quarters = [pixels[y::2, x::2] for y in (0, 1) for x in (0, 1)]
+    valid = _valid(quarters, nodata)
+    if valid is not None:
+        return _mean_of_valid(quarters, valid)
+    total = np.zeros(quarters[0].shape, _sum_dtype(pixels.dtype))
+    for quarter in quarters:
+        total += quarter
+    if pixels.dtype.kind == "f":
+        total *= 0.25
+    else:
+        total += 2
+        total >>= 2
+    return total.astype(pixels.dtype)
+
+
+def halve_bytes(chunk: tuple[int, int], info: ImageInfo) -> int:
+    """Most bytes `halve` takes beyond its argument and result, for a chunk.
+
+    A padded copy and sums of a quarter of the values; where pixels may be left out, masks, and
+    the sums and their rounding in float64.
+    """
+    dtype, all_measured = info.dtype, info.dtype.kind != "f" and info.nodata is None
+    each = dtype.itemsize + (
+        _sum_dtype(dtype).itemsize // 4 if all_measured else dtype.itemsize + 6
+    )
+    return chunk[0] * chunk[1] * info.samples * each
+
+
+def _sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    if dtype.kind == "f":
+        return np.dtype(np.float64)  # as `_mean_of_valid`: the pixels around must not matter
+    return np.dtype(np.int32 if dtype.itemsize < 4 else np.int64)
+
+
+def _valid(quarters: list[NDArray[Any]], nodata: float | None) -> list[NDArray[np.bool_]] | None:
+    """Where each quarter holds a measurement; None if everywhere."""
+    if quarters[0].dtype.kind == "f":
+        masks = [np.isfinite(q) for q in quarters]
+    elif nodata is None or np.isnan(nodata):
+        return None
+    else:
+        masks = [np.ones(q.shape, bool) for q in quarters]
+    if nodata is not None and not np.isnan(nodata):
+        masks = [m & (q != nodata) for m, q in zip(masks, quarters, strict=True)]
+    return None if all(bool(m.all()) for m in masks) else masks
+
+
+def _mean_of_valid(quarters: list[NDArray[Any]], valid: list[NDArray[np.bool_]]) -> NDArray[Any]:
+    dtype = quarters[0].dtype
+    total = np.zeros(quarters[0].shape, np.float64)
+    count = np.zeros(quarters[0].shape, np.int8)
+    for quarter, mask in zip(quarters, valid, strict=True):
+        np.add(total, quarter, out=total, where=mask)
+        count += mask
+    total /= np.maximum(count, 1)
+    if dtype.kind != "f":
+        np.floor(total + 0.5, out=total)
+    mean = np.where(count > 0, total, 0).astype(dtype)
+    return np.where(count > 0, mean, quarters[0])

@@ -1,0 +1,297 @@
+"""The sink of every file format: chunks in any order, journal, pyramid, and the final rename.
+
+run --box--> Output --chunk--> store          one class a format
+               |----- line ---> journal       resumable at any instant
+               |----- halve --> next level    as soon as four chunks are there (`io.halves`)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import ImageError
+from unetmm.io.image import Box, ImageInfo, Plane
+from unetmm.io.output.halves import Halves
+from unetmm.io.output.levels import Level, halve, halve_bytes
+from unetmm.io.output.table import ChunkKey, ChunkTable, checksum
+from unetmm.io.output.workspace import Journal, workspace_of
+from unetmm.io.places import Place
+
+if TYPE_CHECKING:
+    from unetmm.io.output.remote_workspace import RemoteJournal
+
+Pixels = NDArray[Any]
+
+
+class ChunkStore(Protocol):
+    """Keeps the chunks of an output as its format wants them; safe to use from several threads.
+
+    Folders are Paths, or RemotePaths for a format that can be written behind an URL.
+    """
+
+    @property
+    def levels(self) -> tuple[Level, ...]: ...
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that stays occupied while the store is open, until `finish` has ended."""
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Most memory that writing or reading one chunk takes beyond its pixels."""
+
+    def create(self, folder: Any, record: Mapping[str, Any]) -> None:
+        """Lay out an empty output in a folder, with a record of how it was made."""
+
+    def open(self, folder: Any) -> None:
+        """Go on with what `create` made."""
+
+    def write(self, key: ChunkKey, pixels: Pixels) -> None:
+        """Store a chunk (rows, columns, samples); smaller ones at the image's edge."""
+
+    def read(self, level: int, plane: Plane, box: Box) -> Pixels:
+        """Chunks as they were written, (box.height, box.width, samples)."""
+
+    def finish(self, checksums: list[NDArray[np.uint32]]) -> Any:
+        """Complete the output; returns what is to get the final name."""
+
+    def close(self) -> None: ...
+
+
+class Output:
+    """An output that grows beside its final name."""
+
+    def __init__(self, path: Place, info: ImageInfo, store: ChunkStore) -> None:
+        self.path, self.info, self.store = path, info, store
+        self.chunk = store.levels[0].chunk
+        self.workspace = workspace_of(path)
+        self.table = ChunkTable(info, store.levels)
+        self._halves = Halves(info, store.levels)
+        self._journal: Journal | RemoteJournal | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    @property
+    def resident_bytes(self) -> int:
+        chunks = sum(self.table.count(level) for level in range(len(self.store.levels)))
+        journal_bytes = chunks * self.workspace.journal_bytes_per_chunk
+        waiting_bytes = self._halves.limit_bytes
+        return self.table.nbytes + journal_bytes + waiting_bytes + self.store.resident_bytes
+
+    def write_bytes(self, box_height: int, box_width: int) -> int:
+        """One chunk made contiguous and stored, and one of the next level made of four.
+
+        Meanwhile there are the chunk before it, which is stored by then, itself, its pieces, and
+        a chunk that is read back for one of them.
+        """
+        pixel_bytes = self.info.samples * self.info.dtype.itemsize
+        chunk_bytes = self.chunk[0] * self.chunk[1] * pixel_bytes
+        halving = 0
+        if len(self.store.levels) > 1:
+            halving = 4 * chunk_bytes
+            halving += halve_bytes(self.chunk, self.info)
+        return chunk_bytes + self.store.chunk_bytes + halving
+
+    @property
+    def taking_part(self) -> bool:
+        """Whether this process has joined and not left."""
+        return self._journal is not None and not self._closed
+
+    def create(self, record: Mapping[str, Any]) -> None:
+        """Begin anew, whatever was there; nothing appears under the final name."""
+        self.workspace.set_up()
+        self.workspace.clear()
+        self.store.create(self.workspace.folder, record)
+
+    def holds_chunks(self) -> bool:
+        """Whether the store is there; a run killed at its very end leaves a folder without."""
+        try:
+            self.store.open(self.workspace.folder)
+        except ImageError:
+            return False
+        self.store.close()
+        return True
+
+    def join(self, writer: str) -> None:
+        """Take part in an output that was created, here or by another process.
+
+        Raises
+        ------
+        ResumeError
+            If a writer of that name is at work.
+        """
+        journal = self.workspace.open_journal(writer)
+        try:
+            self.store.open(self.workspace.folder)
+            self.load_records()
+        except BaseException:
+            journal.close()
+            raise
+        self._journal = journal  # last, for a thread that sees it writes at once
+
+    def begin(self) -> None:
+        """Create the output and join it; until then only memory was planned.
+
+        The first `write` does so too; beginning twice is harmless.
+        """
+        with self._lock:
+            if self._closed:
+                raise ImageError(f"{self.path}: is closed and takes no more; open it again")
+            if self._journal is None:
+                self.create({})
+                self.join("0")
+
+    def load_records(self) -> None:
+        """Take in what all writers have recorded so far."""
+        for key, crc in self.workspace.records():
+            if self.table.knows(key):
+                self.table.mark(key, crc)
+
+    def distrust(self, rows: range) -> int:
+        """Compare recorded chunks with their checksums, forget those that differ, count them.
+
+        rows: of chunks of the finest level, counted over all planes; what is made of them counts
+        as theirs.
+        """
+        planes, grid_rows = self.info.planes, self.store.levels[0].grid[0]
+
+        def is_own(key: ChunkKey) -> bool:
+            return planes.number(key.plane) * grid_rows + (key.row << key.level) in rows
+
+        own = (key for key in self.table.written() if is_own(key))
+        wrong = [key for key in own if not self._holds(key)]
+        for key in wrong:
+            self.table.forget(key)
+        return len(wrong)
+
+    def _holds(self, key: ChunkKey) -> bool:
+        box = self.store.levels[key.level].box(key.row, key.column)
+        return is_intact(
+            lambda: self.store.read(key.level, key.plane, box), self.table.recorded(key)
+        )
+
+    def write(self, plane: Plane, box: Box, pixels: Pixels) -> None:
+        check_box(box, pixels, self.chunk, self.info)
+        if self._journal is None or self._closed:
+            self.begin()
+        height, width = self.chunk
+        for y in range(box.y0, box.y1, height):
+            for x in range(box.x0, box.x1, width):
+                rows = slice(y - box.y0, min(y + height, box.y1) - box.y0)
+                columns = slice(x - box.x0, min(x + width, box.x1) - box.x0)
+                self._put(ChunkKey(0, plane, y // height, x // width), pixels[rows, columns])
+
+    def _put(self, key: ChunkKey, pixels: Pixels) -> None:
+        """Store a chunk, record it, and make every chunk above that it completes."""
+        assert self._journal is not None
+        while True:
+            crc = checksum(pixels)
+            self.store.write(key, pixels)
+            self._journal.record(key, crc)
+            self._halves.keep(key, pixels)  # before anybody can see that the chunk is there
+            self.table.mark(key, crc)
+            key = key.parent
+            if not self.table.claim(key):
+                return
+            pixels = self._shrunk(key)
+
+    def _shrunk(self, key: ChunkKey) -> Pixels:
+        """The pixels of a chunk of a higher level, from those below it."""
+        below = self.store.levels[key.level - 1]
+        box = self.store.levels[key.level].box(key.row, key.column)
+        pixels = np.empty((box.height, box.width, self.info.samples), self.info.dtype)
+        for child in key.children(below):
+            piece = self._halves.take(child)
+            if piece is None:
+                read = self.store.read(child.level, key.plane, below.box(child.row, child.column))
+                piece = halve(read, self.info.nodata)
+            y = child.row % 2 * below.chunk[0] // 2
+            x = child.column % 2 * below.chunk[1] // 2
+            pixels[y : y + piece.shape[0], x : x + piece.shape[1]] = piece
+        return pixels
+
+    def complete(self) -> bool:
+        """Whether every writer's chunks are there; then finish the output under its final name.
+
+        The last of several processes does it; for one that comes later it is done already.
+        """
+        if self._journal is not None:
+            self._journal.save()
+        if self.table.missing_count():
+            self.load_records()
+        if not self.table.missing_count():
+            with self.workspace.locked("finish"):
+                if self.workspace.exists():
+                    self._finish()
+        finished = not self.workspace.exists()
+        self._release()
+        return finished
+
+    def _finish(self) -> None:
+        for level in range(1, len(self.store.levels)):
+            for key in self.table.missing(level):
+                self._put(key, self._shrunk(key))
+        self.workspace.publish(self.store.finish(self.table.checksums))
+        self.workspace.remove()
+
+    def close(self) -> None:
+        """Finish the output.
+
+        Raises
+        ------
+        ImageError
+            If chunks were never written; what there is is kept for another run.
+        """
+        if self._closed:
+            return
+        if self._journal is None:
+            self.begin()
+        missing = self.table.missing_count()
+        if not self.complete():
+            self._release()
+            raise ImageError(
+                f"{self.path}: {missing} of {self.table.count()} chunks were never written; run it "
+                "again"
+            )
+
+    def leave(self) -> None:
+        """Stop taking part; what is written stays for another run."""
+        self._release()
+
+    def abort(self) -> None:
+        """Remove what was written; nothing appears under the final name.
+
+        Like `close`, only once no `write` is running; after either, neither does anything.
+        """
+        if not self._closed:
+            self.workspace.abandon()
+        self._release()
+
+    def _release(self) -> None:
+        self._closed = True
+        self._halves.clear()
+        if self._journal is not None:
+            self._journal.close()
+            self.store.close()
+
+
+def is_intact(read: Callable[[], Pixels], crc: int) -> bool:
+    """Whether a chunk can be read and has the checksum that it was written with."""
+    try:
+        return checksum(read()) == crc
+    except ImageError:
+        return False
+
+
+def check_box(box: Box, pixels: Pixels, chunk: tuple[int, int], info: ImageInfo) -> None:
+    """Our own invariant: boxes start at chunks and end there or at the edge of the image."""
+    assert pixels.dtype == info.dtype, f"pixels are {pixels.dtype}, the image is {info.dtype}"
+    assert pixels.shape == (box.height, box.width, info.samples), f"{pixels.shape} for {box}"
+    assert box.y0 % chunk[0] == 0 and box.x0 % chunk[1] == 0, f"{box} starts within a chunk"
+    assert box.y1 % chunk[0] == 0 or box.y1 == info.height, f"{box} ends within a chunk"
+    assert box.x1 % chunk[1] == 0 or box.x1 == info.width, f"{box} ends within a chunk"

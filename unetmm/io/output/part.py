@@ -1,0 +1,128 @@
+"""An output grows under a name of its own beside its final one and is renamed when whole."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from unetmm.errors import ImageError
+from unetmm.io.guard import translated
+from unetmm.io.places import Place, RemotePath
+from unetmm.io.sniff import is_zarr
+
+
+def part_path(path: Path) -> Path:
+    """Hidden name beside `path`, so that the final rename stays within one file system."""
+    return path.with_name(f".{path.name}.part")
+
+
+def check_target(path: Place, *, overwrite: bool, folder: bool) -> None:
+    """Refuse an output that could not be put under its name later.
+
+    Parameters
+    ----------
+    folder : whether the output is a folder (Zarr), which may not replace a file or vice versa.
+    """
+    if isinstance(path, RemotePath):
+        _check_remote(path, overwrite, folder)
+        return
+    parent = path.parent
+    if not parent.is_dir():
+        raise ImageError(f"{path}: the folder {parent} does not exist; create it first")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ImageError(f"{path}: the folder {parent} is not writable; choose another")
+    if not os.path.lexists(path):
+        return
+    if not overwrite:
+        raise ImageError(f"{path}: exists; give --overwrite to replace it, or another name")
+    if path.is_dir() != folder:
+        found, wanted = ("a folder", "a file") if path.is_dir() else ("a file", "a folder")
+        raise ImageError(f"{path}: is {found} and would become {wanted}; choose another name")
+    if folder and any(path.iterdir()) and not is_zarr(path):
+        raise ImageError(f"{path}: is a folder that holds no Zarr; it is not replaced")
+
+
+def _check_remote(path: RemotePath, overwrite: bool, folder: bool) -> None:
+    if not folder:
+        raise ImageError(f"{path}: only OME-Zarr is written to URLs; name it .ome.zarr")
+    if path.is_top:
+        raise ImageError(f"{path}: names no image; give one, as {path}/scan.ome.zarr")
+    if glob.has_magic(path.url):
+        raise ImageError(
+            f"{path}: drivers of object stores take *, ? and [ for patterns, so other images would "
+            "be removed with it; choose another name"
+        )
+    if path.protocol in ("http", "https"):
+        raise ImageError(f"{path}: web servers are only read; write to s3://, gs://, ... or a disk")
+    if is_zarr(path):
+        if not overwrite:
+            raise ImageError(f"{path}: exists; give --overwrite to replace it, or another name")
+    elif path.is_dir() and not path.with_name(f"{path.name}.part").is_dir():
+        raise ImageError(f"{path}: there are objects below it that are no Zarr; name another")
+
+
+def output_exists(path: Place) -> bool:
+    """Whether there is something under an output's name; behind an URL chunks alone are nothing."""
+    return is_zarr(path) if isinstance(path, RemotePath) else os.path.lexists(path)
+
+
+def check_space(path: Path, needed_bytes: int) -> None:
+    """Refuse an output that is larger than what its file system has left."""
+    with translated(path, "ask for the free disk space"):
+        free_bytes = shutil.disk_usage(path.parent).free
+    if needed_bytes > free_bytes:
+        raise ImageError(
+            f"{path}: needs {needed_bytes / 2**20:.0f} MiB on disk, {free_bytes / 2**20:.0f} MiB "
+            "are free; free some space or write elsewhere"
+        )
+
+
+def publish(part: Path, path: Path) -> None:
+    """Give the finished output its final name; an old one disappears only now."""
+    with translated(path, "give the output its name"):
+        if part.is_dir() and path.is_dir():
+            # A folder cannot be replaced in one step: the old one waits aside meanwhile.
+            old = path.with_name(f".{path.name}.old")
+            discard(old)
+            os.rename(path, old)
+            try:
+                os.rename(part, path)
+            except OSError:
+                os.rename(old, path)
+                raise
+            discard(old)
+        else:
+            os.replace(part, path)
+        sync(path.parent)
+
+
+def write_at(handle: int, array: NDArray[Any], offset: int) -> None:
+    """Write all of a contiguous array into an open file."""
+    view = array.data.cast("B")
+    while len(view):
+        count = os.pwrite(handle, view, offset)
+        view, offset = view[count:], offset + count
+
+
+def sync(path: Path) -> None:
+    """Make a file's content, or a folder's names, reach the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def discard(path: Path) -> None:
+    """Remove a file or folder of ours if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -1,0 +1,1 @@
+"""PNG, JPEG and the other formats of photographs."""

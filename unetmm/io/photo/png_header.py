@@ -1,0 +1,182 @@
+"""Headers and chunks of PNG, read without touching a pixel."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from unetmm.errors import ImageError
+from unetmm.io.photo.header import MAX_PROFILE_BYTES, PILLOW_COPIES, PhotoHeader
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_COLOURS = {
+    0: (1, (1, 2, 4, 8, 16)),
+    2: (3, (8, 16)),
+    3: (3, (1, 2, 4, 8)),
+    4: (2, (8, 16)),
+    6: (4, (8, 16)),
+}
+"""PNG colour type -> (samples once a palette is expanded, bits allowed)."""
+_KEPT = (b"IHDR", b"tRNS", b"iCCP", b"pHYs", b"acTL", b"eXIf")
+_COPIED = (b"gAMA", b"cHRM", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
+"""What a PNG output keeps as it is: how colours are meant, and texts."""
+_MOST_COPIED_BYTES = 2**20
+"""Longer ones, and those after so many, are left out."""
+_OWN_TEXTS = (b"Software\0",)
+"""Beginnings of texts that are ours to write."""
+
+
+@dataclass
+class PngChunks:
+    """What lies where in a PNG."""
+
+    kept: dict[bytes, bytes] = field(default_factory=dict)
+    """Small chunks by name."""
+    copied: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """(name, content) of chunks that an output keeps as they are."""
+    pixel_parts: list[tuple[int, int]] = field(default_factory=list)
+    """(offset, length) of the data of every IDAT chunk."""
+
+    @property
+    def interlaced(self) -> bool:
+        return self.kept[b"IHDR"][12] != 0
+
+    @property
+    def copied_bytes(self) -> int:
+        return sum(len(content) for _, content in self.copied)
+
+    @property
+    def frames(self) -> int:
+        """Images of an animation, 1 if it is none."""
+        return max(1, int.from_bytes(self.kept.get(b"acTL", b"")[:4], "big"))
+
+    @property
+    def plain(self) -> bool:
+        """Whether a decompressed row is a row of pixels: no interlacing, palette or key colour."""
+        bits, colour = self.kept[b"IHDR"][8:10]
+        return bits >= 8 and colour != 3 and not self.interlaced and b"tRNS" not in self.kept
+
+
+def pack_chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk as it stands in a PNG: length, name, content, checksum."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def read_png_header(path: Path, file: BinaryIO) -> PhotoHeader:
+    """Size, samples and metadata of a PNG.
+
+    Raises
+    ------
+    ImageError
+        If the file ends before IEND, has no pixels or claims what does not exist.
+    """
+    return describe_png(path, walk_chunks(path, file))
+
+
+def walk_chunks(path: Path, file: BinaryIO) -> PngChunks:
+    """Find every chunk without reading pixels.
+
+    Raises
+    ------
+    ImageError
+        If the file ends before IEND or has no pixels.
+    """
+    file.seek(0, 2)
+    end = file.tell()
+    file.seek(len(SIGNATURE))
+    chunks, name = PngChunks(), b""
+    while name != b"IEND":
+        head = file.read(8)
+        if len(head) < 8:
+            raise ImageError(f"{path}: the PNG is truncated (no IEND chunk); copy it again")
+        length, name = struct.unpack(">I4s", head)
+        start = file.tell()
+        if start + length + 4 > end:
+            raise ImageError(
+                f"{path}: the PNG is truncated: chunk {name.decode('latin-1')!r} should reach to "
+                f"byte {start + length + 4}, the file ends at byte {end}; copy it again"
+            )
+        if name in _KEPT and length <= MAX_PROFILE_BYTES:
+            chunks.kept[name] = file.read(length)
+        elif name in _COPIED and length + chunks.copied_bytes <= _MOST_COPIED_BYTES:
+            chunks.copied.append((name, file.read(length)))
+        elif name == b"IDAT":
+            chunks.pixel_parts.append((start, length))
+        file.seek(start + length + 4)
+    if not chunks.pixel_parts:
+        raise ImageError(f"{path}: the PNG has no pixels (no IDAT chunk); export it again")
+    return chunks
+
+
+def describe_png(path: Path, chunks: PngChunks) -> PhotoHeader:
+    """What the chunks say.
+
+    Raises
+    ------
+    ImageError
+        If they claim what does not exist.
+    """
+    kept = chunks.kept
+    if len(kept.get(b"IHDR", b"")) != 13:
+        raise ImageError(f"{path}: the PNG has no valid IHDR chunk; it is damaged")
+    width, height, bits, colour = struct.unpack(">IIBB", kept[b"IHDR"][:10])
+    samples, allowed = _COLOURS.get(colour, (0, ()))
+    if bits not in allowed or not width or not height:
+        raise ImageError(
+            f"{path}: the PNG claims {width} x {height} px of colour type {colour} and {bits} "
+            "bits, which does not exist; it is damaged"
+        )
+    alpha = colour in (4, 6)
+    if b"tRNS" in kept and not alpha:
+        samples, alpha = samples + 1, True
+    header = PhotoHeader(height, width, samples, 16 if bits == 16 else 8, alpha)
+    header.notes = _notes(chunks, palette=colour == 3)
+    if chunks.interlaced:
+        header.interlaced, header.decode_copies = True, PILLOW_COPIES
+    header.take_exif(kept.get(b"eXIf", b""))
+    return header
+
+
+def _notes(chunks: PngChunks, palette: bool) -> dict[str, Any]:
+    notes: dict[str, Any] = {}
+    kept = chunks.kept
+    notes["png_chunks"] = tuple(c for c in chunks.copied if not c[1].startswith(_OWN_TEXTS))
+    if palette:
+        notes["palette"] = "expanded"
+    if b"acTL" in kept:
+        notes["animation"] = "first frame only"
+    if b"iCCP" in kept:
+        notes["icc_profile"] = _inflate_profile(kept[b"iCCP"])
+    if len(kept.get(b"pHYs", b"")) == 9:
+        x, y, unit = struct.unpack(">IIB", kept[b"pHYs"])
+        if unit == 1 and x and y:
+            notes["resolution"] = (x / 100, y / 100, "centimeter")
+    return {key: value for key, value in notes.items() if value}
+
+
+def _inflate_profile(chunk: bytes) -> bytes:
+    """ICC profile of an iCCP chunk, empty if it is damaged."""
+    start = chunk.find(b"\0") + 2
+    try:
+        return zlib.decompressobj().decompress(chunk[start:], MAX_PROFILE_BYTES)
+    except zlib.error:
+        return b""
+
+
+def check_png_sums(path: Path, data: bytes) -> None:
+    """Refuse a PNG of which a chunk does not fit its checksum."""
+    view, at = memoryview(data), len(SIGNATURE)
+    while at + 12 <= len(view):
+        (length,) = struct.unpack_from(">I", view, at)
+        stop = at + 8 + length
+        if stop + 4 > len(view) or zlib.crc32(view[at + 4 : stop]) != int.from_bytes(
+            view[stop : stop + 4], "big"
+        ):
+            name = bytes(view[at + 4 : at + 8]).decode("latin-1")
+            raise ImageError(f"{path}: PNG chunk {name!r} at byte {at} is damaged; copy it again")
+        if bytes(view[at + 4 : at + 8]) == b"IEND":
+            return
+        at = stop + 4

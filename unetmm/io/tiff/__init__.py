@@ -1,0 +1,1 @@
+"""TIFF of every common kind: OME, ImageJ, GeoTIFF, slides."""

@@ -1,0 +1,336 @@
+"""What a TIFF says about its image: axes, samples, pixel sizes, names, tags worth keeping."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from unetmm.errors import ImageError
+from unetmm.io.image import DTYPES, ImageInfo, Plane
+from unetmm.io.ome_xml import (
+    OmeFacts,
+    attribute_sizes,
+    fitted_names,
+    named_files,
+    number,
+    parse_ome_xml,
+    pick_planes,
+)
+from unetmm.io.tiff.notes import collect_notes
+from unetmm.io.units import full_unit
+
+log = logging.getLogger(__name__)
+
+_RGB, _PALETTE, _YCBCR, _LINEAR = 2, 3, 6, 34892
+_GREYS = (0, 1)
+_REFUSED = {
+    4: "a mask",
+    5: "CMYK",
+    8: "CIELab",
+    9: "CIELab",
+    10: "CIELab",
+    32803: "a raw camera mosaic",
+    32844: "LogLuv",
+    32845: "LogLuv",
+}
+_COLOUR_CODECS = (6, 7, 33003, 33004, 33005, 34712, 50001, 50002, 34892, 33007, 22610, 34934)
+"""Compressions that store YCbCr and give RGB back."""
+
+
+@dataclass(frozen=True)
+class TiffAxes:
+    """How planes (t, c, z) map to pages, and samples to colours or channels."""
+
+    outer: str
+    """Axes across pages, slowest first, letters of TCZ."""
+    outer_shape: tuple[int, ...]
+    samples: int
+    """Interleaved colours of a pixel."""
+    bands: int = 1
+    """Samples that are separate measurements, shown as axis `band_axis`."""
+    band_axis: str = ""
+    alpha: bool = False
+    interleaved_bands: bool = False
+    named_bands: bool = False
+    """Whether the file itself names `band_axis`, rather than that we take samples for it."""
+    palette: NDArray[np.uint8] | None = None
+    """Shown colours of every stored value, (values, 3 or 4); None if values are shown as such."""
+
+    @property
+    def shown_samples(self) -> int:
+        """Samples of a pixel once a palette is expanded."""
+        return self.samples if self.palette is None else self.palette.shape[1]
+
+    @property
+    def pages(self) -> int:
+        return math.prod(self.outer_shape)
+
+    def length(self, axis: str) -> int:
+        """Length of an axis across pages, 1 if there is none."""
+        return dict(zip(self.outer, self.outer_shape, strict=True)).get(axis, 1)
+
+    def page_index(self, plane: Plane) -> int:
+        index = 0
+        for axis, length in zip(self.outer, self.outer_shape, strict=True):
+            index = index * length + plane["TCZ".index(axis)]
+        return index
+
+    def band_index(self, plane: Plane) -> int | None:
+        """Which sample a plane is, None if a plane has all of them."""
+        return plane["TCZ".index(self.band_axis)] if self.bands > 1 else None
+
+
+def main_series(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    """The first series that is no thumbnail of another; cameras put that in front.
+
+    Raises
+    ------
+    ImageError
+        If there is none.
+    """
+    if not tif.series:
+        raise ImageError(f"{path}: the TIFF holds no image; give one with a page")
+    whole = (series for series in tif.series if not series.keyframe.is_reduced)
+    return next(whole, tif.series[0])
+
+
+def map_axes(path: Path, series: tifffile.TiffPageSeries) -> TiffAxes:
+    """Name every axis of a series.
+
+    Raises
+    ------
+    ImageError
+        If the image has no pixels, more axes than T, C and Z, or colours that cannot be restored.
+    """
+    page = series.keyframe
+    _check_kind(path, series.dtype)
+    if 0 in series.shape or 0 in page.shaped:
+        raise ImageError(f"{path}: the image is empty ({_sizes(series)}); give one with pixels")
+    if page.shaped[1] > 1:
+        raise ImageError(f"{path}: stores 3-D tiles (ImageDepth); save Z as pages instead")
+    if series.transform is not None:
+        raise ImageError(f"{path}: its pixels need a {series.kind} transform; save a plain TIFF")
+    pairs = [(a, n) for a, n in zip(series.axes, series.shape, strict=True) if a not in "YXS"]
+    letters = _known_letters(path, series, [axis for axis, _ in pairs])
+    count = page.shaped[0] * page.shaped[4]
+    samples, alpha = _colours(path, page, count)
+    palette = _palette(path, page) if int(page.photometric) == _PALETTE else None
+    band_axis, named = "", _named_samples(series, [length for _, length in pairs], count)
+    if named is not None:
+        letter, _ = letters.pop(named), pairs.pop(named)
+        if page.shaped[0] > 1:
+            # tifffile.imwrite stores 3 or 4 planes of any kind as colours that lie apart.
+            samples, alpha = 1, False
+        band_axis = letter if samples == 1 else ""
+    elif samples == 1 and count > 1:
+        free = [axis for axis in "CZT" if axis not in letters]
+        if not free:
+            raise ImageError(f"{path}: has more axes ({_sizes(series)}) than T, C, Z, Y and X")
+        band_axis = free[0]
+    return TiffAxes(
+        outer="".join(letters),
+        outer_shape=tuple(length for _, length in pairs),
+        samples=samples,
+        bands=count if band_axis else 1,
+        band_axis=band_axis,
+        alpha=alpha or (palette is not None and palette.shape[1] == 4),
+        interleaved_bands=bool(band_axis) and page.shaped[0] == 1,
+        named_bands=named is not None,
+        palette=palette,
+    )
+
+
+def _named_samples(series: tifffile.TiffPageSeries, lengths: list[int], count: int) -> int | None:
+    """Which of the axes beside Y, X and S are the samples of a pixel, as tifffile's JSON may say.
+
+    None if samples have an axis of their own, S, or there is only one.
+
+    Parameters
+    ----------
+    lengths : of these axes.
+    count : samples of a pixel.
+    """
+    pages = len(series)
+    if count == 1 or "S" in series.axes or math.prod(lengths) != pages * count:
+        return None
+    # Samples change fastest, so only axes of length 1 follow theirs.
+    last = max((i for i, length in enumerate(lengths) if length > 1), default=-1)
+    return last if last >= 0 and lengths[last] == count else None
+
+
+def _check_kind(path: Path, dtype: Any) -> None:
+    """Refuse pixel types that are not restored."""
+    name = "unknown" if dtype is None else np.dtype(dtype).name
+    if name == "bool":
+        raise ImageError(f"{path}: holds 1-bit pixels, which cannot be restored; save grey or RGB")
+    if name not in DTYPES:
+        raise ImageError(f"{path}: holds {name} pixels; convert them to one of {', '.join(DTYPES)}")
+
+
+def _palette(path: Path, page: tifffile.TiffPage) -> NDArray[np.uint8]:
+    """Colours of every value; the nodata value becomes transparent.
+
+    Raises
+    ------
+    ImageError
+        If there are none.
+    """
+    stored = page.tags.valueof(320)
+    dtype = np.dtype(page.dtype or "f4")
+    if stored is None or dtype.kind != "u" or dtype.itemsize > 2 or len(stored) % 3:
+        raise ImageError(f"{path}: holds a palette without valid colours; save grey or RGB")
+    colours = np.reshape(np.asarray(stored, np.uint16), (3, -1)).T
+    palette = np.zeros((256**dtype.itemsize, 3), np.uint8)
+    palette[: len(colours)] = (colours >> 8 if colours.max() > 255 else colours)[: len(palette)]
+    log.info("%s: its palette of %d colours is expanded to RGB", path, len(colours))
+    nodata = _nodata(page)
+    if nodata is None or not 0 <= nodata < len(palette):
+        return palette
+    opacity = np.full((len(palette), 1), 255, np.uint8)
+    opacity[int(nodata)] = 0
+    return np.hstack([palette, opacity])
+
+
+def _known_letters(path: Path, series: tifffile.TiffPageSeries, axes: list[str]) -> list[str]:
+    """T, C, Z for every axis across pages; an unnamed one becomes Z, then T, then C."""
+    letters = [axis if axis in "TCZ" and axes.count(axis) == 1 else "" for axis in axes]
+    free = [axis for axis in "CTZ" if axis not in letters]
+    for i in reversed(range(len(letters))):
+        if not letters[i]:
+            if not free:
+                raise ImageError(f"{path}: has more axes ({_sizes(series)}) than T, C, Z, Y and X")
+            letters[i] = free.pop()
+    return letters
+
+
+def _colours(path: Path, page: tifffile.TiffPage, count: int) -> tuple[int, bool]:
+    """(samples, alpha): colours of a pixel; 1 of several samples means separate channels."""
+    photometric = int(page.photometric)
+    if photometric in _REFUSED:
+        raise ImageError(
+            f"{path}: holds {_REFUSED[photometric]}, which cannot be restored; save grey or RGB"
+        )
+    if photometric == _YCBCR and page.compression not in _COLOUR_CODECS:
+        raise ImageError(f"{path}: holds YCbCr without JPEG compression; save it as RGB")
+    if photometric == _PALETTE:
+        if count > 1:
+            raise ImageError(f"{path}: holds a palette and further samples; save grey or RGB")
+        return 1, False
+    if photometric not in (*_GREYS, _RGB, _YCBCR, _LINEAR):
+        raise ImageError(f"{path}: photometric {photometric} is not understood; save grey or RGB")
+    extra = page.extrasamples
+    alpha = len(extra) == 1 and int(extra[0]) in (1, 2)
+    colours = 1 if photometric in _GREYS else 3
+    if count == colours + alpha:
+        return count, alpha
+    # Other extra samples (near infrared, elevation, ...) are measurements, not colours.
+    return 1, False
+
+
+def describe(
+    path: Path,
+    tif: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    axes: TiffAxes,
+    chunk: tuple[int, int],
+) -> ImageInfo:
+    """Everything known of the image without reading a pixel; `chunk` as in ImageInfo."""
+    page = series.keyframe
+    facts, notes = (
+        _calibration(tif, series),
+        collect_notes(tif, series, 1 if axes.named_bands else axes.bands),
+    )
+    if facts.images > 1:
+        log.warning("%s: holds %d images; only the first is read", path, facts.images)
+    if "ome_xml" in notes and math.prod(axes.outer_shape) < len(series):
+        there = {axis: range(axes.length(axis)) for axis in axes.outer}
+        notes["ome_xml"] = pick_planes(notes["ome_xml"], there, axes.samples)
+    channels = axes.length("C")
+    channels *= axes.bands if axes.band_axis == "C" else 1
+    names = facts.channel_names or (axes.bands > 1 and notes.get("descriptions")) or ()
+    if len(names) != channels:
+        names = fitted_names(names, channels) if axes.shown_samples == 1 else ()
+    if len(facts.channel_colors) == channels or (
+        len(facts.channel_colors) > channels and axes.shown_samples == 1
+    ):
+        notes["channel_colors"] = facts.channel_colors[:channels]
+    if facts.origin:
+        notes["origin"] = facts.origin
+    if 0 < facts.bits < 8 * np.dtype(series.dtype).itemsize:
+        notes["bits"] = facts.bits
+    if axes.palette is not None:
+        notes["palette"] = "expanded"
+        notes.pop("bits", None)  # those of the indices
+    samples = axes.shown_samples
+    return ImageInfo(
+        format="tiff",
+        axes=axes.outer + axes.band_axis + "YX" + ("S" if samples > 1 else ""),
+        shape=(
+            *axes.outer_shape,
+            *((axes.bands,) if axes.band_axis else ()),
+            *page.shaped[2:4],
+            *((samples,) if samples > 1 else ()),
+        ),
+        dtype=np.dtype(np.uint8 if axes.palette is not None else series.dtype).newbyteorder("="),
+        chunk=chunk,
+        alpha=axes.alpha,
+        pixel_size=facts.pixel_size,
+        channel_names=names if any(names) else (),
+        nodata=_nodata(page) if axes.palette is None else None,
+        notes=notes,
+    )
+
+
+def _nodata(page: tifffile.TiffPage) -> float | None:
+    text = page.tags.valueof(42113)  # GDAL_NODATA
+    try:
+        return None if text is None else float(str(text).strip("\0 "))
+    except ValueError:
+        return None
+
+
+def _calibration(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> OmeFacts:
+    """Pixel sizes and channels, from OME-XML, ImageJ, our own JSON or a slide scanner."""
+    if tif.is_ome and tif.ome_metadata:
+        return parse_ome_xml(tif.ome_metadata)
+    if tif.is_imagej and tif.imagej_metadata:
+        return OmeFacts(_imagej_sizes(tif.imagej_metadata, series.keyframe))
+    if tif.is_shaped and tif.shaped_metadata:
+        return OmeFacts(attribute_sizes(tif.shaped_metadata[0]))
+    if tif.is_svs:
+        found = re.search(r"\bMPP = ([0-9.]+)", str(series.keyframe.description))
+        size = number(found[1]) if found else 0.0
+        return OmeFacts({axis: (size, "micrometer") for axis in "YX" if size > 0})
+    return OmeFacts()
+
+
+def missing_companions(path: Path, series: tifffile.TiffPageSeries) -> list[str]:
+    """Other files that the OME-XML places planes in and that are not there, three at most."""
+    xml = series.parent.ome_metadata if series.parent is not None else None
+    return [name for name in named_files(xml or "") if not (path.parent / name).exists()][:3]
+
+
+def _imagej_sizes(
+    metadata: dict[str, Any], page: tifffile.TiffPage
+) -> dict[str, tuple[float, str]]:
+    """ImageJ keeps X and Y as pixels per unit in the resolution tags, Z and T as text."""
+    unit = full_unit(str(metadata.get("unit", "")))
+    found = {"T": (number(metadata.get("finterval")), "second")}
+    if unit and unit != "pixel":
+        found["Z"] = (number(metadata.get("spacing")), unit)
+        for axis, code in (("X", 282), ("Y", 283)):
+            per_unit = page.tags.valueof(code, (0, 1))
+            found[axis] = (per_unit[1] / per_unit[0] if per_unit[0] else 0.0, unit)
+    return {axis: size for axis, size in found.items() if size[0] > 0}
+
+
+def _sizes(series: tifffile.TiffPageSeries) -> str:
+    return " x ".join(f"{axis} {n}" for axis, n in zip(series.axes, series.shape, strict=True))

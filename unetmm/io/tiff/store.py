@@ -1,0 +1,233 @@
+"""Writes tiled TIFF with overviews, in any order, compressed or not; the bytes are the same.
+
+Uncompressed tiles have their place in the file from the start. Compressed ones wait in places of
+their own in a sparse file, until `finish` knows their lengths and copies them one after another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from unetmm.errors import ImageError
+from unetmm.io.guard import translated
+from unetmm.io.image import DTYPES, Box, ImageInfo, Plane, SinkOptions
+from unetmm.io.output.levels import Level, make_levels
+from unetmm.io.output.part import check_space, sync, write_at
+from unetmm.io.output.table import ChunkKey
+from unetmm.io.tiff.codec import TileCodec
+from unetmm.io.tiff.layout import (
+    Layout,
+    checksum_tags,
+    is_one_page,
+    put_checksums,
+    write_head,
+)
+from unetmm.io.tiff.mask import warn_of_lost_mask
+
+FILE = "image.tif"
+"""Name of the growing file in its folder."""
+SPOOL = "tiles"
+"""Name of the file of compressed tiles in its folder."""
+RECORD = "record.json"
+PYRAMID_FROM_PX = 2048
+"""Images with a longer side get smaller copies; any viewer shows smaller ones at once."""
+TILE_STEP_PX = 16
+"""TIFF asks for tile sides that are multiples of this."""
+_BLOCK_BYTES = 4096
+"""Places of compressed tiles start at blocks of the file system."""
+_LENGTH = struct.Struct("<Q")
+"""What stands before a compressed tile."""
+
+
+class TiffStore:
+    """A tiled TIFF, OME-TIFF where there is more to say than one plane's pixels."""
+
+    def __init__(self, options: SinkOptions, info: ImageInfo) -> None:
+        _check_writable(options.file, info)
+        self.path = options.file
+        self.info = info
+        self.chunk = (
+            _tile_side(options.chunk_px, info.height),
+            _tile_side(options.chunk_px, info.width),
+        )
+        large = max(info.height, info.width) > PYRAMID_FROM_PX
+        levels = make_levels(info, self.chunk)
+        self.levels: tuple[Level, ...] = (
+            levels if large and options.encoding.pyramid else levels[:1]
+        )
+        ome = _wants_ome(self.path, info)
+        codec = TileCodec.of(self.path, options.encoding.compression, info.dtype, ome)
+        self._layout = Layout(info, self.levels, codec, _image_name(self.path), ome)
+        self._codec, self._tile_bytes = codec, self._layout.tile_bytes
+        # Compressed tiles and their copy take about as much as plain ones; `finish` looks again.
+        check_space(options.file, self._layout.plain_bytes)
+        self._folder = Path()
+        self._handle = -1
+        self._start = 0
+        """Where the first tile's place is in the open file."""
+
+    @property
+    def _slot_bytes(self) -> int:
+        """From a tile's place to the next one's."""
+        if self._codec.plain:
+            return self._tile_bytes
+        longest = _LENGTH.size + self._codec.most_bytes(self._tile_bytes)
+        return -(-longest // _BLOCK_BYTES) * _BLOCK_BYTES
+
+    @property
+    def _file(self) -> Path:
+        return self._folder / FILE
+
+    def create(self, folder: Path, record: Mapping[str, Any]) -> None:
+        self._folder = folder
+        if not self._layout.mask:
+            warn_of_lost_mask(self.path, self.info)
+        total_bytes = self._layout.total_tiles * self._slot_bytes
+        with translated(self.path, "create it"):
+            start, file = 0, folder / SPOOL
+            if self._codec.plain:
+                counts = np.full(self._layout.total_tiles, self._tile_bytes, np.uint64)
+                nothing = [np.zeros(shape, np.uint32) for shape in self._table_shapes()]
+                start, file = (
+                    write_head(self._file, self._layout, counts, nothing, record),
+                    self._file,
+                )
+            else:
+                (folder / RECORD).write_text(json.dumps(dict(record)), encoding="utf-8")
+                file.touch()
+            os.truncate(file, start + total_bytes)
+
+    def _table_shapes(self) -> list[tuple[int, ...]]:
+        planes = tuple(self.info.length(axis) for axis in "TCZ")
+        return [(*planes, *level.grid) for level in self.levels]
+
+    def open(self, folder: Path) -> None:
+        self._folder = folder
+        file = self._file if self._codec.plain else folder / SPOOL
+        with translated(self.path, "open what was begun"):
+            self._start = file.stat().st_size - self._layout.total_tiles * self._slot_bytes
+            self._handle = os.open(file, os.O_RDWR)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Tables of tiles while the file is laid out and finished, and a tile that is copied."""
+        return self._layout.resident_bytes + self._codec.most_bytes(self._tile_bytes)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """One tile, made contiguous and padded at the edge of the image, and encoded."""
+        return self._tile_bytes + self._codec.scratch_bytes(self._tile_bytes)
+
+    def _offset(self, place: int) -> int:
+        return self._start + place * self._slot_bytes
+
+    def write(self, key: ChunkKey, pixels: NDArray[np.generic]) -> None:
+        stored = self.info.dtype.newbyteorder("<")
+        tile = np.zeros(self._layout.tile_shape, stored)
+        tile[: pixels.shape[0], : pixels.shape[1]] = pixels
+        offset = self._offset(self._layout.place(key))
+        with translated(self.path, "write to it"):
+            data = self._codec.encode(tile)
+            if not self._codec.plain:
+                os.pwrite(self._handle, _LENGTH.pack(len(data)), offset)
+                offset += _LENGTH.size
+            write_at(self._handle, np.frombuffer(data, np.uint8), offset)
+
+    def read(self, level: int, plane: Plane, box: Box) -> NDArray[np.generic]:
+        """Tile by tile, for only one is to be decoded at a time."""
+        height, width = self.chunk
+        out = np.empty((box.height, box.width, self.info.samples), self.info.dtype)
+        for y in range(box.y0, box.y1, height):
+            for x in range(box.x0, box.x1, width):
+                tile = self._read_tile(ChunkKey(level, plane, y // height, x // width))
+                target = out[y - box.y0 : y - box.y0 + height, x - box.x0 : x - box.x0 + width]
+                target[...] = tile[: target.shape[0], : target.shape[1]]
+        return out
+
+    def _read_tile(self, key: ChunkKey) -> NDArray[Any]:
+        stored = self.info.dtype.newbyteorder("<")
+        with translated(self.path, "read back what was written"):
+            data = self._read_stored(self._layout.place(key))
+            return self._codec.decode(data, self._layout.tile_shape, stored)
+
+    def _read_stored(self, place: int) -> bytes:
+        """A tile as it is stored."""
+        if self._codec.plain:
+            return os.pread(self._handle, self._tile_bytes, self._offset(place))
+        offset, length = self._offset(place), self._length(place)
+        if length > self._slot_bytes - _LENGTH.size:
+            raise ImageError(f"{self.path}: a tile that was written is damaged")
+        return os.pread(self._handle, length, offset + _LENGTH.size)
+
+    def _length(self, place: int) -> int:
+        (length,) = _LENGTH.unpack(os.pread(self._handle, _LENGTH.size, self._offset(place)))
+        return int(length)
+
+    def finish(self, checksums: list[NDArray[np.uint32]]) -> Path:
+        with translated(self.path, "finish it"):
+            if self._codec.plain:
+                put_checksums(self._file, checksums)
+            else:
+                self._collect(checksums)
+        sync(self._file)
+        return self._file
+
+    def _collect(self, checksums: list[NDArray[np.uint32]]) -> None:
+        """Put the compressed tiles into the file, in the order of their places.
+
+        A run that is killed here does it again.
+        """
+        places = range(self._layout.total_tiles)
+        counts = np.fromiter((self._length(place) for place in places), np.uint64, len(places))
+        check_space(self.path, int(counts.sum()))
+        record = json.loads((self._folder / RECORD).read_text(encoding="utf-8"))
+        start = write_head(self._file, self._layout, counts, checksums, record)
+        with self._file.open("r+b") as file:
+            file.seek(start)
+            for place in places:
+                file.write(self._read_stored(place))
+
+    def close(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def read_checksums(path: Path) -> list[NDArray[np.uint32]] | None:
+    """Checksums of the tiles of every level of a TIFF of ours, flat; None if it has none."""
+    with translated(path, "read its checksums"), tifffile.TiffFile(path) as tif:
+        found = [np.atleast_1d(np.array(tag.value, np.uint32)) for tag in checksum_tags(tif)]
+    return found or None
+
+
+def _tile_side(chunk_px: int, length_px: int) -> int:
+    """Tile side: what was asked, no larger than the image, a multiple of 16."""
+    side = max(1, min(chunk_px, length_px))
+    return -(-side // TILE_STEP_PX) * TILE_STEP_PX
+
+
+def _image_name(path: Path) -> str:
+    return path.name.removesuffix(path.suffix).removesuffix(".ome")
+
+
+def _wants_ome(path: Path, info: ImageInfo) -> bool:
+    if info.dtype == np.float16 or is_one_page(info):
+        return False  # OME knows no half floats; tifffile's JSON keeps the axes
+    named = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+    return named or len(info.planes) > 1 or bool(info.pixel_size)
+
+
+def _check_writable(path: Path, info: ImageInfo) -> None:
+    if info.dtype.name not in DTYPES:
+        raise ImageError(f"{path}: TIFF output cannot hold {info.dtype}; use {', '.join(DTYPES)}")
+    if info.samples > 4:
+        raise ImageError(f"{path}: {info.samples} samples a pixel are no colours; store them as C")

@@ -1,0 +1,95 @@
+"""Tags of an output's pages: colours, and what the input said that still holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from unetmm.io.exif import Entry, read_directories
+from unetmm.io.image import ImageInfo
+from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, has_rgb_bands, make_gdal_metadata
+from unetmm.io.tiff.notes import MAKER_TAGS, MAX_VALUE_TAG
+from unetmm.io.units import in_unit
+
+CHECKSUMS_TAG = 65111
+"""Private tag: CRC-32 of every tile's values, planes in the order t, c, z; one a level."""
+RECORD_TAG = 65112
+"""Private tag: how the image was made, as JSON."""
+_NODATA_TAG = 42113
+_ASCII, _SHORT = 2, 3
+_OTHER_SOFTWARE = ("Aperio", "ImageJ=", "<", "{", "shape=", "SCANIMAGE", "SI.")
+"""Descriptions by which readers know a format that the output is not."""
+
+Tag = tuple[int, int, int, Any]
+
+
+def colour_tags(info: ImageInfo, one_page: bool) -> dict[str, Any]:
+    """What tifffile is told of the samples of a pixel."""
+    grey = info.notes.get("photometric", "minisblack")
+    if one_page:
+        if has_rgb_bands(info):
+            extra = ["unspecified"] * (info.length("C") - 3)
+            return {"photometric": "rgb", "planarconfig": "separate", "extrasamples": extra}
+        several = {"planarconfig": "separate"} if info.length("C") > 1 else {}
+        return {"photometric": grey, **several}
+    tags: dict[str, Any] = {"photometric": "rgb" if info.samples > 2 else grey}
+    if info.samples > 1:
+        tags["planarconfig"] = "contig"
+    if info.alpha:
+        premultiplied = info.notes.get("premultiplied", False)
+        tags["extrasamples"] = ["assocalpha" if premultiplied else "unassalpha"]
+    return tags
+
+
+def kept_tags(info: ImageInfo, record: Mapping[str, Any]) -> list[Tag]:
+    """(code, type, count, value) of tags beyond those of pixels and colours."""
+    stored = {tag[0]: tag for tag in info.notes.get("tiff_tags", ())}
+    for entry in read_directories(info.notes.get("exif", b"")).get(0, ()):
+        if entry.code in MAKER_TAGS:
+            stored.setdefault(entry.code, _text_tag(entry))
+    gdal = stored.pop(GDAL_METADATA_TAG, None)
+    if text := make_gdal_metadata("" if gdal is None else gdal[3], info):
+        stored[GDAL_METADATA_TAG] = (GDAL_METADATA_TAG, _ASCII, 0, text)
+    bits = info.notes.get("bits", 16)
+    if bits < min(16, 8 * info.dtype.itemsize) and info.dtype.kind == "u":
+        count = info.length("C") if "bands" in info.notes else info.samples
+        stored[MAX_VALUE_TAG] = (MAX_VALUE_TAG, _SHORT, count, (2**bits - 1,) * count)
+    if record:
+        stored[RECORD_TAG] = (RECORD_TAG, _ASCII, 0, json.dumps(record))
+    if info.nodata is not None:
+        stored[_NODATA_TAG] = (_NODATA_TAG, _ASCII, 0, _nodata_text(info.nodata))
+    return list(stored.values())
+
+
+def _text_tag(entry: Entry) -> Tag:
+    return (entry.code, entry.kind, entry.count, entry.value)
+
+
+def resolution_tags(info: ImageInfo) -> dict[str, Any]:
+    """Pixels per unit: as the input states them, or from the size of a pixel."""
+    if "resolution" in info.notes:
+        *resolution, unit = info.notes["resolution"]
+        return {"resolution": tuple(resolution), "resolutionunit": unit}
+    found = []
+    for axis in "XY":
+        size = in_unit(*info.pixel_size.get(axis, (0.0, "")), "centimeter")
+        if not size:
+            return {}
+        found.append(1 / size)
+    if not all(1e-3 < n < 1e9 for n in found):
+        return {}
+    return {"resolution": tuple(found), "resolutionunit": "centimeter"}
+
+
+def kept_description(info: ImageInfo) -> bytes | None:
+    """The input's own text, unless it would make readers take the output for another format."""
+    text = str(info.notes.get("description", "")).strip("\0 ")
+    if not text or text.startswith(_OTHER_SOFTWARE):
+        return None
+    return text.encode("utf-8")
+
+
+def _nodata_text(nodata: float) -> str:
+    return str(int(nodata)) if math.isfinite(nodata) and nodata == int(nodata) else repr(nodata)

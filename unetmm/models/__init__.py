@@ -1,0 +1,1 @@
+"""Weight files, and which of them an image gets."""

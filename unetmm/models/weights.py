@@ -1,0 +1,295 @@
+"""Model files: safetensors with config, tensors and card; public NAFNet checkpoints too."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unetmm.errors import ShapeError, WeightsError
+from unetmm.nets.config import NetConfig
+from unetmm.nets.shapes import parameter_count, tensor_shapes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from unetmm.nets.body import EncoderDecoder
+
+HEADER_LIMIT_BYTES = 10**7
+"""A safetensors header beyond this is not one of ours."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A net with its weights and its card. Tensors are read when they are first needed."""
+
+    name: str
+    config: NetConfig
+    card: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+    _tensors: Mapping[str, NDArray[np.float32]] | None = None
+
+    @cached_property
+    def tensors(self) -> Mapping[str, NDArray[np.float32]]:
+        """Name -> float32 array, exactly those of `tensor_shapes(config)`.
+
+        Raises
+        ------
+        WeightsError
+            If tensors are missing, unknown, of other shapes, or do not match their checksum.
+        """
+        tensors = self._tensors
+        if tensors is None:
+            assert self.path is not None, "a model has tensors or a file"
+            tensors = _read_tensors(self.path)
+            expected = self.card.get("tensors_sha256")
+            if expected and tensors_sha256(tensors) != expected:
+                raise WeightsError(
+                    f"{self.path}: the tensors do not match the checksum in their model card; "
+                    f"get the file again"
+                )
+        _check_tensors(tensors, self.config, str(self.path or self.name))
+        return tensors
+
+    @cached_property
+    def checksum(self) -> str:
+        """`tensors_sha256` of the tensors, as the card has it; they are checked when they are read.
+
+        A model without a card's checksum reads its tensors for it.
+        """
+        return str(self.card.get("tensors_sha256") or tensors_sha256(self.tensors))
+
+    def release(self) -> None:
+        """Let go of the tensors; they are read again if they are needed again."""
+        self.__dict__.pop("tensors", None)
+
+    @cached_property
+    def net(self) -> EncoderDecoder:
+        """The reference net in eval mode (imports torch)."""
+        import torch
+
+        from unetmm.nets.nafnet import build_net
+
+        net = build_net(self.config)
+        net.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in self.tensors.items()})
+        return net.eval()
+
+    @property
+    def task(self) -> str:
+        return str(self.card.get("task", "denoise"))
+
+    @property
+    def parameters(self) -> int:
+        return parameter_count(self.config)
+
+
+def load_model(name_or_path: str | Path) -> Model:
+    """A model of the zoo by name, or from a file: .safetensors of ours, .pth of a public NAFNet.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such model, or the file is damaged or not a net this project knows.
+    """
+    zoo = zoo_models()
+    path = zoo.get(str(name_or_path), Path(name_or_path))
+    if not path.is_file():
+        names = ", ".join(sorted(zoo)) or "none"
+        raise WeightsError(
+            f'no model "{name_or_path}": the zoo has {names}; a path to a .safetensors or .pth '
+            f"file works too"
+        )
+    if path.suffix in (".pth", ".pt"):
+        return _load_public_checkpoint(path)
+    metadata = _read_metadata(path)
+    try:
+        config = NetConfig.from_json(metadata["unetmm.config"])
+        card = dict(json.loads(metadata.get("unetmm.card", "{}")))
+    except (KeyError, ValueError, TypeError, ShapeError) as error:
+        raise WeightsError(f"{path}: not a unetmm weight file ({error})") from error
+    expected = card.get("config_sha256")  # the first files had none
+    if expected and text_sha256(metadata["unetmm.config"]) != expected:
+        raise WeightsError(
+            f"{path}: the net's config does not match the checksum in its model card; get the "
+            f"file again"
+        )
+    return Model(path.stem, config, card, path)
+
+
+def zoo_folder() -> Path:
+    """Where the shipped weights are: inside the installed package, or beside it in a clone."""
+    package = Path(__file__).parents[1]
+    installed = package / "zoo"
+    return installed if installed.is_dir() else package.parent / "weights"
+
+
+def zoo_models() -> dict[str, Path]:
+    """Name -> file of every shipped model."""
+    files = zoo_folder().glob("*.safetensors")
+    return {p.stem: p for p in sorted(files, key=lambda path: path.stem)}
+
+
+def save_model(
+    path: Path,
+    config: NetConfig,
+    tensors: Mapping[str, NDArray[np.float32]],
+    card: Mapping[str, Any],
+) -> None:
+    """Write a weight file; it appears whole or not at all.
+
+    Raises
+    ------
+    WeightsError
+        If the tensors are not those of the config, or the file cannot be written.
+    """
+    import os
+
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    _check_tensors(tensors, config, str(path))
+    checksums = {
+        "config_sha256": text_sha256(config.to_json()),
+        "tensors_sha256": tensors_sha256(tensors),
+    }
+    card = {**card, **checksums}
+    metadata = {"unetmm.config": config.to_json(), "unetmm.card": json.dumps(card)}
+    aside = path.with_name(path.name + ".part")
+    try:
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, aside, metadata)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(aside, 0o666 & ~umask)  # safetensors makes files that only their owner can read
+        os.replace(aside, path)
+    except (OSError, SafetensorError) as error:
+        aside.unlink(missing_ok=True)
+        raise WeightsError(f"{path}: cannot be written ({error})") from error
+
+
+def text_sha256(text: str) -> str:
+    """Checksum of a config as it is written in a file, whatever fields it has."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def tensors_sha256(tensors: Mapping[str, NDArray[np.float32]]) -> str:
+    """Checksum over names and values, in the order of names."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensors[name], "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _read_metadata(path: Path) -> dict[str, str]:
+    """The text metadata of a safetensors file, without importing anything."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= HEADER_LIMIT_BYTES:
+                raise ValueError("no safetensors header")
+            header = json.loads(file.read(length))
+            metadata = header.get("__metadata__", {})
+            return {str(k): str(v) for k, v in metadata.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{path}: not a safetensors file ({error})") from error
+
+
+def _read_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return {k: v.astype(np.float32, copy=False) for k, v in load_file(path).items()}
+    except (OSError, SafetensorError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged weight file ({error})") from error
+
+
+def _check_tensors(tensors: Mapping[str, Any], config: NetConfig, where: str) -> None:
+    expected = tensor_shapes(config)
+    missing, unknown = (
+        sorted(expected.keys() - tensors.keys()),
+        sorted(tensors.keys() - expected.keys()),
+    )
+    if missing or unknown:
+        raise WeightsError(
+            f"{where}: the tensors are not those of the net: missing {missing[:3] or 'none'}, "
+            f"unknown {unknown[:3] or 'none'}"
+        )
+    for name, shape in expected.items():
+        if tuple(tensors[name].shape) != shape:
+            raise WeightsError(
+                f"{where}: tensor {name} should be {shape}, found {tuple(tensors[name].shape)}"
+            )
+
+
+def _load_public_checkpoint(path: Path) -> Model:
+    """A .pth of the public NAFNet code: tensors below "params", config read off their shapes."""
+    import pickle
+
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError,
+        pickle.UnpicklingError,
+    ) as error:  # fmt: skip
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"{path}: cannot be loaded as plain tensors ({first_line})") from error
+    for key in ("params_ema", "params", "state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    if not isinstance(content, dict) or not all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in content.items()
+    ):
+        raise WeightsError(
+            f"{path}: expected a dictionary of tensors, found {type(content).__name__}"
+        )
+    tensors = {k.removeprefix("module."): v.detach().float().numpy() for k, v in content.items()}
+    config = infer_config({k: v.shape for k, v in tensors.items()}, str(path))
+    _check_tensors(tensors, config, str(path))
+    return Model(path.stem, config, {"source": str(path)}, path, tensors)
+
+
+def infer_config(shapes: Mapping[str, tuple[int, ...]], where: str) -> NetConfig:
+    """The config of a public NAFNet from its tensor shapes.
+
+    Raises
+    ------
+    WeightsError
+        If the names are not NAFNet's.
+    """
+    if "intro.weight" not in shapes or "ending.weight" not in shapes:
+        raise WeightsError(f"{where}: not a NAFNet checkpoint (no intro.weight and ending.weight)")
+
+    def count(pattern: str) -> int:
+        found = [int(m[1]) for name in shapes if (m := re.match(pattern, name))]
+        return max(found, default=-1) + 1
+
+    for name in ("intro.weight", "ending.weight"):
+        if len(shapes[name]) != 4:
+            raise WeightsError(f"{where}: {name} is no convolution, its shape is {shapes[name]}")
+    levels = count(r"downs\.(\d+)\.")
+    width, in_channels = shapes["intro.weight"][:2]
+    try:
+        return NetConfig(
+            in_channels=in_channels,
+            out_channels=shapes["ending.weight"][0],
+            width=width,
+            encoder_blocks=tuple(count(rf"encoders\.{n}\.(\d+)\.") for n in range(levels)),
+            middle_blocks=count(r"middle_blks\.(\d+)\."),
+            decoder_blocks=tuple(count(rf"decoders\.{n}\.(\d+)\.") for n in range(levels)),
+        )
+    except ShapeError as error:
+        raise WeightsError(f"{where}: not a NAFNet this project knows ({error})") from error

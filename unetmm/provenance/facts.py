@@ -1,0 +1,197 @@
+"""What an output is made from: recorded when it is begun, compared when a run goes on with it.
+
+The result depends on nothing else, in particular not on budget, strips or the number of workers,
+so a run may go on with another plan than it was begun with and still give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unetmm.calibrate.calibration import Calibration
+from unetmm.errors import ImageError, ResumeError
+from unetmm.io.image import Encoding, ImageInfo
+from unetmm.io.open import output_format
+from unetmm.io.output.output import Output
+from unetmm.io.places import Place, RemotePath
+from unetmm.io.select import Selection
+from unetmm.models.weights import Model
+
+if TYPE_CHECKING:
+    from unetmm.options import Options
+
+METADATA_FILES = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
+"""What of a folder stands for its content."""
+PROBE_BYTES = 2**16
+"""Read at either end of an input, to tell files of one name, size and time apart."""
+_STATE = re.compile(r"(\d+) bytes of (\d+) ns, ends [0-9a-f]{8}")
+"""What `_file_state` makes."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of a run one process does: share `index` of `count`, by rows of chunks."""
+
+    index: int = 0
+    count: int = 1
+
+    def of(self, rows: int) -> range:
+        """Its rows out of so many, counted over all planes."""
+        return range(rows * self.index // self.count, rows * (self.index + 1) // self.count)
+
+
+def make_facts(
+    path: Place, info: ImageInfo, model: Model, options: Options, output: Output
+) -> dict[str, str]:
+    """Everything the pixels of an output depend on, as words that a message can show.
+
+    All but the width of the processor's vectors: sums differ by it in the last bits, for which a
+    share on another kind of node is not refused.
+    """
+    from unetmm.version import __version__
+
+    given = options.calibration
+    assert not isinstance(given, Path), "the caller has read it"
+    calibration = "measured" if given is None else _short_hash(given.to_json().encode())
+    return {
+        "input": _input_state(path, info),
+        "image": f"{info.axes} {info.shape} {info.dtype}",
+        "part of the image": str(options.select or "all"),
+        "model": f"{model.name} {model.checksum[:16]}",
+        "calibration": calibration,
+        "range": "measured" if options.fixed_range is None else str(options.fixed_range),
+        "strength": str(options.strength),
+        "precision": options.target.recorded,
+        "format": output_format(output.path, options.format),
+        "encoding": str(options.encoding),
+        "chunks": f"{output.chunk}, {len(output.store.levels)} levels",
+        "unetmm": __version__,
+    }
+
+
+def _input_state(path: Place, info: ImageInfo) -> str:
+    """Name, size, time of change and checksum of the ends of a file, or of a folder's metadata.
+
+    Of a set of files that is so for each.
+
+    Not the folders above, which may be called otherwise on another machine.
+    """
+    if isinstance(path, RemotePath):
+        marks = (path / name for name in METADATA_FILES)
+        return ", ".join([path.name, *(mark.version() for mark in marks if mark.exists())])
+    if path.is_dir():
+        files = [path / name for name in METADATA_FILES if (path / name).is_file()]
+    else:
+        files = [path, *map(Path, info.notes.get("other_files", ()))]
+    return ", ".join([path.resolve().name, *map(_file_state, files)])
+
+
+def _file_state(path: Path) -> str:
+    with path.open("rb") as file:
+        found = os.fstat(file.fileno())
+        crc = zlib.crc32(file.read(PROBE_BYTES))
+        file.seek(max(0, found.st_size - PROBE_BYTES))
+        crc = zlib.crc32(file.read(PROBE_BYTES), crc)
+    return f"{found.st_size} bytes of {found.st_mtime_ns} ns, ends {crc:08x}"
+
+
+def _short_hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def make_record(facts: Mapping[str, str], calibration: Calibration) -> dict[str, Any]:
+    """How an image was made, for its metadata: `facts` tell whether a run would make it again."""
+    return {"software": "unetmm", "facts": dict(facts), "calibration": calibration.to_json()}
+
+
+def make_job_record(
+    path: Place,
+    facts: Mapping[str, str],
+    options: Options,
+    output: Output,
+    calibration: Calibration,
+) -> dict[str, Any]:
+    """What another process needs to go on with an output, as JSON holds it."""
+    return {
+        "input": str(path.resolve()),
+        "format": output_format(output.path, options.format),
+        "select": asdict(options.select) if options.select else None,
+        "encoding": asdict(options.encoding),
+        "facts": dict(facts),
+        "calibration": calibration.to_json(),
+    }
+
+
+def selection_of(job: Mapping[str, Any]) -> Selection | None:
+    """The part of the input that a job restores; None: all of it."""
+    found = job.get("select")
+    if found is None:
+        return None
+    planes = {axis: (first, last) for axis, (first, last) in found["planes"].items()}
+    bands = found["rgb_bands"]
+    return Selection(tuple(found["channels"]), planes, tuple(bands) if bands else None)
+
+
+def encoding_of(job: Mapping[str, Any]) -> Encoding:
+    """How a job's output stores its pixels."""
+    return Encoding(**job.get("encoding", {}))
+
+
+def check_same(output: Output, begun: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Refuse to go on with an output that was begun differently.
+
+    Raises
+    ------
+    ResumeError
+        It names what differs.
+    """
+    if difference := _first_difference(begun, now):
+        raise ResumeError(
+            f"{output.path}: a run was begun with {difference}; give the same to go on, or "
+            "--overwrite to begin anew"
+        )
+
+
+def check_record(path: Place, record: Mapping[str, Any], facts: Mapping[str, str]) -> None:
+    """Refuse a finished output that was made from something else.
+
+    Raises
+    ------
+    ImageError
+        It names what differs.
+    """
+    if difference := _first_difference(record["facts"], facts):
+        raise ImageError(
+            f"{path}: exists and was made with {difference}; give --overwrite to replace it, or "
+            "another name"
+        )
+
+
+def _first_difference(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """The first fact that has changed, in words; empty if none has."""
+    changed = (name for name in now if then.get(name) != now[name])
+    return next((f"{name} {_versus(str(then.get(name)), now[name])}" for name in changed), "")
+
+
+def _versus(then: str, now: str) -> str:
+    """Two facts for a reader, as they are where he would not see what differs."""
+    told = _readable(then), _readable(now)
+    before, after = (then, now) if told[0] == told[1] else told
+    return f"{before}, now it is {after}"
+
+
+def _readable(fact: str) -> str:
+    """A fact with the states of files as size and local time."""
+    return _STATE.sub(lambda m: f"{int(m[1]):,} bytes of {_time(int(m[2]))}", fact)
+
+
+def _time(ns: int) -> str:
+    return datetime.fromtimestamp(ns // 10**9).isoformat(" ")

@@ -1,0 +1,118 @@
+"""Outputs that are there already: whether a run would make them again, and what killed runs left.
+
+An output carries the facts that it was made from (`resume.make_record`); PNG and .npy have no
+place for them, so such an output is only known to exist.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unetmm.errors import ImageError
+from unetmm.io.guard import translated
+from unetmm.io.output.part import discard, output_exists
+from unetmm.io.output.workspace import JOB, JOURNAL, LOCK, Workspace, workspace_of
+from unetmm.io.places import Place, RemotePath, zarr_store
+from unetmm.io.sniff import sniff_format
+
+_NO_PIXELS = (JOB, f".{JOB}.", JOURNAL, LOCK, "record.json")
+"""Files of a workspace that are not the output's pixels begin like this."""
+_FILE_STATE = re.compile(r", \d+ bytes of \d+ ns")
+"""Begins what a record says of a file after its name."""
+_COPIED = ("pixels", "tiles")
+"""Where formats keep pixels that their output is made of in the end, rather than the output."""
+
+
+def read_record(path: Place) -> dict[str, Any] | None:
+    """How an output was made; None if it does not say so, as one of other software."""
+    try:
+        found = sniff_format(path)
+        with translated(path, "read how it was made"):
+            text = _tiff_record(path) if found == "tiff" else None
+            record = _zarr_record(path) if found == "zarr" else json.loads(text or "null")
+    except ImageError:
+        return None
+    ours = isinstance(record, dict) and isinstance(record.get("facts"), dict)
+    return record if ours else None
+
+
+def find_begun(path: Place) -> dict[str, Any] | None:
+    """The job of an output that is under way and not there yet; None if there is none."""
+    return None if output_exists(path) else workspace_of(path).read_job()
+
+
+def summary(record: Mapping[str, Any], finished: bool) -> dict[str, Any]:
+    """What a record or a job says of an output, in few words."""
+    facts = record["facts"]
+    source = str(facts.get("input", ""))
+    stated = _FILE_STATE.search(source)
+    return {
+        "finished": finished,
+        "unetmm": facts.get("unetmm"),
+        "model": facts.get("model"),
+        "input": source[: stated.start()] if stated else source,
+        "strength": facts.get("strength"),
+        "precision": facts.get("precision"),
+        "calibration": bool(record.get("calibration")),
+    }
+
+
+def _tiff_record(path: Place) -> str | None:
+    import tifffile
+
+    from unetmm.io.tiff.tags import RECORD_TAG
+
+    assert isinstance(path, Path), "only Zarr lies behind URLs"
+    with tifffile.TiffFile(path) as tif:
+        found: str | None = tif.pages.first.tags.valueof(RECORD_TAG)
+    return found
+
+
+def _zarr_record(path: Place) -> Any:
+    import zarr
+
+    own: Any = zarr.open_group(zarr_store(path, read_only=True), mode="r").attrs.get("unetmm", {})
+    return own.get("record")
+
+
+def remove_leftovers(path: Place) -> bool:
+    """Clean up after a run that was killed between naming its output and tidying up.
+
+    Returns whether there was a workspace of such a run.
+    """
+    if not output_exists(path):
+        return False
+    if isinstance(path, RemotePath):
+        # Its name comes last, so what there is besides is spent.
+        remote = workspace_of(path)
+        left = remote.exists()
+        if left:
+            remote.remove()
+        return left
+    discard(path.with_name(f".{path.name}.old"))
+    workspace = Workspace(path)
+    if not _is_spent(workspace):
+        return False
+    with workspace.locked("job"):  # or it may just be set up by a run that has not come further
+        spent = _is_spent(workspace)
+        if spent:
+            workspace.remove()
+    return spent
+
+
+def _is_spent(workspace: Workspace) -> bool:
+    """Whether the pixels of a workspace have become the output."""
+    try:
+        names = [p.name for p in workspace.folder.iterdir()]
+        pixels = [name for name in names if not name.startswith(_NO_PIXELS)]
+        if not set(pixels) <= set(_COPIED):
+            return False
+        # The output was made of them, unless it is an older one that they are to replace.
+        made_ns = workspace.path.stat().st_mtime_ns
+        return all(made_ns > (workspace.folder / name).stat().st_mtime_ns for name in pixels)
+    except OSError:
+        return False

@@ -1,0 +1,107 @@
+"""Is an output still what was written? Every chunk is read again and compared with its checksum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import ImageError, ResumeError
+from unetmm.io.image import SinkOptions, Source
+from unetmm.io.open import open_sink, open_source
+from unetmm.io.output.levels import Level
+from unetmm.io.output.output import Output, is_intact
+from unetmm.io.output.workspace import workspace_of
+from unetmm.io.places import Place
+from unetmm.provenance.facts import encoding_of, selection_of
+from unetmm.provenance.record import remove_leftovers
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a comparison with the checksums found."""
+
+    output: Place
+    chunks: int
+    """Chunks of the finest level, all of which were read."""
+    damaged: tuple[str, ...]
+    """Plane and pixels of each chunk that differs or cannot be read."""
+
+
+def verify(path: Place) -> Verification:
+    """Compare an output of ours with the checksums that it carries; nothing is changed.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be opened or carries no checksums.
+    """
+    source = open_source(path)
+    try:
+        expected = _checksums(path, source)
+        level = Level(source.info.height, source.info.width, source.info.chunk)
+        planes = source.info.planes
+        if expected.size != len(planes) * level.grid[0] * level.grid[1]:
+            raise ImageError(f"{path}: its checksums are for other chunks; it was rewritten since")
+        table = expected.reshape(len(planes), *level.grid)
+        damaged = tuple(_damaged(source, level, table))
+    finally:
+        source.close()
+    return Verification(path, expected.size, damaged)
+
+
+def _checksums(path: Place, source: Source) -> NDArray[np.uint32]:
+    """Those of the finest level."""
+    found: list[NDArray[np.uint32]] | None = None
+    if source.info.format == "tiff":
+        from unetmm.io.tiff.store import read_checksums as of_tiff
+
+        assert isinstance(path, Path), "only Zarr is read from URLs"
+        found = of_tiff(path)
+    elif source.info.format in ("ome-zarr", "zarr"):
+        from unetmm.io.omezarr.store import read_checksums as of_zarr
+
+        found = of_zarr(path)
+    if found is None:
+        raise ImageError(
+            f"{path}: carries no checksums of unetmm; it puts them into OME-Zarr and TIFF"
+        )
+    return found[0]
+
+
+def _damaged(source: Source, level: Level, table: NDArray[np.uint32]) -> list[str]:
+    found = []
+    for plane, expected in zip(source.info.planes, table, strict=True):
+        for (row, column), crc in np.ndenumerate(expected):
+            box = level.box(row, column)
+            if not is_intact(partial(source.read, plane, box), int(crc)):
+                found.append(f"plane {plane}, rows {box.y0}:{box.y1}, columns {box.x0}:{box.x1}")
+    return found
+
+
+def finalize(path: Place) -> bool:
+    """Finish an output whose chunks are all there; whether that was so.
+
+    For job arrays whose last share was lost after its work.
+
+    Raises
+    ------
+    ResumeError
+        If no such output is under way.
+    """
+    if remove_leftovers(path):
+        return True
+    job = workspace_of(path).read_job()
+    if job is None:
+        raise ResumeError(f"{path}: no run of this output is under way; nothing to finish")
+    source = open_source(job["input"], selection_of(job))
+    try:
+        options = SinkOptions(path, overwrite=True, encoding=encoding_of(job))
+        output: Output = open_sink(options, source.info, job["format"])
+        output.join("finalize")
+        return output.complete()
+    finally:
+        source.close()

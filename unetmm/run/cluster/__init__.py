@@ -1,0 +1,1 @@
+"""One image restored by the workers of a Dask cluster."""

@@ -1,0 +1,235 @@
+"""One image on many machines: the shares of a run as tasks of a Dask cluster.
+
+client --path, options, share--> worker: restore_file(share)      no pixels on the wire
+   ^                                |
+   +-- journals in the part folder -+   a shared file system carries the work and its progress
+
+A share that is done again skips what is recorded, so a lost worker costs one chunk a strip.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from unetmm.api import plan_image
+from unetmm.calibrate.calibration import Calibration
+from unetmm.errors import ImageError, ResumeError, UnetmmError
+from unetmm.io.open import open_sink, open_source
+from unetmm.io.output.output import Output
+from unetmm.io.places import Place
+from unetmm.options import Options, Progress, Report
+from unetmm.plan.memory import sink_storage, source_storage
+from unetmm.plan.search import Plan
+from unetmm.provenance.facts import Share
+from unetmm.provenance.verify import finalize
+from unetmm.run.cluster.worker import Failure, Outcome, Piece, do_piece, output_state
+from unetmm.run.loaded import pick_model
+from unetmm.run.of_file import find_finished, rows_of
+
+log = logging.getLogger(__name__)
+
+RETRIES = 10
+"""How often a share is tried again where its task fails or its workers are lost."""
+POLL_S = 0.2
+"""Between two looks at the tasks and the journals."""
+POLL_SHARE = 0.1
+"""Of the time at most goes into reading journals."""
+
+
+def restore_distributed(
+    path: Place,
+    output: Place,
+    options: Options,
+    client: Any,
+    pieces: int,
+    progress: Callable[[Progress], None] = lambda progress: None,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Restore a file on the workers of a cluster; all of them see the same files.
+
+    Parameters
+    ----------
+    options : budget_bytes and workers are those of each worker process.
+    client : dask.distributed.Client
+    pieces : shares to cut the run into; several a worker, so that they end together.
+
+    Raises
+    ------
+    UnetmmError
+        Whatever `restore_file` raises, there or here.
+    Cancelled
+        If it was stopped; what is done is kept.
+    """
+    path, output, options = path.resolve(), output.resolve(), _anywhere(options)
+    finished = None if options.overwrite else find_finished(path, output, options)
+    if finished is not None:
+        return finished
+    with closing(open_source(path, options.select)) as source:
+        info = source.info
+        sink = open_sink(options.sink(output), info, options.format)
+        model = pick_model(options.model, info)
+        plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
+        total_px = len(info.planes) * info.height * info.width
+        count = max(1, min(pieces, rows_of(sink, info)))
+    piece = Piece(path, output, options, Share(0, count), output_state(output), uuid.uuid4().hex)
+    return _Run(piece, sink, client, plan, total_px, progress, stop or threading.Event()).run()
+
+
+def _anywhere(options: Options) -> Options:
+    """The options with paths that hold in a worker's folder too."""
+    changes: dict[str, Any] = {}
+    for name in ("model", "calibration"):
+        value = getattr(options, name)
+        if isinstance(value, (str, Path)) and Path(value).is_file():
+            changes[name] = Path(value).resolve()
+    return replace(options, **changes)
+
+
+class _Run:
+    """The client's side: submit, watch, finish."""
+
+    def __init__(
+        self,
+        piece: Piece,
+        output: Output,
+        client: Any,
+        plan: Plan,
+        total_px: int,
+        progress: Callable[[Progress], None],
+        stop: threading.Event,
+    ) -> None:
+        from distributed import Event
+
+        self._piece, self._output, self._client = piece, output, client
+        self._plan, self._total_px, self._progress, self._stop = plan, total_px, progress, stop
+        self._begun = Event(f"{piece.run}-begun", client=client)
+        self._stopping = Event(f"{piece.run}-stop", client=client)
+        self._running: dict[Any, Share] = {}
+        self._losses: dict[Share, int] = {}
+        self._reports: list[Report] = []
+        self._failure: UnetmmError | None = None
+        self._resumed_px = -1
+        self._computing = 0.0
+        self._last_look_s = 0.0
+        self._calibration: Calibration | None = None
+
+    def run(self) -> Report:
+        from unetmm.run.scheduler import Cancelled
+
+        started = time.monotonic()
+        self._progress(Progress("calibrate", 0, self._total_px, 0.0, self._plan))
+        # One share creates the output; the others find it there.
+        self._submit(self._piece.share)
+        waiting = [Share(i, self._piece.share.count) for i in range(1, self._piece.share.count)]
+        try:
+            while self._running or waiting:
+                self._collect()
+                if self._stop.is_set() or self._failure is not None:
+                    waiting.clear()
+                    self._stopping.set()
+                if waiting and (self._begun.is_set() or not self._running):
+                    for share in waiting:
+                        self._submit(share)
+                    waiting.clear()
+                if self._computing or self._begun.is_set():
+                    self._show()
+                time.sleep(max(POLL_S, self._last_look_s / POLL_SHARE) if self._running else 0)
+        except BaseException:
+            self._stopping.set()
+            raise
+        if self._failure is not None:
+            raise self._failure
+        finished = self._finish_if_needed()
+        if not finished and self._stop.is_set():
+            raise Cancelled
+        if not finished:
+            raise ResumeError(f"{self._piece.output}: chunks are missing at the end; run it again")
+        return self._report(time.monotonic() - started)
+
+    def _submit(self, share: Share) -> None:
+        piece, losses = replace(self._piece, share=share), self._losses.get(share, 0)
+        key = f"unetmm-{self._piece.run}-{share.index + 1}-of-{share.count}-{losses}"
+        future = self._client.submit(do_piece, piece, key=key, retries=RETRIES)
+        self._running[future] = share
+
+    def _collect(self) -> None:
+        """Take in what has ended; a share whose workers were lost is submitted anew."""
+        from distributed.scheduler import KilledWorker
+
+        for future in [f for f in self._running if f.done()]:
+            share = self._running.pop(future)
+            if future.cancelled():
+                raise ImageError(
+                    f"{self._piece.output}: the cluster's scheduler was lost; what is done is "
+                    "kept, the same command goes on with it"
+                )
+            try:
+                outcome: Outcome = future.result()
+            except KilledWorker:
+                self._losses[share] = self._losses.get(share, 0) + 1
+                if self._losses[share] > RETRIES:
+                    raise ImageError(
+                        f"{self._piece.output}: the workers of share {share.index + 1} of "
+                        f"{share.count} are lost again and again; see their logs, memory first"
+                    ) from None
+                self._submit(share)
+                continue
+            if isinstance(outcome, Failure):
+                self._failure = self._failure or outcome.to_error()
+            elif outcome is not None:
+                self._reports.append(outcome)
+
+    def _show(self) -> None:
+        """Count the chunks in the journals of all workers."""
+        looking = time.monotonic()
+        self._computing = self._computing or looking
+        table, level = self._output.table, self._output.store.levels[0]
+        if self._calibration is None:
+            job = self._output.workspace.read_job()
+            self._calibration = Calibration.from_json(job["calibration"]) if job else None
+        self._output.load_records()
+        missing = (level.box(k.row, k.column) for k in table.missing(0))
+        done_px = self._total_px - sum(box.height * box.width for box in missing)
+        if self._resumed_px < 0:
+            self._resumed_px = done_px
+        now = time.monotonic()
+        self._last_look_s = now - looking
+        seconds = now - self._computing
+        self._progress(
+            Progress("compute", done_px, self._total_px, seconds, self._plan, self._resumed_px)
+        )
+
+    def _finish_if_needed(self) -> bool:
+        """Whether the output is whole; no share may have seen the last chunk of another."""
+        if not self._output.workspace.exists():
+            return output_state(self._piece.output) != self._piece.before
+        return not self._stop.is_set() and finalize(self._piece.output)
+
+    def _report(self, total_s: float) -> Report:
+        reports, info = self._reports, self._output.info
+        plans = [r.plan for r in reports if r.plan is not None]
+        if plans:
+            calibration, plan = reports[0].calibration, plans[0]
+        else:  # the one worker that did it all was lost after its work
+            calibration, plan = self._calibration or Calibration("", {}), self._plan
+        compute_s = time.monotonic() - (self._computing or time.monotonic())
+        self._progress(Progress("finish", self._total_px, self._total_px, compute_s, self._plan))
+        return Report(
+            str(self._piece.path),
+            str(self._piece.output),
+            plan.model,
+            plan,
+            (self._total_px - max(0, self._resumed_px)) / 1e6,
+            calibration,
+            {"calibrate": total_s - compute_s, "compute": compute_s, "total": total_s},
+            max((r.measured_peak_bytes for r in reports), default=0),
+            max(0, self._resumed_px) // info.width,
+        )

@@ -1,0 +1,140 @@
+"""A worker's side of a distributed run: what it is told, and how it does a share of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from unetmm.errors import LockedError, UnetmmError
+from unetmm.io.output.workspace import workspace_of
+from unetmm.io.places import Place, RemotePath
+from unetmm.io.sniff import ZARR_MARKS
+from unetmm.options import Options, Progress, Report
+from unetmm.provenance.facts import Share
+from unetmm.run.of_file import restore_file
+
+POLL_S = 0.2
+"""Between two tries to get a lock."""
+LOCK_WAIT_S = 60.0
+"""How long a share waits for a process that is dying with its lock held."""
+STOP_POLL_S = 0.5
+"""Between two looks of a worker whether it is to stop."""
+
+_one_share = threading.Lock()
+"""The budget is one process's, so a worker with several threads does one share at a time."""
+
+State = str | None
+"""Inode and time of an output, or its version; None if it is not there."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a worker is told: all it needs to do one share."""
+
+    path: Place
+    output: Place
+    options: Options
+    share: Share
+    before: State
+    """Of the output before the run, to tell a finished run from one that is not begun."""
+    run: str
+    """Names the run's events."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error that another try would not mend, in a form that travels."""
+
+    kind: type[UnetmmError]
+    message: str
+    facts: dict[str, Any]
+
+    def to_error(self) -> UnetmmError:
+        return self.kind(self.message, **self.facts)
+
+
+Outcome = Report | Failure | None
+"""None: stopped, or the output was finished already."""
+
+
+def output_state(path: Place) -> State:
+    """What tells an output from one that replaces it."""
+    if isinstance(path, RemotePath):
+        marks = (path / name for name in ZARR_MARKS)
+        return next((mark.version() for mark in marks if mark.exists()), None)
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return f"{found.st_ino} {found.st_mtime_ns}"
+
+
+def do_piece(piece: Piece) -> Outcome:
+    """A worker's side: do a share; an error that another try would not mend is returned."""
+    from unetmm.run.scheduler import Cancelled
+
+    with _one_share, _Watch(piece) as watch:
+        give_up = time.monotonic() + LOCK_WAIT_S
+        while not watch.stop.is_set():
+            if is_finished(piece):
+                return None
+            try:
+                return restore_file(
+                    piece.path, piece.output, piece.options, watch.note, watch.stop, piece.share
+                )
+            except Cancelled:
+                return None
+            except LockedError:
+                # Left to the scheduler, a retry would come at once, and the process still die.
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(POLL_S)
+            except UnetmmError as error:
+                if is_finished(piece):  # between our look and the run
+                    return None
+                return Failure(type(error), str(error), vars(error))
+    return None
+
+
+def is_finished(piece: Piece) -> bool:
+    """Whether the run has put the output under its name."""
+    return not workspace_of(piece.output).exists() and output_state(piece.output) != piece.before
+
+
+class _Watch:
+    """Tells the client that the output is begun, and the share that the client wants to stop."""
+
+    def __init__(self, piece: Piece) -> None:
+        from distributed import Event, get_client
+
+        client = get_client()
+        self.stop = threading.Event()
+        self._begun = Event(f"{piece.run}-begun", client=client)
+        self._stopping = Event(f"{piece.run}-stop", client=client)
+        self._over = threading.Event()
+        self._told = False
+        self._thread = threading.Thread(target=self._watch, name="unetmm-stop", daemon=True)
+
+    def __enter__(self) -> _Watch:
+        if self._stopping.is_set():
+            self.stop.set()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(STOP_POLL_S):
+            if self._stopping.is_set():
+                self.stop.set()
+                return
+
+    def note(self, progress: Progress) -> None:
+        """Take the progress of the share; the first pixels mean that the output exists."""
+        if progress.phase == "compute" and not self._told:
+            self._told = True
+            self._begun.set()

@@ -1,0 +1,280 @@
+"""Restores a file, or a share of it: what is done is kept, and another run goes on with it.
+
+open --> plan --> begin, or go on with what is there --> run the tasks left --> finish
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from unetmm import process
+from unetmm.api import known_calibration, make_job, plan_image
+from unetmm.calibrate.calibration import Calibration
+from unetmm.errors import ResumeError
+from unetmm.io.image import ImageInfo, Source
+from unetmm.io.open import open_sink, open_source
+from unetmm.io.output.output import Output
+from unetmm.io.output.part import output_exists
+from unetmm.io.places import Place
+from unetmm.models.weights import Model
+from unetmm.options import Options, Progress, Report
+from unetmm.plan.memory import sink_storage, source_storage
+from unetmm.plan.search import Plan
+from unetmm.provenance.facts import (
+    Share,
+    check_record,
+    check_same,
+    make_facts,
+    make_job_record,
+    make_record,
+)
+from unetmm.provenance.record import read_record, remove_leftovers
+from unetmm.run.loaded import Loaded
+
+if TYPE_CHECKING:
+    from unetmm.run.scheduler import Job, Task
+
+log = logging.getLogger(__name__)
+
+WHOLE = Share()
+
+
+def restore_file(
+    path: Place,
+    output: Place,
+    options: Options,
+    progress: Callable[[Progress], None] = lambda progress: None,
+    stop: threading.Event | None = None,
+    share: Share = WHOLE,
+    loaded: Loaded | None = None,
+) -> Report:
+    """Restore a file, or a share of it, into another; the output appears whole or not at all.
+
+    What an earlier run, killed or stopped, has left of the same output is gone on with. An output
+    that these very options have made already is left as it is, unless it is to be overwritten.
+
+    Parameters
+    ----------
+    loaded : models of the process, where it restores several images.
+
+    Raises
+    ------
+    UnetmmError
+        One of its leaves. Nothing is left under the output's name; chunks that are finished are
+        kept beside it, for the next run.
+    ResumeError
+        If what is kept was made from something else, or another process is writing it.
+    """
+    process.reset_peak()
+    process.limit_allocator()
+    started = time.monotonic()
+    loaded = loaded or Loaded()
+    with closing(open_source(path, options.select)) as source:
+        info = source.info
+        model = loaded.pick(options.model, info)
+        remove_leftovers(output)
+        if not options.overwrite and output_exists(output):
+            return _finished(path, output, info, model, options)
+        sink = open_sink(options.sink(output), info, options.format)
+        storages = source_storage(source), sink_storage(sink)
+        held_bytes = loaded.held_bytes(model, options.target.host_precision)
+        plan = plan_image(info, *storages, model, options, held_bytes)
+        try:
+            with growing(sink, share):
+                work = _Work(path, source, sink, model, plan, options, share, loaded)
+                report = _compute(work, progress, stop)
+                finishing = time.monotonic()
+                report.complete = sink.complete()
+        except _FinishedMeanwhile:
+            remove_leftovers(output)  # the workspace that this process has just set up
+            return _finished(path, output, info, model, options)
+    report.seconds |= {
+        "finish": time.monotonic() - finishing,
+        "total": time.monotonic() - started,
+    }
+    report.measured_peak_bytes = process.peak_bytes()
+    return report
+
+
+def find_finished(
+    path: Place, output: Place, options: Options, loaded: Loaded | None = None
+) -> Report | None:
+    """The report of an output that these very options have made of this input already.
+
+    None if there is no output.
+
+    Raises
+    ------
+    UnetmmError
+        If there is one that was made from something else, or that does not say what from.
+    """
+    if not output_exists(output):
+        return None
+    with closing(open_source(path, options.select)) as source:
+        model = (loaded or Loaded()).pick(options.model, source.info)
+        remove_leftovers(output)
+        return _finished(path, output, source.info, model, options)
+
+
+def _finished(
+    path: Place, output: Place, info: ImageInfo, model: Model, options: Options
+) -> Report:
+    record = read_record(output)
+    # Without a record it is refused, because it exists.
+    wanted = replace(options, overwrite=record is not None).sink(output)
+    sink = open_sink(wanted, info, options.format)
+    assert record is not None
+    options = replace(options, calibration=known_calibration(options, model))
+    check_record(output, record, make_facts(path, info, model, options, sink))
+    calibration = Calibration.from_json(record["calibration"])
+    return Report(str(path), str(output), model.name, None, 0.0, calibration, already_done=True)
+
+
+class _FinishedMeanwhile(Exception):
+    """Another process gave the output its final name since this one looked for it."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What one call of `restore_file` works with."""
+
+    path: Place
+    source: Source
+    output: Output
+    model: Model
+    plan: Plan
+    options: Options
+    share: Share
+    loaded: Loaded
+
+
+def _begin(work: _Work) -> Job:
+    """Calibrate and create the output, or go on with what another run has begun.
+
+    Raises
+    ------
+    _FinishedMeanwhile
+        If it is there by now, and not to be overwritten.
+    """
+    output = work.output
+    known = known_calibration(work.options, work.model)
+    options = replace(work.options, calibration=known)
+    facts = make_facts(work.path, work.source.info, work.model, options, output)
+    output.workspace.set_up()
+    with output.workspace.locked("job"):
+        if not options.overwrite and output_exists(output.path):
+            raise _FinishedMeanwhile
+        begun = _earlier_job(output, facts, options.overwrite)
+        if begun is not None:
+            options = replace(options, calibration=Calibration.from_json(begun["calibration"]))
+        job = make_job(work.source, output, work.model, work.plan, options, work.loaded)
+        if begun is None:
+            output.create(make_record(facts, job.calibration))
+            content = make_job_record(work.path, facts, options, output, job.calibration)
+            output.workspace.write_job(content)
+    output.join(f"{work.share.index}-of-{work.share.count}")
+    return job
+
+
+def _earlier_job(
+    output: Output, facts: Mapping[str, str], overwrite: bool
+) -> dict[str, Any] | None:
+    """The job that an earlier run has begun and this one goes on with, if there is one.
+
+    Raises
+    ------
+    ResumeError
+        If it was made from something else, and may not be begun anew.
+    """
+    begun = output.workspace.read_job()
+    if begun is None or not output.holds_chunks():
+        return None
+    try:
+        check_same(output, begun["facts"], facts)
+    except ResumeError:
+        if not overwrite:
+            raise
+        return None
+    return begun
+
+
+def _compute(
+    work: _Work, progress: Callable[[Progress], None], stop: threading.Event | None
+) -> Report:
+    from unetmm.run.scheduler import open_tasks
+    from unetmm.run.shrink import run_or_shrink
+
+    info, plan, output = work.source.info, work.plan, work.output
+    stride_px = work.model.config.stride_px
+    total_px = len(info.planes) * info.height * info.width
+    progress(Progress("calibrate", 0, total_px, 0.0, plan))
+    calibrating = time.monotonic()
+    job = _begin(work)
+    job.stop = stop or job.stop
+    rows = work.share.of(rows_of(output, info))
+    wrong = output.distrust(rows)
+    if wrong:
+        log.warning("%s: %d chunks were damaged and are made again", output.path, wrong)
+    computing = time.monotonic()
+    lock, done = threading.Lock(), [0]
+    left_px: list[int] = []  # at the start, and each time that the run begins anew with less
+
+    def advance(pixels: int) -> None:
+        with lock:
+            done[0] += pixels
+            now = time.monotonic() - computing
+            progress(Progress("compute", done[0], total_px, now, plan, total_px - left_px[0]))
+
+    def tasks_left(plan: Plan) -> Iterator[Task]:
+        # Gone through once more for their pixels: a list of a film's tasks is part of the budget.
+        left_px.append(pixels_of(open_tasks(plan, info.planes, output, rows, stride_px)))
+        done[0] = total_px - left_px[-1]
+        advance(0)
+        return open_tasks(plan, info.planes, output, rows, stride_px)
+
+    job.progress = advance
+    run_or_shrink(job, tasks_left)
+    resumed_px = total_px * len(rows) // rows_of(output, info) - left_px[0]
+    seconds = {
+        **job.seconds,
+        "calibrate": computing - calibrating,
+        "compute": time.monotonic() - computing,
+    }
+    progress(Progress("finish", total_px, total_px, seconds["compute"], plan))
+    return Report(
+        str(work.path), str(output.path), work.model.name, job.plan, left_px[0] / 1e6,
+        job.calibration, seconds, measured_device_peak_bytes=job.device_peak_bytes,
+        resumed_rows=max(0, resumed_px) // info.width,
+    )  # fmt: skip
+
+
+def pixels_of(tasks: Iterable[Task]) -> int:
+    """Pixels that they write."""
+    return sum(t.segment.write_px * t.strip.write_px for t in tasks)
+
+
+def rows_of(output: Output, info: ImageInfo) -> int:
+    """Rows of chunks of all planes."""
+    return len(info.planes) * output.store.levels[0].grid[0]
+
+
+@contextmanager
+def growing(output: Output, share: Share) -> Iterator[None]:
+    """Leave an output at the end; on an error keep it if there is anything to keep."""
+    try:
+        yield
+    except BaseException:
+        worth_keeping = output.table.any_written() or share.count > 1
+        begun_elsewhere = not output.taking_part and output.workspace.read_job() is not None
+        if worth_keeping or begun_elsewhere:
+            output.leave()
+        else:
+            output.abort()
+        raise
+    output.leave()

@@ -1,0 +1,1 @@
+"""Many images in one command: finding, placing, watching, reporting them."""

@@ -1,0 +1,120 @@
+"""One image or many in one process, as the command line names them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import typer
+
+from unetmm.io.places import Place, to_place
+from unetmm.provenance.facts import Share
+from unetmm.sizes import default_budget_bytes
+from unetmm_cli import display
+from unetmm_cli.batch.inputs import PIPE, Found, find, is_alone
+from unetmm_cli.batch.many import Many
+from unetmm_cli.batch.pipes import is_pipe, named_stdin, restore_to_stdout, spool_folder, take_stdin
+from unetmm_cli.batch.placing import Item, is_folder, make_items
+from unetmm_cli.commands.restore import restore_one
+from unetmm_cli.files import check_written
+from unetmm_cli.options import Choices
+from unetmm_cli.signals import stop_on_signal
+
+
+def restore_all(inputs: list[str], output: str, choices: Choices) -> None:
+    """Restore one image into a file, or several into a folder.
+
+    Raises
+    ------
+    UnetmmError
+        If a single image fails, or no image is found.
+    typer.Exit
+        With FAILED_EXIT if some of several failed.
+    """
+    if choices.watch or choices.watch_for is not None:
+        _watch(inputs, output, choices)
+        return
+    with ExitStack() as stack:
+        piped = PIPE in inputs
+        stdin = take_stdin(stack.enter_context(spool_folder())) if piped else b""
+        stack.enter_context(named_stdin(stdin))
+        found = find(inputs, stdin)
+        if is_pipe(output):
+            if len(found) != 1:
+                raise typer.BadParameter("-o - takes one image, not several")
+            restore_to_stdout(found[0][0], choices)
+        elif is_alone(found, inputs, stdin) and not is_folder(output):
+            restore_one(found[0][0], to_place(output), choices)
+        else:
+            _restore_several(inputs, found, to_place(output), choices, stdin)
+
+
+def _restore_several(
+    inputs: list[str], found: list[Found], output: Place, choices: Choices, stdin: Path | bytes
+) -> None:
+    _check_several(choices)
+    items = make_items(inputs, found, output, choices)
+    check_written(choices.written, [path for item in items for path in (item.input, item.output)])
+    if choices.shard is not None:
+        items = share_of(items, choices.shard)
+    resubmitted, choices = choices.shard is not None, replace(choices, shard=None)
+    piped = stdin if isinstance(stdin, Path) else None
+    _restore_items(items, Many(_with_budget(choices), resubmitted, piped))
+
+
+def _watch(inputs: list[str], output: str, choices: Choices) -> None:
+    from unetmm_cli.batch.watching import watch
+
+    _check_several(choices)
+    if is_pipe(output) or PIPE in inputs:
+        raise typer.BadParameter("--watch takes folders and writes into one; leave out -")
+    folder = to_place(output)
+    check_written(choices.written, [folder])
+    watch(inputs, folder, choices, Many(_with_budget(choices)))
+
+
+def _check_several(choices: Choices) -> None:
+    if choices.save_calibration is not None:
+        raise typer.BadParameter(
+            "--save-calibration takes one image and the name of its output, not several images"
+        )
+
+
+def _with_budget(choices: Choices) -> Choices:
+    """One budget for all images, or it would shrink with every one that is in memory.
+
+    On a cluster it is that of its workers, not of this machine.
+    """
+    if choices.scheduler or choices.cluster:
+        return choices
+    budget_bytes = choices.mem_budget or default_budget_bytes()
+    return replace(choices, mem_budget=budget_bytes)
+
+
+def _restore_items(items: list[Item], many: Many) -> None:
+    display.show_logs(many.choices.quiet, many.choices.log == "json")
+    try:
+        with stop_on_signal() as stop:
+            for item in items:
+                many.do(item, stop)
+    finally:
+        many.write_report()
+    many.summarise()
+
+
+def _size_bytes(path: Place) -> int:
+    return path.stat().st_size if isinstance(path, Path) and path.is_file() else 0
+
+
+def share_of(items: list[Item], share: Share) -> list[Item]:
+    """A share of a batch: the largest files first, each to the share with the least so far."""
+    sizes = {i.input: _size_bytes(i.input) for i in items}
+    loads = [0] * share.count
+    chosen = set()
+    for item in sorted(items, key=lambda i: (-sizes[i.input], str(i.input))):
+        least = loads.index(min(loads))
+        loads[least] += sizes[item.input] + 1
+        if least == share.index:
+            chosen.add(item.input)
+    return [item for item in items if item.input in chosen]

@@ -1,0 +1,127 @@
+"""The images of a batch one by one: what became of each, and the report of all."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from unetmm.errors import UnetmmError
+from unetmm.options import Report
+from unetmm.run.loaded import Loaded
+from unetmm.run.of_file import find_finished
+from unetmm_cli import display
+from unetmm_cli.batch.inputs import STDIN
+from unetmm_cli.batch.placing import Item
+from unetmm_cli.commands.restore import find_same, report_dict, restore_with_view
+from unetmm_cli.files import check_paths, write_text
+from unetmm_cli.options import Choices
+from unetmm_cli.progress import Silent
+
+FAILED_EXIT = 3
+"""Some inputs of a batch failed, the others are done."""
+SILENT_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
+"""Formats that cannot say how an output was made: one that is there is left alone."""
+
+
+@dataclass
+class Many:
+    """Restores items with one set of models and counts what became of them."""
+
+    choices: Choices
+    resubmitted: bool = False
+    """Whether this may be a task of a job array that has run before."""
+    stdin: Path | None = None
+    """The file that an image on stdin passes through."""
+    counts: dict[str, int] = field(default_factory=lambda: {"done": 0, "skipped": 0, "failed": 0})
+    failed: list[str] = field(default_factory=list)
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    """Of the report, in the order of the items' ends."""
+    loaded: Loaded = field(default_factory=Loaded)
+
+    def do(self, item: Item, stop: threading.Event) -> None:
+        """Restore an image unless it is done; an error is counted.
+
+        Raises
+        ------
+        Interrupted
+            If a signal stopped the run.
+        """
+        try:
+            entry = self._restore(item, stop)
+        except (UnetmmError, OSError, MemoryError) as error:
+            entry = {"outcome": "failed", "error": " ".join(str(error).split()) or "out of memory"}
+        self._note(item, entry)
+
+    def fail(self, item: Item, reason: str) -> None:
+        """Count an image that cannot be restored."""
+        self._note(item, {"outcome": "failed", "error": " ".join(reason.split())})
+
+    def _restore(self, item: Item, stop: threading.Event) -> dict[str, Any]:
+        """The report's entry."""
+        is_silent = item.output.suffix.lower() in SILENT_SUFFIXES
+        if is_silent and item.output.exists() and not self.choices.overwrite:
+            return {"outcome": "skipped"}
+        report = self._find_finished(item)
+        if report is None:
+            check_paths(item.input, item.output, {})
+            if isinstance(item.output, Path):
+                item.output.parent.mkdir(parents=True, exist_ok=True)
+            report = restore_with_view(
+                item.input, item.output, self.choices, Silent(), stop, self.loaded
+            )
+        return {"outcome": _outcome(report), **self._facts(report, item)}
+
+    def _find_finished(self, item: Item) -> Report | None:
+        choices = self.choices
+        if not choices.overwrite:
+            return find_finished(item.input, item.output, choices.to_options(), self.loaded)
+        if self.resubmitted:
+            return find_same(item.input, item.output, choices, self.loaded)
+        return None
+
+    def _facts(self, report: Report, item: Item) -> dict[str, Any]:
+        return {} if self.choices.report is None else report_dict(report, item.output)
+
+    def _note(self, item: Item, entry: dict[str, Any]) -> None:
+        choices, outcome = self.choices, entry["outcome"]
+        path, error = self._named(str(item.input)), self._named(entry.get("error", ""))
+        named = {"error": error} if error else {}
+        self.entries.append({"input": path, "output": str(item.output), **entry, **named})
+        self.counts[outcome] += 1
+        if outcome == "failed":
+            self.failed.append(path)
+        if outcome == "failed" or not choices.quiet:
+            as_json = choices.log == "json"
+            display.batch_item(path, item.output, outcome, error, as_json)
+
+    def _named(self, text: str) -> str:
+        """A text about an image, with what it is instead of the file that stdin passes through."""
+        return text if self.stdin is None else text.replace(str(self.stdin), STDIN)
+
+    def write_report(self) -> None:
+        """All entries so far as a JSON list, if they are wanted."""
+        if self.choices.report is not None:
+            write_text(
+                self.choices.report, json.dumps(display.plain(self.entries), indent=2) + "\n"
+            )
+
+    def summarise(self) -> None:
+        """Show how it went.
+
+        Raises
+        ------
+        typer.Exit
+            With FAILED_EXIT if images failed.
+        """
+        display.batch_summary(self.counts, self.failed, self.choices.log == "json")
+        if self.failed:
+            raise typer.Exit(FAILED_EXIT)
+
+
+def _outcome(report: Report) -> str:
+    return "skipped" if report.already_done else "done"

@@ -1,0 +1,134 @@
+"""Where each image of a command line goes, and which are no inputs because they are its outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from unetmm.errors import ImageError
+from unetmm.io.open import output_format
+from unetmm.io.places import Place, to_place
+from unetmm_cli import display
+from unetmm_cli.batch.inputs import Found, looks_like_zarr, real_place
+from unetmm_cli.files import SUFFIX_OF, check_folder, check_paths, overlap, split_name
+from unetmm_cli.options import Choices
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a batch."""
+
+    input: Place
+    output: Place
+
+
+def is_folder(output: str) -> bool:
+    """Whether an output is a folder for images: one that is there, or a name with / at its end."""
+    place = to_place(output)
+    return (output.endswith("/") or place.is_dir()) and not looks_like_zarr(place)
+
+
+def output_of(path: Place, output: str, choices: Choices) -> Place:
+    """Where an image goes that the command line names alone.
+
+    Raises
+    ------
+    ImageError
+        If that would overwrite the image or cannot be written.
+    """
+    place = to_place(output)
+    if is_folder(output):
+        return make_items([str(path)], [(path, Path(path.name))], place, choices)[0].output
+    check_paths(path, place, choices.written)
+    return place
+
+
+def make_items(
+    inputs: list[str], found: list[Found], folder: Place, choices: Choices
+) -> list[Item]:
+    """What is to be made of several images; outputs of the same command are no inputs of it.
+
+    Raises
+    ------
+    ImageError
+        If no image is left, or an output would overwrite its input or another.
+    """
+    check_folder(folder)
+    kept = _without_outputs(found, folder, choices)
+    if len(kept) < len(found) and not choices.quiet:
+        display.left_out(len(found) - len(kept), choices.log == "json")
+    if not kept:
+        raise ImageError(
+            f"{', '.join(inputs)}: holds nothing but outputs of this command; give other images"
+        )
+    items = place(kept, folder, choices)
+    for item in items:
+        if overlap(item.input, item.output):
+            raise ImageError(
+                f"{item.output}: the output would be the input itself; give --suffix, or another "
+                "folder"
+            )
+    return items
+
+
+def _without_outputs(found: list[Found], folder: Place, choices: Choices) -> list[Found]:
+    """Images but those that an earlier run of the same command has made.
+
+    Such a one lies in the output folder although it was found from further up, or has the very
+    name that the output of another image gets.
+    """
+    if not isinstance(folder, Path):
+        return found
+    real = folder.resolve()
+    others = [f for f in found if not _is_reached_from_above(real, *f)]
+    items = _items(others, folder, choices)
+    places = [(real_place(item.input), real_place(item.output)) for item in items]
+    made = {output for input, output in places if output != input}
+    return [f for f, (input, _) in zip(others, places, strict=True) if input not in made]
+
+
+def _is_reached_from_above(folder: Path, path: Place, below: Path) -> bool:
+    """Whether an image lies in the folder, but the one it was looked for in does not."""
+    if not isinstance(path, Path) or len(below.parts) == 1:
+        return False
+    root = path.parents[len(below.parts) - 1].resolve()
+    return path.parent.resolve().is_relative_to(folder) and not root.is_relative_to(folder)
+
+
+def place(found: list[Found], folder: Place, choices: Choices) -> list[Item]:
+    """Give every image an output below the folder, in the tree it was found in.
+
+    Raises
+    ------
+    ImageError
+        If two images would get the same output, or the folder is a file.
+    """
+    if folder.exists() and (looks_like_zarr(folder) or not folder.is_dir()):
+        raise ImageError(f"{folder}: is no folder for images; name another")
+    items = _items(found, folder, choices)
+    taken: dict[Place, Place] = {}
+    for item in items:
+        other = taken.setdefault(item.output, item.input)
+        if other is not item.input:
+            raise ImageError(
+                f"{item.output}: would be the output of {other} and of {item.input}; "
+                "restore them into different folders"
+            )
+    return items
+
+
+def _items(found: list[Found], folder: Place, choices: Choices) -> list[Item]:
+    return [Item(path, folder / _output_name(below, choices)) for path, below in found]
+
+
+def _output_name(below: Path, choices: Choices) -> Path:
+    stem, suffix = split_name(below.name)
+    if choices.format != "auto":
+        kept = SUFFIX_OF[choices.format]
+    else:
+        try:
+            output_format(below)
+            kept = suffix
+        except ImageError:  # a format that is read but not written
+            kept = SUFFIX_OF["ome-zarr"]
+    return below.with_name(f"{stem}{choices.suffix}{kept}")

@@ -1,0 +1,138 @@
+"""One image on a Dask cluster: which cluster the options mean, and how it is started."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import typer
+
+from unetmm.errors import ImageError
+from unetmm.io.places import Place
+from unetmm.options import Progress, Report
+from unetmm.sizes import DEFAULT_SHARE_PERCENT, JOB_HEADROOM
+from unetmm_cli.options import Choices
+
+PIECES_A_WORKER = 4
+"""Shares, so that the workers end at about the same time."""
+CONNECT_S = 30
+WORKERS_WAIT_S = 60
+CLUSTERS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
+SETTINGS = {
+    # A job that is preempted or out of time is nobody's fault.
+    "distributed.scheduler.allowed-failures": 20,
+    # The budget is kept by the plan; Dask's own guesses would pause or kill a worker.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+}
+
+
+def restore_on_cluster(
+    path: Place,
+    output: Place,
+    choices: Choices,
+    progress: Callable[[Progress], None],
+    stop: threading.Event,
+) -> Report:
+    """Restore one image on the cluster that the options name.
+
+    Raises
+    ------
+    typer.BadParameter
+        If the options do not fit together.
+    ImageError
+        If the packages or the cluster are not there.
+    """
+    if choices.shard is not None or (choices.scheduler and choices.cluster):
+        raise typer.BadParameter("give one of --shard, --scheduler and --cluster")
+    if choices.cluster and choices.mem_budget is None:
+        raise typer.BadParameter(
+            "--cluster asks for jobs with so much memory: give --mem-budget, each job's"
+        )
+    try:
+        import dask_jobqueue  # noqa: F401
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise ImageError(
+            f"a cluster needs the package {error.name}: pip install dask-jobqueue distributed"
+        ) from error
+    from unetmm.run.cluster.client import restore_distributed
+
+    with _open_client(choices) as (client, workers):
+        options = choices.to_options()
+        if options.budget_bytes is None:
+            options = replace(options, budget_bytes=_smallest_budget(client))
+        if choices.scheduler == "local" and not options.workers:
+            options = replace(options, workers=max(1, (os.cpu_count() or 1) // workers))
+        pieces = PIECES_A_WORKER * workers
+        return restore_distributed(path, output, options, client, pieces, progress, stop)
+
+
+@contextmanager
+def _open_client(choices: Choices) -> Iterator[tuple[Any, int]]:
+    """A client with a worker at least, and how many workers there will be."""
+    import dask
+    from distributed import Client
+
+    # The loop of the client logs every lost worker on its own; the run says what matters.
+    with dask.config.set({**SETTINGS, "distributed.logging": {"distributed": "error"}}):
+        if choices.cluster or choices.scheduler == "local":
+            with _start(choices) as cluster, Client(cluster) as client:
+                yield client, choices.jobs
+            return
+        try:
+            client = Client(choices.scheduler, timeout=CONNECT_S)
+        except (OSError, ValueError) as error:
+            raise ImageError(
+                f"{choices.scheduler}: no Dask scheduler answers there; write tcp://host:8786, or "
+                "local"
+            ) from error
+        with client:
+            try:
+                client.wait_for_workers(1, timeout=WORKERS_WAIT_S)
+            except TimeoutError as error:
+                raise ImageError(
+                    f"{choices.scheduler}: has no workers; start some with dask worker"
+                ) from error
+            yield client, len(_workers(client))
+
+
+def _start(choices: Choices) -> Any:
+    """A cluster of our own; closing it ends its workers."""
+    if choices.cluster is None:
+        from distributed import LocalCluster
+
+        return LocalCluster(
+            n_workers=choices.jobs, threads_per_worker=1, dashboard_address=None, processes=True
+        )
+    import dask_jobqueue
+
+    assert choices.mem_budget is not None
+    # Queue, account, time limit and network come from the site's ~/.config/dask/jobqueue.yaml.
+    cluster = getattr(dask_jobqueue, CLUSTERS[choices.cluster])(
+        cores=choices.workers or os.cpu_count() or 1,
+        processes=1,
+        memory=f"{int(choices.mem_budget * JOB_HEADROOM)}B",
+        # A task is a share, which uses all cores by itself.
+        worker_extra_args=["--nthreads", "1"],
+        scheduler_options={"dashboard_address": None},
+    )
+    cluster.scale(jobs=choices.jobs)
+    return cluster
+
+
+def _workers(client: Any) -> dict[str, Any]:
+    found: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+    return found
+
+
+def _smallest_budget(client: Any) -> int | None:
+    """Half of the smallest worker's memory, as a run alone takes half of the machine's."""
+    limits = [w["memory_limit"] for w in _workers(client).values() if w["memory_limit"]]
+    return min(limits) * DEFAULT_SHARE_PERCENT // 100 if limits else None
