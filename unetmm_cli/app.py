@@ -291,7 +291,7 @@ def benchmark(
     Example: unetmm benchmark --model tiny-rgb --size 1024 --peer all
     """
     from unetmm.benchmark import Setting
-    from unetmm.plan.search import available_cores
+    from unetmm.process import available_cores
     from unetmm_cli.commands.benchmark import measure
 
     threads = workers or available_cores()

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from unetmm.io.places import Place
     from unetmm.models.weights import Model
-    from unetmm.plan.search import Plan
+    from unetmm.plan.outlook import Outlook, Variant
+    from unetmm.plan.types import Plan
     from unetmm.provenance.verify import Verification
     from unetmm.quality.scores import Evaluation
-    from unetmm_cli.commands.plan import Outlook, Variant
 
 PIPE_WIDTH = 120
 """Columns of tables where stdout is no terminal."""
@@ -335,14 +335,14 @@ def show_plan(outlook: Outlook) -> None:
 
 
 def _memory_table(outlook: Outlook) -> Table:
-    from unetmm_cli.commands.plan import term_rows
+    from unetmm.plan.outlook import term_rows
 
     plan = outlook.plan
     return _terms_table("memory", term_rows(plan.terms), TERM_NOTES, plan.budget_bytes)
 
 
 def _device_table(plan: Plan) -> Table:
-    from unetmm_cli.commands.plan import term_rows
+    from unetmm.plan.outlook import term_rows
 
     terms = term_rows(plan.device_terms)
     return _terms_table(f"memory of {plan.device}", terms, DEVICE_NOTES, plan.device_budget_bytes)

@@ -11,9 +11,9 @@ from typing import Any
 import typer
 
 from unetmm.errors import UnetmmError
-from unetmm.options import Report
 from unetmm.run.loaded import Loaded
 from unetmm.run.of_file import find_finished
+from unetmm.run.report import Report
 from unetmm_cli import display
 from unetmm_cli.batch.inputs import STDIN
 from unetmm_cli.batch.placing import Item
