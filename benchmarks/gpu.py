@@ -28,18 +28,20 @@ from numpy.typing import NDArray
 from watch import end_tidily, markdown
 
 from unetmm.api import restore_array
+from unetmm.engine.choice import pick_engine
 from unetmm.engine.layout import make_layout
-from unetmm.engine.target import ITEM_BYTES, DevicePrecision, Target, resolve_target
-from unetmm.engine.torch.net import DTYPES
-from unetmm.engine.torch.stream import DeviceStream
+from unetmm.engine.precision import ITEM_BYTES, Precision
+from unetmm.engine.torch.engine import TorchEngine
+from unetmm.engine.torch.folded import DTYPES
+from unetmm.engine.torch.stream import TorchStream
 from unetmm.geometry import round_up
 from unetmm.sizes import parse_size
 
 DEFAULT_MODELS = "tiny-rgb", "nafnet-32"
 SMALL_PX = 512
 """Side of the image that the compiled kernels restore as well."""
-COPY_BYTES = {"cuda": 2 * 2**30, "torch": 2**26}
-MATMUL_SIDE = {"cuda": 8192, "torch": 512}
+COPY_BYTES = {"cuda": 2 * 2**30, "cpu": 2**26}
+MATMUL_SIDE = {"cuda": 8192, "cpu": 512}
 ROUNDS = 10
 """Copies or products that are timed together."""
 PROFILED_STEPS = 3
@@ -51,10 +53,11 @@ Figures = dict[str, Any]
 def main() -> int:
     arguments = parse()
     end_tidily()
-    where = resolve_target(arguments.device, "fp32")
-    precisions: list[DevicePrecision] = arguments.precision or ["bf16"]
+    where = pick_engine(arguments.device, "fp32")
+    assert isinstance(where, TorchEngine), "the kernels have a benchmark of their own"
+    precisions: list[Precision] = arguments.precision or ["bf16"]
     found: Figures = {
-        "device": where.model or "CPU",
+        "device": where.device_name or "CPU",
         "torch": torch.__version__,
         "size_px": arguments.size,
         "copy_gb_per_s": copy_bandwidth(where) / 1e9,
@@ -108,30 +111,30 @@ def write(path: Path | None, found: Figures) -> None:
         path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def copy_bandwidth(target: Target) -> float:
+def copy_bandwidth(engine: TorchEngine) -> float:
     """Bytes a second, read and written, of copies within the device."""
-    nbytes = COPY_BYTES[target.kind]
-    source = torch.ones(nbytes, dtype=torch.uint8, device=target.name)
+    nbytes = COPY_BYTES[engine.place]
+    source = torch.ones(nbytes, dtype=torch.uint8, device=engine.device)
     into = torch.empty_like(source)
 
     def work() -> None:
         for _ in range(ROUNDS):
             into.copy_(source)
 
-    return 2 * nbytes * ROUNDS / seconds(work, target, 5)
+    return 2 * nbytes * ROUNDS / seconds(work, engine, 5)
 
 
-def matmul_rate(target: Target, precision: DevicePrecision) -> float:
+def matmul_rate(engine: TorchEngine, precision: Precision) -> float:
     """Floating-point operations a second of a large square product of random numbers, no TF32."""
-    side = MATMUL_SIDE[target.kind]
-    a, b = (torch.randn((side, side), device=target.name).to(DTYPES[precision]) for _ in "ab")
+    side = MATMUL_SIDE[engine.place]
+    a, b = (torch.randn((side, side), device=engine.device).to(DTYPES[precision]) for _ in "ab")
     out = torch.empty_like(a)
 
     def work() -> None:
         for _ in range(ROUNDS):
             torch.mm(a, b, out=out)
 
-    return 2 * side**3 * ROUNDS / seconds(work, target, 5)
+    return 2 * side**3 * ROUNDS / seconds(work, engine, 5)
 
 
 # What is measured of a net
@@ -139,11 +142,11 @@ def matmul_rate(target: Target, precision: DevicePrecision) -> float:
 
 def measured(subject: Subject, bounds: Figures, row: Figures) -> Iterator[Figures]:
     """Its figures, a few at a time."""
-    megapixels, target = subject.size_px**2 / 1e6, subject.target
+    megapixels, engine = subject.size_px**2 / 1e6, subject.engine
     yield planned(subject)
     yield {"difference_counts": difference(subject)}
     taken_s = seconds(
-        lambda: subject.restore(calibration=subject.calibration), target, subject.repeats
+        lambda: subject.restore(calibration=subject.calibration), engine, subject.repeats
     )
     yield {"array_s": taken_s, "array_mpx_per_s": megapixels / taken_s}
     yield memory(subject)
@@ -161,7 +164,7 @@ def planned(subject: Subject) -> Figures:
     """How the image is cut, and what that computes and moves."""
     plan = subject.plan
     layout = make_layout(subject.model.config, plan.band_rows)
-    width, item = plan.strip_width_px, subject.target.item_bytes
+    width, item = plan.strip_width_px, subject.engine.item_bytes
     return {
         "band_rows": plan.band_rows,
         "strip_width_px": width,
@@ -217,28 +220,27 @@ def stream_rate(subject: Subject, band_rows: int) -> Rate:
     rows, taken, heights = random_rows(subject, band_rows), [], (0, 0)
     for _ in range(subject.repeats + 1):
         stream = open_stream(subject, band_rows)
-        heights = stream.height, stream.last_step * band_rows
-        settle(subject.target)
+        steps = -(-(stream.height + stream.layout.lag_rows) // band_rows)
+        heights = stream.height, steps * band_rows
+        settle(subject.engine)
         start = perf_counter()
         for _ in range(0, stream.height, band_rows):
             for _ in stream.push(rows):
                 pass
         for _ in stream.flush():
             pass
-        settle(subject.target)
+        settle(subject.engine)
         taken.append(perf_counter() - start)
         del stream  # or there would be two of them
     taken_s, width = median(taken[1:]), rows.shape[1]
     return Rate(heights[0] * width / taken_s, heights[1] * width / taken_s)
 
 
-def open_stream(subject: Subject, band_rows: int) -> DeviceStream:
+def open_stream(subject: Subject, band_rows: int) -> TorchStream:
     """A stream of the plan's width for the image's height."""
     plan, height = subject.plan, round_up(subject.size_px, band_rows)
     attention = subject.calibration.entry(0, 0).attention
-    return DeviceStream(
-        subject.net, attention, plan.strip_width_px, height, band_rows, plan.threads
-    )
+    return subject.net.open_stream(attention, plan.strip_width_px, height, band_rows, plan.threads)
 
 
 def random_rows(subject: Subject, band_rows: int) -> NDArray[np.float32]:
@@ -265,21 +267,21 @@ def difference(subject: Subject) -> float:
 
 def profile(subject: Subject) -> str:
     """Torch's table of the operations of a few steps."""
-    on_gpu = subject.target.kind == "cuda"
+    on_gpu = subject.engine.gpu is not None
     band = subject.plan.band_rows
     stream, rows = open_stream(subject, band), random_rows(subject, band)
     most = stream.height // stream.band
     before = max(0, min(most - PROFILED_STEPS, -(-stream.layout.lag_rows // stream.band)))
     for _ in range(before):
         list(stream.push(rows))
-    settle(subject.target)
+    settle(subject.engine)
     activities = [torch.profiler.ProfilerActivity.CPU]
     if on_gpu:
         activities.append(torch.profiler.ProfilerActivity.CUDA)
     with torch.profiler.profile(activities=activities) as profiler:
         for _ in range(min(PROFILED_STEPS, most - before)):
             list(stream.push(rows))
-        settle(subject.target)
+        settle(subject.engine)
     order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
     averages = profiler.key_averages()
     return str(averages.table(sort_by=order, row_limit=PROFILED_ROWS, max_name_column_width=70))

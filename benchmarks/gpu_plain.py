@@ -11,7 +11,7 @@ from gpu_subject import Subject, begin, seconds
 from torch import Tensor
 
 from unetmm.benchmark.setting import load_subject
-from unetmm.engine.torch.net import DTYPES
+from unetmm.engine.torch.folded import DTYPES
 from unetmm.nets.blocks import NAFBlock
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def plain(subject: Subject) -> Figures:
 
 def frozen_net(subject: Subject) -> EncoderDecoder:
     """With the image's channel factors."""
-    dtype, device = DTYPES[subject.precision], subject.target.name
+    dtype, device = DTYPES[subject.precision], subject.engine.device
     net = load_subject(subject.name).net.to(device, dtype)
     factors = subject.calibration.entry(0, 0).attention
     for name, module in net.named_modules():
@@ -64,9 +64,9 @@ def largest(net: EncoderDecoder, subject: Subject, layout: torch.memory_format) 
 def forward(
     net: EncoderDecoder, side: int, subject: Subject, layout: torch.memory_format
 ) -> Figures:
-    target, dtype = subject.target, DTYPES[subject.precision]
-    begin(target)
-    image = torch.rand((1, 3, side, side), device=target.name).to(dtype)
+    engine, dtype = subject.engine, DTYPES[subject.precision]
+    begin(engine)
+    image = torch.rand((1, 3, side, side), device=engine.device).to(dtype)
     image = image.contiguous(memory_format=layout)
 
     def work() -> Tensor:
@@ -75,11 +75,11 @@ def forward(
 
     with torch.no_grad(), quickest():
         work()  # cuDNN tries its ways, some of which take more memory than the one it chooses
-        begin(target)
-        taken_s = seconds(work, target, subject.repeats)
+        begin(engine)
+        taken_s = seconds(work, engine, subject.repeats)
     figures: Figures = {"mpx_per_s": side**2 / taken_s / 1e6}
-    if target.kind == "cuda":
-        figures["peak_bytes"] = torch.cuda.max_memory_reserved(target.index)
+    if engine.gpu is not None:
+        figures["peak_bytes"] = torch.cuda.max_memory_reserved(engine.gpu)
     return figures
 
 

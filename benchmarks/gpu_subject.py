@@ -17,9 +17,10 @@ from unetmm.api import ARRAY_CHUNK_PX, compile_and_calibrate, restore_array
 from unetmm.benchmark.contenders import synthetic_image
 from unetmm.benchmark.setting import load_subject
 from unetmm.calibrate.calibration import Calibration
-from unetmm.engine.target import DevicePrecision, Target
+from unetmm.engine.precision import Precision
 from unetmm.engine.torch import cuda
-from unetmm.engine.torch.net import DeviceNet
+from unetmm.engine.torch.engine import TorchEngine
+from unetmm.engine.torch.net import TorchNet
 from unetmm.io.array import ArraySource, array_info
 from unetmm.models.weights import Model
 from unetmm.options import Options
@@ -37,7 +38,7 @@ class Subject:
     """A net in a precision on a device, and the image that it restores."""
 
     name: str
-    precision: DevicePrecision
+    precision: Precision
     device: str
     size_px: int
     budget_bytes: int
@@ -58,17 +59,21 @@ class Subject:
         return np.tile(scene, (times, times, 1))[: self.size_px, : self.size_px]
 
     @property
-    def target(self) -> Target:
-        return self.options().target
+    def engine(self) -> TorchEngine:
+        engine = self.options().engine
+        assert isinstance(engine, TorchEngine)
+        return engine
 
     @cached_property
-    def net(self) -> DeviceNet:
-        return self.loaded.place(self.model, self.target)
+    def net(self) -> TorchNet:
+        net = self.loaded.fold(self.model, self.engine)
+        assert isinstance(net, TorchNet)
+        return net
 
     @cached_property
     def calibration(self) -> Calibration:
         source = ArraySource(self.image, array_info(self.image.shape, self.image.dtype, "YXS"))
-        return compile_and_calibrate(source, self.model, self.options(), self.loaded)[1]
+        return compile_and_calibrate(source, self.model, self.options(), loaded=self.loaded)[1]
 
     @cached_property
     def plan(self) -> Plan:
@@ -85,25 +90,25 @@ class Subject:
         restore_array(self.image, self.options(**chosen), "YXS", self.loaded)
 
 
-def settle(target: Target) -> None:
+def settle(engine: TorchEngine) -> None:
     """Wait until the device has done everything."""
-    if target.kind == "cuda":
-        torch.cuda.synchronize(target.index)
+    if engine.gpu is not None:
+        torch.cuda.synchronize(engine.gpu)
 
 
-def seconds(work: Callable[[], object], target: Target, repeats: int) -> float:
+def seconds(work: Callable[[], object], engine: TorchEngine, repeats: int) -> float:
     """Median after one round that warms up."""
     taken = []
     for _ in range(repeats + 1):
-        settle(target)
+        settle(engine)
         start = perf_counter()
         work()
-        settle(target)
+        settle(engine)
         taken.append(perf_counter() - start)
     return median(taken[1:])
 
 
-def begin(target: Target) -> None:
+def begin(engine: TorchEngine) -> None:
     """Give back what is only kept for later, and count the peak from here on."""
-    if target.kind == "cuda":
-        cuda.begin(target.index)
+    if engine.gpu is not None:
+        cuda.begin(engine.gpu)

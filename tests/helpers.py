@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from unetmm.calibrate.calibration import Calibration, Entry, sample_groups
 from unetmm.engine.cpu.compiled import CompiledNet
-from unetmm.engine.cpu.precision import Precision
+from unetmm.engine.cpu.net import CpuNet
 from unetmm.engine.layout import make_layout
+from unetmm.engine.precision import Precision
 from unetmm.geometry import split_axis
 from unetmm.io.array import ArraySink, ArraySource, array_info
 from unetmm.models.weights import Model
@@ -130,7 +131,7 @@ def stream_image(
         Job(
             ArraySource(image, info),
             sink,
-            compiled(config, precision),
+            CpuNet(compiled(config, precision)),
             groups,
             Calibration("lively", entries),
             plan,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,10 @@ from unetmm.calibrate.calibration import (
     load_calibration,
     sample_groups,
 )
-from unetmm.engine.target import DeviceChoice, PrecisionChoice
+from unetmm.engine.choice import DeviceChoice
+from unetmm.engine.contract import Net
+from unetmm.engine.cpu.engine import CpuEngine
+from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import BudgetError, ImageError, ShapeError
 from unetmm.io.array import ArraySink, ArraySource, array_info
 from unetmm.io.image import Sink, Source
@@ -29,7 +32,8 @@ from unetmm.run.loaded import Loaded
 from unetmm.sizes import parse_size
 
 if TYPE_CHECKING:
-    from unetmm.run.scheduler import Job, Net
+    from unetmm.engine.cpu.net import CpuNet
+    from unetmm.run.scheduler import Job
 
 ARRAY_CHUNK_PX = 512
 """Cuts of an array in memory start at multiples of this."""
@@ -190,15 +194,13 @@ def compile_and_calibrate(
 
     The compiled kernels measure it, whatever the device, so every device has the same statistics.
     """
-    loaded, target = loaded or Loaded(), options.target
+    loaded, engine = loaded or Loaded(), options.engine
     known = known_calibration(options, model)
     if known is None:
-        kernels = loaded.fold(model, target.host_precision)
+        kernels = cast("CpuNet", loaded.fold(model, CpuEngine(engine.calibration_precision)))
         groups = sample_groups(model.config, source.info)
-        known = calibrate(source, kernels, model.name, groups, options.fixed_range, cores)
-    if target.kind == "kernels":
-        return loaded.fold(model, target.host_precision), known
-    return loaded.place(model, target), known
+        known = calibrate(source, kernels.compiled, model.name, groups, options.fixed_range, cores)
+    return loaded.fold(model, engine), known
 
 
 def known_calibration(options: Options, model: Model) -> Calibration | None:

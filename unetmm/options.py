@@ -9,7 +9,9 @@ from numbers import Real
 from pathlib import Path
 
 from unetmm.calibrate.calibration import SMALLEST_RANGE, Calibration
-from unetmm.engine.target import DeviceChoice, PrecisionChoice, Target, resolve_target
+from unetmm.engine.choice import DeviceChoice, pick_engine
+from unetmm.engine.contract import Engine
+from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import ShapeError
 from unetmm.io.image import Encoding, SinkOptions
 from unetmm.io.places import Place
@@ -62,15 +64,15 @@ class Options:
                 )
 
     @cached_property
-    def target(self) -> Target:
-        """What device and precision mean on this machine, as it was when this was first asked.
+    def engine(self) -> Engine:
+        """Engine that device and precision mean on this machine, as it was when first asked.
 
         Raises
         ------
         ShapeError
             If the machine lacks them.
         """
-        return resolve_target(self.device, self.precision)
+        return pick_engine(self.device, self.precision)
 
     def sink(self, path: Place) -> SinkOptions:
         """The part of these that an output needs."""

@@ -18,14 +18,15 @@ from helpers import lively_model
 
 from unetmm import process
 from unetmm.compiling.processor import LANES
+from unetmm.engine.cpu.engine import CpuEngine
+from unetmm.engine.cpu.footprint import packed_bytes
 from unetmm.engine.layout import make_layout
 from unetmm.geometry import round_up
-from unetmm.models.weights import Model, save_model
+from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
-from unetmm.plan.memory import RUNTIME_BYTES, packed_bytes
+from unetmm.plan.memory import RUNTIME_BYTES
 from unetmm.provenance.facts import Share
-from unetmm.run import loaded
 from unetmm.run.loaded import Loaded
 from unetmm.run.of_file import restore_file
 from unetmm_cli.__main__ import run as run_cli
@@ -296,14 +297,14 @@ def test_the_report_of_a_batch_is_a_list(tree: Path, capsys: pytest.CaptureFixtu
 def test_a_batch_folds_its_model_once_and_plans_what_it_holds(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folded: list[str] = []
-    original, resident = loaded.fold, [RUNTIME_BYTES]
+    folded: list[NetConfig] = []
+    original, resident = CpuEngine.fold, [RUNTIME_BYTES]
 
-    def fold(model: Model, *more: Any) -> Any:
-        folded.append(model.name)
-        return original(model, *more)
+    def fold(engine: CpuEngine, config: NetConfig, tensors: Any) -> Any:
+        folded.append(config)
+        return original(engine, config, tensors)
 
-    monkeypatch.setattr(loaded, "fold", fold)
+    monkeypatch.setattr(CpuEngine, "fold", fold)
     monkeypatch.setattr(process, "resident_bytes", lambda: resident[0])
     held = Loaded()
     plans = []
@@ -312,7 +313,7 @@ def test_a_batch_folds_its_model_once_and_plans_what_it_holds(
         options = Options(tree.parent / "m.safetensors", 10**9, workers=1)
         report = restore_file(tree / "a.tif", tree.parent / f"{i}.tif", options, loaded=held)
         plans.append(report.plan)
-    assert folded == ["m"]
+    assert folded == [NET]
     # The net is there already and in the plan anyway; the rest comes on top, in steps.
     runtimes = [p.terms.runtime for p in plans if p is not None]
     layout = make_layout(NET, NET.stride_px)

@@ -11,19 +11,25 @@ import tifffile
 from helpers import CONFIGS, compiled, frozen_attention, lively_model
 
 from unetmm.compiling.processor import LANES
-from unetmm.engine.cpu.footprint import LINE_FLOATS, scratch_bytes, skip_bytes, stream_bytes
+from unetmm.engine.contract import Pixels
+from unetmm.engine.cpu.engine import CpuEngine
+from unetmm.engine.cpu.footprint import (
+    LINE_FLOATS,
+    THREAD_BYTES,
+    frozen_bytes,
+    packed_bytes,
+    scratch_bytes,
+    skip_bytes,
+    stream_bytes,
+)
 from unetmm.engine.layout import make_layout
 from unetmm.io.open import open_source
 from unetmm.nets.config import NetConfig, nafnet32_config
 from unetmm.plan.memory import (
     RUNTIME_BYTES,
-    THREAD_BYTES,
     WORKER_BYTES,
-    Pixels,
     Storage,
-    frozen_bytes,
     loading_bytes,
-    packed_bytes,
     project,
     slab_rows,
     source_storage,
@@ -46,8 +52,8 @@ def test_terms_are_the_products_they_should_be(config: NetConfig) -> None:
     """No two dimensions share a factor beyond the net's stride."""
     layout = make_layout(config, BAND)
     pixels = Pixels(HEIGHT, WIDTH, SAMPLES, ITEMSIZE, NETS)
-    terms = project(
-        layout, LANES, pixels, storage(SOURCE_ROWS, 19, 0, 11),
+    terms, _ = project(
+        CpuEngine(), layout, pixels, storage(SOURCE_ROWS, 19, 0, 11),
         storage(SINK_ROWS, 29, RESIDENT, 31), WORKERS, THREADS, READ_PX, WRITE_PX,
         calibration_bytes=0, held_bytes=HELD,
     )  # fmt: skip
@@ -84,7 +90,7 @@ def test_a_streams_bytes_are_those_of_its_maps_worked_out_by_hand() -> None:
         return -(-channels // LANES) * LANES
 
     fine, coarse = whole(11), whole(22)
-    pieces = [
+    parts = [
         (band + 2 + 1) * (width + 2) * 13,  # the image, which the intro reads around its row
         # Written 1 row behind, read by the ending 7 rows behind; a row of zeros.
         (band + 6 + 1) * (width + 2) * fine,
@@ -94,7 +100,7 @@ def test_a_streams_bytes_are_those_of_its_maps_worked_out_by_hand() -> None:
         2 * (width // 2) * 2 * coarse,
         band * width * 17,
     ]
-    lines = sum(-(-n // LINE_FLOATS) * LINE_FLOATS for n in pieces) + LINE_FLOATS
+    lines = sum(-(-n // LINE_FLOATS) * LINE_FLOATS for n in parts) + LINE_FLOATS
     expected = 4 * lines + threads * scratch_bytes(layout, LANES)
     assert stream_bytes(layout, width, LANES, threads) == expected
 
@@ -102,8 +108,8 @@ def test_a_streams_bytes_are_those_of_its_maps_worked_out_by_hand() -> None:
 def test_calibration_counts_only_where_it_exceeds_the_streams() -> None:
     layout, pixels = make_layout(CONFIG, 12), Pixels(HEIGHT, WIDTH, 3, 1, 1)
     args = (
+        CpuEngine(),
         layout,
-        LANES,
         pixels,
         storage(17, 19, 0, 0),
         storage(23, 29, 0, 0),
@@ -112,7 +118,7 @@ def test_calibration_counts_only_where_it_exceeds_the_streams() -> None:
         READ_PX,
         WRITE_PX,
     )
-    none, much = project(*args, 0), project(*args, 10**9)
+    none, much = project(*args, 0)[0], project(*args, 10**9)[0]
     assert none.calibration == 0
     assert much.total == 10**9 + much.runtime + much.weights
 
@@ -122,7 +128,7 @@ def test_loading_a_net_counts_where_it_exceeds_the_streams() -> None:
     config = nafnet32_config()
     layout, pixels = make_layout(config, 16), Pixels(HEIGHT, WIDTH, 3, 1, 1)
     nothing = storage(17, 19, 0, 0)
-    terms = project(layout, LANES, pixels, nothing, nothing, 1, 1, 16, 16, 0)
+    terms, _ = project(CpuEngine(), layout, pixels, nothing, nothing, 1, 1, 16, 16, 0)
     assert terms.total == loading_bytes(config) + terms.runtime + terms.weights
 
 

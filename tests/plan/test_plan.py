@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unetmm.engine.contract import Pixels
 from unetmm.errors import BudgetError
 from unetmm.nets.config import nafnet32_config, tiny_config
-from unetmm.plan.memory import Pixels, Storage, in_memory_storage
+from unetmm.plan.memory import Storage, in_memory_storage
 from unetmm.plan.search import plan_run
 from unetmm.plan.types import Plan, Request
 

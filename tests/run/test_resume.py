@@ -165,7 +165,7 @@ def test_out_of_memory_halves_the_bands_and_goes_on(
                 raise np._core._exceptions._ArrayMemoryError((2**40,), np.dtype(np.uint8))
             return push(self, rows)
 
-    monkeypatch.setattr("unetmm.run.scheduler.RowStream", Greedy)
+    monkeypatch.setattr("unetmm.engine.cpu.net.RowStream", Greedy)
     seen: list[Progress] = []
     with caplog.at_level(logging.WARNING, "unetmm"):
         report = restore_file(

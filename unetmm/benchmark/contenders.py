@@ -18,7 +18,7 @@ from unetmm import process
 from unetmm.api import restore_array
 from unetmm.benchmark.setting import Files, Setting
 from unetmm.calibrate.calibration import Calibration, load_calibration
-from unetmm.engine.cpu.precision import Precision
+from unetmm.engine.precision import Precision
 from unetmm.models.weights import Model, load_model
 from unetmm.options import Options
 from unetmm.run.loaded import Loaded
@@ -191,7 +191,7 @@ def bf16_matrix(subject: Subject) -> Contender:
 
 def _stream(subject: Subject, options: Options, note: str) -> Contender:
     image, loaded = subject.image, Loaded()
-    loaded.fold(subject.model, options.target.host_precision)  # peers load their nets before, too
+    loaded.fold(subject.model, options.engine)  # peers load their nets before, too
 
     def answer() -> Pixels:
         """From floats, which are not rounded in the end."""

@@ -21,7 +21,7 @@ from unetmm.compiling.flags import INLINE
 from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.compiled import aligned_zeros
 from unetmm.engine.cpu.kernels import matmul
-from unetmm.engine.cpu.precision import Precision
+from unetmm.engine.precision import Precision
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import macs_per_px, tensor_shapes

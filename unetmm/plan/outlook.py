@@ -12,10 +12,8 @@ from typing import Any
 
 from unetmm import process
 from unetmm.calibrate.calibration import calibration_bytes, sample_groups
-from unetmm.compiling.processor import LANES
-from unetmm.engine.cpu.footprint import stream_bytes
+from unetmm.engine.contract import DeviceTerms, Pixels
 from unetmm.engine.layout import Layout, make_layout
-from unetmm.engine.torch.footprint import DeviceTerms, project_device
 from unetmm.errors import BudgetError
 from unetmm.io.image import ImageInfo
 from unetmm.io.open import open_sink, open_source
@@ -24,13 +22,15 @@ from unetmm.models.choice import pick_model
 from unetmm.models.weights import Model
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
-from unetmm.plan.memory import Pixels, Storage, Terms, sink_storage, source_storage
-from unetmm.plan.search import BAND_STEPS, plan_run
+from unetmm.plan.memory import Storage, Terms, sink_storage, source_storage
+from unetmm.plan.search import plan_run
 from unetmm.plan.types import Plan, Request
 from unetmm.process import available_cores
 from unetmm.sizes import default_budget_bytes
 from unetmm.version import __version__
 
+COMPARED_BAND_STEPS = (1, 2, 4, 8)
+"""Band heights that the widest strip is looked for with, in strides of the net."""
 MAX_WIDTH_PX = 2**22
 """No strip is looked for beyond this width."""
 
@@ -81,7 +81,7 @@ def _plan_with(
 ) -> Plan:
     """The plan if so many cores calibrate."""
     groups = sample_groups(model.config, info)
-    target = options.target
+    engine = options.engine
     request = Request(
         model=model.name,
         config=model.config,
@@ -91,12 +91,12 @@ def _plan_with(
         sink=sink,
         budget_bytes=options.budget_bytes or default_budget_bytes(),
         calibration_bytes=calibration_bytes(
-            model.config, info, calibration_cores, target.host_precision
+            model.config, info, calibration_cores, engine.calibration_precision
         ),
         held_bytes=held_bytes,
         max_cores=options.workers,
-        target=target,
-        device_budget_bytes=options.device_budget_bytes or target.default_budget_bytes,
+        engine=engine,
+        device_budget_bytes=options.device_budget_bytes or engine.default_device_budget_bytes,
     )
     return replace(plan_run(request), calibration_cores=calibration_cores)
 
@@ -219,13 +219,10 @@ def _widest_strip_px(config: NetConfig, run: _Run) -> int:
     room_bytes = budget_bytes - (terms.total - streams)
     room_bytes //= plan.workers * len(sample_groups(config, run.info))
     stride = config.stride_px
-    layouts = (make_layout(config, n * stride) for n in BAND_STEPS)
+    layouts = (make_layout(config, n * stride) for n in COMPARED_BAND_STEPS)
 
     def needed_bytes(layout: Layout, width_px: int) -> int:
-        if plan.device == "cpu":
-            return stream_bytes(layout, width_px, LANES, plan.threads)
-        device = project_device(layout, width_px, run.options.target, streams=1)
-        return device.stream_state + device.skip + device.image_rows + device.arena
+        return run.options.engine.stream_bytes(layout, width_px, plan.threads)
 
     return max(_fitting_px(layout, room_bytes, needed_bytes) for layout in layouts)
 

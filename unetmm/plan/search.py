@@ -11,23 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from unetmm.compiling.processor import LANES
 from unetmm.engine.layout import make_layout
-from unetmm.engine.torch.footprint import shapes_of
 from unetmm.errors import BudgetError
 from unetmm.geometry import round_up
-from unetmm.plan.cost import device_s, divisions, estimated_s, least_s
-from unetmm.plan.memory import project, project_for_device
+from unetmm.plan.cost import divisions, estimated_s, least_s
+from unetmm.plan.memory import project
 from unetmm.plan.types import Cut, Plan, Request
 from unetmm.process import available_cores
 from unetmm.sizes import format_size
 
-BAND_STEPS = (1, 2, 4, 8)
-"""Band heights that are tried, in strides of the net."""
-GPU_BAND_STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
-"""The same on a GPU, which is only busy with many pixels at once."""
-MAX_PIECES = 256
-"""Strips or segments that are tried along an axis."""
+MAX_PARTS = 256
+"""Most strips, or segments, that are tried along an axis."""
 
 
 def plan_run(request: Request) -> Plan:
@@ -40,15 +34,11 @@ def plan_run(request: Request) -> Plan:
     """
     best: Plan | None = None
     for cut in _cuts(request):
-        on_kernels = request.target.kind == "kernels"
-        least = least_s(request, cut, cores_of(request)) if on_kernels else 0.0
+        least = least_s(request, cut, cores_of(request))
         if best is not None and least > best.estimated_s:
             continue
         for workers, threads in _teams(request, cut):
-            if on_kernels:
-                seconds = estimated_s(request, cut, workers, threads)
-            else:
-                seconds = device_s(request, cut, threads)
+            seconds = estimated_s(request, cut, workers, threads)
             if best is not None and seconds > best.estimated_s:
                 continue
             plan = _make_plan(request, cut, workers, threads, seconds)
@@ -68,11 +58,11 @@ def _price(plan: Plan) -> tuple[float, int]:
 
 
 def _cuts(request: Request) -> Iterator[Cut]:
-    stride, pixels = request.config.stride_px, request.pixels
-    # Segments only keep cores busy, and a device has one strip live at a time.
-    on_kernels = request.target.kind == "kernels"
-    limits = min(MAX_PIECES, 2 * cores_of(request)) if on_kernels else 1, MAX_PIECES
-    for steps in reversed(GPU_BAND_STEPS if request.target.kind == "cuda" else BAND_STEPS):
+    stride, pixels, engine = request.config.stride_px, request.pixels, request.engine
+    # Segments only keep cores busy.
+    most_segments = 1 if engine.one_strip_at_once else min(MAX_PARTS, 2 * cores_of(request))
+    limits = most_segments, MAX_PARTS
+    for steps in reversed(engine.band_steps):
         layout = make_layout(request.config, steps * stride)
         segments, strips = (
             list(divisions(length_px, math.lcm(stride, sink_px), source_px, layout, limit))
@@ -83,53 +73,42 @@ def _cuts(request: Request) -> Iterator[Cut]:
         )  # fmt: skip
         for segment in segments:
             for strip in strips:
-                if on_kernels or shapes_of(layout, strip.read_px).addressable:
+                if engine.fits(layout, strip.read_px):
                     yield Cut(layout, strip, segment, request.planes)
 
 
 def _teams(request: Request, cut: Cut) -> Iterator[tuple[int, int]]:
     """(workers, threads) that may use the cores: fewer only where the budget asks for it."""
-    cores = cores_of(request)
-    if request.target.kind != "kernels":
-        yield 1, 1 if request.target.kind == "cuda" else cores
-        return
     cells = cut.strips.read_px // request.config.stride_px
-    for workers in _halvings(min(cores, cut.tasks)):
-        most = max(1, min(cores // workers, cells))
-        for threads in {most, (most + 3) // 4, 1}:
-            yield workers, threads
-
-
-def _halvings(most: int) -> Iterator[int]:
-    """`most` and powers of two below it."""
-    yield most
-    power = 1 << max(0, (most - 1).bit_length() - 1)
-    while 0 < power < most:
-        yield power
-        power //= 2
+    return request.engine.teams(cores_of(request), cut.tasks, cells)
 
 
 def _make_plan(request: Request, cut: Cut, workers: int, threads: int, seconds: float) -> Plan:
-    layout, target = cut.layout, request.target
-    stored = request.pixels, request.source, request.sink
-    read_px, write_px = cut.strips.read_px, cut.strips.write_px
-    beside = request.calibration_bytes, request.held_bytes
-    device_terms = None
-    if target.kind == "kernels":
-        terms = project(
-            layout, LANES, *stored, workers, threads, read_px, write_px, *beside,
-            target.host_precision,
-        )  # fmt: skip
-    else:
-        terms, device_terms = project_for_device(
-            layout, *stored, read_px, write_px, *beside, target, threads
-        )
-    return Plan(
-        request.model, layout.band_rows, workers, cut.strips.spans, cut.segments.spans,
-        request.planes, layout.halo_px, layout.lag_rows, terms, request.budget_bytes, seconds,
-        threads, target.precision, target.label, target.model,
-        device_terms if target.kind == "cuda" else None, request.device_budget_bytes,
+    layout, engine = cut.layout, request.engine
+    terms, device_terms = project(
+        engine, layout, request.pixels, request.source, request.sink, workers, threads,
+        cut.strips.read_px, cut.strips.write_px, request.calibration_bytes, request.held_bytes,
     )  # fmt: skip
+    return Plan(
+        model=request.model,
+        band_rows=layout.band_rows,
+        workers=workers,
+        strips=cut.strips.spans,
+        segments=cut.segments.spans,
+        planes=request.planes,
+        halo_px=layout.halo_px,
+        lag_rows=layout.lag_rows,
+        terms=terms,
+        budget_bytes=request.budget_bytes,
+        estimated_s=seconds,
+        threads=threads,
+        precision=engine.precision,
+        device=engine.label,
+        device_name=engine.device_name,
+        device_terms=device_terms,
+        device_budget_bytes=request.device_budget_bytes,
+        delay_bands=engine.delay_bands,
+    )
 
 
 def _too_small(request: Request, smallest: Plan) -> BudgetError:

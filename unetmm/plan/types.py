@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from unetmm.engine.contract import DeviceTerms, Engine, Pixels
+from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.engine.layout import Layout
-from unetmm.engine.target import DevicePrecision, Target
-from unetmm.engine.torch.footprint import DeviceTerms
+from unetmm.engine.precision import Precision
 from unetmm.geometry import Span, recomputed_share
 from unetmm.nets.config import NetConfig
-from unetmm.plan.memory import Pixels, Storage, Terms
+from unetmm.plan.memory import Storage, Terms
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Request:
     """What the process holds already beyond a fresh one."""
     max_cores: int = 0
     """Cores used at most, over all live strips; 0 for all that the process may use."""
-    target: Target = Target("kernels", "fp32")
-    """Where the net is computed, and in which precision."""
+    engine: Engine = CpuEngine()
+    """Way to compute the net."""
     device_budget_bytes: int = 0
-    """Of a GPU's memory."""
+    """Peak of a GPU's memory that the user allows."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +81,21 @@ class Plan:
     estimated_s: float
     threads: int = 1
     """Threads that share the columns of each live strip."""
-    precision: DevicePrecision = "fp32"
-    """Of the blocks' matrix products; on a device of all maps and matrices."""
+    precision: Precision = "fp32"
+    """Precision of the blocks' matrix products; on a device of all maps and matrices."""
     device: str = "cpu"
-    """cpu: the compiled kernels; torch: torch operations on the CPU; cuda:N: the same on a GPU."""
+    """Label of the engine. cpu: the compiled kernels; torch: torch operations on the CPU;
+    cuda:N: the same on a GPU."""
     device_name: str = ""
-    """What the GPU is called."""
+    """Name of the GPU."""
     device_terms: DeviceTerms | None = None
-    """Of the projected peak of a GPU's memory."""
+    """Terms of the projected peak of a GPU's memory."""
     device_budget_bytes: int = 0
+    """Peak of a GPU's memory that the user allows."""
     calibration_cores: int = 1
-    """That observe patches at once, before any strip is live."""
+    """Cores that observe patches at once, before any strip is live."""
+    delay_bands: int = 0
+    """Bands that the output is behind the input beyond the lag, as they are under way."""
 
     @property
     def projected_peak_bytes(self) -> int:
@@ -99,7 +104,7 @@ class Plan:
     @property
     def delay_rows(self) -> int:
         """Rows that the output is behind the input beyond the lag: a band under way."""
-        return 0 if self.device == "cpu" else self.band_rows
+        return self.delay_bands * self.band_rows
 
     @property
     def cores(self) -> int:

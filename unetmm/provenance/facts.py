@@ -69,7 +69,7 @@ def make_facts(
         "calibration": calibration,
         "range": "measured" if options.fixed_range is None else str(options.fixed_range),
         "strength": str(options.strength),
-        "precision": options.target.recorded,
+        "precision": options.engine.recorded,
         "format": output_format(output.path, options.format),
         "encoding": str(options.encoding),
         "chunks": f"{output.chunk}, {len(output.store.levels)} levels",

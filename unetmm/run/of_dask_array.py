@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +22,7 @@ from unetmm.plan.types import Plan
 if TYPE_CHECKING:
     import dask.array as da
 
-    from unetmm.run.scheduler import Net
-
-_one_box = threading.Lock()
-"""A device has memory for one strip, whatever Dask starts at once."""
+    from unetmm.engine.contract import Net
 
 
 def is_dask_array(image: Any) -> bool:
@@ -120,20 +115,14 @@ def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: 
 
 def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: _Common) -> Any:
     """The write box of one strip and segment, from the pixels of its read box."""
-    from unetmm.engine.cpu.compiled import CompiledNet
-    from unetmm.engine.cpu.prepare import ensure_compiled
     from unetmm.run.scheduler import Job, Task, run_task
 
     info, net = common.info, common.net
-    alone: AbstractContextManager[object] = _one_box
-    if isinstance(net, CompiledNet):
-        ensure_compiled(net.precision)
-        alone = nullcontext()
     window = _Window(np.asarray(pixels), info, segment.read_start, strip.read_start)
     out = _BoxSink((segment.write_px, strip.write_px, info.samples), info)
     groups = sample_groups(net.config, info)
     job = Job(window, out, net, groups, common.calibration, common.plan, common.strength)
-    with alone:
+    with net.exclusive():
         run_task(job, Task(plane, strip, segment))
     return out.pixels
 

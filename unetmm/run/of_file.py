@@ -85,7 +85,7 @@ def restore_file(
             return _finished(path, output, info, model, options)
         sink = open_sink(options.sink(output), info, options.format)
         storages = source_storage(source), sink_storage(sink)
-        held_bytes = loaded.held_bytes(model, options.target.host_precision)
+        held_bytes = loaded.held_bytes(model, options.engine)
         plan = plan_image(info, *storages, model, options, held_bytes)
         try:
             with growing(sink, share):

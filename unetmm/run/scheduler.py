@@ -12,20 +12,19 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.calibrate.calibration import Calibration, Groups, fits_float32, normalise, valid_mask
-from unetmm.engine.cpu.compiled import CompiledNet
-from unetmm.engine.cpu.stream import RowStream
+from unetmm.engine.contract import Net
 from unetmm.geometry import Span, make_span, mirrored
 from unetmm.intensities.stored import move_stored
 from unetmm.io.image import Box, Plane, Planes, Sink, Source
@@ -33,13 +32,7 @@ from unetmm.io.output.output import Output
 from unetmm.plan.memory import Storage, slab_rows, source_storage
 from unetmm.plan.types import Plan
 
-if TYPE_CHECKING:
-    from unetmm.engine.torch.net import DeviceNet
-    from unetmm.engine.torch.stream import DeviceStream
-
 Pixels = NDArray[Any]
-Net = Union[CompiledNet, "DeviceNet"]
-"""For the compiled kernels, or for a device."""
 
 
 TASKS_AT_ONCE = 256
@@ -77,7 +70,7 @@ class Job:
     @property
     def device_peak_bytes(self) -> int | None:
         """The most memory of a GPU that was taken, None where the CPU computes."""
-        return None if isinstance(self.net, CompiledNet) else self.net.peak_bytes()
+        return self.net.peak_bytes()
 
     @contextmanager
     def clock(self, kind: str) -> Iterator[None]:
@@ -151,7 +144,10 @@ def run(job: Job, tasks: Iterable[Task] | None = None) -> None:
         run_task(job, task)
 
     # A pool of our own: the user's Dask may have one of more threads than the plan counts.
-    with memory_limit(job), ThreadPoolExecutor(job.plan.workers, "unetmm-task") as pool:
+    with (
+        job.net.limited(job.plan.device_budget_bytes),
+        ThreadPoolExecutor(job.plan.workers, "unetmm-task") as pool,
+    ):
         try:
             # Dask holds 5 kB a task, which of a long stack would be a part of the budget.
             while chosen := list(islice(left, TASKS_AT_ONCE)):
@@ -166,13 +162,6 @@ def run(job: Job, tasks: Iterable[Task] | None = None) -> None:
             # writes, so the pool then waits for the tasks that are under way.
             job.stop.set()
             raise
-
-
-def memory_limit(job: Job) -> AbstractContextManager[None]:
-    """On a device: no more of its memory than the plan's budget."""
-    if isinstance(job.net, CompiledNet):
-        return nullcontext()
-    return job.net.limited(job.plan.device_budget_bytes)
 
 
 def run_task(job: Job, task: Task) -> None:
@@ -256,22 +245,6 @@ def slab_boxes(job: Job, task: Task) -> list[Box]:
     return [Box(y0, x0, y1, x1) for y0, y1 in pairwise(edges)]
 
 
-def open_stream(
-    net: Net,
-    attention: Mapping[str, NDArray[np.float32]],
-    width_px: int,
-    height_px: int,
-    plan: Plan,
-) -> RowStream | DeviceStream:
-    """The stream of a strip where its plan says."""
-    if isinstance(net, CompiledNet):
-        frozen = net.freeze(attention)
-        return RowStream(net, frozen, width_px, height_px, plan.band_rows, plan.threads)
-    from unetmm.engine.torch.stream import DeviceStream
-
-    return DeviceStream(net, attention, width_px, height_px, plan.band_rows, plan.threads)
-
-
 class Lane:
     """One group of samples of a strip on its way through its stream."""
 
@@ -280,7 +253,9 @@ class Lane:
         self.group, self.nodata = samples_of(job.groups[group]), info.nodata
         self.entry = job.calibration.entry(task.plane[1], group)
         width, channels = strip.read_px, job.net.config.in_channels
-        self.stream = open_stream(job.net, self.entry.attention, width, segment.read_px, job.plan)
+        self.stream = job.net.open_stream(
+            self.entry.attention, width, segment.read_px, job.plan.band_rows, job.plan.threads
+        )
         self.rows = np.zeros((job.plan.band_rows, width, channels), np.float32)
         self.next_row = segment.read_start
         self.finished: list[NDArray[np.float32]] = []

@@ -16,8 +16,6 @@ from llvmlite import binding
 host = binding.get_host_cpu_features
 narrow = {"avx512f": False, "avx": host().get("avx") and sys.argv[1] == "8"}
 binding.get_host_cpu_features = lambda: narrow
-from helpers import ROOT
-
 import unetmm.compiling.processor
 binding.get_host_cpu_features = host  # the compiler itself needs the whole truth
 import numpy as np

@@ -35,19 +35,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import unetmm
 from unetmm.api import restore_array
+from unetmm.engine.choice import pick_engine
+from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.engine.layout import make_layout
-from unetmm.engine.target import DevicePrecision, Target, resolve_target
+from unetmm.engine.precision import Precision
 from unetmm.engine.torch import cuda
+from unetmm.engine.torch.engine import TorchEngine
+from unetmm.engine.torch.folded import FoldedNet
 from unetmm.engine.torch.footprint import (
     COMPILED_BYTES,
     MAX_NUMBERS,
     host_slot_bytes,
     product_shapes,
-    project_device,
     shapes_of,
 )
-from unetmm.engine.torch.net import DeviceNet
-from unetmm.engine.torch.stream import DeviceStream, exact
+from unetmm.engine.torch.stream import TorchStream, exact
 from unetmm.errors import BudgetError, ImageError, ResumeError, ShapeError
 from unetmm.io.array import array_info
 from unetmm.models.weights import Model, load_model, save_model
@@ -60,23 +62,23 @@ from unetmm_cli.__main__ import run as run_cli
 
 TOLERANCE = 2e-6
 """Share of the output's range; float32 sums in another order."""
-HALF_TOLERANCE: dict[DevicePrecision, float] = {"fp16": 4e-3, "bf16": 4e-2}
+HALF_TOLERANCE: dict[Precision, float] = {"fp16": 4e-3, "bf16": 4e-2}
 """The same for maps in 11 and in 8 significant bits, with random weights."""
-ON_CPU = Target("torch", "fp32")
-GPU = Target("cuda", "fp32", 1, "Some GPU", 40 * 10**9)
+ON_CPU = TorchEngine("fp32")
+GPU = TorchEngine("fp32", 1, "Some GPU", 40 * 10**9)
 torch.set_num_threads(1)
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no NVIDIA GPU")
 
 
 @cache
-def net_of(config: NetConfig, where: Target) -> DeviceNet:
-    return DeviceNet(config, lively_model(config).tensors, where)
+def net_of(config: NetConfig, where: TorchEngine) -> FoldedNet:
+    return FoldedNet(config, lively_model(config).tensors, where.precision, where.device)
 
 
 def stream_of(
-    config: NetConfig, height: int, width: int, band: int, where: Target = ON_CPU
-) -> DeviceStream:
-    return DeviceStream(net_of(config, where), frozen_attention(config), width, height, band)
+    config: NetConfig, height: int, width: int, band: int, where: TorchEngine = ON_CPU
+) -> TorchStream:
+    return TorchStream(net_of(config, where), frozen_attention(config), width, height, band)
 
 
 def image_of(height: int, width: int, channels: int, seed: int = 0) -> np.ndarray:
@@ -89,7 +91,7 @@ def expected_of(config: NetConfig, image: np.ndarray) -> np.ndarray:
     return reference(lively_net(config), image, frozen_attention(config))
 
 
-def restored(stream: DeviceStream, image: np.ndarray, rows: int) -> np.ndarray:
+def restored(stream: TorchStream, image: np.ndarray, rows: int) -> np.ndarray:
     bands = []
     for y in range(0, len(image), rows):
         bands += [band.copy() for band in stream.push(image[y : y + rows])]
@@ -115,10 +117,10 @@ def test_stream_equals_reference_for_any_band_and_push(
 
 
 @pytest.mark.parametrize("precision", HALF_TOLERANCE)
-def test_half_precision_is_close_and_keeps_the_image(precision: DevicePrecision) -> None:
+def test_half_precision_is_close_and_keeps_the_image(precision: Precision) -> None:
     config = SMALL_UNETMM
     image = image_of(48, 32, 3)
-    found = restored(stream_of(config, 48, 32, 16, Target("torch", precision)), image, 16)
+    found = restored(stream_of(config, 48, 32, 16, TorchEngine(precision)), image, 16)
     expected = expected_of(config, image)
     change, exact_change = found - image, expected - image
     assert_close(change, exact_change, HALF_TOLERANCE[precision] * float(np.ptp(exact_change)))
@@ -201,11 +203,11 @@ class Allocations(TorchDispatchMode):
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_step_allocates_nothing_but_what_convolutions_give(
-    name: str, precision: DevicePrecision
+    name: str, precision: Precision
 ) -> None:
     config = CONFIGS[name]
     height, width, band = 40 * config.stride_px, 5 * config.stride_px, 4 * config.stride_px
-    stream = stream_of(config, height, width, band, Target("torch", precision))
+    stream = stream_of(config, height, width, band, TorchEngine(precision))
     image = image_of(height, width, config.in_channels)
     arena, taken = stream.stages.arena, [0]
     take = arena.take
@@ -231,23 +233,23 @@ def test_allocated_bytes_are_the_projected_ones(name: str, width: int, bands: in
     """For a GPU as well, apart from what is stated as a constant."""
     config = CONFIGS[name]
     width_px, band = width * config.stride_px, bands * config.stride_px
-    where = Target("torch", "bf16")
+    where = TorchEngine("bf16")
     with Allocations() as allocations:
         made: list[torch.Tensor] = []
         zeros = torch.zeros
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(torch, "zeros", lambda *a, **k: made.append(zeros(*a, **k)) or made[-1])
-            net = DeviceNet(config, lively_model(config).tensors, where)
-            stream = DeviceStream(net, frozen_attention(config), width_px, 11 * band, band)
+            net = FoldedNet(config, lively_model(config).tensors, where.precision, where.device)
+            stream = TorchStream(net, frozen_attention(config), width_px, 11 * band, band)
     held = sum(t.untyped_storage().nbytes() for t in made)
     layout = make_layout(config, band)
-    terms = project_device(layout, width_px, where, streams=1)
+    terms = where.device_terms(layout, width_px, streams=1)
     shapes = shapes_of(layout, width_px)
     within_operations = where.item_bytes * shapes.convolved + 4 * shapes.convolving
     stated = terms.workspace + within_operations
-    assert held == terms.total - stated + host_slot_bytes(layout, width_px, where)
-    assert stream.copies.inboxes.nbytes + stream.copies.outboxes.nbytes == host_slot_bytes(
-        layout, width_px, where
+    assert held == terms.total - stated + host_slot_bytes(layout, width_px, where.place)
+    assert stream.copies.inboxes.nbytes + stream.copies.outboxes.nbytes == (
+        host_slot_bytes(layout, width_px, where.place)
     )
     assert allocations.made
 
@@ -258,7 +260,7 @@ def test_device_terms_are_the_products_they_should_be() -> None:
     layout, width = make_layout(config, 4 * 41), 4 * 43
     gpu, half = replace(GPU, precision="fp32"), replace(GPU, precision="bf16")
     one, three, small = (
-        project_device(layout, width, where, n) for where, n in ((gpu, 1), (gpu, 3), (half, 1))
+        where.device_terms(layout, width, n) for where, n in ((gpu, 1), (gpu, 3), (half, 1))
     )
     transfers = 2 * 4 * 41 * width * (13 + 13) * 4
     assert one.transfers == transfers and small.transfers == transfers
@@ -266,37 +268,40 @@ def test_device_terms_are_the_products_they_should_be() -> None:
     assert three.weights < 3 * one.weights and three.workspace == one.workspace
     assert 2 * small.skip == one.skip and 2 * small.weights == one.weights
     assert small.image_rows == one.image_rows > 4 * 13 * layout.rings[0].rows * width
-    assert Target("torch", "fp32").kind == "torch"
-    on_cpu = project_device(layout, width, Target("torch", "fp32"), 1)
+    assert TorchEngine("fp32").place == "cpu"
+    on_cpu = TorchEngine("fp32").device_terms(layout, width, 1)
     copied = 4 * shapes_of(layout, width).convolving
     assert on_cpu.transfers == on_cpu.workspace == 0 and on_cpu.arena == one.arena + copied
     shapes = product_shapes(layout, width)
-    half_on_cpu = project_device(layout, width, Target("torch", "fp16"), 1)
+    half_on_cpu = TorchEngine("fp16").device_terms(layout, width, 1)
     assert half_on_cpu.workspace == len(shapes) * COMPILED_BYTES
     assert {(22, 11, 164 * 172, "set"), (11, 11, 164 * 172, "accumulated")} < shapes
     assert (13, 33, 164 * 172, "accumulated") in shapes  # the ending, one row of taps at a time
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-def test_a_step_on_the_cpu_takes_no_more_than_projected(precision: DevicePrecision) -> None:
+def test_a_step_on_the_cpu_takes_no_more_than_projected(precision: Precision) -> None:
     """Measured, because torch copies within its operations, which no count of tensors shows."""
     run = f"""
 import numpy as np
 from unetmm import process
-from unetmm.engine.torch.footprint import host_slot_bytes, project_device
-from unetmm.engine.torch.net import DeviceNet
-from unetmm.engine.torch.stream import DeviceStream
-from unetmm.engine.target import Target
+from unetmm.engine.torch.footprint import host_slot_bytes
+from unetmm.engine.torch.folded import FoldedNet
+from unetmm.engine.torch.stream import TorchStream
+from unetmm.engine.choice import pick_engine
+from unetmm.engine.cpu.engine import CpuEngine
+from unetmm.engine.precision import Precision
+from unetmm.engine.torch.engine import TorchEngine
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import tensor_shapes
 process.limit_allocator()
-where = Target("torch", {precision!r})
+where = TorchEngine({precision!r})
 config = NetConfig(1, 1, 16, (1,), 0, (0,))
 tensors = {{n: np.ones(s, np.float32) / 9 for n, s in tensor_shapes(config).items()}}
-net = DeviceNet(config, tensors, where)
+net = FoldedNet(config, tensors, where.precision, where.device)
 attention = {{name: np.ones(len(m), np.float32) for name, m in net.third.items()}}
 def restore(width, band):
-    stream = DeviceStream(net, attention, width, 2 * band, band)
+    stream = TorchStream(net, attention, width, 2 * band, band)
     rows = np.ones((band, width, 1), np.float32)
     for _ in range(2):
         list(stream.push(rows))
@@ -306,8 +311,8 @@ before = process.resident_bytes()
 process.reset_peak()
 layout = restore(4000, 100)
 taken = process.peak_bytes() - before
-slots = host_slot_bytes(layout, 4000, where)
-print(taken, project_device(layout, 4000, where, 1).total + slots, 4000 * 100 * 4)
+slots = host_slot_bytes(layout, 4000, where.place)
+print(taken, where.device_terms(layout, 4000, 1).total + slots, 4000 * 100 * 4)
 """
     done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)
     taken, projected, rows_bytes = (int(n) for n in done.stdout.split())
@@ -318,12 +323,12 @@ print(taken, project_device(layout, 4000, where, 1).total + slots, 4000 * 100 * 
 
 
 def test_a_choice_means_a_device() -> None:
-    assert resolve_target("cpu", "auto") == Target("kernels", "fp32")
-    assert resolve_target("torch", "auto") == Target("torch", "fp32")
-    assert resolve_target("torch", "fp16").recorded.startswith("fp16 on CPU, by torch ")
-    assert Target("kernels", "fp32").recorded == "fp32"  # as outputs of before have it
+    assert pick_engine("cpu", "auto") == CpuEngine("fp32")
+    assert pick_engine("torch", "auto") == TorchEngine("fp32")
+    assert pick_engine("torch", "fp16").recorded.startswith("fp16 on CPU, by torch ")
+    assert CpuEngine("fp32").recorded == "fp32"  # as outputs of before have it
     assert replace(GPU, precision="bf16").recorded.startswith("bf16 on Some GPU by torch ")
-    assert (GPU.name, GPU.label) == ("cuda:1", "cuda:1")
+    assert (GPU.device, GPU.label) == ("cuda:1", "cuda:1")
 
 
 @pytest.mark.parametrize(
@@ -337,7 +342,7 @@ def test_a_choice_means_a_device() -> None:
 )
 def test_what_there_is_not_is_refused(device: str, precision: str, message: str) -> None:
     with pytest.raises(ShapeError, match=message):
-        resolve_target(device, precision)
+        pick_engine(device, precision)
 
 
 @pytest.fixture
@@ -350,14 +355,14 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cuda_is_the_first_gpu_in_fp32(gpus: None) -> None:
-    found = resolve_target("cuda", "auto")
-    assert found == Target("cuda", "fp32", 0, "GPU 0", 10**10)
-    assert found.default_budget_bytes == 8 * 10**9
-    assert resolve_target("cuda:1", "fp16").index == 1
+    found = pick_engine("cuda", "auto")
+    assert found == TorchEngine("fp32", 0, "GPU 0", 10**10)
+    assert found.default_device_budget_bytes == 8 * 10**9
+    assert pick_engine("cuda:1", "fp16").gpu == 1
     with pytest.raises(ShapeError, match="cuda:2: this machine has cuda:0 to cuda:1"):
-        resolve_target("cuda:2", "auto")
+        pick_engine("cuda:2", "auto")
     with pytest.raises(ShapeError, match="compute capability 8 or more, GPU 1 has"):
-        resolve_target("cuda:1", "bf16")
+        pick_engine("cuda:1", "bf16")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, so it is not refused")
@@ -378,9 +383,9 @@ def test_cuda_is_refused_in_one_line_without_a_gpu(
 
 def test_torch_is_not_imported_unless_a_gpu_is_asked_for() -> None:
     code = (
-        "import sys, unetmm, unetmm.engine.target as t\n"
-        "assert t.resolve_target('auto', 'auto').kind == 'kernels'\n"
-        "t.resolve_target('torch', 'bf16'); import unetmm.api, unetmm.plan.search\n"
+        "import sys, unetmm, unetmm.engine.choice as t\n"
+        "assert t.pick_engine('auto', 'auto').label == 'cpu'\n"
+        "t.pick_engine('torch', 'bf16'); import unetmm.api, unetmm.plan.search\n"
         "unetmm.make_plan((300, 400), 'uint8', mem_budget='1GB', device='torch')\n"
         "assert 'torch' not in sys.modules"
     )
@@ -391,13 +396,13 @@ def test_torch_is_not_imported_unless_a_gpu_is_asked_for() -> None:
 
 
 def gpu_plan(
-    config: NetConfig, height: int, width: int, where: Target = GPU, **options: Any
+    config: NetConfig, height: int, width: int, where: TorchEngine = GPU, **options: Any
 ) -> unetmm.Plan:
     info = array_info((height, width, 3), np.dtype(np.uint8), "YXS")
     storage = in_memory_storage((512, 512))
 
     class Chosen(Options):
-        target = where
+        engine = where
 
     chosen = Chosen(budget_bytes=options.pop("budget_bytes", 8 * 10**9), **options)
     return plan_image(info, storage, storage, Model("m", config), chosen)
@@ -664,11 +669,11 @@ def test_a_gpu_gives_no_more_than_the_budget(monkeypatch: pytest.MonkeyPatch) ->
     ("precision", "tolerance"), [("fp32", 1e-4), ("fp16", 2e-2), ("bf16", 2e-2)]
 )
 @pytest.mark.parametrize("name", CONFIGS)
-def test_gpu_equals_reference(name: str, precision: DevicePrecision, tolerance: float) -> None:
+def test_gpu_equals_reference(name: str, precision: Precision, tolerance: float) -> None:
     config, stride = CONFIGS[name], CONFIGS[name].stride_px
     image = image_of(50 * stride, 33 * stride, config.in_channels)
     expected = expected_of(config, image)
-    where = resolve_target("cuda", precision)
+    where = pick_engine("cuda", precision)
     found = restored(stream_of(config, *image.shape[:2], 8 * stride, where), image, 8 * stride)
     assert_close(found, expected, tolerance * max(1.0, float(np.ptp(expected))))
 
@@ -676,7 +681,7 @@ def test_gpu_equals_reference(name: str, precision: DevicePrecision, tolerance: 
 @needs_gpu
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_gpu_takes_no_more_than_projected(precision: DevicePrecision) -> None:
+def test_gpu_takes_no_more_than_projected(precision: Precision) -> None:
     image = (image_of(3000, 4000, 3) * 255).astype(np.uint8)
     chosen = Options("tiny-rgb", device="cuda", precision=precision, device_budget_bytes=2 * 10**9)
     storage = in_memory_storage((512, 512))

@@ -7,7 +7,7 @@ import numpy as np
 from unetmm.compiling.processor import LANES
 from unetmm.engine.checks import Attention, factors_of
 from unetmm.engine.cpu.footprint import LINE_FLOATS, frozen_floats, packed_floats
-from unetmm.engine.cpu.precision import Precision, words
+from unetmm.engine.cpu.precision import words
 from unetmm.engine.folding import (
     Array,
     Attended,
@@ -21,6 +21,7 @@ from unetmm.engine.folding import (
     pack_block,
 )
 from unetmm.engine.layout import FLOAT_BYTES, Block, Layout, Product, make_layout, padded
+from unetmm.engine.precision import Precision
 from unetmm.errors import WeightsError
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from unetmm.engine.cpu.precision import Precision, words
+from unetmm.engine.cpu.precision import words
 from unetmm.engine.layout import FLOAT_BYTES, Block, Guide, Layout, Product, Stage, padded
+from unetmm.engine.precision import Precision
 from unetmm.geometry import round_up
 
 LINE_FLOATS = 16
@@ -18,8 +19,8 @@ BATCH_PX = 64
 """Pixels that share a pass over a block's weights, where a row of a panel is shorter."""
 SCRATCH_TARGET_BYTES = 320 * 1024
 """Working set of a block's inner loop; it should stay in a core's second-level cache."""
-
-
+THREAD_BYTES = 256 * 1024
+"""Cost of each further thread of a stream besides its scratch: its stack, as far as used."""
 PIECE_ROWS = 16
 """Full-resolution rows that the stages at fine scales make in turn, a multiple of PIECE_SCALE."""
 PIECE_SCALE = 4
@@ -180,3 +181,51 @@ def output_bytes(layout: Layout, width_px: int) -> int:
 def stream_bytes(layout: Layout, width_px: int, lanes: int, threads: int = 1) -> int:
     """Everything one stream allocates, weights apart."""
     return FLOAT_BYTES * memory_map(layout, width_px, lanes, threads).size_floats
+
+
+@lru_cache(maxsize=64)
+def packed_bytes(layout: Layout, lanes: int, precision: Precision = "fp32") -> int:
+    """A net folded for the stream, with what each block needs to fold its attention in."""
+    attended = 0
+    for block in layout.blocks:
+        c, real = padded(block.channels, lanes), block.channels
+        attended += c * (c + 1) + real * (real + 1)
+    return FLOAT_BYTES * (packed_floats(layout, lanes, precision) + LINE_FLOATS + attended)
+
+
+@lru_cache(maxsize=64)
+def frozen_bytes(layout: Layout, lanes: int, precision: Precision = "fp32") -> int:
+    """The matrices with an image's attention folded in, which every live stream holds."""
+    return FLOAT_BYTES * (frozen_floats(layout, lanes, precision) + LINE_FLOATS)
+
+
+@dataclass(frozen=True)
+class StreamParts:
+    """Bytes of one stream, by what they are for."""
+
+    state: int
+    """Rows that layers keep."""
+    skip: int
+    """Rows held for the decoder."""
+    image: int
+    """The input image kept for the global residual."""
+    arena: int
+    """Working sets of the threads, and the band that leaves."""
+
+
+@lru_cache(maxsize=4096)
+def stream_parts(layout: Layout, lanes: int, width_px: int, threads: int) -> StreamParts:
+    """One stream for a strip `width_px` wide, part by part."""
+    skip = skip_bytes(layout, width_px, lanes)
+    image = ring_bytes(layout, "image", width_px, lanes)
+    arena = scratch_bytes(layout, lanes, threads) + output_bytes(layout, width_px)
+    state = stream_bytes(layout, width_px, lanes, threads) - skip - image - arena
+    return StreamParts(state, skip, image, arena)
+
+
+def converted_bytes(layout: Layout, width_px: int, itemsize: int) -> int:
+    """Copies of one band: pushed, compared with the answer, and added to it in float64 where the
+    stored type is wide.
+    """
+    wide = 4 if itemsize >= FLOAT_BYTES else 0
+    return (3 + wide) * layout.band_rows * width_px * layout.config.in_channels * FLOAT_BYTES

@@ -8,13 +8,9 @@ how the image was cut.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from unetmm.compiling.processor import multiplies_bf16, processor
+from unetmm.engine.precision import Precision
 from unetmm.errors import ShapeError
-
-Precision = Literal["fp32", "bf16"]
-PrecisionChoice = Literal["auto", "fp32", "bf16"]
 
 
 def resolve(choice: str) -> Precision:

@@ -14,10 +14,10 @@ import sys
 import numpy as np
 
 from unetmm.compiling.cache import cache_folder, remove_old
-from unetmm.engine.cpu.precision import Precision
 from unetmm.engine.cpu.stages import run_stages
 from unetmm.engine.cpu.sync import LINE
 from unetmm.engine.cpu.tables import COLUMNS
+from unetmm.engine.precision import Precision
 from unetmm.intensities.stored import compile_move
 from unetmm.process import child_environment
 

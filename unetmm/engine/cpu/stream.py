@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from unetmm.compiling.processor import LANES
 from unetmm.engine.checks import check_rows, check_strip
+from unetmm.engine.clock import BandClock
 from unetmm.engine.cpu.compiled import CompiledNet, Frozen, aligned_zeros
 from unetmm.engine.cpu.footprint import LINE_FLOATS, memory_map, observed_channels, observed_numbers
 from unetmm.engine.cpu.program import ring_table, stage_table
@@ -83,8 +84,7 @@ class RowStream:
         self.team = Team(self.threads)
         self.shares = Shares(self.cells, self.threads)
         self.sums, self.seen, self.factors = np.zeros(1, np.float64), *np.zeros((2, 1), np.float32)
-        self.pushed = 0
-        self.step_index = 0
+        self.clock = BandClock(layout.band_rows, layout.lag_rows, height_px)
         channels, rows = net.config.out_channels, self.layout.rings[0].rows
         self.out = self._view(places.out, (self.band, width_px, channels))
         image = self._view(places.rings["image"], (rows, width_px + 2, net.config.in_channels))
@@ -115,40 +115,35 @@ class RowStream:
         ShapeError
             If the rows do not fit the strip or there are too many of them.
         """
-        check_rows(rows.shape, self.width, self.net.config.in_channels, self.pushed, self.height)
-        n, taken = len(rows), 0
-        while taken < n:
-            end = min(n, taken + self.band - self.pushed % self.band)
-            index = np.arange(self.pushed, self.pushed + end - taken) % len(self.image_rows)
-            self.image_rows[index] = rows[taken:end]
-            self.pushed += end - taken
-            taken = end
-            if self.pushed % self.band == 0:
+        clock = self.clock
+        check_rows(rows.shape, self.width, self.net.config.in_channels, clock.pushed, self.height)
+        for new, first, is_full in clock.take(len(rows)):
+            index = np.arange(first, clock.pushed) % len(self.image_rows)
+            self.image_rows[index] = rows[new]
+            if is_full:
                 yield from self._finished()
 
     def drain(self) -> Iterator[Rows]:
         """One step after the last row of the strip was pushed; gives at most one band."""
-        assert self.pushed == self.height, "drain comes after the last row"
-        if self.step_index * self.band < self.height + self.layout.lag_rows:
+        assert self.clock.pushed == self.height, "drain comes after the last row"
+        if self.clock.steps_left:
             yield from self._finished()
 
     def flush(self) -> Iterator[Rows]:
         """All rows that are still held back, after the last row of the strip was pushed."""
-        while self.step_index * self.band < self.height + self.layout.lag_rows:
+        while self.clock.steps_left:
             yield from self.drain()
 
     def _finished(self) -> Iterator[Rows]:
-        first = self.step_index * self.band - self.layout.lag_rows
-        self.step()
-        start, stop = max(0, first), min(self.height, first + self.band)
-        if stop > start:
-            yield self.out[start - first : stop - first]
+        rows = self.step()
+        if rows is not None:
+            yield self.out[rows]
 
-    def step(self) -> None:
-        """Carry every stage one band further."""
+    def step(self) -> slice | None:
+        """Carry every stage one band further; gives the finished rows of the band that leaves."""
         self._run(0, len(self.program))
-        self.step_index += 1
         self.shares.learn(self.team.take_busy())
+        return self.clock.tick()
 
     def _run(self, first: int, last: int, observed: int = -1, resumed: int = -1) -> None:
         """Stages first to last, on all threads; see `run_stages`."""
@@ -156,7 +151,7 @@ class RowStream:
         memory, weights, matrices = self.memory, self.net.weights, self.net.matrices
         frozen = self.frozen
         samples, cuts, out = self.net.config.out_channels, self.shares.cuts, self.out_at
-        step, progress = self.step_index, self.team.progress
+        step, progress = self.clock.step, self.team.progress
         sums, seen, factors = self.sums, self.seen, self.factors
 
         # The threads must not hold the stream itself, or it would never end.

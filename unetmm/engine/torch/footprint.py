@@ -9,32 +9,37 @@ allocated at once; only what the depthwise convolution gives has no other place 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from typing import Literal
 
+from unetmm.engine.contract import DeviceTerms, Pixels
 from unetmm.engine.layout import FLOAT_BYTES, Block, Ending, Layout, Product, Ring, Stage
-from unetmm.engine.target import Target
 from unetmm.geometry import round_up
 
 ALIGN = 128
-"""Every piece begins at a multiple of so many numbers, 256 bytes or more."""
+"""Numbers of which every part begins at a multiple: 256 bytes or more."""
 SLOTS = 2
 """Bands each way: one is filled, or used up, on the host while another is under way."""
 WORKSPACE_BYTES = 128 * 2**20
-"""What cuBLAS may take (32 MiB a handle, one for each thread that computes, and as much for its
-newer half), and what torch's allocator rounds up. cuDNN is not used."""
+"""Memory that cuBLAS may take (32 MiB a handle, one for each thread that computes, and as much for
+its newer half), and that torch's allocator rounds up. cuDNN is not used."""
 COMPILED_BYTES = 900_000
-"""On the CPU, what oneDNN compiles for a product of one shape in half precision and keeps: measured
-as 0.68 to 0.81 MB. float32 goes to MKL, which compiles nothing."""
+"""Machine code that oneDNN makes and keeps, on the CPU, for a product of one shape in half
+precision: measured as 0.68 to 0.81 MB. float32 goes to MKL, which compiles nothing."""
 
 MAX_NUMBERS = 2**31 - 1
-"""Of what a depthwise convolution reads or gives: on a GPU it counts in 32 bits."""
+"""Most numbers that a depthwise convolution may read or give: on a GPU it counts in 32 bits."""
+Place = Literal["cpu", "cuda"]
+"""Kind of a device, as torch names it."""
+LIBRARY_BYTES: dict[Place, int] = {"cpu": 240 * 10**6, "cuda": 1500 * 10**6}
+"""Memory of torch in the process itself; with CUDA an estimate that no GPU has confirmed yet."""
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """Of everything that a stream allocates."""
+    """Shapes of everything that a stream allocates."""
 
     maps: dict[str, tuple[int, int, int]]
     """Each ring's rows, the oldest first, by the ring's name; the image's are float32."""
@@ -171,32 +176,11 @@ def attended_bytes(layout: Layout) -> int:
     return FLOAT_BYTES * sum(b.channels**2 for b in layout.blocks)
 
 
-@dataclass(frozen=True)
-class DeviceTerms:
-    """Bytes of the projected peak on a device; the peak is their sum."""
-
-    weights: int
-    stream_state: int
-    """Rows that layers keep."""
-    skip: int
-    """What is held for the decoder."""
-    image_rows: int
-    """The input image kept for the global residual."""
-    arena: int
-    """Working set of a stage, and the band that leaves the stream."""
-    transfers: int
-    """Bands that are under way."""
-    workspace: int
-    """Of libraries and allocator, as stated."""
-
-    @property
-    def total(self) -> int:
-        return sum(getattr(self, f.name) for f in fields(self))
-
-
-def project_device(layout: Layout, width_px: int, target: Target, streams: int) -> DeviceTerms:
+def project_device(
+    layout: Layout, width_px: int, item_bytes: int, place: Place, streams: int
+) -> DeviceTerms:
     """Terms of so many streams side by side on one strip."""
-    shapes, item = shapes_of(layout, width_px), target.item_bytes
+    shapes, item = shapes_of(layout, width_px), item_bytes
     skip = item * sum(
         r.channels * r.skip_rows * (width_px // r.scale) for r in layout.rings if r.name != "image"
     )
@@ -205,7 +189,7 @@ def project_device(layout: Layout, width_px: int, target: Target, streams: int) 
         [(shapes.moments,), shapes.out]
     )
     held = item * (shapes.numbers + shapes.convolved) + FLOAT_BYTES * shapes.floats
-    on_gpu = target.kind == "cuda"
+    on_gpu = place == "cuda"
     # On the CPU torch copies what the convolution reads, and maps of half precision to float32;
     # within an operation, so never for two streams at once.
     copied = 0 if on_gpu else FLOAT_BYTES * shapes.convolving
@@ -227,7 +211,20 @@ def slot_bytes(layout: Layout, width_px: int) -> tuple[int, int]:
     return pixels * layout.config.in_channels, pixels * layout.config.out_channels
 
 
-def host_slot_bytes(layout: Layout, width_px: int, target: Target) -> int:
+def host_slot_bytes(layout: Layout, width_px: int, place: Place) -> int:
     """The same on the host: torch rounds pinned memory up to a power of two."""
     sizes = slot_bytes(layout, width_px)
-    return sum(1 << (n - 1).bit_length() for n in sizes) if target.kind == "cuda" else sum(sizes)
+    return sum(1 << (n - 1).bit_length() for n in sizes) if place == "cuda" else sum(sizes)
+
+
+def converted_bytes(layout: Layout, width_px: int, pixels: Pixels) -> int:
+    """All that a band is copied to on its way to the net's scale and back.
+
+    The normalised rows of each net; the rows compared with the answer; as stored: the original, the
+    chosen samples before and after; masks; sums in float64 where the type is wide.
+    """
+    channels, item = layout.config.in_channels, pixels.itemsize
+    wide = 16 if item >= FLOAT_BYTES else 0
+    normalised = FLOAT_BYTES * channels * (pixels.nets + 1)
+    per_px = normalised + channels * (4 * item + 3 + wide) + pixels.samples * item
+    return layout.band_rows * width_px * per_px

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unetmm.engine.layout import Block, Ending, Guide, Product, Ring
-from unetmm.engine.torch.net import BlockWeights, DeviceNet, Pool, ProductWeights
+from unetmm.engine.torch.folded import BlockWeights, FoldedNet, ProductWeights, TensorPool
 from unetmm.nets.constants import LAYER_NORM_EPS
 
 
@@ -74,16 +74,16 @@ class Stages:
     maps : of every ring, by its name.
     kept : the two rows of every block, by its name.
     arena, moments : scratch for one stage, in the maps' precision and in float32.
-    frozen : from `DeviceNet.freeze`.
+    frozen : from `FoldedNet.freeze`.
     """
 
     def __init__(
         self,
-        net: DeviceNet,
+        net: FoldedNet,
         frozen: dict[str, Tensor],
         maps: dict[str, Map],
         kept: dict[str, Tensor],
-        arena: Pool,
+        arena: TensorPool,
         moments: Tensor,
     ) -> None:
         self.net, self.frozen, self.maps, self.kept = net, frozen, maps, kept

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from unetmm.engine.checks import Attention, check_rows, check_strip
+from unetmm.engine.clock import BandClock
 from unetmm.engine.layout import Block, Guide, Product, make_layout
 from unetmm.engine.torch.copies import Copies
+from unetmm.engine.torch.folded import FoldedNet, TensorPool, memory_errors
 from unetmm.engine.torch.footprint import shapes_of
-from unetmm.engine.torch.net import DeviceNet, Pool, memory_errors
 from unetmm.engine.torch.stages import Map, Stages
 
 Rows = NDArray[np.float32]
@@ -42,7 +43,7 @@ def exact(threads: int) -> Iterator[None]:
             torch.set_num_threads(before[1])
 
 
-class DeviceStream:
+class TorchStream:
     """Restores one strip (or one segment of it), rows pushed in order from the top.
 
     As `stream.RowStream`, but a band comes out a push later, so that the host can work on it while
@@ -58,7 +59,7 @@ class DeviceStream:
 
     def __init__(
         self,
-        net: DeviceNet,
+        net: FoldedNet,
         attention: Attention,
         width_px: int,
         height_px: int,
@@ -69,23 +70,23 @@ class DeviceStream:
         self.net, self.layout = net, make_layout(net.config, band_rows)
         self.width, self.height, self.band = width_px, height_px, band_rows
         self.threads = threads
-        self.pushed = self.step_index = 0
-        self.under_way: deque[tuple[int, int]] = deque()
-        """First and last row, within their band, of the bands on their way to the host."""
+        self.clock = BandClock(band_rows, self.layout.lag_rows, height_px)
+        self.under_way: deque[slice] = deque()
+        """Finished rows, within their band, of the bands on their way to the host."""
         with exact(threads):
             self._allocate(attention)
 
     def _allocate(self, attention: Attention) -> None:
         net, layout = self.net, self.layout
         shapes = shapes_of(layout, self.width)
-        numbers = Pool(shapes.numbers, net.dtype, net.device)
-        floats = Pool(shapes.floats, torch.float32, net.device)
+        numbers = TensorPool(shapes.numbers, net.dtype, net.device)
+        floats = TensorPool(shapes.floats, torch.float32, net.device)
         maps = {}
         for ring in layout.rings:
             pool = floats if ring.name == "image" else numbers
             maps[ring.name] = Map(ring, pool.take(shapes.maps[ring.name]), self.height)
         kept = {name: numbers.take(shape) for name, shape in shapes.kept.items()}
-        arena = Pool(0, net.dtype, net.device)
+        arena = TensorPool(0, net.dtype, net.device)
         arena.data = numbers.take((shapes.arena,))
         moments, self.out = floats.take((shapes.moments,)), floats.take(shapes.out)
         self.maps = maps
@@ -95,11 +96,6 @@ class DeviceStream:
             (self.band, self.width, net.config.in_channels),
             (self.band, self.width, net.config.out_channels),
         )
-
-    @property
-    def last_step(self) -> int:
-        """Steps until every row is finished."""
-        return -(-(self.height + self.layout.lag_rows) // self.band)
 
     def push(self, rows: Rows) -> Iterator[Rows]:
         """Take the next rows of the strip, give bands of rows that are finished.
@@ -118,23 +114,20 @@ class DeviceStream:
         ShapeError
             If the rows do not fit the strip or there are too many of them.
         """
-        check_rows(rows.shape, self.width, self.net.config.in_channels, self.pushed, self.height)
-        n, taken = len(rows), 0
-        while taken < n:
-            at = self.pushed % self.band
-            count = min(n - taken, self.band - at)
-            self.copies.inbox()[at : at + count] = rows[taken : taken + count]
-            self.pushed += count
-            taken += count
-            if self.pushed % self.band == 0:
+        clock = self.clock
+        check_rows(rows.shape, self.width, self.net.config.in_channels, clock.pushed, self.height)
+        for new, first, is_full in clock.take(len(rows)):
+            at = first % self.band
+            self.copies.inbox()[at : at + new.stop - new.start] = rows[new]
+            if is_full:
                 self._step()
                 if len(self.under_way) > 1:
                     yield self._fetched()
 
     def drain(self) -> Iterator[Rows]:
         """One step after the last row of the strip was pushed; gives at most one band."""
-        assert self.pushed == self.height, "drain comes after the last row"
-        more = self.step_index < self.last_step
+        assert self.clock.pushed == self.height, "drain comes after the last row"
+        more = self.clock.steps_left
         if more:
             self._step()
         if len(self.under_way) > more:
@@ -142,39 +135,38 @@ class DeviceStream:
 
     def flush(self) -> Iterator[Rows]:
         """All rows that are still held back, after the last row of the strip was pushed."""
-        while self.step_index < self.last_step or self.under_way:
+        while self.clock.steps_left or self.under_way:
             yield from self.drain()
 
     def _fetched(self) -> Rows:
-        start, stop = self.under_way.popleft()
-        return self.copies.fetched()[start:stop]
+        rows = self.under_way.popleft()
+        return self.copies.fetched()[rows]
 
     def _step(self) -> None:
         """Carry every stage one band further."""
+        step = self.clock.step
         with exact(self.threads):
-            self._take_band()
+            self._take_band(step)
             for stage in self.layout.stages:
                 if isinstance(stage, Product):
-                    self.stages.product(stage, self.step_index)
+                    self.stages.product(stage, step)
                 elif isinstance(stage, Block):
-                    self.stages.block(stage, self.step_index)
+                    self.stages.block(stage, step)
                 elif isinstance(stage, Guide):
-                    self.stages.guide(stage, self.step_index)
+                    self.stages.guide(stage, step)
                 else:
-                    self.stages.ending(stage, self.step_index, self.out)
-            first = self.step_index * self.band - self.layout.lag_rows
-            start, stop = max(0, first), min(self.height, first + self.band)
-            if stop > start:
+                    self.stages.ending(stage, step, self.out)
+            rows = self.clock.tick()
+            if rows is not None:
                 self.copies.download(self.out.permute(1, 2, 0))
-                self.under_way.append((start - first, stop - first))
-        self.step_index += 1
+                self.under_way.append(rows)
 
-    def _take_band(self) -> None:
+    def _take_band(self, step: int) -> None:
         """Move all maps up, and the band that was pushed last into the image's."""
-        if self.step_index:
+        if step:
             for each in self.maps.values():
                 each.advance()
-        image, first = self.maps["image"], self.step_index * self.band
+        image, first = self.maps["image"], step * self.band
         if first < self.height:
             self.copies.upload(image.rows(first, self.band).permute(1, 2, 0))
         image.clear_outside(first, self.band)

@@ -1,0 +1,71 @@
+"""Which engine a user's choice of device and precision means on this machine. Imports no torch
+unless a GPU is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+
+from unetmm.engine.contract import Engine
+from unetmm.engine.cpu.engine import CpuEngine
+from unetmm.engine.cpu.precision import resolve
+from unetmm.engine.precision import ITEM_BYTES, Precision
+from unetmm.engine.torch.engine import TorchEngine
+from unetmm.errors import ShapeError
+
+DeviceChoice = str
+"""A user's choice: auto, cpu, torch, cuda or cuda:N."""
+
+
+def pick_engine(device: str, precision: str) -> Engine:
+    """The engine that a choice means.
+
+    Parameters
+    ----------
+    device : "auto", "cpu", "torch" (the CPU without the compiled kernels), "cuda" or "cuda:N"
+        auto is cpu, so that a result does not depend on what a machine has. cuda is the first GPU.
+
+    Raises
+    ------
+    ShapeError
+        If there is no such device or precision, or this machine lacks it.
+    """
+    if device in ("auto", "cpu"):
+        if precision == "fp16":
+            raise ShapeError("precision fp16 is for CUDA, asked for on cpu; use fp32 or bf16")
+        return CpuEngine(resolve(precision))
+    cuda = re.fullmatch(r"cuda(?::(\d{1,3}))?", device)
+    if device != "torch" and cuda is None:
+        raise ShapeError(f'device "{device}": there are auto, cpu, torch, cuda and cuda:N')
+    chosen = _precision(precision)
+    if cuda is None:
+        if find_spec("torch") is None:
+            raise ShapeError("device torch: torch is not installed; use device cpu")
+        return TorchEngine(chosen)
+    return _on_gpu(device, int(cuda[1] or 0), chosen)
+
+
+def _precision(choice: str) -> Precision:
+    for known in ITEM_BYTES:
+        if choice == known or (choice == "auto" and known == "fp32"):
+            return known
+    raise ShapeError(f'precision "{choice}": there are auto, fp32, fp16 and bf16')
+
+
+def _on_gpu(device: str, index: int, precision: Precision) -> TorchEngine:
+    if find_spec("torch") is None:
+        raise ShapeError(f"device {device}: torch is not installed; use device cpu")
+    from unetmm.engine.torch import cuda
+
+    count = cuda.count()
+    if count == 0:
+        raise ShapeError(f"device {device}: {cuda.why_none()}; use device cpu")
+    if index >= count:
+        raise ShapeError(f"device {device}: this machine has cuda:0 to cuda:{count - 1}")
+    if precision == "bf16" and not cuda.multiplies_bf16(index):
+        raise ShapeError(
+            f"precision bf16 needs a GPU of compute capability 8 or more, {cuda.model(index)} has "
+            "less; use fp32 or fp16"
+        )
+    return TorchEngine(precision, index, cuda.model(index), cuda.free_bytes(index))

@@ -1,0 +1,132 @@
+"""Torch operations as an engine: one strip at a time, on the CPU or on an NVIDIA GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from unetmm.compiling.processor import LANES
+from unetmm.engine.contract import DeviceTerms, Footprint, Pixels
+from unetmm.engine.cpu.footprint import THREAD_BYTES, packed_bytes
+from unetmm.engine.folding import Tensors
+from unetmm.engine.layout import Layout
+from unetmm.engine.precision import ITEM_BYTES, Precision
+from unetmm.engine.torch import cost
+from unetmm.engine.torch.footprint import (
+    LIBRARY_BYTES,
+    Place,
+    attended_bytes,
+    converted_bytes,
+    host_slot_bytes,
+    project_device,
+    shapes_of,
+)
+from unetmm.nets.config import NetConfig
+
+if TYPE_CHECKING:
+    from unetmm.engine.torch.net import TorchNet
+
+FREE_SHARE_PERCENT = 80
+"""Share of a GPU's free memory that a run may use when no budget is given."""
+
+
+@dataclass(frozen=True)
+class TorchEngine:
+    """Fulfils `contract.Engine`; planning with it imports no torch."""
+
+    precision: Precision = "fp32"
+    """Precision of all maps and matrices."""
+    gpu: int | None = None
+    """Number of the GPU; None: the CPU."""
+    device_name: str = ""
+    """Name of the GPU."""
+    free_bytes: int = 0
+    """Memory of the GPU that was free when it was looked at."""
+
+    calibration_precision: Precision = "fp32"
+    delay_bands = 1
+    one_strip_at_once = True
+
+    @property
+    def place(self) -> Place:
+        """Kind of the device, as torch names it."""
+        return "cpu" if self.gpu is None else "cuda"
+
+    @property
+    def device(self) -> str:
+        """The device as torch names it: cpu or cuda:N."""
+        return "cpu" if self.gpu is None else f"cuda:{self.gpu}"
+
+    @property
+    def label(self) -> str:
+        return "torch" if self.gpu is None else self.device
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of a number of a map or a matrix."""
+        return ITEM_BYTES[self.precision]
+
+    @property
+    def recorded(self) -> str:
+        where = "CPU, " if self.gpu is None else f"{self.device_name} "
+        return f"{self.precision} on {where}by torch {metadata.version('torch')}"
+
+    @property
+    def default_device_budget_bytes(self) -> int:
+        return self.free_bytes * FREE_SHARE_PERCENT // 100
+
+    @property
+    def band_steps(self) -> tuple[int, ...]:
+        """Band heights worth trying; a GPU is only busy with many pixels at once."""
+        return (1, 2, 4, 8) if self.gpu is None else (1, 2, 4, 8, 16, 32, 64, 128)
+
+    def fits(self, layout: Layout, width_px: int) -> bool:
+        return shapes_of(layout, width_px).addressable
+
+    def teams(self, cores: int, tasks: int, cells: int) -> Iterator[tuple[int, int]]:
+        yield 1, cores if self.gpu is None else 1
+
+    def footprint(
+        self, layout: Layout, width_px: int, pixels: Pixels, workers: int, threads: int
+    ) -> Footprint:
+        """As the contract says; on the CPU the device's memory is the process's."""
+        device = self.device_terms(layout, width_px, pixels.nets)
+        here = device if self.gpu is None else DeviceTerms(0, 0, 0, 0, 0, 0, 0)
+        slots = pixels.nets * host_slot_bytes(layout, width_px, self.place)
+        converted = converted_bytes(layout, width_px, pixels)
+        # The compiled kernels have calibrated before, and hold their net.
+        folded = packed_bytes(layout, LANES) + attended_bytes(layout)
+        return Footprint(
+            runtime=LIBRARY_BYTES[self.place] + (threads - 1) * THREAD_BYTES,
+            weights=folded + here.weights,
+            stream_state=here.stream_state,
+            skip=here.skip,
+            image_rows=here.image_rows,
+            arena=slots + converted + here.arena + here.workspace,
+            device=None if self.gpu is None else device,
+        )
+
+    def device_terms(self, layout: Layout, width_px: int, streams: int) -> DeviceTerms:
+        """Terms of so many streams side by side on one strip."""
+        return project_device(layout, width_px, self.item_bytes, self.place, streams)
+
+    def stream_bytes(self, layout: Layout, width_px: int, threads: int) -> int:
+        device = self.device_terms(layout, width_px, streams=1)
+        return device.stream_state + device.skip + device.image_rows + device.arena
+
+    def least_s(self, config: NetConfig, pixels: int) -> float:
+        return 0.0
+
+    def compute_s(
+        self, layout: Layout, rows: int, width_px: int, workers: int, threads: int
+    ) -> float:
+        return cost.compute_s(layout, self.place, self.item_bytes, rows, width_px, threads)
+
+    def fold(self, config: NetConfig, tensors: Tensors) -> TorchNet:
+        # The one place from which torch is imported for a run.
+        from unetmm.engine.torch.folded import FoldedNet
+        from unetmm.engine.torch.net import TorchNet
+
+        return TorchNet(FoldedNet(config, tensors, self.precision, self.device), self.place)

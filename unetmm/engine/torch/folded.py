@@ -1,0 +1,173 @@
+"""A net's matrices on a device: shared by all its streams, read-only once it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unetmm.engine.checks import Attention, factors_of
+from unetmm.engine.folding import ProductFolder, Tensors, fold_block
+from unetmm.engine.layout import Block, Layout, Product, make_layout
+from unetmm.engine.precision import Precision
+from unetmm.engine.torch.footprint import ALIGN, frozen_numbers, weight_numbers
+from unetmm.errors import WeightsError
+from unetmm.geometry import round_up
+from unetmm.nets.config import NetConfig
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Torch's errors for too little memory, of three kinds, as Python's."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error) for words in ("out of memory", "not enough memory")):
+            raise
+        raise MemoryError(str(error)) from error
+
+
+class TensorPool:
+    """A tensor that others are cut out of, one behind the other."""
+
+    def __init__(self, numbers: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.data = torch.zeros(numbers, dtype=dtype, device=device)
+        self.end = 0
+
+    def take(self, shape: tuple[int, ...]) -> Tensor:
+        """The next piece, of this shape."""
+        start, self.end = self.end, self.end + round_up(prod(shape), ALIGN)
+        assert self.end <= len(self.data), "the footprint counts what is taken"
+        return self.data[start : start + prod(shape)].view(shape)
+
+    def put(self, array: NDArray[np.floating], shape: tuple[int, ...]) -> Tensor:
+        """The next piece, with these values."""
+        piece = self.take(shape)
+        piece.copy_(torch.from_numpy(np.ascontiguousarray(array).reshape(shape)))
+        return piece
+
+
+@dataclass(frozen=True)
+class ProductWeights:
+    """Matrix and bias of a product or of the ending."""
+
+    matrix: Tensor
+    """(outputs, taps, depth); outputs in the order (dy, dx, channel)."""
+    bias: Tensor | None
+    """(outputs, 1), or None where it is zero."""
+
+
+@dataclass(frozen=True)
+class BlockWeights:
+    """Weights of a NAFNet block: matrices (outputs, inputs), biases (outputs, 1)."""
+
+    first: Tensor
+    first_bias: Tensor
+    depthwise: Tensor
+    """(2c, 1, 3, 3), its bias (2c,)."""
+    depthwise_bias: Tensor
+    third_bias: Tensor
+    fourth: Tensor
+    fourth_bias: Tensor
+    fifth: Tensor
+    fifth_bias: Tensor
+
+
+class FoldedNet:
+    """A net folded for the stream of torch operations.
+
+    The attention comes in with `freeze`, once an image.
+
+    Parameters
+    ----------
+    device : as torch names it, cpu or cuda:N.
+
+    Raises
+    ------
+    ShapeError
+        If the net changes the image's size.
+    WeightsError
+        If a tensor is missing.
+    """
+
+    def __init__(
+        self, config: NetConfig, tensors: Tensors, precision: Precision, device: str
+    ) -> None:
+        self.config = config
+        self.device, self.dtype = torch.device(device), DTYPES[precision]
+        self.layout = make_layout(config, config.stride_px)
+        self.products: dict[str, ProductWeights] = {}
+        self.blocks: dict[str, BlockWeights] = {}
+        self.third: dict[str, NDArray[np.float32]] = {}
+        """On the host: each block's matrix that waits for the attention."""
+        with memory_errors():
+            self.pool = TensorPool(weight_numbers(self.layout), self.dtype, self.device)
+        try:
+            self._fold(self.layout, tensors, self.pool)
+        except KeyError as error:
+            raise WeightsError(f"the weights lack the tensor {error} of their net") from error
+        assert self.pool.end == len(self.pool.data), "weight_numbers counts what is held"
+
+    def _fold(self, layout: Layout, tensors: Tensors, pool: TensorPool) -> None:
+        folder = ProductFolder(tensors, self.config, lanes=1)
+        for stage in layout.stages:
+            if isinstance(stage, Product):
+                matrix, bias, *_ = folder.matrix(stage.name)
+                self.products[stage.name] = _product(matrix, bias, pool)
+            elif isinstance(stage, Block):
+                self.blocks[stage.name] = self._block(tensors, stage.name, pool)
+        w = tensors["ending.weight"].transpose(0, 2, 3, 1)  # n, row, column, channel
+        matrix = np.ascontiguousarray(w).reshape(len(w), 3, -1)
+        self.products["ending"] = _product(matrix, tensors["ending.bias"], pool)
+
+    def _block(self, tensors: Tensors, name: str, pool: TensorPool) -> BlockWeights:
+        block = fold_block(tensors, name)
+        self.third[name] = block.third
+
+        def whole(matrix: NDArray[np.float32]) -> Tensor:
+            return pool.put(matrix, matrix.shape)
+
+        def column(bias: NDArray[np.floating]) -> Tensor:
+            return pool.put(bias, (len(bias), 1))
+
+        return BlockWeights(
+            whole(block.first),
+            column(block.first_bias),
+            pool.put(block.depthwise, (len(block.depthwise), 1, 3, 3)),
+            pool.put(block.depthwise_bias, block.depthwise_bias.shape),
+            column(block.third_bias),
+            whole(block.fourth),
+            column(block.fourth_bias),
+            whole(block.fifth),
+            column(block.fifth_bias),
+        )
+
+    def freeze(self, attention: Attention) -> dict[str, Tensor]:
+        """Each block's matrix before the first residual with its channel factors folded in.
+
+        Raises
+        ------
+        ShapeError
+            If a block has no factors or the wrong number of them.
+        """
+        pool = TensorPool(frozen_numbers(self.layout), self.dtype, self.device)
+        frozen = {}
+        for name, matrix in self.third.items():
+            factors = factors_of(attention, name, len(matrix))
+            frozen[name] = pool.put(matrix * factors, matrix.shape)
+        return frozen
+
+
+def _product(
+    matrix: NDArray[np.float32], bias: NDArray[np.float32], pool: TensorPool
+) -> ProductWeights:
+    held = pool.put(bias, (len(bias), 1))
+    return ProductWeights(pool.put(matrix, matrix.shape), held if bias.any() else None)
