@@ -18,12 +18,13 @@ from helpers import lively_model
 
 from unetmm import process
 from unetmm.compiling.processor import LANES
+from unetmm.engine.cpu.footprint import packed_bytes
 from unetmm.engine.layout import make_layout
 from unetmm.geometry import round_up
 from unetmm.models.weights import Model, save_model
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
-from unetmm.plan.memory import RUNTIME_BYTES, packed_bytes
+from unetmm.plan.memory import RUNTIME_BYTES
 from unetmm.provenance.facts import Share
 from unetmm.run import loaded
 from unetmm.run.loaded import Loaded

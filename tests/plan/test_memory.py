@@ -11,7 +11,14 @@ import tifffile
 from helpers import CONFIGS, compiled, frozen_attention, lively_model
 
 from unetmm.compiling.processor import LANES
-from unetmm.engine.cpu.footprint import LINE_FLOATS, scratch_bytes, skip_bytes, stream_bytes
+from unetmm.engine.cpu.footprint import (
+    LINE_FLOATS,
+    frozen_bytes,
+    packed_bytes,
+    scratch_bytes,
+    skip_bytes,
+    stream_bytes,
+)
 from unetmm.engine.layout import make_layout
 from unetmm.io.open import open_source
 from unetmm.nets.config import NetConfig, nafnet32_config
@@ -21,9 +28,7 @@ from unetmm.plan.memory import (
     WORKER_BYTES,
     Pixels,
     Storage,
-    frozen_bytes,
     loading_bytes,
-    packed_bytes,
     project,
     slab_rows,
     source_storage,

@@ -19,14 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.compiling.processor import LANES
-from unetmm.engine.cpu.footprint import observing_bytes
+from unetmm.engine.cpu.footprint import frozen_bytes, observing_bytes
 from unetmm.engine.cpu.precision import Precision
 from unetmm.engine.layout import FLOAT_BYTES, observing_layout
 from unetmm.errors import ShapeError
 from unetmm.geometry import mirrored, round_up
 from unetmm.io.image import Box, ImageInfo, Planes, Source
 from unetmm.nets.config import NetConfig
-from unetmm.plan.memory import frozen_bytes
 from unetmm.process import available_cores
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from unetmm.compiling.processor import LANES, multiplies_tiles
+from unetmm.engine.cpu.footprint import packed_bytes
 from unetmm.engine.cpu.precision import Precision
 from unetmm.engine.layout import FLOAT_BYTES, Block, Ending, Layout
 from unetmm.engine.target import Kind
 from unetmm.geometry import Span, round_up, split_axis
 from unetmm.nets.shapes import macs_per_px
-from unetmm.plan.memory import packed_bytes
 
 if TYPE_CHECKING:
     from unetmm.plan.types import Cut, Division, Request

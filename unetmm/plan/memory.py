@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING
 
 from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import (
-    LINE_FLOATS,
-    frozen_floats,
+    frozen_bytes,
     output_bytes,
-    packed_floats,
+    packed_bytes,
     ring_bytes,
     scratch_bytes,
     skip_bytes,
     stream_bytes,
 )
 from unetmm.engine.cpu.precision import Precision
-from unetmm.engine.layout import FLOAT_BYTES, Layout, padded
+from unetmm.engine.layout import FLOAT_BYTES, Layout
 from unetmm.engine.target import Kind, Target
 from unetmm.engine.torch.footprint import (
     DeviceTerms,
@@ -139,22 +138,6 @@ def loading_bytes(config: NetConfig) -> int:
     """
     widest = config.width << config.levels
     return FLOAT_BYTES * parameter_count(config) + 4 * 8 * 2 * widest**2
-
-
-@lru_cache(maxsize=64)
-def packed_bytes(layout: Layout, lanes: int, precision: Precision = "fp32") -> int:
-    """A net folded for the stream, with what each block needs to fold its attention in."""
-    attended = 0
-    for block in layout.blocks:
-        c, real = padded(block.channels, lanes), block.channels
-        attended += c * (c + 1) + real * (real + 1)
-    return FLOAT_BYTES * (packed_floats(layout, lanes, precision) + LINE_FLOATS + attended)
-
-
-@lru_cache(maxsize=64)
-def frozen_bytes(layout: Layout, lanes: int, precision: Precision = "fp32") -> int:
-    """The matrices with an image's attention folded in, which every live stream holds."""
-    return FLOAT_BYTES * (frozen_floats(layout, lanes, precision) + LINE_FLOATS)
 
 
 def slab_rows(storage: Storage, band_rows: int, height: int) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from unetmm import process
 from unetmm.compiling.processor import LANES
+from unetmm.engine.cpu.footprint import packed_bytes
 from unetmm.engine.cpu.precision import Precision
 from unetmm.engine.layout import make_layout
 from unetmm.engine.target import Target
@@ -15,7 +16,7 @@ from unetmm.geometry import round_up
 from unetmm.io.image import ImageInfo
 from unetmm.models.choice import pick_model
 from unetmm.models.weights import Model
-from unetmm.plan.memory import RUNTIME_BYTES, TORCH_BYTES, packed_bytes
+from unetmm.plan.memory import RUNTIME_BYTES, TORCH_BYTES
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet

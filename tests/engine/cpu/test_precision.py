@@ -29,7 +29,7 @@ from unetmm.api import restore_array
 from unetmm.compiling import processor
 from unetmm.compiling.processor import LANES, multiplies_bf16
 from unetmm.engine.cpu import kernels, precision
-from unetmm.engine.cpu.footprint import LINE_FLOATS
+from unetmm.engine.cpu.footprint import LINE_FLOATS, frozen_bytes, packed_bytes
 from unetmm.engine.cpu.stream import ObservingStream, RowStream
 from unetmm.engine.folding import in_pairs, pack
 from unetmm.engine.layout import make_layout
@@ -38,7 +38,6 @@ from unetmm.io.output.output import Output
 from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig, nafnet32_config
 from unetmm.options import Options
-from unetmm.plan.memory import frozen_bytes, packed_bytes
 from unetmm.run.of_file import restore_file
 from unetmm_cli.__main__ import run as run_cli
 
