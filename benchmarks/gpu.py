@@ -27,12 +27,12 @@ from gpu_traffic import macs_per_px, moved_bytes_per_px
 from numpy.typing import NDArray
 from watch import end_tidily, markdown
 
-from unetmm.api import restore_array
 from unetmm.engine.layout import make_layout
 from unetmm.engine.target import ITEM_BYTES, DevicePrecision, Target, resolve_target
 from unetmm.engine.torch.net import DTYPES
 from unetmm.engine.torch.stream import DeviceStream
 from unetmm.geometry import round_up
+from unetmm.run.of_array import restore_array
 from unetmm.sizes import parse_size
 
 DEFAULT_MODELS = "tiny-rgb", "nafnet-32"

@@ -112,7 +112,7 @@ def main() -> None:
         ):
             with ExitStack() as stack:
                 if identity:
-                    stack.enter_context(mock.patch("unetmm.run.scheduler.RowStream", Identity))
+                    stack.enter_context(mock.patch("unetmm.engine.cpu.stream.RowStream", Identity))
                 result = measure(folder / "in.tif", folder / output, chosen, arguments.repeats)
             found[case] = result
             print(

@@ -11,24 +11,23 @@ import tifffile
 from helpers import SMALL_UNETMM, assert_close, compiled, lively_model, lively_net, reference
 
 import unetmm
-from unetmm.calibrate.calibration import (
+from unetmm.calibrate.calibration import Calibration
+from unetmm.calibrate.measure import (
     STREAMS_BYTES,
-    Calibration,
     PatchStreams,
     calibrate,
     calibration_bytes,
-    intensity_range,
-    load_calibration,
-    observed_patches,
-    patch_boxes,
     patch_streams,
-    sample_groups,
 )
+from unetmm.calibrate.patches import observed_patches, patch_boxes
 from unetmm.engine.cpu.stream import ObservingStream
 from unetmm.errors import ShapeError
+from unetmm.intensities.range import intensity_range
 from unetmm.io.array import ArraySource, array_info
+from unetmm.models.groups import sample_groups
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
+from unetmm.provenance.record import load_calibration
 from unetmm.run.of_file import restore_file
 
 MONO = NetConfig(1, 1, 8, (1, 1), 1, (1, 1))
@@ -131,7 +130,7 @@ def test_statistics_do_not_depend_on_the_number_of_cores() -> None:
 def test_calibration_bytes_are_what_the_streams_take(
     cores: int, streams: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unetmm.calibrate.calibration.STREAMS_BYTES", 10**9)
+    monkeypatch.setattr("unetmm.calibrate.measure.STREAMS_BYTES", 10**9)
     info = array_info((331, 287, 3), np.dtype("u1"), None)
     stream = ObservingStream(
         compiled(SMALL_UNETMM), compiled(SMALL_UNETMM).unattended(), 128, 128, threads

@@ -33,13 +33,13 @@ from unetmm.nets.config import NetConfig
 from unetmm.options import Options
 from unetmm.plan.outlook import plan_image
 from unetmm.plan.types import Plan
-from unetmm.provenance.facts import Share
 from unetmm.provenance.record import remove_leftovers
 from unetmm.provenance.verify import finalize, verify
 from unetmm.run import of_file as file_run
+from unetmm.run.job import Cancelled
 from unetmm.run.of_file import restore_file
 from unetmm.run.report import Progress, Report
-from unetmm.run.scheduler import Cancelled
+from unetmm.run.share import Share
 
 OUTPUTS = ("out.ome.zarr", "out.tif", "out.png")
 NET = NetConfig(1, 1, 8, (1, 1), 0, (1, 1))
@@ -165,7 +165,7 @@ def test_out_of_memory_halves_the_bands_and_goes_on(
                 raise np._core._exceptions._ArrayMemoryError((2**40,), np.dtype(np.uint8))
             return push(self, rows)
 
-    monkeypatch.setattr("unetmm.run.scheduler.RowStream", Greedy)
+    monkeypatch.setattr("unetmm.engine.cpu.stream.RowStream", Greedy)
     seen: list[Progress] = []
     with caplog.at_level(logging.WARNING, "unetmm"):
         report = restore_file(

@@ -17,33 +17,14 @@ from unetmm.io.image import ImageInfo
 from unetmm.models.choice import pick_model
 from unetmm.models.weights import Model
 from unetmm.plan.memory import RUNTIME_BYTES, TORCH_BYTES
+from unetmm.run.net import Net, fold, place
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
     from unetmm.engine.torch.net import DeviceNet
 
 STEP_BYTES = 4 * 10**6
-"""What a process holds is counted in such steps."""
-
-
-def fold(model: Model, precision: Precision = "fp32") -> CompiledNet:
-    """The model as the stream runs it; its tensors are given back."""
-    from unetmm.engine.cpu.compiled import CompiledNet
-    from unetmm.engine.cpu.prepare import ensure_compiled
-
-    ensure_compiled(precision)
-    net = CompiledNet(model.config, model.tensors, precision)
-    model.release()
-    return net
-
-
-def place(model: Model, target: Target) -> DeviceNet:
-    """The model as a device runs it; its tensors are given back."""
-    from unetmm.engine.torch.net import DeviceNet
-
-    net = DeviceNet(model.config, model.tensors, target)
-    model.release()
-    return net
+"""Step in bytes to which the memory that a process holds is rounded up."""
 
 
 class Loaded:
@@ -80,6 +61,12 @@ class Loaded:
             if key not in self._placed:
                 self._placed[key] = place(model, target)
             return self._placed[key]
+
+    def fold_or_place(self, model: Model, target: Target) -> Net:
+        """The model as the target runs it, made once."""
+        if target.kind == "kernels":
+            return self.fold(model, target.host_precision)
+        return self.place(model, target)
 
     def held_bytes(self, model: Model, precision: Precision) -> int:
         """What the process holds beyond what the plan for an image with this model counts.
