@@ -19,7 +19,6 @@ from helpers import SMALL_UNETMM, assert_close, lively_model, lively_net, refere
 import unetmm
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import BudgetError, ImageError, ShapeError
-from unetmm.intensities.validity import keep_measured
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
 from unetmm.run.of_array import restore_array
@@ -259,16 +258,6 @@ def test_no_restored_pixel_becomes_nodata(kind: str, tmp_path: Path) -> None:
     found = tifffile.imread(tmp_path / "out.tif")
     assert (found != image).any()
     assert np.array_equal(found == 100, image == 100)
-
-
-def test_restored_values_move_off_nodata_towards_the_stored_ones() -> None:
-    stored = np.array([[254, 255, 255, 200]], np.uint8)
-    restored = np.array([[255, 255, 250, 255]], np.uint8)
-    keep_measured(restored, stored, 255)
-    assert restored.tolist() == [[254, 255, 250, 254]]
-    floats = np.array([0.0, 0.0, 1.0], np.float32)
-    keep_measured(floats, np.array([-2.0, 0.0, 3.0], np.float32), 0.0)
-    assert floats[0] < 0 and floats[0] > -1e-40 and floats[1:].tolist() == [0.0, 1.0]
 
 
 def test_statistics_of_another_model_are_refused(tmp_path: Path) -> None:
