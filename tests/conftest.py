@@ -1,5 +1,7 @@
 """Shared by all tests: one thread for torch, and hypothesis without deadlines."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -12,7 +14,12 @@ settings.register_profile(
 settings.load_profile("unetmm")
 
 
-@pytest.fixture(autouse=True)
-def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plans made by tests do not pay for pytest and torch; test_budget runs fresh ones."""
-    monkeypatch.setattr(process, "FRESH_BYTES", 10**12)
+@pytest.fixture(autouse=True, scope="session")
+def fresh_process() -> Iterator[None]:
+    """Plans made by tests do not pay for pytest and torch; test_budget runs fresh ones.
+
+    For the whole session, because fixtures of modules make plans as well.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "FRESH_BYTES", 10**12)
+        yield

@@ -12,7 +12,8 @@ from unetmm.compiling.cache import cached_on_disk
 from unetmm.compiling.flags import INLINE
 
 ROUNDER = np.float32(1.5 * 2**23)
-"""Added and taken off again it rounds a float32 below 2^22 to an integer, ties to even."""
+"""Number that, added and taken off again, rounds a float32 below 2^22 to an integer, ties to
+even."""
 
 
 def move_stored(
