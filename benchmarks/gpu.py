@@ -27,7 +27,6 @@ from gpu_traffic import macs_per_px, moved_bytes_per_px
 from numpy.typing import NDArray
 from watch import end_tidily, markdown
 
-from unetmm.api import restore_array
 from unetmm.engine.choice import pick_engine
 from unetmm.engine.layout import make_layout
 from unetmm.engine.precision import ITEM_BYTES, Precision
@@ -35,6 +34,7 @@ from unetmm.engine.torch.engine import TorchEngine
 from unetmm.engine.torch.folded import DTYPES
 from unetmm.engine.torch.stream import TorchStream
 from unetmm.geometry import round_up
+from unetmm.run.of_array import restore_array
 from unetmm.sizes import parse_size
 
 DEFAULT_MODELS = "tiny-rgb", "nafnet-32"

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unetmm.api import ARRAY_CHUNK_PX, compile_and_calibrate, restore_array
 from unetmm.benchmark.contenders import synthetic_image
 from unetmm.benchmark.setting import load_subject
 from unetmm.calibrate.calibration import Calibration
@@ -27,7 +26,9 @@ from unetmm.options import Options
 from unetmm.plan.memory import in_memory_storage
 from unetmm.plan.outlook import plan_image
 from unetmm.plan.types import Plan
+from unetmm.run.job import compile_and_calibrate
 from unetmm.run.loaded import Loaded
+from unetmm.run.of_array import ARRAY_CHUNK_PX, restore_array
 
 SCENE_PX = 2048
 """Side of the synthetic image that a larger one repeats."""

@@ -32,7 +32,7 @@ COUNTERS = struct.Struct("<QQ")
 """Pixels pushed into streams, and pixels looked at for calibration."""
 COUNTING = """
 import mmap, struct, sys, threading
-from unetmm.run import scheduler as run
+from unetmm.run.streaming import GroupStream
 from unetmm.engine.cpu import stream
 
 counters, lock = struct.Struct("<QQ"), threading.Lock()
@@ -44,7 +44,7 @@ def add(streamed, calibrated):
         a, b = counters.unpack(memory[:])
         memory[:] = counters.pack(a + streamed, b + calibrated)
 
-take, observe = run.Lane.take, stream.ObservingStream.observe
+take, observe = GroupStream.take, stream.ObservingStream.observe
 
 def counted_take(self, stored):
     add(stored.shape[0] * stored.shape[1], 0)
@@ -54,7 +54,7 @@ def counted_observe(self, patch):
     add(0, patch.shape[0] * patch.shape[1])
     return observe(self, patch)
 
-run.Lane.take, stream.ObservingStream.observe = counted_take, counted_observe
+GroupStream.take, stream.ObservingStream.observe = counted_take, counted_observe
 from unetmm_cli.__main__ import run as run_command
 sys.exit(run_command(sys.argv[2:]))
 """

@@ -24,12 +24,12 @@ import numpy as np
 from watch import end_tidily, markdown, megabytes
 
 from unetmm import process
-from unetmm.api import restore_array
 from unetmm.benchmark.contenders import Subject, prepare, stream
 from unetmm.benchmark.peers import halo_px, map_overlap
 from unetmm.benchmark.setting import Files, Setting
 from unetmm.geometry import round_up
 from unetmm.process import available_cores
+from unetmm.run.of_array import restore_array
 
 PROBE_PX = 160, 416
 """Chunks from which the memory of others is foreseen; their halos come on top."""

@@ -16,7 +16,10 @@ settings.load_profile("unetmm")
 
 @pytest.fixture(autouse=True, scope="session")
 def fresh_process() -> Iterator[None]:
-    """Plans made by tests do not pay for pytest and torch; test_budget runs fresh ones."""
+    """Plans made by tests do not pay for pytest and torch; test_budget runs fresh ones.
+
+    For the whole session, because fixtures of modules make plans as well.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "FRESH_BYTES", 10**12)
         yield

@@ -9,20 +9,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unetmm.calibrate.calibration import Calibration, Entry, sample_groups
+from unetmm.calibrate.calibration import Calibration, ChannelStatistics
 from unetmm.engine.cpu.compiled import CompiledNet
 from unetmm.engine.cpu.net import CpuNet
 from unetmm.engine.layout import make_layout
 from unetmm.engine.precision import Precision
 from unetmm.geometry import split_axis
 from unetmm.io.array import ArraySink, ArraySource, array_info
+from unetmm.models.groups import sample_groups
 from unetmm.models.weights import Model
 from unetmm.nets.blocks import NAFBlock
 from unetmm.nets.config import AggregateConfig, NetConfig
 from unetmm.nets.nafnet import NAFNet, build_net
 from unetmm.plan.memory import Terms
 from unetmm.plan.types import Plan
-from unetmm.run.scheduler import Job, run
+from unetmm.run.job import Job
+from unetmm.run.scheduler import run
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"
@@ -105,8 +107,8 @@ def stream_image(
     info = array_info(image.shape, image.dtype, "YXS")
     layout, stride = make_layout(config, band_rows), config.stride_px
     cut = [
-        tuple(split_axis(n, pieces, stride, layout.halo_px, stride))
-        for n, pieces in ((info.width, strips), (info.height, segments))
+        tuple(split_axis(n, spans, stride, layout.halo_px, stride))
+        for n, spans in ((info.width, strips), (info.height, segments))
     ]
     nothing = Terms(*[0] * 9)
     plan = Plan(
@@ -122,9 +124,9 @@ def stream_image(
         0.0,
         threads,
     )
-    entry = Entry(0.0, 1.0, 0.5, frozen_attention(config))
+    statistics = ChannelStatistics(0.0, 1.0, 0.5, frozen_attention(config))
     groups = sample_groups(config, info)
-    entries = {f"0.{g}": entry for g in range(len(groups))}
+    entries = {f"0.{g}": statistics for g in range(len(groups))}
     out = np.full_like(image, np.nan)
     sink = ArraySink(out, info, stride)
     run(

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from unetmm.calibrate.calibration import PATCH_PX, PATCHES, WHOLE_PX
+from unetmm.calibrate.patches import PATCH_PX, PATCHES, WHOLE_PX
 from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import skip_bytes, stream_bytes
 from unetmm.engine.layout import make_layout

@@ -1,42 +1,29 @@
-"""Image in, restored image out: puts source, model, plan, calibration and sink together."""
+"""What a Python user calls: `restore`, and `make_plan` that says what it would do."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from unetmm.calibrate.calibration import (
-    Calibration,
-    calibrate,
-    load_calibration,
-    sample_groups,
-)
+from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.choice import DeviceChoice
-from unetmm.engine.contract import Net
-from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import BudgetError, ImageError, ShapeError
-from unetmm.io.array import ArraySink, ArraySource, array_info
-from unetmm.io.image import Sink, Source
+from unetmm.io.array import array_info
 from unetmm.io.places import Place, RemotePath, to_place
 from unetmm.models.choice import pick_model
 from unetmm.models.weights import Model
 from unetmm.options import Options
-from unetmm.plan.memory import in_memory_storage, sink_storage, source_storage
+from unetmm.plan.memory import in_memory_storage
 from unetmm.plan.outlook import plan_image
 from unetmm.plan.types import Plan
-from unetmm.run.loaded import Loaded
+from unetmm.run.of_array import ARRAY_CHUNK_PX, restore_array
+from unetmm.run.of_dask_array import is_dask_array, restore_lazily
+from unetmm.run.of_file import restore_file
+from unetmm.run.report import Report
 from unetmm.sizes import parse_size
-
-if TYPE_CHECKING:
-    from unetmm.engine.cpu.net import CpuNet
-    from unetmm.run.scheduler import Job
-
-ARRAY_CHUNK_PX = 512
-"""Cuts of an array in memory start at multiples of this."""
 
 
 def make_plan(
@@ -127,15 +114,23 @@ def restore(
         device=device, device_budget_bytes=_budget(device_budget),
     )  # fmt: skip
     if isinstance(image, (str, Path, RemotePath)):
-        if output is None:
-            raise ImageError(f"{image}: give output=PATH to restore a file")
-        if axes is not None:
-            raise ImageError(
-                f"{image}: a file says itself which axes it has; leave axes={axes!r} out"
-            )
-        from unetmm.run.of_file import restore_file
+        return _restore_file(image, output, axes, options)
+    return _restore_array(image, output, axes, options)
 
-        return restore_file(to_place(image), to_place(output), options)
+
+def _restore_file(
+    image: str | Place, output: str | Place | None, axes: str | None, options: Options
+) -> Report:
+    if output is None:
+        raise ImageError(f"{image}: give output=PATH to restore a file")
+    if axes is not None:
+        raise ImageError(f"{image}: a file says itself which axes it has; leave axes={axes!r} out")
+    return restore_file(to_place(image), to_place(output), options)
+
+
+def _restore_array(
+    image: Any, output: str | Place | None, axes: str | None, options: Options
+) -> Any:
     if output is not None:
         raise ImageError(f"output={output}: the answer for an array is returned; save it yourself")
     if isinstance(image, np.ma.MaskedArray):
@@ -145,77 +140,8 @@ def restore(
         )
     if isinstance(image, np.ndarray):
         return restore_array(image, options, axes)
-    from unetmm.run.of_dask_array import is_dask_array, restore_lazily
-
     if is_dask_array(image):
         return restore_lazily(image, options, axes)
     raise ImageError(
         f"cannot restore a {type(image).__name__}; give a NumPy array, a Dask array or a path"
     )
-
-
-def restore_array(
-    image: NDArray[Any], options: Options, axes: str | None = None, loaded: Loaded | None = None
-) -> NDArray[Any]:
-    """A restored copy of an array; nets that are loaded already are not folded again."""
-    info = array_info(image.shape, image.dtype, axes)
-    out = np.empty_like(image)
-    source, sink = ArraySource(image, info), ArraySink(out, info, ARRAY_CHUNK_PX)
-    model = pick_model(options.model, info)
-    plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
-    from unetmm.run.scheduler import run
-
-    run(make_job(source, sink, model, plan, options, loaded))
-    return out
-
-
-def make_job(
-    source: Source,
-    sink: Sink,
-    model: Model,
-    plan: Plan,
-    options: Options,
-    loaded: Loaded | None = None,
-) -> Job:
-    """Put together what `run` needs."""
-    from unetmm.run.scheduler import Job
-
-    net, calibration = compile_and_calibrate(source, model, options, plan.calibration_cores, loaded)
-    groups = sample_groups(model.config, source.info)
-    return Job(source, sink, net, groups, calibration, plan, options.strength)
-
-
-def compile_and_calibrate(
-    source: Source, model: Model, options: Options, cores: int = 0, loaded: Loaded | None = None
-) -> tuple[Net, Calibration]:
-    """Fold the net unless it is loaded, and measure the image unless its statistics are given.
-
-    cores: that measure at once; 0 for all.
-
-    The compiled kernels measure it, whatever the device, so every device has the same statistics.
-    """
-    loaded, engine = loaded or Loaded(), options.engine
-    known = known_calibration(options, model)
-    if known is None:
-        kernels = cast("CpuNet", loaded.fold(model, CpuEngine(engine.calibration_precision)))
-        groups = sample_groups(model.config, source.info)
-        known = calibrate(source, kernels.compiled, model.name, groups, options.fixed_range, cores)
-    return loaded.fold(model, engine), known
-
-
-def known_calibration(options: Options, model: Model) -> Calibration | None:
-    """The statistics to use instead of measuring the image, if there are any.
-
-    Raises
-    ------
-    ShapeError
-        If they are in a file that cannot be read, or of another model.
-    """
-    given = options.calibration
-    found = load_calibration(given) if isinstance(given, Path) else given
-    if found is not None and found.model != model.name:
-        raise ShapeError(
-            f"the calibration was made with model {found.model}, this run uses {model.name}; "
-            f"give the calibration's model, or calibrate with this one"
-        )
-    return found

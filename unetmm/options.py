@@ -1,18 +1,18 @@
-"""What a run is asked for, what it says while it goes on, and what it reports."""
+"""What a run is asked for."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
 
-from unetmm.calibrate.calibration import SMALLEST_RANGE, Calibration
+from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.choice import DeviceChoice, pick_engine
 from unetmm.engine.contract import Engine
 from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import ShapeError
+from unetmm.intensities.range import is_range
 from unetmm.io.image import Encoding, SinkOptions
 from unetmm.io.places import Place
 from unetmm.io.select import Selection
@@ -24,30 +24,34 @@ class Options:
     """What a user may choose about a run."""
 
     model: str | Path | Model | None = None
-    """A zoo name, a file, or a loaded model; None picks by the image's samples."""
+    """Name of a model of the zoo, a weight file, or a loaded model; None picks by the image's
+    samples."""
     budget_bytes: int | None = None
-    """Peak resident memory; None: half of what is available."""
+    """Peak resident memory in bytes; None: half of what is available."""
     calibration: Path | Calibration | None = None
-    """Frozen statistics to use instead of measuring the image."""
+    """Frozen statistics, or a file of them, to use instead of measuring the image."""
     fixed_range: tuple[float, float] | None = None
     """Stored values that the net sees as 0 and 1."""
     strength: float = 1.0
-    """0 gives the input back, 1 the net's answer."""
+    """Share of the net's change that is kept: 0 gives the input back, 1 the net's answer."""
     format: str | None = None
+    """Format of the output; None: as its name says."""
     overwrite: bool = False
+    """Whether an output that is there already is replaced."""
     workers: int = 0
-    """Cores used at most; 0 for all."""
+    """Largest number of cores used; 0 for all."""
     select: Selection | None = None
-    """The part of a file to restore; None: all of it."""
+    """Part of a file to restore; None: all of it."""
     encoding: Encoding = Encoding()
-    """How the output stores its pixels."""
+    """Way in which the output stores its pixels."""
     precision: PrecisionChoice = "auto"
-    """Of the matrix products: fp32, or bf16 where the processor has it; auto is fp32. On a device
-    of everything but sums, and fp16 as well."""
+    """Precision of the matrix products: fp32, or bf16 where the processor has it; auto is fp32. On
+    a device that of everything but sums, and fp16 is possible too."""
     device: DeviceChoice = "auto"
-    """cpu, torch (the CPU without the compiled kernels), cuda or cuda:N; auto is cpu."""
+    """Device that computes: cpu, torch (the CPU without the compiled kernels), cuda or cuda:N; auto
+    is cpu."""
     device_budget_bytes: int | None = None
-    """Of a GPU's memory; None: 80 % of what is free."""
+    """Peak of a GPU's memory in bytes; None: 80 % of what is free."""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.strength, Real) and 0 <= self.strength <= 1):
@@ -57,7 +61,7 @@ class Options:
 
         if self.fixed_range is not None:
             low, high = self.fixed_range
-            if not (math.isfinite(low) and SMALLEST_RANGE < high - low < math.inf):
+            if not is_range(low, high):
                 raise ShapeError(
                     f"asked for the range {low!r} to {high!r}; give two finite numbers, the lower "
                     "one first"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from unetmm.io.places import Place
     from unetmm.io.select import Selection
     from unetmm.options import Options
-    from unetmm.provenance.facts import Share
+    from unetmm.run.share import Share
 
 INPUT, NET, OUTPUT, REPORTING = "Input", "Restoration", "Output", "Reporting"
 CLUSTER = "Cluster"
@@ -110,7 +110,7 @@ def parse_place(text: str | Place) -> Place:
 
 def parse_shard(text: str) -> Share:
     """Share "i/n" of a run, i from 1; "auto" takes it from the batch system's job array."""
-    from unetmm.provenance.facts import Share
+    from unetmm.run.share import Share
 
     try:
         index, count = _array_task() if text == "auto" else (int(n) for n in text.split("/"))
@@ -453,9 +453,9 @@ class Choices:
 
     def to_options(self) -> Options:
         """The library's form of these choices."""
-        from unetmm.calibrate.calibration import load_calibration
         from unetmm.io.image import Encoding
         from unetmm.options import Options
+        from unetmm.provenance.record import load_calibration
 
         return Options(
             model=self.model,

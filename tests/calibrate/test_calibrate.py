@@ -7,29 +7,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from helpers import SMALL_UNETMM, assert_close, compiled, lively_model, lively_net, reference
 
 import unetmm
-from unetmm.calibrate.calibration import (
+from unetmm.calibrate.calibration import Calibration
+from unetmm.calibrate.measure import (
     STREAMS_BYTES,
-    Calibration,
     PatchStreams,
     calibrate,
     calibration_bytes,
-    intensity_range,
-    load_calibration,
-    observed_patches,
-    patch_boxes,
     patch_streams,
-    sample_groups,
 )
+from unetmm.calibrate.patches import observed_patches, patch_boxes
 from unetmm.engine.cpu.stream import ObservingStream
 from unetmm.errors import ShapeError
 from unetmm.io.array import ArraySource, array_info
+from unetmm.models.groups import sample_groups
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
-from unetmm.run.of_file import restore_file
+from unetmm.provenance.record import load_calibration
 
 MONO = NetConfig(1, 1, 8, (1, 1), 1, (1, 1))
 
@@ -104,19 +100,6 @@ def test_every_channel_has_statistics_of_its_own() -> None:
         found.entry(2, 0)
 
 
-@pytest.mark.parametrize(
-    ("values", "expected", "note"),
-    [
-        (np.arange(256, dtype=np.uint8), (0.0, 255.0), "8-bit keeps its full range"),
-        (np.full(100, 7, np.uint16), (7.0, 8.0), "a constant image still has a range"),
-        (np.array([], np.float32), (0.0, 1.0), "nothing measured"),
-        (np.linspace(-1, 3, 1001, dtype=np.float32), (-0.996, 2.996), "percentiles of floats"),
-    ],
-)
-def test_intensity_range(values: np.ndarray, expected: tuple[float, float], note: str) -> None:
-    assert intensity_range(values, values.dtype) == pytest.approx(expected, abs=1e-6)
-
-
 def test_statistics_do_not_depend_on_the_number_of_cores() -> None:
     image = np.random.default_rng(4).integers(0, 256, (300, 400, 3), np.uint8)
     net, groups = compiled(SMALL_UNETMM), [(0, 1, 2)]
@@ -131,7 +114,7 @@ def test_statistics_do_not_depend_on_the_number_of_cores() -> None:
 def test_calibration_bytes_are_what_the_streams_take(
     cores: int, streams: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unetmm.calibrate.calibration.STREAMS_BYTES", 10**9)
+    monkeypatch.setattr("unetmm.calibrate.measure.STREAMS_BYTES", 10**9)
     info = array_info((331, 287, 3), np.dtype("u1"), None)
     stream = ObservingStream(
         compiled(SMALL_UNETMM), compiled(SMALL_UNETMM).unattended(), 128, 128, threads
@@ -187,36 +170,3 @@ def test_calibration_survives_its_file(tmp_path: Path) -> None:
         found.entry(0, 0).low,
         found.entry(0, 0).fill,
     )
-
-
-@pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
-def test_an_output_carries_its_calibration(tmp_path: Path, name: str) -> None:
-    noisy = np.random.default_rng(4).normal(900, 60, (40, 50)).astype(np.uint16)
-    tifffile.imwrite(tmp_path / "in.tif", noisy)
-    options = Options(lively_model(MONO), 10**9)
-    report = restore_file(tmp_path / "in.tif", tmp_path / name, options)
-    assert load_calibration(tmp_path / name).to_json() == report.calibration.to_json()
-    with pytest.raises(ShapeError, match="cannot be read"):
-        load_calibration(tmp_path / "in.tif")  # a TIFF, but not one of ours
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"model": "a", "entries": {"0.0": {}}}'])
-def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "calibration.json"
-    path.write_text(text)
-    with pytest.raises(ShapeError, match="not a calibration file"):
-        load_calibration(path)
-    with pytest.raises(ShapeError, match="cannot be read"):
-        load_calibration(tmp_path / "missing.json")
-
-
-def test_colour_nets_refuse_images_without_colour() -> None:
-    info = array_info((10, 10), np.dtype("u1"), None)
-    with pytest.raises(ShapeError, match="restores 3 interleaved samples .* the image has 1"):
-        sample_groups(SMALL_UNETMM, info)
-
-
-def test_alpha_is_not_restored() -> None:
-    rgba = array_info((10, 10, 4), np.dtype("u1"), None)
-    assert sample_groups(SMALL_UNETMM, rgba) == [(0, 1, 2)]
-    assert sample_groups(MONO, rgba) == [(0,), (1,), (2,)]

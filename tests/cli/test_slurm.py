@@ -18,7 +18,7 @@ from helpers import lively_model
 
 from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig
-from unetmm.provenance.facts import Share
+from unetmm.run.share import Share
 from unetmm_cli.__main__ import run as run_command
 from unetmm_cli.commands.slurm import option_words
 from unetmm_cli.options import Choices, parse_range, parse_shard, parse_strength

@@ -11,7 +11,7 @@ from helpers import lively_model
 from unetmm.api import make_plan
 from unetmm.io.image import ImageInfo, Planes
 from unetmm.nets.config import NetConfig
-from unetmm.run.scheduler import tasks_of
+from unetmm.run.task import tasks_of
 
 
 @pytest.mark.parametrize("lengths", [(1, 1, 1), (5, 1, 1), (2, 3, 5), (1, 4, 3)])

@@ -33,9 +33,9 @@ from unetmm.io.places import RemotePath, to_place
 from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
-from unetmm.provenance.facts import Share
 from unetmm.provenance.verify import finalize, verify
 from unetmm.run.of_file import restore_file
+from unetmm.run.share import Share
 from unetmm_cli.app import app
 
 NET = NetConfig(1, 1, 8, (1, 1), 0, (1, 1))

@@ -14,7 +14,6 @@ from helpers import CONFIGS, DATA, SMALL_NAFNET, SMALL_UNETMM, lively_net, refer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from unetmm.api import restore_array
 from unetmm.engine.layout import make_layout
 from unetmm.errors import ShapeError
 from unetmm.models.weights import Model, load_model, save_model
@@ -23,6 +22,7 @@ from unetmm.nets.config import AggregateConfig, NetConfig, nafnet32_config, tiny
 from unetmm.nets.nafnet import build_net
 from unetmm.nets.shapes import macs_per_px, parameter_count, tensor_shapes
 from unetmm.options import Options
+from unetmm.run.of_array import restore_array
 
 UNET = NetConfig(3, 3, 8, (1, 2), 1, (1, 1), body="unet")
 UNETS = [

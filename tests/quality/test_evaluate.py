@@ -15,7 +15,6 @@ import tifffile
 from helpers import CONFIGS, SMALL_UNETMM, lively_model
 from numpy.typing import NDArray
 
-from unetmm.api import restore_array
 from unetmm.errors import ImageError, ShapeError
 from unetmm.models.weights import Model
 from unetmm.nets.config import NetConfig
@@ -26,6 +25,7 @@ from unetmm.quality.gallery import GAP_PX, Gallery, side_by_side
 from unetmm.quality.metrics import psnr, ssim
 from unetmm.quality.scores import Score, to_csv
 from unetmm.quality.testsets import add_white_noise, list_images, pair_folders, read_image
+from unetmm.run.of_array import restore_array
 
 MONO = NetConfig(1, 1, 8, (1,), 0, (1,))
 RGB = lively_model(SMALL_UNETMM)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from helpers import lively_model
 
-from unetmm.api import make_job
 from unetmm.errors import ImageError
 from unetmm.io.array import ArraySink, ArraySource, array_info
 from unetmm.io.image import Box, Plane
@@ -17,6 +16,7 @@ from unetmm.nets.config import NetConfig
 from unetmm.options import Options
 from unetmm.plan.memory import sink_storage, source_storage
 from unetmm.plan.outlook import plan_image
+from unetmm.run.job import make_job
 from unetmm.run.scheduler import run
 
 WAIT_S = 60

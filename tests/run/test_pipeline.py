@@ -17,13 +17,12 @@ import tifffile
 from helpers import SMALL_UNETMM, assert_close, lively_model, lively_net, reference
 
 import unetmm
-from unetmm.api import restore_array
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import BudgetError, ImageError, ShapeError
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
+from unetmm.run.of_array import restore_array
 from unetmm.run.of_file import restore_file
-from unetmm.run.scheduler import keep_measured
 
 MONO = NetConfig(1, 1, 8, (1, 1), 1, (1, 1))
 COLOUR_MODEL, MONO_MODEL = lively_model(SMALL_UNETMM), lively_model(MONO)
@@ -102,12 +101,12 @@ def test_byte_order_is_no_part_of_the_answer(dtype: str) -> None:
 
 
 def test_the_plan_counts_the_tasks_whatever_pool_dask_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    from unetmm.run import scheduler as run
+    from unetmm.run import scheduler
 
     alive, most, lock = [0], [0], threading.Lock()
-    real = run.run_task
+    real = scheduler.run_task
 
-    def counted(job: run.Job, task: run.Task) -> None:
+    def counted(job: scheduler.Job, task: scheduler.Task) -> None:
         with lock:
             alive[0] += 1
             most[0] = max(most[0], alive[0])
@@ -115,8 +114,8 @@ def test_the_plan_counts_the_tasks_whatever_pool_dask_has(monkeypatch: pytest.Mo
         with lock:
             alive[0] -= 1
 
-    monkeypatch.setattr(run, "run_task", counted)
-    monkeypatch.setattr(run, "TASKS_AT_ONCE", 5)
+    monkeypatch.setattr(scheduler, "run_task", counted)
+    monkeypatch.setattr(scheduler, "TASKS_AT_ONCE", 5)
     stack = np.random.default_rng(6).integers(0, 60000, (12, 30, 40)).astype(np.uint16)
     with ThreadPoolExecutor(6) as pool, dask.config.set(pool=pool):
         found = restore_array(stack, Options(MONO_MODEL, workers=1))
@@ -189,7 +188,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_stop_leaves_nothing_behind(tmp_path: Path) -> None:
     import threading
 
-    from unetmm.run.scheduler import Cancelled
+    from unetmm.run.job import Cancelled
 
     tifffile.imwrite(tmp_path / "in.tif", colour_image(300, 300), photometric="rgb")
     stop = threading.Event()
@@ -259,16 +258,6 @@ def test_no_restored_pixel_becomes_nodata(kind: str, tmp_path: Path) -> None:
     found = tifffile.imread(tmp_path / "out.tif")
     assert (found != image).any()
     assert np.array_equal(found == 100, image == 100)
-
-
-def test_restored_values_move_off_nodata_towards_the_stored_ones() -> None:
-    stored = np.array([[254, 255, 255, 200]], np.uint8)
-    restored = np.array([[255, 255, 250, 255]], np.uint8)
-    keep_measured(restored, stored, 255)
-    assert restored.tolist() == [[254, 255, 250, 254]]
-    floats = np.array([0.0, 0.0, 1.0], np.float32)
-    keep_measured(floats, np.array([-2.0, 0.0, 3.0], np.float32), 0.0)
-    assert floats[0] < 0 and floats[0] > -1e-40 and floats[1:].tolist() == [0.0, 1.0]
 
 
 def test_statistics_of_another_model_are_refused(tmp_path: Path) -> None:

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm import process
-from unetmm.api import restore_array
 from unetmm.benchmark.setting import Files, Setting
-from unetmm.calibrate.calibration import Calibration, load_calibration
+from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.precision import Precision
 from unetmm.models.weights import Model, load_model
 from unetmm.options import Options
+from unetmm.provenance.record import load_calibration
 from unetmm.run.loaded import Loaded
+from unetmm.run.of_array import restore_array
 
 if TYPE_CHECKING:
     import torch
@@ -119,10 +120,10 @@ def prepare(subject: Subject) -> None:
     import imageio.v3 as iio
     import tifffile
 
-    from unetmm.api import compile_and_calibrate
     from unetmm.benchmark.setting import load_subject
     from unetmm.io.array import ArraySource, array_info
     from unetmm.models.weights import save_model
+    from unetmm.run.job import compile_and_calibrate
 
     files, setting = subject.files, subject.setting
     model = load_subject(setting.model)

@@ -25,7 +25,7 @@ KEPT_FOLDERS = 4
 _PREFIX = "kernels-"
 
 SOURCES = (
-    "compiling/processor.py", "compiling/flags.py", "intensities/stored.py",
+    "compiling/processor.py", "compiling/flags.py", "intensities/kernel.py",
     *(f"engine/cpu/{name}.py" for name in (
         "pairs", "simd", "reduce", "kernels", "tables", "block", "sync", "tiles", "stages",
     )),

@@ -1,67 +1,83 @@
-"""The net's answer as stored values, in one pass over a band."""
+"""From the net's scale back to values as an image stores them: moved, rounded, clipped."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from unetmm.compiling.cache import cached_on_disk
-from unetmm.compiling.flags import INLINE
-
-ROUNDER = np.float32(1.5 * 2**23)
-"""Added and taken off again it rounds a float32 below 2^22 to an integer, ties to even."""
+from unetmm.intensities.range import ValueScale, fits_float32, normalise
+from unetmm.intensities.validity import keep_measured, valid_mask
 
 
-def move_stored(
-    values: NDArray[np.float32],
-    restored: NDArray[np.float32],
+def to_stored(
+    answer: NDArray[np.float32],
     first_column: int,
-    low: float,
-    high: float,
+    original: NDArray[Any],
+    scale: ValueScale,
     strength: float,
-    dtype: np.dtype[Any],
+    nodata: float | None,
+    scratch: NDArray[np.float32],
+    out: NDArray[Any],
 ) -> None:
-    """Move stored values by what the net changed, in place; where it changed nothing they stay.
+    """Give the restored values of some rows, as the image stores them.
+
+    What is not measured stays as it is, and so does what the net does not change.
 
     Parameters
     ----------
-    values : (rows, width, channels), C-contiguous
-        As stored, of at most 16 bits or float32, so that float32 holds them exactly.
-    restored : (rows, at least width, channels), C-contiguous
-        On the net's scale, where `low` is 0 and `high` is 1; `first_column` belongs to values'.
-    dtype : values are rounded and clipped to its range if it has integers.
+    answer : (rows, at least width, channels), C-contiguous
+        The net's, on its scale; `first_column` belongs to `original`.
+    original : (rows, width, channels)
+        As stored.
+    strength : 0 gives `original`, 1 the net's answer.
+    nodata : value of pixels that hold no measurement, if there is one.
+    scratch : (rows, width, channels), C-contiguous
+        Room to work in.
+    out : (rows, width, channels), of the image's dtype
     """
-    rows, width, channels = values.shape
-    pitch = restored.shape[1] * channels
-    integers = dtype.kind in "iu"
-    least, most = (np.iinfo(dtype).min, np.iinfo(dtype).max) if integers else (0, 0)
-    _move(
-        values.reshape(-1), restored.reshape(-1), first_column * channels, pitch, rows,
-        width * channels, np.float32(low), np.float32(1 / (high - low)),
-        np.float32((high - low) * strength), integers, np.float32(least), np.float32(most),
-    )  # fmt: skip
+    mask = valid_mask(original, nodata)
+    if (mask is None or mask.all()) and fits_float32(out.dtype):
+        # Numba is loaded when the first rows are done: a plan needs this package without it.
+        from unetmm.intensities.kernel import move_stored
+
+        scratch[...] = original
+        move_stored(scratch, answer, first_column, scale.low, scale.high, strength, out.dtype)
+        np.copyto(out, scratch, casting="unsafe")
+    else:
+        normalise(original, mask, scale, scratch)
+        columns = slice(first_column, first_column + original.shape[1])
+        change = np.subtract(answer[:, columns], scratch, out=scratch)
+        values = changed(original, change, (scale.high - scale.low) * strength)
+        restored = to_dtype(values, out.dtype)
+        out[...] = restored if mask is None else np.where(mask, restored, original)
+    if nodata is not None:
+        keep_measured(out, original, nodata)
 
 
-@cached_on_disk
-@njit(**INLINE)
-def _move(values, restored, at, pitch, rows, count, low, inverse, scale, integers, least, most):
-    for r in range(rows):
-        own, other = r * count, at + r * pitch
-        for i in range(count):
-            stored = values[own + i]
-            change = restored[other + i] - (stored - low) * inverse
-            value = change * scale + stored
-            if integers:
-                value = value if value > least else least
-                value = value if value < most else most
-                value = (value + ROUNDER) - ROUNDER
-            values[own + i] = value
+def changed(
+    stored: NDArray[Any], change: NDArray[np.float32], factor: float
+) -> NDArray[np.floating[Any]]:
+    """Stored values moved by what the net changed; where it changed nothing they stay bit for bit.
+
+    Wide types are added in float64, or their low digits would be lost although the net, which
+    sees float32, has nothing to say about them.
+    """
+    if not fits_float32(stored.dtype):
+        moved: NDArray[np.float64] = stored + change * np.float64(factor)
+        return moved
+    change *= np.float32(factor)
+    change += stored
+    return change
 
 
-def compile_move() -> None:
-    """Compile `move_stored`, or read it from disk."""
-    values = np.zeros((1, 1, 1), np.float32)
-    move_stored(values, values.copy(), 0, 0.0, 1.0, 1.0, np.dtype(np.uint8))
+def to_dtype(values: NDArray[np.floating[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Round and clip to the limits of an integer dtype, using up `values`; floats are only
+    converted.
+    """
+    if dtype.kind == "f":
+        return values.astype(dtype, copy=False)
+    limits = np.iinfo(dtype)
+    np.rint(values, out=values)
+    return np.clip(values, limits.min, limits.max, out=values).astype(dtype)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unetmm import process
-from unetmm.calibrate.calibration import calibration_bytes, sample_groups
+from unetmm.calibrate.measure import calibration_bytes
 from unetmm.engine.contract import DeviceTerms, Pixels
 from unetmm.engine.layout import Layout, make_layout
 from unetmm.errors import BudgetError
@@ -19,6 +19,7 @@ from unetmm.io.image import ImageInfo
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.places import Place
 from unetmm.models.choice import pick_model
+from unetmm.models.groups import sample_groups
 from unetmm.models.weights import Model
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options

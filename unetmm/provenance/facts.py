@@ -11,10 +11,10 @@ import os
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ImageError, ResumeError
@@ -24,28 +24,16 @@ from unetmm.io.output.output import Output
 from unetmm.io.places import Place, RemotePath
 from unetmm.io.select import Selection
 from unetmm.models.weights import Model
-
-if TYPE_CHECKING:
-    from unetmm.options import Options
+from unetmm.options import Options
+from unetmm.version import __version__
 
 METADATA_FILES = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
-"""What of a folder stands for its content."""
+"""Names of files that stand for the content of a folder: they change when it does."""
 PROBE_BYTES = 2**16
-"""Read at either end of an input, to tell files of one name, size and time apart."""
+"""Number of bytes read at either end of an input. They tell files of one name, size and time
+apart."""
 _STATE = re.compile(r"(\d+) bytes of (\d+) ns, ends [0-9a-f]{8}")
-"""What `_file_state` makes."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """Which part of a run one process does: share `index` of `count`, by rows of chunks."""
-
-    index: int = 0
-    count: int = 1
-
-    def of(self, rows: int) -> range:
-        """Its rows out of so many, counted over all planes."""
-        return range(rows * self.index // self.count, rows * (self.index + 1) // self.count)
+"""Pattern of what `_file_state` makes."""
 
 
 def make_facts(
@@ -56,8 +44,6 @@ def make_facts(
     All but the width of the processor's vectors: sums differ by it in the last bits, for which a
     share on another kind of node is not refused.
     """
-    from unetmm.version import __version__
-
     given = options.calibration
     assert not isinstance(given, Path), "the caller has read it"
     calibration = "measured" if given is None else _short_hash(given.to_json().encode())
@@ -80,9 +66,8 @@ def make_facts(
 def _input_state(path: Place, info: ImageInfo) -> str:
     """Name, size, time of change and checksum of the ends of a file, or of a folder's metadata.
 
-    Of a set of files that is so for each.
-
-    Not the folders above, which may be called otherwise on another machine.
+    For a set of files, the same of each. The folders above are left out: they may have other names
+    on another machine.
     """
     if isinstance(path, RemotePath):
         marks = (path / name for name in METADATA_FILES)

@@ -1,6 +1,6 @@
 """Outputs that are there already: whether a run would make them again, and what killed runs left.
 
-An output carries the facts that it was made from (`resume.make_record`); PNG and .npy have no
+An output carries the facts that it was made from (`facts.make_record`); PNG and .npy have no
 place for them, so such an output is only known to exist.
 """
 
@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unetmm.errors import ImageError
+from unetmm.calibrate.calibration import Calibration
+from unetmm.errors import ImageError, ShapeError
 from unetmm.io.guard import translated
 from unetmm.io.output.part import discard, output_exists
 from unetmm.io.output.workspace import JOB, JOURNAL, LOCK, Workspace, workspace_of
@@ -20,11 +21,11 @@ from unetmm.io.places import Place, RemotePath, zarr_store
 from unetmm.io.sniff import sniff_format
 
 _NO_PIXELS = (JOB, f".{JOB}.", JOURNAL, LOCK, "record.json")
-"""Files of a workspace that are not the output's pixels begin like this."""
+"""Beginnings of the names of a workspace's files that are not the output's pixels."""
 _FILE_STATE = re.compile(r", \d+ bytes of \d+ ns")
-"""Begins what a record says of a file after its name."""
+"""Pattern of what a record says of a file after its name."""
 _COPIED = ("pixels", "tiles")
-"""Where formats keep pixels that their output is made of in the end, rather than the output."""
+"""Names in a workspace of pixels that are copied into the output in the end."""
 
 
 def read_record(path: Place) -> dict[str, Any] | None:
@@ -38,6 +39,23 @@ def read_record(path: Place) -> dict[str, Any] | None:
         return None
     ours = isinstance(record, dict) and isinstance(record.get("facts"), dict)
     return record if ours else None
+
+
+def load_calibration(path: Path) -> Calibration:
+    """Read a calibration file, or the statistics that an OME-Zarr or TIFF of ours was made with.
+
+    Raises
+    ------
+    ShapeError
+        If it cannot be read or is not a calibration.
+    """
+    try:
+        return Calibration.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        record = read_record(path) if path.exists() else None
+        if record is None:
+            raise ShapeError(f"calibration {path} cannot be read: {error}") from error
+        return Calibration.from_json(record["calibration"])
 
 
 def find_begun(path: Place) -> dict[str, Any] | None:

@@ -25,10 +25,11 @@ class Verification:
     """What a comparison with the checksums found."""
 
     output: Place
+    """Path of the output."""
     chunks: int
-    """Chunks of the finest level, all of which were read."""
+    """Number of chunks of the finest level, all of which were read."""
     damaged: tuple[str, ...]
-    """Plane and pixels of each chunk that differs or cannot be read."""
+    """Plane and pixels of each chunk that differs or cannot be read, in words."""
 
 
 def verify(path: Place) -> Verification:
@@ -54,7 +55,7 @@ def verify(path: Place) -> Verification:
 
 
 def _checksums(path: Place, source: Source) -> NDArray[np.uint32]:
-    """Those of the finest level."""
+    """Checksums of the chunks of the finest level."""
     found: list[NDArray[np.uint32]] | None = None
     if source.info.format == "tiff":
         from unetmm.io.tiff.store import read_checksums as of_tiff
@@ -83,7 +84,7 @@ def _damaged(source: Source, level: Level, table: NDArray[np.uint32]) -> list[st
 
 
 def finalize(path: Place) -> bool:
-    """Finish an output whose chunks are all there; whether that was so.
+    """Finish an output if its chunks are all there; returns whether that was so.
 
     For job arrays whose last share was lost after its work.
 

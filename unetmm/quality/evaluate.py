@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.api import restore_array
-from unetmm.calibrate.calibration import intensity_range
 from unetmm.errors import ShapeError
+from unetmm.intensities.range import intensity_range
 from unetmm.models.weights import Model
 from unetmm.options import Options
 from unetmm.quality.metrics import PEAK, fit_affine, psnr, ssim
@@ -33,6 +32,7 @@ from unetmm.quality.testsets import (
     list_pairs,
     read_image,
 )
+from unetmm.run.of_array import restore_array
 
 SIGMAS = (15, 25, 50)
 """Noise levels in grey levels of 255 that the field reports."""

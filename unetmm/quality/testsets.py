@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ShapeError
+from unetmm.intensities.stored import to_dtype
 from unetmm.io.image import Box, ImageInfo
 from unetmm.io.open import open_source
 from unetmm.models.weights import Model
@@ -95,8 +96,7 @@ def read_image(path: Path, channels: int) -> Pixels:
 def to_grey(pixels: Pixels) -> Pixels:
     """RGB (h, w, 3) -> grey (h, w, 1) of the same dtype, as MATLAB's rgb2gray; integers rounded."""
     grey = (pixels @ LUMA.astype(np.float64))[..., None]
-    rounded: Pixels = (grey if pixels.dtype.kind == "f" else np.rint(grey)).astype(pixels.dtype)
-    return rounded
+    return to_dtype(grey, pixels.dtype)
 
 
 def add_white_noise(clean: Pixels, sigma: int, seed: tuple[int, ...]) -> NDArray[np.float64]:

@@ -7,22 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unetmm.api import ARRAY_CHUNK_PX, compile_and_calibrate
-from unetmm.calibrate.calibration import Calibration, sample_groups
+from unetmm.calibrate.calibration import Calibration
+from unetmm.engine.contract import Net
 from unetmm.geometry import Span
 from unetmm.io.array import AXES, array_info
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.models.choice import pick_model
+from unetmm.models.groups import sample_groups
 from unetmm.models.weights import Model
 from unetmm.options import Options
 from unetmm.plan.memory import in_memory_storage
 from unetmm.plan.outlook import plan_image
 from unetmm.plan.types import Plan
+from unetmm.run.job import Job, compile_and_calibrate
+from unetmm.run.of_array import ARRAY_CHUNK_PX
+from unetmm.run.streaming import run_task
+from unetmm.run.task import Task
 
 if TYPE_CHECKING:
     import dask.array as da
-
-    from unetmm.engine.contract import Net
 
 
 def is_dask_array(image: Any) -> bool:
@@ -44,7 +47,7 @@ def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -
     BudgetError
         If no plan fits the budget.
     """
-    import dask
+    import dask  # which only those have who give a Dask array
     import dask.array as da
 
     info = array_info(image.shape, image.dtype, axes)
@@ -86,10 +89,15 @@ class _Common:
     """What every box needs; the result of one task, shared by all others."""
 
     info: ImageInfo
+    """What is known of the whole image."""
     plan: Plan
+    """Cut of the image into boxes."""
     net: Net
+    """Net that the rows go through."""
     calibration: Calibration
+    """Statistics of the whole image."""
     strength: float
+    """Share of the net's change that is kept."""
 
 
 def _prepare(patches: _Patches, model: Model, plan: Plan, options: Options) -> _Common:
@@ -115,8 +123,6 @@ def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: 
 
 def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: _Common) -> Any:
     """The write box of one strip and segment, from the pixels of its read box."""
-    from unetmm.run.scheduler import Job, Task, run_task
-
     info, net = common.info, common.net
     window = _Window(np.asarray(pixels), info, segment.read_start, strip.read_start)
     out = _BoxSink((segment.write_px, strip.write_px, info.samples), info)

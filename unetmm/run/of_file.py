@@ -8,13 +8,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unetmm import process
-from unetmm.api import known_calibration, make_job
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ResumeError
 from unetmm.io.image import ImageInfo, Source
@@ -28,7 +27,6 @@ from unetmm.plan.memory import sink_storage, source_storage
 from unetmm.plan.outlook import plan_image
 from unetmm.plan.types import Plan
 from unetmm.provenance.facts import (
-    Share,
     check_record,
     check_same,
     make_facts,
@@ -36,15 +34,14 @@ from unetmm.provenance.facts import (
     make_record,
 )
 from unetmm.provenance.record import read_record, remove_leftovers
+from unetmm.run.job import Job, known_calibration, make_job
 from unetmm.run.loaded import Loaded
 from unetmm.run.report import Progress, Report
-
-if TYPE_CHECKING:
-    from unetmm.run.scheduler import Job, Task
+from unetmm.run.share import WHOLE, Share
+from unetmm.run.shrink import run_or_shrink
+from unetmm.run.task import Task, open_tasks, pixels_of, rows_of
 
 log = logging.getLogger(__name__)
-
-WHOLE = Share()
 
 
 def restore_file(
@@ -78,24 +75,19 @@ def restore_file(
     started = time.monotonic()
     loaded = loaded or Loaded()
     with closing(open_source(path, options.select)) as source:
-        info = source.info
-        model = loaded.pick(options.model, info)
+        model = loaded.pick(options.model, source.info)
         remove_leftovers(output)
         if not options.overwrite and output_exists(output):
-            return _finished(path, output, info, model, options)
-        sink = open_sink(options.sink(output), info, options.format)
-        storages = source_storage(source), sink_storage(sink)
-        held_bytes = loaded.held_bytes(model, options.engine)
-        plan = plan_image(info, *storages, model, options, held_bytes)
+            return _finished(path, output, source.info, model, options)
+        work = _plan_work(path, output, source, model, options, share, loaded)
         try:
-            with growing(sink, share):
-                work = _Work(path, source, sink, model, plan, options, share, loaded)
+            with growing(work.output, share):
                 report = _compute(work, progress, stop)
                 finishing = time.monotonic()
-                report.complete = sink.complete()
+                report.complete = work.output.complete()
         except _FinishedMeanwhile:
             remove_leftovers(output)  # the workspace that this process has just set up
-            return _finished(path, output, info, model, options)
+            return _finished(path, output, source.info, model, options)
     report.seconds |= {
         "finish": time.monotonic() - finishing,
         "total": time.monotonic() - started,
@@ -147,13 +139,38 @@ class _Work:
     """What one call of `restore_file` works with."""
 
     path: Place
+    """Path of the image."""
     source: Source
+    """Image that is read."""
     output: Output
+    """Image that is written."""
     model: Model
+    """Model that restores it."""
     plan: Plan
+    """Way to run that fits the budget."""
     options: Options
+    """What is asked for."""
     share: Share
+    """Part of the run that is done here."""
     loaded: Loaded
+    """Models of the process."""
+
+
+def _plan_work(
+    path: Place,
+    output: Place,
+    source: Source,
+    model: Model,
+    options: Options,
+    share: Share,
+    loaded: Loaded,
+) -> _Work:
+    """Open the output and make the plan; nothing is written yet."""
+    sink = open_sink(options.sink(output), source.info, options.format)
+    storages = source_storage(source), sink_storage(sink)
+    held_bytes = loaded.held_bytes(model, options.engine)
+    plan = plan_image(source.info, *storages, model, options, held_bytes)
+    return _Work(path, source, sink, model, plan, options, share, loaded)
 
 
 def _begin(work: _Work) -> Job:
@@ -209,9 +226,6 @@ def _earlier_job(
 def _compute(
     work: _Work, progress: Callable[[Progress], None], stop: threading.Event | None
 ) -> Report:
-    from unetmm.run.scheduler import open_tasks
-    from unetmm.run.shrink import run_or_shrink
-
     info, plan, output = work.source.info, work.plan, work.output
     stride_px = work.model.config.stride_px
     total_px = len(info.planes) * info.height * info.width
@@ -254,16 +268,6 @@ def _compute(
         job.calibration, seconds, measured_device_peak_bytes=job.device_peak_bytes,
         resumed_rows=max(0, resumed_px) // info.width,
     )  # fmt: skip
-
-
-def pixels_of(tasks: Iterable[Task]) -> int:
-    """Pixels that they write."""
-    return sum(t.segment.write_px * t.strip.write_px for t in tasks)
-
-
-def rows_of(output: Output, info: ImageInfo) -> int:
-    """Rows of chunks of all planes."""
-    return len(info.planes) * output.store.levels[0].grid[0]
 
 
 @contextmanager

@@ -15,14 +15,17 @@ class Progress:
     """What a caller is told while a run goes on."""
 
     phase: str
-    """plan, calibrate, compute, finish."""
+    """Name of the phase: plan, calibrate, compute or finish."""
     done_px: int
+    """Number of pixels that are done, in all planes."""
     total_px: int
+    """Number of pixels of all planes."""
     seconds: float
-    """Since the compute phase began."""
+    """Time in seconds since the compute phase began."""
     plan: Plan
+    """Plan that the run follows."""
     resumed_px: int = 0
-    """Of the pixels done, those that were done before this run began."""
+    """Number of the pixels done that were done before this run began."""
 
 
 @dataclass
@@ -30,24 +33,33 @@ class Report:
     """What happened; `as_dict` is the file that `--report` writes."""
 
     input: str
+    """Path of the image."""
     output: str
+    """Path of the restored image."""
     model: str
+    """Name of the model."""
     plan: Plan | None
-    """None where nothing was left to do."""
+    """Plan that the run followed; None where nothing was left to do."""
     megapixels: float
+    """Number of pixels that this run restored, in millions."""
     calibration: Calibration
+    """Statistics that the image was restored with."""
     seconds: dict[str, float] = field(default_factory=dict)
+    """Time in seconds of each phase, by its name."""
     measured_peak_bytes: int = 0
+    """Peak resident memory of the process in bytes, as measured."""
     resumed_rows: int = 0
-    """Rows of the image that an earlier run had finished."""
+    """Number of rows of the image that an earlier run had finished."""
     complete: bool = True
-    """False if other shares of the run are still to be done."""
+    """Whether the output is finished; not so while other shares of the run are to be done."""
     already_done: bool = False
     """Whether an earlier run had finished this very output, so that nothing was done."""
     measured_device_peak_bytes: int | None = None
-    """Of a GPU's memory, libraries' own workspaces apart; None where the CPU computed."""
+    """Peak of a GPU's memory in bytes as measured, libraries' own workspaces apart; None where the
+    CPU computed."""
 
     def as_dict(self) -> dict[str, Any]:
+        """For `--report`, whose field names this fixes."""
         compute_s = self.seconds.get("compute", 0.0)
         return {
             "version": __version__,

@@ -14,7 +14,9 @@ from unetmm.engine.layout import make_layout
 from unetmm.errors import ImageError
 from unetmm.nets.config import NetConfig
 from unetmm.plan.types import Plan
-from unetmm.run.scheduler import Job, Task, run
+from unetmm.run.job import Job
+from unetmm.run.scheduler import run
+from unetmm.run.task import Task
 
 log = logging.getLogger(__name__)
 

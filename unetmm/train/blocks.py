@@ -9,15 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.calibrate.calibration import (
-    Groups,
-    intensity_range,
-    patch_boxes,
-    sample_groups,
-    valid_mask,
-)
+from unetmm.calibrate.patches import patch_boxes
 from unetmm.errors import ShapeError
+from unetmm.intensities.range import measure_scale
+from unetmm.intensities.validity import valid_mask
 from unetmm.io.image import Box, ImageInfo, Source
+from unetmm.models.groups import Groups, sample_groups
 from unetmm.nets.config import NetConfig
 
 BLOCK_PX = 64
@@ -149,8 +146,6 @@ def _ranges(source: Source, groups: Groups) -> dict[tuple[int, int], tuple[float
     for channel in range(info.length("C")):
         patches = [source.read((t, channel, z), box) for t, z, box in patch_boxes(info)]
         for g, group in enumerate(groups):
-            chosen = [p[..., list(group)] for p in patches]
-            masks = [valid_mask(p, info.nodata) for p in chosen]
-            values = [p.ravel() if m is None else p[m] for p, m in zip(chosen, masks, strict=True)]
-            found[channel, g] = intensity_range(np.concatenate(values), info.dtype)
+            scale = measure_scale([p[..., list(group)] for p in patches], info.nodata)
+            found[channel, g] = scale.low, scale.high
     return found

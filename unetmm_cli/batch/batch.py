@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from unetmm.io.places import Place, to_place
-from unetmm.provenance.facts import Share
+from unetmm.run.share import Share
 from unetmm.sizes import default_budget_bytes
 from unetmm_cli import display
 from unetmm_cli.batch.inputs import PIPE, Found, find, is_alone

@@ -10,10 +10,11 @@ from unetmm.errors import ImageError, WeightsError
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
 from unetmm.models.weights import load_model
+from unetmm.run.job import Cancelled
 from unetmm.run.loaded import Loaded
-from unetmm.run.of_file import WHOLE, find_finished, restore_file
+from unetmm.run.of_file import find_finished, restore_file
 from unetmm.run.report import Report
-from unetmm.run.scheduler import Cancelled
+from unetmm.run.share import WHOLE
 from unetmm_cli import display
 from unetmm_cli.files import check_paths, output_sha256, write_text
 from unetmm_cli.options import Choices

@@ -25,7 +25,6 @@ from hypothesis import strategies as st
 from numba import njit
 
 import unetmm
-from unetmm.api import restore_array
 from unetmm.compiling import processor
 from unetmm.compiling.processor import LANES, multiplies_bf16
 from unetmm.engine.cpu import kernels, precision
@@ -38,6 +37,7 @@ from unetmm.io.output.output import Output
 from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig, nafnet32_config
 from unetmm.options import Options
+from unetmm.run.of_array import restore_array
 from unetmm.run.of_file import restore_file
 from unetmm_cli.__main__ import run as run_cli
 

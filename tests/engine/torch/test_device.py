@@ -34,7 +34,6 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import unetmm
-from unetmm.api import restore_array
 from unetmm.engine.choice import pick_engine
 from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.engine.layout import make_layout
@@ -57,6 +56,7 @@ from unetmm.nets.config import NetConfig, nafnet32_config, tiny_config
 from unetmm.options import Options
 from unetmm.plan.memory import in_memory_storage
 from unetmm.plan.outlook import plan_image
+from unetmm.run.of_array import restore_array
 from unetmm.run.of_file import restore_file
 from unetmm_cli.__main__ import run as run_cli
 
@@ -552,7 +552,7 @@ def test_a_run_goes_on_only_on_the_same_device(folder: Path, tmp_path: Path) -> 
         if progress.phase == "compute" and progress.done_px >= 1100 * 90:
             stop.set()
 
-    from unetmm.run.scheduler import Cancelled
+    from unetmm.run.job import Cancelled
 
     with pytest.raises(Cancelled):
         restore_file(folder / "large.tif", output, options(folder), stop_midway, stop)

@@ -134,6 +134,22 @@ def frozen_floats(layout: Layout, lanes: int, precision: Precision = "fp32") -> 
     return sum(round_up(n, LINE_FLOATS) for n in sizes)
 
 
+@lru_cache(maxsize=64)
+def packed_bytes(layout: Layout, lanes: int, precision: Precision = "fp32") -> int:
+    """A net folded for the stream, with what each block needs to fold its attention in."""
+    attended = 0
+    for block in layout.blocks:
+        c, real = padded(block.channels, lanes), block.channels
+        attended += c * (c + 1) + real * (real + 1)
+    return FLOAT_BYTES * (packed_floats(layout, lanes, precision) + LINE_FLOATS + attended)
+
+
+@lru_cache(maxsize=64)
+def frozen_bytes(layout: Layout, lanes: int, precision: Precision = "fp32") -> int:
+    """The matrices with an image's attention folded in, which every live stream holds."""
+    return FLOAT_BYTES * (frozen_floats(layout, lanes, precision) + LINE_FLOATS)
+
+
 def observed_numbers(layout: Layout, width_px: int, lanes: int) -> int:
     """Sums that an observing stream keeps: one per column and channel of the widest block."""
     return max(
@@ -181,22 +197,6 @@ def output_bytes(layout: Layout, width_px: int) -> int:
 def stream_bytes(layout: Layout, width_px: int, lanes: int, threads: int = 1) -> int:
     """Everything one stream allocates, weights apart."""
     return FLOAT_BYTES * memory_map(layout, width_px, lanes, threads).size_floats
-
-
-@lru_cache(maxsize=64)
-def packed_bytes(layout: Layout, lanes: int, precision: Precision = "fp32") -> int:
-    """A net folded for the stream, with what each block needs to fold its attention in."""
-    attended = 0
-    for block in layout.blocks:
-        c, real = padded(block.channels, lanes), block.channels
-        attended += c * (c + 1) + real * (real + 1)
-    return FLOAT_BYTES * (packed_floats(layout, lanes, precision) + LINE_FLOATS + attended)
-
-
-@lru_cache(maxsize=64)
-def frozen_bytes(layout: Layout, lanes: int, precision: Precision = "fp32") -> int:
-    """The matrices with an image's attention folded in, which every live stream holds."""
-    return FLOAT_BYTES * (frozen_floats(layout, lanes, precision) + LINE_FLOATS)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from unetmm.engine.cpu.stages import run_stages
 from unetmm.engine.cpu.sync import LINE
 from unetmm.engine.cpu.tables import COLUMNS
 from unetmm.engine.precision import Precision
-from unetmm.intensities.stored import compile_move
+from unetmm.intensities.kernel import compile_move
 from unetmm.process import child_environment
 
 log = logging.getLogger(__name__)

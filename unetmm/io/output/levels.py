@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.intensities.validity import finite_mask
 from unetmm.io.image import Box, ImageInfo
 
 
@@ -89,14 +90,7 @@ def _sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def _valid(quarters: list[NDArray[Any]], nodata: float | None) -> list[NDArray[np.bool_]] | None:
     """Where each quarter holds a measurement; None if everywhere."""
-    if quarters[0].dtype.kind == "f":
-        masks = [np.isfinite(q) for q in quarters]
-    elif nodata is None or np.isnan(nodata):
-        return None
-    else:
-        masks = [np.ones(q.shape, bool) for q in quarters]
-    if nodata is not None and not np.isnan(nodata):
-        masks = [m & (q != nodata) for m, q in zip(masks, quarters, strict=True)]
+    masks = [mask for q in quarters if (mask := finite_mask(q, nodata)) is not None]
     return None if all(bool(m.all()) for m in masks) else masks
 
 

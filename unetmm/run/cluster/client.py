@@ -29,20 +29,22 @@ from unetmm.options import Options
 from unetmm.plan.memory import sink_storage, source_storage
 from unetmm.plan.outlook import plan_image
 from unetmm.plan.types import Plan
-from unetmm.provenance.facts import Share
 from unetmm.provenance.verify import finalize
-from unetmm.run.cluster.worker import Failure, Outcome, Piece, do_piece, output_state
-from unetmm.run.of_file import find_finished, rows_of
+from unetmm.run.cluster.worker import Failure, ShareResult, ShareTask, do_share, output_state
+from unetmm.run.job import Cancelled
+from unetmm.run.of_file import find_finished
 from unetmm.run.report import Progress, Report
+from unetmm.run.share import Share
+from unetmm.run.task import rows_of
 
 log = logging.getLogger(__name__)
 
 RETRIES = 10
-"""How often a share is tried again where its task fails or its workers are lost."""
+"""Number of times that a share is tried again where its task fails or its workers are lost."""
 POLL_S = 0.2
-"""Between two looks at the tasks and the journals."""
+"""Time in seconds between two looks at the tasks and the journals."""
 POLL_SHARE = 0.1
-"""Of the time at most goes into reading journals."""
+"""Largest share of a run's time spent reading journals."""
 
 
 def restore_distributed(
@@ -50,7 +52,7 @@ def restore_distributed(
     output: Place,
     options: Options,
     client: Any,
-    pieces: int,
+    shares: int,
     progress: Callable[[Progress], None] = lambda progress: None,
     stop: threading.Event | None = None,
 ) -> Report:
@@ -60,7 +62,7 @@ def restore_distributed(
     ----------
     options : budget_bytes and workers are those of each worker process.
     client : dask.distributed.Client
-    pieces : shares to cut the run into; several a worker, so that they end together.
+    shares : number of them to cut the run into; several a worker, so that they end together.
 
     Raises
     ------
@@ -79,9 +81,12 @@ def restore_distributed(
         model = pick_model(options.model, info)
         plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
         total_px = len(info.planes) * info.height * info.width
-        count = max(1, min(pieces, rows_of(sink, info)))
-    piece = Piece(path, output, options, Share(0, count), output_state(output), uuid.uuid4().hex)
-    return _Run(piece, sink, client, plan, total_px, progress, stop or threading.Event()).run()
+        count = max(1, min(shares, rows_of(sink, info)))
+    first = Share(0, count)
+    task = ShareTask(path, output, options, first, output_state(output), uuid.uuid4().hex)
+    return _ClusterRun(
+        task, sink, client, plan, total_px, progress, stop or threading.Event()
+    ).run()
 
 
 def _anywhere(options: Options) -> Options:
@@ -94,12 +99,12 @@ def _anywhere(options: Options) -> Options:
     return replace(options, **changes)
 
 
-class _Run:
+class _ClusterRun:
     """The client's side: submit, watch, finish."""
 
     def __init__(
         self,
-        piece: Piece,
+        task: ShareTask,
         output: Output,
         client: Any,
         plan: Plan,
@@ -109,10 +114,10 @@ class _Run:
     ) -> None:
         from distributed import Event
 
-        self._piece, self._output, self._client = piece, output, client
+        self._task, self._output, self._client = task, output, client
         self._plan, self._total_px, self._progress, self._stop = plan, total_px, progress, stop
-        self._begun = Event(f"{piece.run}-begun", client=client)
-        self._stopping = Event(f"{piece.run}-stop", client=client)
+        self._begun = Event(f"{task.run}-begun", client=client)
+        self._stopping = Event(f"{task.run}-stop", client=client)
         self._running: dict[Any, Share] = {}
         self._losses: dict[Share, int] = {}
         self._reports: list[Report] = []
@@ -123,13 +128,11 @@ class _Run:
         self._calibration: Calibration | None = None
 
     def run(self) -> Report:
-        from unetmm.run.scheduler import Cancelled
-
         started = time.monotonic()
         self._progress(Progress("calibrate", 0, self._total_px, 0.0, self._plan))
         # One share creates the output; the others find it there.
-        self._submit(self._piece.share)
-        waiting = [Share(i, self._piece.share.count) for i in range(1, self._piece.share.count)]
+        self._submit(self._task.share)
+        waiting = [Share(i, self._task.share.count) for i in range(1, self._task.share.count)]
         try:
             while self._running or waiting:
                 self._collect()
@@ -152,13 +155,13 @@ class _Run:
         if not finished and self._stop.is_set():
             raise Cancelled
         if not finished:
-            raise ResumeError(f"{self._piece.output}: chunks are missing at the end; run it again")
+            raise ResumeError(f"{self._task.output}: chunks are missing at the end; run it again")
         return self._report(time.monotonic() - started)
 
     def _submit(self, share: Share) -> None:
-        piece, losses = replace(self._piece, share=share), self._losses.get(share, 0)
-        key = f"unetmm-{self._piece.run}-{share.index + 1}-of-{share.count}-{losses}"
-        future = self._client.submit(do_piece, piece, key=key, retries=RETRIES)
+        task, losses = replace(self._task, share=share), self._losses.get(share, 0)
+        key = f"unetmm-{self._task.run}-{share.index + 1}-of-{share.count}-{losses}"
+        future = self._client.submit(do_share, task, key=key, retries=RETRIES)
         self._running[future] = share
 
     def _collect(self) -> None:
@@ -169,24 +172,24 @@ class _Run:
             share = self._running.pop(future)
             if future.cancelled():
                 raise ImageError(
-                    f"{self._piece.output}: the cluster's scheduler was lost; what is done is "
+                    f"{self._task.output}: the cluster's scheduler was lost; what is done is "
                     "kept, the same command goes on with it"
                 )
             try:
-                outcome: Outcome = future.result()
+                result: ShareResult = future.result()
             except KilledWorker:
                 self._losses[share] = self._losses.get(share, 0) + 1
                 if self._losses[share] > RETRIES:
                     raise ImageError(
-                        f"{self._piece.output}: the workers of share {share.index + 1} of "
+                        f"{self._task.output}: the workers of share {share.index + 1} of "
                         f"{share.count} are lost again and again; see their logs, memory first"
                     ) from None
                 self._submit(share)
                 continue
-            if isinstance(outcome, Failure):
-                self._failure = self._failure or outcome.to_error()
-            elif outcome is not None:
-                self._reports.append(outcome)
+            if isinstance(result, Failure):
+                self._failure = self._failure or result.to_error()
+            elif result is not None:
+                self._reports.append(result)
 
     def _show(self) -> None:
         """Count the chunks in the journals of all workers."""
@@ -211,8 +214,8 @@ class _Run:
     def _finish_if_needed(self) -> bool:
         """Whether the output is whole; no share may have seen the last chunk of another."""
         if not self._output.workspace.exists():
-            return output_state(self._piece.output) != self._piece.before
-        return not self._stop.is_set() and finalize(self._piece.output)
+            return output_state(self._task.output) != self._task.before
+        return not self._stop.is_set() and finalize(self._task.output)
 
     def _report(self, total_s: float) -> Report:
         reports, info = self._reports, self._output.info
@@ -224,8 +227,8 @@ class _Run:
         compute_s = time.monotonic() - (self._computing or time.monotonic())
         self._progress(Progress("finish", self._total_px, self._total_px, compute_s, self._plan))
         return Report(
-            str(self._piece.path),
-            str(self._piece.output),
+            str(self._task.path),
+            str(self._task.output),
             plan.model,
             plan,
             (self._total_px - max(0, self._resumed_px)) / 1e6,

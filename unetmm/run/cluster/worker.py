@@ -12,36 +12,41 @@ from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place, RemotePath
 from unetmm.io.sniff import ZARR_MARKS
 from unetmm.options import Options
-from unetmm.provenance.facts import Share
+from unetmm.run.job import Cancelled
 from unetmm.run.of_file import restore_file
 from unetmm.run.report import Progress, Report
+from unetmm.run.share import Share
 
 POLL_S = 0.2
-"""Between two tries to get a lock."""
+"""Time in seconds between two tries to get a lock."""
 LOCK_WAIT_S = 60.0
-"""How long a share waits for a process that is dying with its lock held."""
+"""Longest time in seconds that a share waits for a process that is dying with its lock held."""
 STOP_POLL_S = 0.5
-"""Between two looks of a worker whether it is to stop."""
+"""Time in seconds between two looks of a worker whether it is to stop."""
 
 _one_share = threading.Lock()
-"""The budget is one process's, so a worker with several threads does one share at a time."""
+"""Lock of a worker's budget, which is one process's: of its threads one does a share at a time."""
 
-State = str | None
+OutputState = str | None
 """Inode and time of an output, or its version; None if it is not there."""
 
 
 @dataclass(frozen=True)
-class Piece:
+class ShareTask:
     """What a worker is told: all it needs to do one share."""
 
     path: Place
+    """Path of the image."""
     output: Place
+    """Path of the restored image."""
     options: Options
+    """What is asked for; budget and cores are those of the worker."""
     share: Share
-    before: State
-    """Of the output before the run, to tell a finished run from one that is not begun."""
+    """Part of the run to do."""
+    before: OutputState
+    """State of the output before the run, to tell a finished run from one that is not begun."""
     run: str
-    """Names the run's events."""
+    """Name of the run, with which the names of its events begin."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +54,21 @@ class Failure:
     """An error that another try would not mend, in a form that travels."""
 
     kind: type[UnetmmError]
+    """Class of the error."""
     message: str
+    """Text of the error."""
     facts: dict[str, Any]
+    """Attributes of the error, by name."""
 
     def to_error(self) -> UnetmmError:
         return self.kind(self.message, **self.facts)
 
 
-Outcome = Report | Failure | None
-"""None: stopped, or the output was finished already."""
+ShareResult = Report | Failure | None
+"""What became of a share; None: stopped, or the output was finished already."""
 
 
-def output_state(path: Place) -> State:
+def output_state(path: Place) -> OutputState:
     """What tells an output from one that replaces it."""
     if isinstance(path, RemotePath):
         marks = (path / name for name in ZARR_MARKS)
@@ -72,18 +80,16 @@ def output_state(path: Place) -> State:
     return f"{found.st_ino} {found.st_mtime_ns}"
 
 
-def do_piece(piece: Piece) -> Outcome:
+def do_share(task: ShareTask) -> ShareResult:
     """A worker's side: do a share; an error that another try would not mend is returned."""
-    from unetmm.run.scheduler import Cancelled
-
-    with _one_share, _Watch(piece) as watch:
+    with _one_share, _Watch(task) as watch:
         give_up = time.monotonic() + LOCK_WAIT_S
         while not watch.stop.is_set():
-            if is_finished(piece):
+            if is_finished(task):
                 return None
             try:
                 return restore_file(
-                    piece.path, piece.output, piece.options, watch.note, watch.stop, piece.share
+                    task.path, task.output, task.options, watch.note, watch.stop, task.share
                 )
             except Cancelled:
                 return None
@@ -93,27 +99,27 @@ def do_piece(piece: Piece) -> Outcome:
                     raise
                 time.sleep(POLL_S)
             except UnetmmError as error:
-                if is_finished(piece):  # between our look and the run
+                if is_finished(task):  # between our look and the run
                     return None
                 return Failure(type(error), str(error), vars(error))
     return None
 
 
-def is_finished(piece: Piece) -> bool:
+def is_finished(task: ShareTask) -> bool:
     """Whether the run has put the output under its name."""
-    return not workspace_of(piece.output).exists() and output_state(piece.output) != piece.before
+    return not workspace_of(task.output).exists() and output_state(task.output) != task.before
 
 
 class _Watch:
     """Tells the client that the output is begun, and the share that the client wants to stop."""
 
-    def __init__(self, piece: Piece) -> None:
+    def __init__(self, task: ShareTask) -> None:
         from distributed import Event, get_client
 
         client = get_client()
         self.stop = threading.Event()
-        self._begun = Event(f"{piece.run}-begun", client=client)
-        self._stopping = Event(f"{piece.run}-stop", client=client)
+        self._begun = Event(f"{task.run}-begun", client=client)
+        self._stopping = Event(f"{task.run}-stop", client=client)
         self._over = threading.Event()
         self._told = False
         self._thread = threading.Thread(target=self._watch, name="unetmm-stop", daemon=True)

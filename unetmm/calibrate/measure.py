@@ -1,0 +1,170 @@
+"""Measures an image once, so that the answer does not depend on how the image is cut.
+
+A fixed, seeded set of patches fixes the intensity range. They, or half of them where the image is
+small, go through the net with their own global averages; the channel attention of every block is
+averaged over them. Nothing here depends on the budget, the strips or the number of workers.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.calibrate.calibration import Calibration, ChannelStatistics, key
+from unetmm.calibrate.patches import (
+    observed_patches,
+    padded_patch_size,
+    patch_boxes,
+    patch_count,
+)
+from unetmm.compiling.processor import LANES
+from unetmm.engine.cpu.footprint import frozen_bytes, observing_bytes
+from unetmm.engine.layout import FLOAT_BYTES, observing_layout
+from unetmm.engine.precision import Precision
+from unetmm.geometry import mirrored, round_up
+from unetmm.intensities.range import ValueScale, measure_scale, normalise
+from unetmm.intensities.validity import valid_mask
+from unetmm.io.image import ImageInfo, Source
+from unetmm.models.groups import Groups
+from unetmm.nets.config import NetConfig
+from unetmm.process import available_cores
+
+if TYPE_CHECKING:
+    from unetmm.engine.cpu.compiled import CompiledNet
+
+COLUMNS_PX = 32
+"""Fewest columns of a patch for a thread; with fewer it would mostly wait."""
+STREAMS_BYTES = 48 * 10**6
+"""Most memory of the streams over patches side by side; with more, the smallest budget would have
+to be larger."""
+
+
+def calibration_bytes(
+    config: NetConfig, info: ImageInfo, cores: int = 0, precision: Precision = "fp32"
+) -> int:
+    """Most bytes that `calibrate` allocates at once."""
+    height, width = padded_patch_size(config, info)
+    streams = patch_streams(config, info, cores)
+    matrices = frozen_bytes(observing_layout(config, height), LANES, precision)
+    numbers = patch_count(info) * height * width * info.samples
+    observing = streams.count * streams.each_bytes + matrices
+    # The intensity range is found before that, in two copies of float64.
+    ranging = 0 if info.dtype == np.uint8 else 2 * 8 * numbers
+    # All the while the patches, and once more their measured values side by side.
+    return 2 * numbers * info.dtype.itemsize + max(observing, ranging)
+
+
+@dataclass(frozen=True)
+class PatchStreams:
+    """How the patches are shared out among cores; the statistics do not depend on it."""
+
+    count: int
+    """Number of patches that go through the net at once."""
+    threads: int
+    """Number of threads that share the columns of each."""
+    each_bytes: int
+    """Memory of each in bytes."""
+
+
+def patch_streams(config: NetConfig, info: ImageInfo, cores: int = 0) -> PatchStreams:
+    """A patch for every core, as far as there is room; then cores share columns."""
+    height, width = padded_patch_size(config, info)
+    cores = cores or available_cores()
+    layout = observing_layout(config, height)
+    patch_bytes = FLOAT_BYTES * height * width * config.in_channels
+    most = max(1, width // max(config.stride_px, COLUMNS_PX))
+
+    def bytes_of(threads: int) -> int:
+        return observing_bytes(layout, width, height, LANES, threads) + patch_bytes
+
+    count = min(cores, len(observed_patches(info)), STREAMS_BYTES // bytes_of(1)) or 1
+    threads = min(cores // count, most)
+    return PatchStreams(count, threads, bytes_of(threads))
+
+
+def calibrate(
+    source: Source,
+    net: CompiledNet,
+    model: str,
+    groups: Groups,
+    fixed_range: tuple[float, float] | None = None,
+    cores: int = 0,
+) -> Calibration:
+    """Measure an image once.
+
+    Parameters
+    ----------
+    fixed_range : stored values that become 0 and 1, instead of the measured ones.
+    cores : used at most; 0 for all.
+    """
+    entries = {}
+    info = source.info
+    streams = patch_streams(net.config, info, cores)
+    boxes, observed = patch_boxes(info), observed_patches(info)
+    for channel in range(info.length("C")):
+        patches = [source.read((t, channel, z), box) for t, z, box in boxes]
+        for g, group in enumerate(groups):
+            samples = [p[..., list(group)] for p in patches]
+            scale = measure_scale(samples, info.nodata, fixed_range)
+            chosen = [samples[i] for i in observed]
+            attention = _attention(chosen, info.nodata, net, scale, streams)
+            entries[key(channel, g)] = ChannelStatistics(
+                scale.low, scale.high, scale.fill, attention
+            )
+    return Calibration(model, entries)
+
+
+def _attention(
+    patches: list[NDArray[Any]],
+    nodata: float | None,
+    net: CompiledNet,
+    scale: ValueScale,
+    streams: PatchStreams,
+) -> dict[str, NDArray[np.float32]]:
+    """Every block's channel factors, averaged over patches."""
+    found = _observe(patches, nodata, net, scale, streams)
+    return {name: _mean([factors[name] for factors in found]) for name in found[0]}
+
+
+def _mean(vectors: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    total: NDArray[np.float64] = np.mean(np.stack(vectors).astype(np.float64), axis=0)
+    return total.astype(np.float32)
+
+
+def _observe(
+    patches: list[NDArray[Any]],
+    nodata: float | None,
+    net: CompiledNet,
+    scale: ValueScale,
+    streams: PatchStreams,
+) -> list[dict[str, NDArray[np.float32]]]:
+    """Channel factors of every block for each patch."""
+    from unetmm.engine.cpu.stream import ObservingStream
+
+    h, w = patches[0].shape[:2]
+    height, width = (round_up(n, net.config.stride_px) for n in (h, w))
+    rows_beyond, columns_beyond = mirrored(h, height - h), mirrored(w, width - w)
+    unattended = net.unattended()
+
+    idle: SimpleQueue[tuple[ObservingStream, NDArray[np.float32]]] = SimpleQueue()
+    for _ in range(streams.count):
+        stream = ObservingStream(net, unattended, width, height, streams.threads)
+        idle.put((stream, np.zeros((height, width, patches[0].shape[2]), np.float32)))
+
+    def observe(patch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        stream, padded = idle.get()
+        try:
+            normalise(patch, valid_mask(patch, nodata), scale, padded[:h, :w])
+            padded[:h, w:] = padded[:h, columns_beyond]
+            padded[h:] = padded[rows_beyond]
+            return stream.observe(padded)
+        finally:
+            idle.put((stream, padded))
+
+    with ThreadPoolExecutor(streams.count) as pool:
+        return list(pool.map(observe, patches))

@@ -1,0 +1,91 @@
+"""The scale on which a net sees values: which stored values are 0 and 1 to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.intensities.validity import measured_values
+
+PERCENTILES = (0.1, 99.9)
+"""Percentiles of the intensities that become 0 and 1, for data other than 8-bit. Values beyond
+them are not clipped."""
+SMALLEST_RANGE = 1e-37
+"""Smallest distance between the values that become 0 and 1, in stored units. Values that lie
+closer together are constant: float32 has no number to stretch them by."""
+
+
+@dataclass(frozen=True)
+class ValueScale:
+    """How stored values become those that a net sees."""
+
+    low: float
+    """Stored value that the net sees as 0."""
+    high: float
+    """Stored value that the net sees as 1."""
+    fill: float
+    """Stored value that stands in for NaN and nodata inside the net."""
+
+
+def is_range(low: float, high: float) -> bool:
+    """Whether values from `low` to `high` can be stretched to 0 to 1."""
+    return math.isfinite(low) and SMALLEST_RANGE < high - low < math.inf
+
+
+def intensity_range(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Stored values that the net sees as 0 and 1: all of uint8, robust percentiles otherwise."""
+    if dtype == np.uint8:
+        return 0.0, 255.0
+    if not values.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(values.astype(np.float64), PERCENTILES))
+    return (low, high) if high - low > SMALLEST_RANGE else (low, low + max(1.0, 1e-6 * abs(low)))
+
+
+def measure_scale(
+    patches: Sequence[NDArray[Any]],
+    nodata: float | None,
+    fixed_range: tuple[float, float] | None = None,
+) -> ValueScale:
+    """The scale of an image by some patches of it, all of one dtype.
+
+    fixed_range: stored values that become 0 and 1, instead of the measured ones.
+    """
+    values = np.concatenate([measured_values(p, nodata) for p in patches])
+    low, high = fixed_range or intensity_range(values, patches[0].dtype)
+    mean = float(values.mean(dtype=np.float64)) if values.size else low
+    fill = min(max(mean, low), high)  # which a few far-away values may have moved out of the range
+    return ValueScale(low, high, fill)
+
+
+def normalise(
+    pixels: NDArray[Any],
+    mask: NDArray[np.bool_] | None,
+    scale: ValueScale,
+    out: NDArray[np.float32],
+) -> None:
+    """Stored values to the net's scale: low -> 0, high -> 1; unmeasured pixels become `fill`.
+
+    mask: where pixels are measured; None if everywhere.
+    """
+    low = scale.low
+    if not fits_float32(pixels.dtype):  # their small differences would be lost in float32
+        with np.errstate(over="ignore", invalid="ignore"):  # of pixels that are not measured
+            np.subtract(pixels, np.float64(low), out=out, casting="unsafe")
+    else:
+        np.copyto(out, pixels, casting="unsafe")
+        if low:
+            out -= np.float32(low)
+    if mask is not None:
+        out[~mask] = scale.fill - low
+    out *= np.float32(1 / (scale.high - low))
+
+
+def fits_float32(dtype: np.dtype[Any]) -> bool:
+    """Whether float32, in which a net computes, holds all values of a type."""
+    return dtype.itemsize <= 2 or (dtype.kind == "f" and dtype.itemsize == 4)

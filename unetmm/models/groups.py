@@ -1,0 +1,36 @@
+"""Which samples of an image go through a net together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from unetmm.errors import ShapeError
+from unetmm.io.image import ImageInfo
+from unetmm.nets.config import NetConfig
+
+Groups = Sequence[tuple[int, ...]]
+"""Samples that go through the net together: [(0, 1, 2)] for a colour net, [(0,), (1,)] for mono."""
+
+
+def sample_groups(config: NetConfig, info: ImageInfo) -> list[tuple[int, ...]]:
+    """Which samples go through the net together.
+
+    Raises
+    ------
+    ShapeError
+        If the net's channels do not fit the image's samples.
+    """
+    samples = info.samples - info.alpha
+    if config.in_channels == 1:
+        return [(i,) for i in range(samples)]
+    if config.in_channels == samples:
+        return [tuple(range(samples))]
+    raise ShapeError(
+        f"this model restores {config.in_channels} interleaved samples (RGB), the image has "
+        f"{samples} in axes {info.axes}; use a mono model, which takes every channel by itself"
+    )
+
+
+def slice_of(group: tuple[int, ...]) -> slice:
+    """The samples of a group as a slice, for they lie side by side."""
+    return slice(group[0], group[-1] + 1)

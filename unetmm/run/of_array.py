@@ -1,0 +1,33 @@
+"""Restores an array in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.io.array import ArraySink, ArraySource, array_info
+from unetmm.models.choice import pick_model
+from unetmm.options import Options
+from unetmm.plan.memory import sink_storage, source_storage
+from unetmm.plan.outlook import plan_image
+from unetmm.run.job import make_job
+from unetmm.run.loaded import Loaded
+from unetmm.run.scheduler import run
+
+ARRAY_CHUNK_PX = 512
+"""Height and width in pixels of the units that an array in memory is cut by."""
+
+
+def restore_array(
+    image: NDArray[Any], options: Options, axes: str | None = None, loaded: Loaded | None = None
+) -> NDArray[Any]:
+    """A restored copy of an array; nets that are loaded already are not folded again."""
+    info = array_info(image.shape, image.dtype, axes)
+    out = np.empty_like(image)
+    source, sink = ArraySource(image, info), ArraySink(out, info, ARRAY_CHUNK_PX)
+    model = pick_model(options.model, info)
+    plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
+    run(make_job(source, sink, model, plan, options, loaded))
+    return out

@@ -1,0 +1,114 @@
+"""Carries out one task: its rows are read, go through the net, and are written by chunk.
+
+    source --slab--> bands --stream--> bands --chunk row--> sink
+
+A task owns its streams and buffers. While it computes, one more thread reads and decodes the next
+slab, and one encodes and writes the last row of chunks. The plan's threads share the columns of
+its streams. Every buffer is a term of the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.geometry import mirrored
+from unetmm.intensities.range import normalise
+from unetmm.intensities.validity import valid_mask
+from unetmm.models.groups import slice_of
+from unetmm.run.job import Cancelled, Job
+from unetmm.run.reading import stored_rows
+from unetmm.run.task import Task
+from unetmm.run.writing import ChunkRowWriter
+
+
+def run_task(job: Job, task: Task) -> None:
+    """Restore one strip of one segment and write it."""
+    # Both end before we do, whatever happens, so nobody reads or writes afterwards.
+    with ThreadPoolExecutor(1, "unetmm-read") as reader, ThreadPoolExecutor(1, "unetmm-write") as w:
+        writer = ChunkRowWriter(job, task, w)
+        _stream(job, task, stored_rows(job, task, reader), writer)
+        writer.settle()
+
+
+def _stream(job: Job, task: Task, rows: Iterator[NDArray[Any]], writer: ChunkRowWriter) -> None:
+    """Push the task's rows through its streams until everything is handed to the writer."""
+    streams = [GroupStream(job, task, i) for i in range(len(job.groups))]
+    for stored in rows:
+        writer.keep(stored)
+        for stream in streams:
+            stream.take(stored)
+        del stored  # or its slab would live on while the two next ones do
+        _write_finished(job, writer, streams)
+        if writer.complete:
+            return
+    if task.segment.read_stop > job.source.info.height:
+        for stream in streams:
+            stream.take_mirrored()
+        _write_finished(job, writer, streams)
+    while not writer.complete:
+        if job.stop.is_set():
+            raise Cancelled
+        for stream in streams:
+            stream.drain()
+        _write_finished(job, writer, streams)
+
+
+def _write_finished(job: Job, writer: ChunkRowWriter, streams: list[GroupStream]) -> None:
+    """Hand over what all streams have finished; they run in step, so the counts agree."""
+    for bands in zip(*(stream.finished for stream in streams), strict=True):
+        done = writer.write(list(bands))
+        job.progress(done)
+    for stream in streams:
+        stream.finished.clear()
+
+
+class GroupStream:
+    """Carries one group of a strip's samples through the net: rows as stored in, its answer out."""
+
+    def __init__(self, job: Job, task: Task, group: int) -> None:
+        info, strip, segment = job.source.info, task.strip, task.segment
+        self.group, self.nodata = slice_of(job.groups[group]), info.nodata
+        self.statistics = job.calibration.entry(task.plane[1], group)
+        width, channels = strip.read_px, job.net.config.in_channels
+        self.stream = job.net.open_stream(
+            self.statistics.attention, width, segment.read_px, job.plan.band_rows, job.plan.threads
+        )
+        self.rows = np.zeros((job.plan.band_rows, width, channels), np.float32)
+        self.next_row = segment.read_start
+        self.finished: list[NDArray[np.float32]] = []
+        inside = min(strip.read_stop, info.width) - strip.read_start
+        self.columns_beyond = mirrored(inside, width - inside)
+        self.rows_beyond = mirrored(info.height, max(0, segment.read_stop - info.height))
+        self.last_from = min(self.rows_beyond, default=info.height)
+        self.last = np.zeros((info.height - self.last_from, width, channels), np.float32)
+        """The image's last rows, as far as they stand in for those beyond them."""
+
+    def take(self, stored: NDArray[Any]) -> None:
+        """Push rows (n, width, samples) as stored."""
+        n, width, _ = stored.shape
+        chosen = stored[..., self.group]
+        mask = valid_mask(chosen, self.nodata)
+        rows = self.rows[:n]
+        normalise(chosen, mask, self.statistics, rows[:, :width])
+        rows[:, width:] = rows[:, self.columns_beyond]
+        first = max(0, self.last_from - self.next_row)
+        if first < n:
+            to = self.next_row + first - self.last_from
+            self.last[to : to + n - first] = rows[first:]
+        self.next_row += n
+        self.finished.extend(self.stream.push(rows))
+
+    def take_mirrored(self) -> None:
+        """Push the rows between the image's last and the next multiple of the stride."""
+        rows = self.rows[: len(self.rows_beyond)]
+        rows[...] = self.last[[row - self.last_from for row in self.rows_beyond]]
+        self.finished.extend(self.stream.push(rows))
+
+    def drain(self) -> None:
+        """One more step after the last row."""
+        self.finished.extend(self.stream.drain())

@@ -1,0 +1,68 @@
+"""What a plan leaves to do: one task for every strip of every segment of every plane."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from unetmm.geometry import Span, make_span
+from unetmm.io.image import ImageInfo, Plane, Planes
+from unetmm.io.output.output import Output
+from unetmm.plan.types import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One strip of one segment of one plane."""
+
+    plane: Plane
+    """Plane (t, c, z) of the image."""
+    strip: Span
+    """Columns of the plane."""
+    segment: Span
+    """Rows of the plane."""
+
+
+def tasks_of(plan: Plan, planes: Planes) -> Iterator[Task]:
+    """All tasks in the order that reads storage front to back."""
+    for plane in planes:
+        for segment in plan.segments:
+            for strip in plan.strips:
+                yield Task(plane, strip, segment)
+
+
+def open_tasks(
+    plan: Plan, planes: Planes, output: Output, rows: range, stride_px: int
+) -> Iterator[Task]:
+    """What is left to do for an output: tasks cut down to the rows of chunks that are missing.
+
+    They may be asked for while others are under way: a task writes whole chunks, all its own.
+
+    rows: rows of chunks that this process does, counted over all planes.
+    """
+    height, chunk = output.info.height, output.chunk
+    align_px = math.lcm(stride_px, chunk[0])
+    rows_a_plane = output.store.levels[0].grid[0]
+    for task in tasks_of(plan, planes):
+        strip, segment = task.strip, task.segment
+        columns = slice(strip.write_start // chunk[1], -(-strip.write_stop // chunk[1]))
+        missing = output.table.rows_missing(task.plane, columns)
+        first = rows_a_plane * planes.number(task.plane)
+        own = range(segment.write_start // chunk[0], -(-segment.write_stop // chunk[0]))
+        left = [row for row in own if missing[row] and first + row in rows]
+        if left:
+            start = left[0] * chunk[0] // align_px * align_px
+            stop = min(height, segment.write_stop, (left[-1] + 1) * chunk[0])
+            rest = make_span(start, stop, height, plan.halo_px, stride_px)
+            yield Task(task.plane, strip, rest)
+
+
+def pixels_of(tasks: Iterable[Task]) -> int:
+    """Number of pixels that tasks write."""
+    return sum(t.segment.write_px * t.strip.write_px for t in tasks)
+
+
+def rows_of(output: Output, info: ImageInfo) -> int:
+    """Number of rows of chunks in all planes of an output."""
+    return len(info.planes) * output.store.levels[0].grid[0]
