@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from unetmm.process import resident_bytes
 from unetmm.sizes import format_size
 from unetmm_cli import display
+from unetmm_cli.display.text import seconds_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from unetmm.options import Progress, Report
     from unetmm.plan.search import Plan
-    from unetmm_cli.options import Choices
+    from unetmm_cli.options.reporting import ReportingChoices
 
 JSON_INTERVAL_S = 1.0
 """Least time between two progress lines of `--log json`."""
@@ -147,11 +148,11 @@ class JsonLines(Silent):
         display.say_json({"event": "done", **report.as_dict()})
 
 
-def open_view(choices: Choices) -> Silent:
+def open_view(choices: ReportingChoices) -> Silent:
     """The view that the options and the terminal ask for."""
     if choices.quiet:
         return Silent()
-    if choices.log == "json":
+    if choices.as_json:
         return JsonLines()
     return Bar() if sys.stderr.isatty() else PlainLines()
 
@@ -199,7 +200,7 @@ def report_line(report: Report) -> str:
     done = "done" if report.complete else "share done, others are still to do"
     return (
         f"{done}: {report.megapixels:.2f} Mpx in "
-        f"{display.seconds_text(report.seconds.get('total', 0.0))}"
+        f"{seconds_text(report.seconds.get('total', 0.0))}"
         f"{f' ({rate:.2f} Mpx/s)' if rate else ''}; "
         f"peak {format_size(report.measured_peak_bytes)}, "
         f"planned {format_size(plan.projected_peak_bytes)}, "

@@ -30,6 +30,7 @@ from unetmm.run import of_file as file_run
 from unetmm.version import __version__
 from unetmm_cli import display, files
 from unetmm_cli.__main__ import run as run_cli
+from unetmm_cli.display.text import plain
 from unetmm_cli.signals import stop_on_signal
 
 MONO = NetConfig(1, 1, 16, (1,), 1, (1,), AggregateConfig(8, 2, (1,)))
@@ -460,7 +461,7 @@ def test_models_shows_the_zoo_and_a_card(
 
 def test_json_never_holds_nan() -> None:
     content = {"a": [float("nan"), np.float32(1.5)], "b": float("inf"), "c": Path("x")}
-    assert display.plain(content) == {"a": ["nan", 1.5], "b": "inf", "c": "x"}
+    assert plain(content) == {"a": ["nan", 1.5], "b": "inf", "c": "x"}
 
 
 def test_full_disk_is_one_line(
@@ -473,7 +474,7 @@ def test_full_disk_is_one_line(
     def fail(*arguments: Any, **more: Any) -> None:
         raise OSError(28, "No space left on device", str(tmp_path / "o.tif"))
 
-    monkeypatch.setattr("unetmm_cli.commands.restore.restore_file", fail)
+    monkeypatch.setattr("unetmm_cli.batch.one.restore_file", fail)
     line = one_error(denoise(grey_tiff, tmp_path / "o.tif", mono), capsys)
     assert line == f"error: {tmp_path / 'o.tif'}: No space left on device\n"
 
@@ -484,7 +485,7 @@ def test_surprises_keep_their_traceback(
     def fail(*arguments: Any, **more: Any) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("unetmm_cli.commands.restore.restore_file", fail)
+    monkeypatch.setattr("unetmm_cli.batch.one.restore_file", fail)
     with pytest.raises(ZeroDivisionError):
         run_cli([str(a) for a in denoise(grey_tiff, tmp_path / "o.tif", mono)])
 

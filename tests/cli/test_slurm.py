@@ -6,7 +6,6 @@ import os
 import shlex
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from unetmm.nets.config import NetConfig
 from unetmm.provenance.facts import Share
 from unetmm_cli.__main__ import run as run_command
 from unetmm_cli.commands.slurm import option_words
-from unetmm_cli.options import Choices, parse_range, parse_shard, parse_strength
+from unetmm_cli.options.choices import Choices
+from unetmm_cli.parsing import parse_range, parse_shard, parse_strength
 
 
 @pytest.fixture
@@ -94,10 +94,14 @@ def test_options_come_out_as_they_went_in(
     assert set(given) <= set(command_of(script))
     again = script_of(capsys, image, "-o", tmp_path / "o.tif", *option_words_of(script))
     assert command_of(again)[-len(given) :] == command_of(script)[-len(given) :]
-    choices = Choices(range=parse_range("-5,20"), strength=parse_strength("0.5"), quiet=True)
+    choices = Choices().changed(
+        range=parse_range("-5,20"), strength=parse_strength("0.5"), quiet=True
+    )
     assert set(option_words(choices)) == {"--range=-5.0,20.0", "--strength=0.5", "--quiet"}
-    choices = Choices(strength=0.0, workers=1, pyramid=False, compression="none", shard_px=1024)
-    assert set(option_words(replace(choices, ome_zarr="0.4"))) == {
+    choices = Choices().changed(
+        strength=0.0, workers=1, pyramid=False, compression="none", shard_px=1024, ome_zarr="0.4"
+    )
+    assert set(option_words(choices)) == {
         "--strength=0.0", "--workers=1", "--no-pyramid", "--compression=none", "--shard-px=1024",
         "--ome-zarr=0.4",
     }  # fmt: skip

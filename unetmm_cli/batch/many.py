@@ -14,12 +14,13 @@ from unetmm.errors import UnetmmError
 from unetmm.options import Report
 from unetmm.run.loaded import Loaded
 from unetmm.run.of_file import find_finished
-from unetmm_cli import display
 from unetmm_cli.batch.inputs import STDIN
+from unetmm_cli.batch.one import find_same, report_dict, restore_with_view
 from unetmm_cli.batch.placing import Item
-from unetmm_cli.commands.restore import find_same, report_dict, restore_with_view
+from unetmm_cli.display.batch import batch_item, batch_summary
+from unetmm_cli.display.text import plain
 from unetmm_cli.files import check_paths, write_text
-from unetmm_cli.options import Choices
+from unetmm_cli.options.choices import Choices
 from unetmm_cli.progress import Silent
 
 FAILED_EXIT = 3
@@ -64,7 +65,7 @@ class Many:
     def _restore(self, item: Item, stop: threading.Event) -> dict[str, Any]:
         """The report's entry."""
         is_silent = item.output.suffix.lower() in SILENT_SUFFIXES
-        if is_silent and item.output.exists() and not self.choices.overwrite:
+        if is_silent and item.output.exists() and not self.choices.output.overwrite:
             return {"outcome": "skipped"}
         report = self._find_finished(item)
         if report is None:
@@ -78,26 +79,25 @@ class Many:
 
     def _find_finished(self, item: Item) -> Report | None:
         choices = self.choices
-        if not choices.overwrite:
+        if not choices.output.overwrite:
             return find_finished(item.input, item.output, choices.to_options(), self.loaded)
         if self.resubmitted:
             return find_same(item.input, item.output, choices, self.loaded)
         return None
 
     def _facts(self, report: Report, item: Item) -> dict[str, Any]:
-        return {} if self.choices.report is None else report_dict(report, item.output)
+        return {} if self.choices.reporting.report is None else report_dict(report, item.output)
 
     def _note(self, item: Item, entry: dict[str, Any]) -> None:
-        choices, outcome = self.choices, entry["outcome"]
+        told, outcome = self.choices.reporting, entry["outcome"]
         path, error = self._named(str(item.input)), self._named(entry.get("error", ""))
         named = {"error": error} if error else {}
         self.entries.append({"input": path, "output": str(item.output), **entry, **named})
         self.counts[outcome] += 1
         if outcome == "failed":
             self.failed.append(path)
-        if outcome == "failed" or not choices.quiet:
-            as_json = choices.log == "json"
-            display.batch_item(path, item.output, outcome, error, as_json)
+        if outcome == "failed" or not told.quiet:
+            batch_item(path, item.output, outcome, error, told.as_json)
 
     def _named(self, text: str) -> str:
         """A text about an image, with what it is instead of the file that stdin passes through."""
@@ -105,10 +105,9 @@ class Many:
 
     def write_report(self) -> None:
         """All entries so far as a JSON list, if they are wanted."""
-        if self.choices.report is not None:
-            write_text(
-                self.choices.report, json.dumps(display.plain(self.entries), indent=2) + "\n"
-            )
+        report = self.choices.reporting.report
+        if report is not None:
+            write_text(report, json.dumps(plain(self.entries), indent=2) + "\n")
 
     def summarise(self) -> None:
         """Show how it went.
@@ -118,7 +117,7 @@ class Many:
         typer.Exit
             With FAILED_EXIT if images failed.
         """
-        display.batch_summary(self.counts, self.failed, self.choices.log == "json")
+        batch_summary(self.counts, self.failed, self.choices.reporting.as_json)
         if self.failed:
             raise typer.Exit(FAILED_EXIT)
 

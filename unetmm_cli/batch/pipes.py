@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -17,11 +16,11 @@ import typer
 from unetmm.errors import ImageError, UnetmmError
 from unetmm.io.places import Place
 from unetmm.io.sniff import HEAD_BYTES, looks_like_image
-from unetmm_cli import display
 from unetmm_cli.batch.inputs import PIPE, STDIN
-from unetmm_cli.commands.restore import restore_one
+from unetmm_cli.batch.one import restore_one
+from unetmm_cli.display.lines import give_up_stdout
 from unetmm_cli.files import SUFFIX_OF
-from unetmm_cli.options import Choices
+from unetmm_cli.options.choices import Choices
 from unetmm_cli.signals import Interrupted
 
 PIECE_BYTES = 2**20
@@ -83,9 +82,9 @@ def check_stdout(choices: Choices) -> None:
     typer.BadParameter
         It says why.
     """
-    if choices.format == "ome-zarr":
-        raise typer.BadParameter(f"-o - takes one file, so not {choices.format}; use tiff or npy")
-    if choices.shard is not None or choices.cluster or choices.scheduler:
+    if choices.output.format == "ome-zarr":
+        raise typer.BadParameter("-o - takes one file, so not ome-zarr; use tiff or npy")
+    if choices.output.shard is not None or choices.cluster.is_used:
         raise typer.BadParameter("-o - is for one process: leave out --shard and clusters")
     if stdout_is_terminal():
         raise typer.BadParameter("-o -: stdout is a terminal; write > FILE or | PROGRAM")
@@ -95,10 +94,11 @@ def restore_to_stdout(path: Place, choices: Choices) -> None:
     """Restore one image and send it through stdout once it is whole."""
     check_stdout(choices)
     with spool_folder() as folder:
-        format = "tiff" if choices.format == "auto" else choices.format
+        chosen = choices.output.format
+        format = "tiff" if chosen == "auto" else chosen
         output = folder / f"stdout{SUFFIX_OF[format]}"
         try:
-            restore_one(path, output, replace(choices, overwrite=True), shown=PIPE)
+            restore_one(path, output, choices.changed(overwrite=True), shown=PIPE)
         except Interrupted:
             raise Interrupted("nothing was written to stdout") from None
         _send(output)
@@ -110,5 +110,5 @@ def _send(path: Path) -> None:
             shutil.copyfileobj(file, sys.stdout.buffer, PIECE_BYTES)
         sys.stdout.buffer.flush()
     except BrokenPipeError as error:
-        display.give_up_stdout()
+        give_up_stdout()
         raise ImageError("-: nobody reads stdout any more; the image was not sent whole") from error

@@ -16,7 +16,8 @@ from unetmm_cli import display
 from unetmm_cli.batch.inputs import expand
 from unetmm_cli.batch.many import Many
 from unetmm_cli.batch.placing import Item, place
-from unetmm_cli.options import Choices
+from unetmm_cli.display.batch import watching
+from unetmm_cli.options.choices import Choices
 from unetmm_cli.signals import stop_on_signal
 
 LOOK_S = 1.0
@@ -38,11 +39,11 @@ def watch(inputs: list[str], output: Place, choices: Choices, many: Many) -> Non
         If a signal stopped the restoration of an image midway.
     """
     _check(inputs, output, choices)
-    display.show_logs(choices.quiet, choices.log == "json")
+    told, pause_s = choices.reporting, choices.input.watch_for
+    display.show_logs(told.quiet, told.as_json)
     folder = _Folder(inputs, output, many)
-    pause_s = choices.watch_for
-    if not choices.quiet:
-        display.watching(inputs, choices.log == "json")
+    if not told.quiet:
+        watching(inputs, told.as_json)
     try:
         with stop_on_signal() as stop:
             while not stop.is_set():
@@ -58,7 +59,7 @@ def watch(inputs: list[str], output: Place, choices: Choices, many: Many) -> Non
 
 
 def _check(inputs: list[str], output: Place, choices: Choices) -> None:
-    if choices.shard is not None or choices.scheduler or choices.cluster:
+    if choices.output.shard is not None or choices.cluster.is_used:
         raise typer.BadParameter("--watch is for one process: leave out --shard and clusters")
     for text in inputs:
         path = to_place(text)

@@ -213,7 +213,7 @@ def test_the_budget_of_several_images_is_that_of_the_workers(
         told.append(10**9)
         return 10**9
 
-    monkeypatch.setattr("unetmm_cli.commands.cluster._smallest_budget", smallest)
+    monkeypatch.setattr("unetmm_cli.batch.cluster._smallest_budget", smallest)
     shutil.copy(folder / "in.tif", tmp_path / "b.tif")
     command = ["denoise", str(folder / "in.tif"), str(tmp_path / "b.tif"), "-o", f"{tmp_path}/o/"]
     command += ["--model", str(folder / "m.safetensors"), "--scheduler", client.scheduler.address]

@@ -1,0 +1,123 @@
+"""All panels of options together, as `denoise`, `restore`, `plan` and `slurm` take them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Container, Iterator
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+from unetmm_cli.options.cluster import ClusterChoices
+from unetmm_cli.options.input import InputChoices
+from unetmm_cli.options.output import OutputChoices
+from unetmm_cli.options.reporting import ReportingChoices
+from unetmm_cli.options.restoration import RestorationChoices
+
+if TYPE_CHECKING:
+    from unetmm.options import Options
+
+Command = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a user chose about a run: a field for each panel of the help text, named as it is."""
+
+    restoration: RestorationChoices = field(default_factory=RestorationChoices)
+    input: InputChoices = field(default_factory=InputChoices)
+    output: OutputChoices = field(default_factory=OutputChoices)
+    reporting: ReportingChoices = field(default_factory=ReportingChoices)
+    cluster: ClusterChoices = field(default_factory=ClusterChoices)
+
+    def changed(self, **values: Any) -> Choices:
+        """These choices with other values, each under the name of its option."""
+        panels = {}
+        for panel in fields(self):
+            chosen = getattr(self, panel.name)
+            own = {f.name: values.pop(f.name) for f in fields(chosen) if f.name in values}
+            panels[panel.name] = replace(chosen, **own)
+        assert not values, f"no such options: {', '.join(values)}"
+        return Choices(**panels)
+
+    @property
+    def written(self) -> dict[str, Path]:
+        """Option -> path of each file that is written besides the output."""
+        found = {
+            "--report": self.reporting.report,
+            "--save-calibration": self.output.save_calibration,
+        }
+        return {option: path for option, path in found.items() if path is not None}
+
+    def to_options(self) -> Options:
+        """The library's form of these choices."""
+        from unetmm.calibrate.calibration import load_calibration
+        from unetmm.options import Options
+
+        how, output = self.restoration, self.output
+        return Options(
+            model=how.model,
+            budget_bytes=how.mem_budget,
+            calibration=load_calibration(how.calibration) if how.calibration else None,
+            fixed_range=how.range,
+            strength=how.strength,
+            format=None if output.format == "auto" else output.format,
+            overwrite=output.overwrite,
+            workers=how.workers,
+            select=self.input.selection,
+            encoding=output.encoding,
+            precision=how.precision,
+            device=how.device,
+            device_budget_bytes=how.device_budget,
+        )
+
+
+def with_choices(without: Container[str] = ()) -> Callable[[Command], Command]:
+    """Gives a command whose last parameter is `choices` an option for each field of the panels.
+
+    without : fields that it has no option for.
+    """
+    shared = [p for p in _parameters() if p.name not in without]
+
+    def decorate(command: Command) -> Command:
+        hints = get_type_hints(command, include_extras=True)
+        own = [
+            p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name])
+            for p in inspect.signature(command).parameters.values()
+            if p.name != "choices"
+        ]
+
+        @wraps(command)
+        def wrapper(**values: Any) -> None:
+            chosen = {p.name: values.pop(p.name) for p in shared}
+            command(**values, choices=Choices().changed(**chosen))
+
+        return with_parameters(wrapper, [*own, *shared])
+
+    return decorate
+
+
+def with_parameters(wrapper: Command, parameters: list[inspect.Parameter]) -> Command:
+    """A function that tells Typer these parameters instead of its own."""
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    del wrapper.__wrapped__  # type: ignore[attr-defined]
+    return wrapper
+
+
+def _parameters() -> Iterator[inspect.Parameter]:
+    """A parameter for each field of the panels, in the order of the help text."""
+    for panel in fields(Choices):
+        kind: Any = panel.default_factory
+        hints = get_type_hints(kind, include_extras=True)
+        for choice in fields(kind):
+            option = copy(hints[choice.name].__metadata__[0])
+            option.rich_help_panel = panel.name.capitalize()
+            yield inspect.Parameter(
+                choice.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=choice.default,
+                annotation=Annotated[hints[choice.name].__origin__, option],
+            )

@@ -1,0 +1,191 @@
+"""What `unetmm plan` shows: the plan of a run, and the same body with and without UNet--."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unetmm.api import plan_image
+from unetmm.calibrate.calibration import sample_groups
+from unetmm.engine.cpu.footprint import stream_bytes
+from unetmm.engine.cpu.lanes import LANES
+from unetmm.engine.layout import Layout, make_layout
+from unetmm.engine.torch.footprint import DeviceTerms, project_device
+from unetmm.errors import BudgetError
+from unetmm.io.image import ImageInfo
+from unetmm.io.open import open_sink, open_source
+from unetmm.io.places import Place
+from unetmm.models.weights import Model
+from unetmm.nets.config import NetConfig
+from unetmm.options import Options
+from unetmm.plan.memory import Storage, Terms, sink_storage, source_storage
+from unetmm.plan.search import BAND_STEPS, Plan
+from unetmm.process import held_bytes
+from unetmm.run.loaded import pick_model
+from unetmm.version import __version__
+from unetmm_cli.files import default_output
+
+MAX_WIDTH_PX = 2**22
+"""No strip is looked for beyond this width."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the two networks that have the same body."""
+
+    name: str
+    skip_floats_per_px: float
+    """Kept for the decoder per image pixel in a whole-image forward."""
+    plan: Plan | None
+    needed_bytes: int
+    """The smallest budget that would do, if `plan` is None; its projected peak otherwise."""
+    widest_strip_px: int
+    """Columns of the widest strips that fit in the memory that the run has for its streams."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        plan = self.plan
+        return {
+            "skip_floats_per_px": self.skip_floats_per_px,
+            "fits": plan is not None,
+            "needed_bytes": self.needed_bytes,
+            "widest_strip_px": self.widest_strip_px,
+            "skip_bytes": plan.terms.skip if plan else None,
+            "strip_width_px": plan.strip_width_px if plan else None,
+            "strips": len(plan.strips) if plan else None,
+            "workers": plan.workers if plan else None,
+            "threads": plan.threads if plan else None,
+            "recomputed_share": round(plan.recomputed_share, 4) if plan else None,
+            "estimated_s": round(plan.estimated_s, 3) if plan else None,
+        }
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Everything known before a run."""
+
+    input: Place
+    output: Place
+    info: ImageInfo
+    model: Model
+    plan: Plan
+    variants: tuple[Variant, Variant]
+    """NAFNet and UNet-- of the model's body at the same budget."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`; `plan` has the fields of a report's plan."""
+        nafnet, unetmm = self.variants
+        return {
+            "version": __version__,
+            "input": str(self.input),
+            "output": str(self.output),
+            "model": self.model.name,
+            "megapixels": self.info.megapixels,
+            "plan": self.plan.as_dict(),
+            "estimated_s": round(self.plan.estimated_s, 3),
+            "comparison": {"nafnet": nafnet.as_dict(), "unet--": unetmm.as_dict()},
+        }
+
+
+def look_ahead(
+    path: Place, output: Place | None, options: Options, makes_folder: bool = False
+) -> Outlook:
+    """Plan a run from the input's metadata; writes nothing and reads no pixel.
+
+    makes_folder : whether the run makes the output's folder, so that it need not be there yet.
+
+    Raises
+    ------
+    UnetmmError
+        Whatever the run itself would be refused for.
+    """
+    output = output or _plannable(default_output(path))
+    with closing(open_source(path, options.select)) as source:
+        info, model = source.info, pick_model(options.model, source.info)
+        planned = _plannable(output) if makes_folder and isinstance(output, Path) else output
+        sink = open_sink(replace(options, overwrite=True).sink(planned), info, options.format)
+        storages = source_storage(source), sink_storage(sink)
+        held = held_bytes()
+        plan = plan_image(info, *storages, model, options, held)
+    # The budget is what the run would get, even if what is available changes meanwhile.
+    options = replace(
+        options,
+        budget_bytes=plan.budget_bytes,
+        device_budget_bytes=plan.device_budget_bytes or None,
+    )
+    run = _Run(info, storages, options, plan, held)
+    variants = (
+        _variant("NAFNet", replace(model, config=model.config.with_plain_skips()), run),
+        _variant("UNet--", replace(model, config=model.config.with_aggregate()), run),
+    )
+    return Outlook(path, output, info, model, plan, variants)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The run that variants are compared in."""
+
+    info: ImageInfo
+    storages: tuple[Storage, Storage]
+    options: Options
+    plan: Plan
+    held_bytes: int
+
+
+def _variant(name: str, model: Model, run: _Run) -> Variant:
+    floats, widest_px = float(model.config.skip_floats_per_px), _widest_strip_px(model.config, run)
+    try:
+        plan = plan_image(run.info, *run.storages, model, run.options, run.held_bytes)
+    except BudgetError as error:
+        return Variant(name, floats, None, error.needed_bytes, widest_px)
+    return Variant(name, floats, plan, plan.projected_peak_bytes, widest_px)
+
+
+def _widest_strip_px(config: NetConfig, run: _Run) -> int:
+    """The widest strip of which as many as the run has live fit in what the rest leaves."""
+    plan = run.plan
+    terms = plan.device_terms or plan.terms
+    streams = terms.stream_state + terms.skip + terms.image_rows + terms.arena
+    budget_bytes = plan.budget_bytes if plan.device_terms is None else plan.device_budget_bytes
+    room_bytes = budget_bytes - (terms.total - streams)
+    room_bytes //= plan.workers * len(sample_groups(config, run.info))
+    stride = config.stride_px
+    layouts = (make_layout(config, n * stride) for n in BAND_STEPS)
+
+    def needed_bytes(layout: Layout, width_px: int) -> int:
+        if plan.device == "cpu":
+            return stream_bytes(layout, width_px, LANES, plan.threads)
+        device = project_device(layout, width_px, run.options.target, streams=1)
+        return device.stream_state + device.skip + device.image_rows + device.arena
+
+    return max(_fitting_px(layout, room_bytes, needed_bytes) for layout in layouts)
+
+
+def _fitting_px(layout: Layout, room_bytes: int, needed_bytes: Callable[[Layout, int], int]) -> int:
+    """Columns of the widest stream that takes at most `room_bytes`, by halving."""
+    stride = layout.config.stride_px
+    low, high = 0, MAX_WIDTH_PX // stride
+    while low < high:
+        middle = (low + high + 1) // 2
+        if needed_bytes(layout, middle * stride) <= room_bytes:
+            low = middle
+        else:
+            high = middle - 1
+    return low * stride
+
+
+def _plannable(output: Place) -> Place:
+    """The output, or one in a temporary folder where its own cannot be written."""
+    if isinstance(output, Path) and os.access(output.parent, os.W_OK):
+        return output
+    return Path(tempfile.gettempdir()) / output.name
+
+
+def term_rows(terms: Terms | DeviceTerms | None) -> list[tuple[str, int]]:
+    """(name, bytes) of every term of a projected peak, in its order."""
+    return list(asdict(terms).items()) if terms is not None else []
