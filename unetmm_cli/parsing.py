@@ -97,7 +97,7 @@ parse_planes = _selection_parser("planes")
 parse_bands = _selection_parser("bands")
 
 
-def parse_shard(text: str) -> Share:
+def parse_share(text: str) -> Share:
     """Share "i/n" of a run, i from 1; "auto" takes it from the batch system's job array."""
     from unetmm.provenance.facts import Share
 
@@ -108,8 +108,8 @@ def parse_shard(text: str) -> Share:
     except (ValueError, KeyError):
         if text == "auto" and "PBS_ARRAY_INDEX" in os.environ:
             raise typer.BadParameter(
-                "PBS does not tell how many tasks an array has, counted from 1: set UNETMM_SHARDS "
-                "to that, or give --shard $PBS_ARRAY_INDEX/8"
+                "PBS does not tell how many tasks an array has, counted from 1: set UNETMM_SHARES "
+                "to that, or give --share $PBS_ARRAY_INDEX/8"
             ) from None
         raise typer.BadParameter(
             f'"{text}" is not i/n with 1 <= i <= n, or auto within a job array; write 3/8'
@@ -120,12 +120,13 @@ def parse_shard(text: str) -> Share:
 def _array_task() -> tuple[int, int]:
     """(index from 1, count) of this task of a Slurm, PBS or LSF job array."""
     env = os.environ
+    told = env.get("UNETMM_SHARES") or env.get("UNETMM_SHARDS")  # as older scripts call it
     if "SLURM_ARRAY_TASK_ID" in env:
         first = int(env.get("SLURM_ARRAY_TASK_MIN", "1"))
         step = int(env.get("SLURM_ARRAY_TASK_STEP", "1"))
         # A part of an array that is submitted again still belongs to the whole one.
-        count = int(env.get("UNETMM_SHARDS") or env["SLURM_ARRAY_TASK_COUNT"])
-        first = 1 if "UNETMM_SHARDS" in env else first
+        count = int(told or env["SLURM_ARRAY_TASK_COUNT"])
+        first = 1 if told else first
         return (int(env["SLURM_ARRAY_TASK_ID"]) - first) // step + 1, count
     index = env.get("PBS_ARRAY_INDEX") or env["LSB_JOBINDEX"]
-    return int(index), int(env.get("UNETMM_SHARDS") or env["LSB_JOBINDEX_END"])
+    return int(index), int(told or env["LSB_JOBINDEX_END"])

@@ -178,7 +178,7 @@ def test_the_same_command_again_does_nothing_and_says_so(
     assert content["already_done"] and content["plan"] is None and content["complete"]
     assert content["output_sha256"] == sha256
     # A task of a job array that is submitted again, with --overwrite as it was at first.
-    _, err = run_ok([*arguments, "--shard", "2/3", "--overwrite"], capsys)
+    _, err = run_ok([*arguments, "--share", "2/3", "--overwrite"], capsys)
     assert err.startswith("already done") and output.stat().st_mtime_ns == before
     _, err = run_ok([*arguments, "--log", "json"], capsys)
     assert json.loads(err)["already_done"]
@@ -186,7 +186,7 @@ def test_the_same_command_again_does_nothing_and_says_so(
     line = one_error(arguments, capsys)
     assert "exists and was made with input grey.tif" in line and "--overwrite" in line
     assert output.stat().st_mtime_ns == before
-    _, err = run_ok([*arguments, "--shard", "1/1", "--overwrite"], capsys)
+    _, err = run_ok([*arguments, "--share", "1/1", "--overwrite"], capsys)
     assert "already done" not in err and output.stat().st_mtime_ns > before
 
 
@@ -245,7 +245,7 @@ BAD_USAGE = [
     ("format", ["--format", "gif"], "gif"),
     ("suffix", ["--suffix", "/../x"], "names a folder"),
     ("both", ["--range", "0,9", "--calibration", "c.json"], "one of --calibration and --range"),
-    ("workers", ["--workers", "-1"], "--workers"),
+    ("cores", ["--cores", "-1"], "--cores"),
     ("unknown option", ["--tile", "7"], "--tile"),
 ]
 

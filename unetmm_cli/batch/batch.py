@@ -55,7 +55,7 @@ def _restore_several(
     _check_several(choices)
     items = make_items(inputs, found, output, choices)
     check_written(choices.written, [path for item in items for path in (item.input, item.output)])
-    share, choices = choices.output.shard, choices.changed(shard=None)
+    share, choices = choices.output.share, choices.changed(share=None)
     if share is not None:
         items = share_of(items, share)
     piped = stdin if isinstance(stdin, Path) else None

@@ -54,8 +54,8 @@ def restore_on_cluster(
         If the packages or the cluster are not there.
     """
     chosen, budget_bytes = choices.cluster, choices.restoration.mem_budget
-    if choices.output.shard is not None or (chosen.scheduler and chosen.cluster):
-        raise typer.BadParameter("give one of --shard, --scheduler and --cluster")
+    if choices.output.share is not None or (chosen.scheduler and chosen.cluster):
+        raise typer.BadParameter("give one of --share, --scheduler and --cluster")
     if chosen.cluster and budget_bytes is None:
         raise typer.BadParameter(
             "--cluster asks for jobs with so much memory: give --mem-budget, each job's"
@@ -124,7 +124,7 @@ def _start(choices: Choices) -> Any:
     assert budget_bytes is not None
     # Queue, account, time limit and network come from the site's ~/.config/dask/jobqueue.yaml.
     cluster = getattr(dask_jobqueue, CLUSTERS[chosen.cluster])(
-        cores=choices.restoration.workers or os.cpu_count() or 1,
+        cores=choices.restoration.cores or os.cpu_count() or 1,
         processes=1,
         memory=f"{int(budget_bytes * JOB_HEADROOM)}B",
         # A task is a share, which uses all cores by itself.

@@ -74,7 +74,7 @@ def restore_with_view(
 ) -> Report:
     """Restore one image; an interrupt says what became of the output."""
     try:
-        share = choices.output.shard
+        share = choices.output.share
         if share is not None and choices.output.overwrite:
             finished = find_same(path, output, choices)
             if finished is not None:

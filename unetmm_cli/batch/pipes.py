@@ -84,8 +84,8 @@ def check_stdout(choices: Choices) -> None:
     """
     if choices.output.format == "ome-zarr":
         raise typer.BadParameter("-o - takes one file, so not ome-zarr; use tiff or npy")
-    if choices.output.shard is not None or choices.cluster.is_used:
-        raise typer.BadParameter("-o - is for one process: leave out --shard and clusters")
+    if choices.output.share is not None or choices.cluster.is_used:
+        raise typer.BadParameter("-o - is for one process: leave out --share and clusters")
     if stdout_is_terminal():
         raise typer.BadParameter("-o -: stdout is a terminal; write > FILE or | PROGRAM")
 

@@ -59,8 +59,8 @@ def watch(inputs: list[str], output: Place, choices: Choices, many: Many) -> Non
 
 
 def _check(inputs: list[str], output: Place, choices: Choices) -> None:
-    if choices.output.shard is not None or choices.cluster.is_used:
-        raise typer.BadParameter("--watch is for one process: leave out --shard and clusters")
+    if choices.output.share is not None or choices.cluster.is_used:
+        raise typer.BadParameter("--watch is for one process: leave out --share and clusters")
     for text in inputs:
         path = to_place(text)
         if isinstance(path, RemotePath) or not path.is_dir():

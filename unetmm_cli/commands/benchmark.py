@@ -10,6 +10,7 @@ import typer
 
 from unetmm_cli import display
 from unetmm_cli.options.arguments import AsJson
+from unetmm_cli.options.former import with_former_names
 
 if TYPE_CHECKING:
     from unetmm.benchmark import Setting, Step
@@ -39,18 +40,19 @@ Peers = Annotated[
         "may be repeated.",
     ),
 ]
-Workers = Annotated[
+Cores = Annotated[
     int, typer.Option(metavar="N", min=0, help="Threads of everything; 0 for all cores.")
 ]
 
 
+@with_former_names
 def benchmark(
     model: ModelName = "tiny-rgb",
     size: Size = 2048,
     repeat: Repeat = 5,
     repeat_slow: RepeatSlow = None,
     peer: Peers = None,
-    workers: Workers = 0,
+    cores: Cores = 0,
     as_json: AsJson = False,
 ) -> None:
     """Measure speed and memory on this machine, against plain forwards and other tools.
@@ -62,7 +64,7 @@ def benchmark(
     from unetmm.benchmark import Setting
     from unetmm.plan.search import available_cores
 
-    threads = workers or available_cores()
+    threads = cores or available_cores()
     setting = Setting(model, size, repeat, repeat_slow or 0, threads, tuple(peer or ()))
     measure(setting, as_json)
 

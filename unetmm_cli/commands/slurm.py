@@ -25,7 +25,7 @@ WARNING_S = 120
 """Seconds before its time is up at which a run is told to stop."""
 TIME = re.compile(r"(\d+-)?\d+(:\d\d){0,2}")
 """Time limits as Slurm writes them: minutes, hours:minutes:seconds, days-hours ..."""
-NOT_PASSED = ("shard", "scheduler", "cluster", "jobs", "mem_budget")
+NOT_PASSED = ("share", "scheduler", "cluster", "jobs", "mem_budget")
 """Choices that the script makes itself."""
 
 SCRIPT = """\
@@ -41,7 +41,7 @@ SCRIPT = """\
 #SBATCH --open-mode=append
 
 # Shares that are submitted again (sbatch --array=3,5 ...) still belong to all of them.
-export UNETMM_SHARDS={nodes}
+export UNETMM_SHARES={nodes}
 
 # Out of time, or preempted: stop in order and go on when the job runs again.
 stop() {{ stopping=1; [ -z "$run" ] || kill -USR1 "$run"; }}
@@ -76,7 +76,7 @@ def slurm(
 
     Example: unetmm slurm scan.tif -o scan.ome.zarr --nodes 8 --mem-budget 4GB | sbatch
     """
-    cores = choices.restoration.workers or os.cpu_count() or 1
+    cores = choices.restoration.cores or os.cpu_count() or 1
     display.result(make_script(JobArray(inputs, output, nodes, time, cores), choices))
 
 
@@ -106,8 +106,8 @@ def make_script(array: JobArray, choices: Choices) -> str:
     """
     if not TIME.fullmatch(array.time):
         raise typer.BadParameter(f'"{array.time}" is not a time limit; write 1:00:00 or 2-12:00:00')
-    if choices.output.shard is not None or choices.cluster.is_used:
-        raise typer.BadParameter("the script shares the run itself: leave out --shard and clusters")
+    if choices.output.share is not None or choices.cluster.is_used:
+        raise typer.BadParameter("the script shares the run itself: leave out --share and clusters")
     if choices.input.watches:
         raise typer.BadParameter("a job array does not watch folders: leave out --watch")
     budget_bytes = choices.restoration.mem_budget
@@ -119,7 +119,7 @@ def make_script(array: JobArray, choices: Choices) -> str:
 
     check_task(choices, "denoise")
     _check_inputs(array, choices)
-    words = [*_program(), "denoise", *array.inputs, "-o", array.output, "--shard", "auto"]
+    words = [*_program(), "denoise", *array.inputs, "-o", array.output, "--share", "auto"]
     words += ["--mem-budget", str(budget_bytes), *option_words(choices)]
     return SCRIPT.format(
         name=f"unetmm-{re.sub('[^A-Za-z0-9.-]', '-', to_place(array.output).name)}",

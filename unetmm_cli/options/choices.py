@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Container, Iterator
-from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from unetmm_cli.options.cluster import ClusterChoices
+from unetmm_cli.options.former import Command, changed_option, with_former_names, with_parameters
 from unetmm_cli.options.input import InputChoices
 from unetmm_cli.options.output import OutputChoices
 from unetmm_cli.options.reporting import ReportingChoices
@@ -18,8 +18,6 @@ from unetmm_cli.options.restoration import RestorationChoices
 
 if TYPE_CHECKING:
     from unetmm.options import Options
-
-Command = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class Choices:
             strength=how.strength,
             format=None if output.format == "auto" else output.format,
             overwrite=output.overwrite,
-            workers=how.workers,
+            workers=how.cores,
             select=self.input.selection,
             encoding=output.encoding,
             precision=how.precision,
@@ -94,17 +92,9 @@ def with_choices(without: Container[str] = ()) -> Callable[[Command], Command]:
             chosen = {p.name: values.pop(p.name) for p in shared}
             command(**values, choices=Choices().changed(**chosen))
 
-        return with_parameters(wrapper, [*own, *shared])
+        return with_former_names(with_parameters(wrapper, [*own, *shared]))
 
     return decorate
-
-
-def with_parameters(wrapper: Command, parameters: list[inspect.Parameter]) -> Command:
-    """A function that tells Typer these parameters instead of its own."""
-    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-    del wrapper.__wrapped__  # type: ignore[attr-defined]
-    return wrapper
 
 
 def _parameters() -> Iterator[inspect.Parameter]:
@@ -113,11 +103,10 @@ def _parameters() -> Iterator[inspect.Parameter]:
         kind: Any = panel.default_factory
         hints = get_type_hints(kind, include_extras=True)
         for choice in fields(kind):
-            option = copy(hints[choice.name].__metadata__[0])
-            option.rich_help_panel = panel.name.capitalize()
+            hint = changed_option(hints[choice.name], rich_help_panel=panel.name.capitalize())
             yield inspect.Parameter(
                 choice.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=choice.default,
-                annotation=Annotated[hints[choice.name].__origin__, option],
+                annotation=hint,
             )

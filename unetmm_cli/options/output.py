@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from unetmm_cli.parsing import parse_shard, parse_suffix
+from unetmm_cli.parsing import parse_share, parse_suffix
 
 if TYPE_CHECKING:
     from unetmm.io.image import Encoding
@@ -55,11 +55,11 @@ class OutputChoices:
             help="Added to the names of outputs in a folder.",
         ),
     ] = ""
-    shard: Annotated[
+    share: Annotated[
         Any,
         typer.Option(
             metavar="I/N",
-            parser=parse_shard,
+            parser=parse_share,
             help="Do the I-th of N shares, all of which write one output; auto: from the job "
             "array (Slurm, PBS, LSF). The last one finishes it.",
         ),

@@ -90,7 +90,7 @@ class RestorationChoices:
             "file of --save-calibration, or an OME-Zarr or TIFF that unetmm made.",
         ),
     ] = None
-    workers: Annotated[
+    cores: Annotated[
         int, typer.Option(metavar="N", min=0, help="Cores used at most; 0 for all.")
     ] = 0
 

@@ -192,7 +192,7 @@ def test_the_command_runs_on_a_scheduler(
     ("given", "named"),
     [
         (["--scheduler", "local", "--cluster", "slurm"], "one of"),
-        (["--scheduler", "local", "--shard", "1/2"], "one of"),
+        (["--scheduler", "local", "--share", "1/2"], "one of"),
         (["--cluster", "slurm"], "--mem-budget"),
     ],
 )

@@ -1,0 +1,79 @@
+"""Options that have another name than they had: the former name still works, but no help shows it.
+
+A shard is a file of a Zarr, a part of a run is a share. A worker is a process, what a run computes
+on are cores.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from copy import copy
+from functools import wraps
+from typing import Annotated, Any, get_args, get_type_hints
+
+import typer
+
+Command = Callable[..., None]
+
+FORMER_NAMES = {"share": "shard", "cores": "workers"}
+"""Option -> its former name."""
+CONTEXT = "context_of_former_names"
+"""Parameter in which Typer tells what the command line held; no option."""
+
+
+def with_parameters(wrapper: Command, parameters: list[inspect.Parameter]) -> Command:
+    """A function that tells Typer these parameters instead of its own."""
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    del wrapper.__wrapped__  # type: ignore[attr-defined]
+    return wrapper
+
+
+def with_former_names(command: Command) -> Command:
+    """Give a command the former name of each of its options that has one, as a hidden option."""
+    hints = get_type_hints(command, include_extras=True)
+    parameters = [
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name])
+        for p in inspect.signature(command).parameters.values()
+    ]
+    renamed = {p.name: FORMER_NAMES[p.name] for p in parameters if p.name in FORMER_NAMES}
+    hidden = [_hidden(p, renamed[p.name]) for p in parameters if p.name in renamed]
+    context = inspect.Parameter(CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+
+    @wraps(command)
+    def wrapper(**values: Any) -> None:
+        given = values.pop(CONTEXT)
+        for name, former in renamed.items():
+            value = values.pop(former)
+            if not _is_given(given, former):
+                continue
+            if _is_given(given, name):
+                raise typer.BadParameter(
+                    f"--{former} is the former name of --{name}: give one of them"
+                )
+            values[name] = value
+        command(**values)
+
+    return with_parameters(wrapper, [*parameters, *hidden, context])
+
+
+def changed_option(hint: Any, **settings: Any) -> Any:
+    """The annotation of an option with other settings, such as `hidden`."""
+    kind, option = get_args(hint)
+    option = copy(option)
+    for name, value in settings.items():
+        setattr(option, name, value)
+    return Annotated[kind, option]
+
+
+def _hidden(parameter: inspect.Parameter, name: str) -> inspect.Parameter:
+    """The same option under another name that no help shows."""
+    annotation = changed_option(parameter.annotation, hidden=True)
+    return parameter.replace(name=name, annotation=annotation)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether the command line has an option, be it with its default value."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
