@@ -24,6 +24,7 @@ def plan(
 
     chosen = None if output is None else output_of(input, output, choices)
     makes_folder = output is not None and is_folder(output)
+    choices.check_calibration()
     outlook = look_ahead(input, chosen, choices.to_options(), makes_folder)
     if as_json:
         display.result_json(outlook.as_dict())

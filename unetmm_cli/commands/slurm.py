@@ -143,13 +143,14 @@ def _check_inputs(array: JobArray, choices: Choices) -> None:
         raise ImageError("-: a job has no stdin; give the names, or @FILE with a name a line")
     if array.output == "-":
         raise ImageError("-: a job has no stdout to write an image to; name an output")
-    found = find(array.inputs)
+    found, options = find(array.inputs), choices.to_options()
+    choices.check_calibration()
     if is_alone(found, array.inputs) and not is_folder(array.output):
         path = found[0][0]
-        look_ahead(path, output_of(path, array.output, choices), choices.to_options())
+        look_ahead(path, output_of(path, array.output, choices), options)
         return
     for item in make_items(array.inputs, found, to_place(array.output), choices):
-        look_ahead(item.input, item.output, choices.to_options(), makes_folder=True)
+        look_ahead(item.input, item.output, options, makes_folder=True)
 
 
 def _program() -> list[str]:

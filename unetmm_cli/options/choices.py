@@ -49,16 +49,28 @@ class Choices:
         }
         return {option: path for option, path in found.items() if path is not None}
 
+    def check_calibration(self) -> None:
+        """Refuse statistics that cannot be read, where no run follows that would.
+
+        Raises
+        ------
+        ShapeError
+            If the file is missing or is none of statistics.
+        """
+        from unetmm.calibrate.calibration import load_calibration
+
+        if self.restoration.calibration is not None:
+            load_calibration(self.restoration.calibration)
+
     def to_options(self) -> Options:
         """The library's form of these choices."""
-        from unetmm.calibrate.calibration import load_calibration
         from unetmm.options import Options
 
         how, output = self.restoration, self.output
         return Options(
             model=how.model,
             budget_bytes=how.mem_budget,
-            calibration=load_calibration(how.calibration) if how.calibration else None,
+            calibration=how.calibration,
             fixed_range=how.range,
             strength=how.strength,
             format=None if output.format == "auto" else output.format,

@@ -188,6 +188,17 @@ def test_the_command_runs_on_a_scheduler(
     assert content(output) == content(folder / output.name)
 
 
+def test_a_calibration_that_cannot_be_read_is_one_line(
+    folder: Path, tmp_path: Path, client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["denoise", str(folder / "in.tif"), "-o", str(tmp_path / "o.tif"), "--mem-budget"]
+    command += ["1GB", "--model", str(folder / "m.safetensors"), "--calibration", "none.json"]
+    assert run_command([*command, "--scheduler", client.scheduler.address]) == 1
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1 and "calibration none.json cannot be read" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("given", "named"),
     [

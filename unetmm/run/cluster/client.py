@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unetmm.api import plan_image
+from unetmm.api import known_calibration, plan_image
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ImageError, ResumeError, UnetmmError
 from unetmm.io.open import open_sink, open_source
@@ -76,6 +76,7 @@ def restore_distributed(
         info = source.info
         sink = open_sink(options.sink(output), info, options.format)
         model = pick_model(options.model, info)
+        options = replace(options, calibration=known_calibration(options, model))
         plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
         total_px = len(info.planes) * info.height * info.width
         count = max(1, min(pieces, rows_of(sink, info)))
