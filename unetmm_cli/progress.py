@@ -21,15 +21,16 @@ if TYPE_CHECKING:
     from unetmm_cli.options.reporting import ReportingChoices
 
 JSON_INTERVAL_S = 1.0
-"""Least time between two progress lines of `--log json`."""
+"""Least time between two progress lines of `--log json`, in seconds."""
 BAR_INTERVAL_S = 0.1
-"""Least time between two updates of the bar."""
+"""Least time between two updates of the bar, in seconds."""
 
 
 class View:
     """Something that is shown while a block runs, with or without a bar."""
 
     bar: RichProgress | None = None
+    """Bar that is shown while the block runs; None for no bar."""
 
     def __enter__(self) -> Self:
         if self.bar is not None:
@@ -85,6 +86,7 @@ class Bar(PlainLines):
     """Plain lines, and between them a bar that says rate, time left and memory."""
 
     bar: RichProgress
+    """Bar that shows how many megapixels are done."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn

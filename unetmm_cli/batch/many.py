@@ -24,9 +24,9 @@ from unetmm_cli.options.choices import Choices
 from unetmm_cli.progress import Silent
 
 FAILED_EXIT = 3
-"""Some inputs of a batch failed, the others are done."""
+"""Exit code when some images of a batch failed and the others are done."""
 SILENT_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
-"""Formats that cannot say how an output was made: one that is there is left alone."""
+"""Endings of formats that cannot say how an output was made; one that is there is left alone."""
 
 
 @dataclass
@@ -34,15 +34,19 @@ class Many:
     """Restores items with one set of models and counts what became of them."""
 
     choices: Choices
+    """Options that hold for every image."""
     resubmitted: bool = False
     """Whether this may be a task of a job array that has run before."""
     stdin: Path | None = None
-    """The file that an image on stdin passes through."""
+    """File that an image on stdin passes through; None if none came from there."""
     counts: dict[str, int] = field(default_factory=lambda: {"done": 0, "skipped": 0, "failed": 0})
+    """Outcome -> number of images so far."""
     failed: list[str] = field(default_factory=list)
+    """Names of the images that failed, in order."""
     entries: list[dict[str, Any]] = field(default_factory=list)
-    """Of the report, in the order of the items' ends."""
+    """Entries of the report, one an image, in the order in which they ended."""
     loaded: Loaded = field(default_factory=Loaded)
+    """Models that the images share."""
 
     def do(self, item: Item, stop: threading.Event) -> None:
         """Restore an image unless it is done; an error is counted.
@@ -63,7 +67,7 @@ class Many:
         self._note(item, {"outcome": "failed", "error": " ".join(reason.split())})
 
     def _restore(self, item: Item, stop: threading.Event) -> dict[str, Any]:
-        """The report's entry."""
+        """The entry of the report for an image."""
         is_silent = item.output.suffix.lower() in SILENT_SUFFIXES
         if is_silent and item.output.exists() and not self.choices.output.overwrite:
             return {"outcome": "skipped"}

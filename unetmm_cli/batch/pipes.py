@@ -23,7 +23,8 @@ from unetmm_cli.files import SUFFIX_OF
 from unetmm_cli.options.choices import Choices
 from unetmm_cli.signals import Interrupted
 
-PIECE_BYTES = 2**20
+BLOCK_BYTES = 2**20
+"""Size of what is read from stdin or sent to stdout at once, in bytes."""
 
 
 def is_pipe(output: str) -> bool:
@@ -50,11 +51,11 @@ def take_stdin(folder: Path) -> Path | bytes:
         return head + stdin.read()
     digest, aside = hashlib.sha256(), folder / "incoming"
     with aside.open("wb") as file:
-        piece = head
-        while piece:
-            digest.update(piece)
-            file.write(piece)
-            piece = stdin.read(PIECE_BYTES)
+        block = head
+        while block:
+            digest.update(block)
+            file.write(block)
+            block = stdin.read(BLOCK_BYTES)
     os.utime(aside, (0, 0))
     return aside.rename(folder / f"stdin-{digest.hexdigest()[:16]}")
 
@@ -71,6 +72,7 @@ def named_stdin(stdin: Path | bytes) -> Iterator[None]:
 
 
 def stdout_is_terminal() -> bool:
+    """Whether bytes of an image would land on a screen."""
     return sys.stdout.isatty()
 
 
@@ -107,7 +109,7 @@ def restore_to_stdout(path: Place, choices: Choices) -> None:
 def _send(path: Path) -> None:
     try:
         with path.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer, PIECE_BYTES)
+            shutil.copyfileobj(file, sys.stdout.buffer, BLOCK_BYTES)
         sys.stdout.buffer.flush()
     except BrokenPipeError as error:
         give_up_stdout()

@@ -19,7 +19,9 @@ class Item:
     """One image of a batch."""
 
     input: Place
+    """Where the image lies."""
     output: Place
+    """Where the restored image goes."""
 
 
 def is_folder(output: str) -> bool:

@@ -24,9 +24,9 @@ from unetmm_cli.options.choices import Choices, with_choices
 WARNING_S = 120
 """Seconds before its time is up at which a run is told to stop."""
 TIME = re.compile(r"(\d+-)?\d+(:\d\d){0,2}")
-"""Time limits as Slurm writes them: minutes, hours:minutes:seconds, days-hours ..."""
+"""Time limit as Slurm writes it: minutes, minutes:seconds or hours:minutes:seconds, after days-."""
 NOT_PASSED = ("share", "scheduler", "cluster", "jobs", "mem_budget")
-"""Choices that the script makes itself."""
+"""Options that the script sets itself."""
 
 SCRIPT = """\
 #!/bin/bash
@@ -58,6 +58,7 @@ while kill -0 "$run" 2>/dev/null; do wait "$run"; code=$?; done
 if [ -n "$stopping" ] && [ "$code" -ne 0 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit "$code"
 """
+"""Text of the script, with gaps for what to run and on how much of the cluster."""
 
 
 @with_choices()
@@ -159,7 +160,7 @@ def _program() -> list[str]:
 
 
 def option_words(choices: Choices) -> list[str]:
-    """Choices as words of a command line, those that differ from the default."""
+    """The choices that differ from the defaults, as words of a command line."""
     words = []
     for name, value in _changed_values(choices):
         flag = "--" + name.replace("_", "-")
@@ -181,6 +182,7 @@ def _changed_values(choices: Choices) -> Iterator[tuple[str, Any]]:
 
 
 def _text(name: str, value: Any) -> str:
+    """A value as the option of that name takes it."""
     if name == "planes":
         return ",".join(f"{axis}={first}:{_end(last)}" for axis, (first, last) in value.items())
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from unetmm.train.loop import Progress, Trainer
 
 LINE_INTERVAL_S = 30.0
-"""Least time between two lines where stderr is no terminal."""
+"""Least time between two lines where stderr is no terminal, in seconds."""
 
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The run.")]
@@ -71,7 +71,7 @@ class TrainTask:
     threads: int
     """CPU threads of torch."""
     workers: int | None
-    """Processes that prepare batches; None: as many as cores for a GPU, else this one."""
+    """Number of processes that prepare batches; None: every core for a GPU, else only this one."""
 
 
 class TrainLines(View):
@@ -91,6 +91,7 @@ class TrainBar(TrainLines):
     """Training as a bar."""
 
     bar: RichProgress
+    """Bar that shows how many steps are done."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, TextColumn

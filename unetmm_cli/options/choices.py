@@ -25,10 +25,15 @@ class Choices:
     """What a user chose about a run: a field for each panel of the help text, named as it is."""
 
     restoration: RestorationChoices = field(default_factory=RestorationChoices)
+    """Model, memory, device and cores."""
     input: InputChoices = field(default_factory=InputChoices)
+    """Part of the image, and whether more images are waited for."""
     output: OutputChoices = field(default_factory=OutputChoices)
+    """Format and encoding, and which share of the output is written."""
     reporting: ReportingChoices = field(default_factory=ReportingChoices)
+    """What is told of the run."""
     cluster: ClusterChoices = field(default_factory=ClusterChoices)
+    """Dask cluster that the run is given to, if it is."""
 
     def changed(self, **values: Any) -> Choices:
         """These choices with other values, each under the name of its option."""
@@ -87,7 +92,7 @@ class Choices:
 def with_choices(without: Container[str] = ()) -> Callable[[Command], Command]:
     """Gives a command whose last parameter is `choices` an option for each field of the panels.
 
-    without : fields that it has no option for.
+    without : names of options that it does not have.
     """
     shared = [p for p in _parameters() if p.name not in without]
 

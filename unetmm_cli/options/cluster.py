@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 BatchSystem = Literal["slurm", "pbs", "lsf"]
+"""Values of --cluster."""
 
 
 @dataclass(frozen=True)
 class ClusterChoices:
-    """The Dask cluster that a run is given to, if it is."""
+    """What computes besides this process; the help of each option says what its value means."""
 
     scheduler: Annotated[
         str | None,

@@ -15,11 +15,12 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 Command = Callable[..., None]
+"""Function that Typer makes a command of."""
 
 FORMER_NAMES = {"share": "shard", "cores": "workers"}
 """Option -> its former name."""
 CONTEXT = "context_of_former_names"
-"""Parameter in which Typer tells what the command line held; no option."""
+"""Name of the parameter that holds what the command line gave; it is no option."""
 
 
 def with_parameters(wrapper: Command, parameters: list[inspect.Parameter]) -> Command:

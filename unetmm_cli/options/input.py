@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InputChoices:
-    """What is read."""
+    """What is read; the help of each option says what its value means."""
 
     channels: Annotated[
         Any,

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from unetmm.io.image import Encoding
 
 Format = Literal["auto", "ome-zarr", "tiff", "png", "jpeg", "npy"]
+"""Values of --format."""
 OmeZarrVersion = Literal["0.5", "0.4"]
+"""Values of --ome-zarr."""
 
 
 @dataclass(frozen=True)
 class OutputChoices:
-    """What is written."""
+    """What is written; the help of each option says what its value means."""
 
     format: Annotated[Format, typer.Option(help="Format of the output.")] = "auto"
     compression: Annotated[

@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 import typer
 
 LogStyle = Literal["text", "json"]
+"""Values of --log."""
 
 
 @dataclass(frozen=True)
 class ReportingChoices:
-    """What is told, and where."""
+    """What is told; the help of each option says what its value means."""
 
     report: Annotated[
         Path | None,

@@ -17,11 +17,12 @@ from unetmm_cli.parsing import (
 )
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
+"""Values of --precision."""
 
 
 @dataclass(frozen=True)
 class RestorationChoices:
-    """How pixels are computed."""
+    """How pixels are computed; the help of each option says what its value means."""
 
     model: Annotated[
         str | None,
