@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from command_line import denoise, one_error, pixels_of, run_ok
 from helpers import lively_model
 
 from unetmm import api
@@ -37,6 +38,17 @@ def folder(tmp_path: Path) -> Path:
 def run(command: str, folder: Path, *more: Any) -> int:
     given = [command, folder / "in.tif", "--model", folder / "m.safetensors", *more]
     return run_cli([str(w) for w in (*given, "--mem-budget", "2GB", "-o", folder / "o.tif")])
+
+
+def test_saved_calibration_gives_the_same_pixels(
+    grey_tiff: Path, mono: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = tmp_path / "c.json"
+    run_ok(denoise(grey_tiff, tmp_path / "a.tif", mono, "--save-calibration", saved), capsys)
+    run_ok(denoise(grey_tiff, tmp_path / "b.tif", mono, "--calibration", saved), capsys)
+    np.testing.assert_array_equal(pixels_of(tmp_path / "a.tif"), pixels_of(tmp_path / "b.tif"))
+    saved.write_text("{}", encoding="utf-8")
+    one_error(denoise(grey_tiff, tmp_path / "d.tif", mono, "--calibration", saved), capsys)
 
 
 @pytest.mark.parametrize(("note", "make", "text"), BROKEN, ids=[b[0] for b in BROKEN])
