@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unetmm.api import ARRAY_CHUNK_PX, compile_and_calibrate, plan_image, restore_array
+from unetmm.api import ARRAY_CHUNK_PX, compile_and_calibrate, restore_array
 from unetmm.benchmark.contenders import synthetic_image
 from unetmm.benchmark.setting import load_subject
 from unetmm.calibrate.calibration import Calibration
@@ -24,7 +24,8 @@ from unetmm.io.array import ArraySource, array_info
 from unetmm.models.weights import Model
 from unetmm.options import Options
 from unetmm.plan.memory import in_memory_storage
-from unetmm.plan.search import Plan
+from unetmm.plan.outlook import plan_image
+from unetmm.plan.types import Plan
 from unetmm.run.loaded import Loaded
 
 SCENE_PX = 2048

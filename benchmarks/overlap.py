@@ -29,7 +29,7 @@ from unetmm.benchmark.contenders import Subject, prepare, stream
 from unetmm.benchmark.peers import halo_px, map_overlap
 from unetmm.benchmark.setting import Files, Setting
 from unetmm.geometry import round_up
-from unetmm.plan.search import available_cores
+from unetmm.process import available_cores
 
 PROBE_PX = 160, 416
 """Chunks from which the memory of others is foreseen; their halos come on top."""

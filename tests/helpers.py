@@ -20,7 +20,7 @@ from unetmm.nets.blocks import NAFBlock
 from unetmm.nets.config import AggregateConfig, NetConfig
 from unetmm.nets.nafnet import NAFNet, build_net
 from unetmm.plan.memory import Terms
-from unetmm.plan.search import Plan
+from unetmm.plan.types import Plan
 from unetmm.run.scheduler import Job, run
 
 ROOT = Path(__file__).parents[1]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from unetmm.calibrate.calibration import PATCH_PX, PATCHES, WHOLE_PX
+from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import skip_bytes, stream_bytes
-from unetmm.engine.cpu.lanes import LANES
 from unetmm.engine.layout import make_layout
 from unetmm.nets.config import NetConfig, nafnet32_config
 from unetmm.nets.shapes import macs_per_px, parameter_count

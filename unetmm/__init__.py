@@ -25,9 +25,10 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from unetmm.models.weights import Model, load_model
-    from unetmm.options import Options, Report
-    from unetmm.plan.search import Plan
+    from unetmm.options import Options
+    from unetmm.plan.types import Plan
     from unetmm.run.of_file import restore_file
+    from unetmm.run.report import Report
 
 _HOMES = {
     "BudgetError": "errors",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,93 +11,28 @@ from numpy.typing import NDArray
 from unetmm.calibrate.calibration import (
     Calibration,
     calibrate,
-    calibration_bytes,
     load_calibration,
     sample_groups,
 )
 from unetmm.engine.target import DeviceChoice, PrecisionChoice
 from unetmm.errors import BudgetError, ImageError, ShapeError
 from unetmm.io.array import ArraySink, ArraySource, array_info
-from unetmm.io.image import ImageInfo, Sink, Source
+from unetmm.io.image import Sink, Source
 from unetmm.io.places import Place, RemotePath, to_place
+from unetmm.models.choice import pick_model
 from unetmm.models.weights import Model
 from unetmm.options import Options
-from unetmm.plan.memory import Pixels, Storage, in_memory_storage, sink_storage, source_storage
-from unetmm.plan.search import Plan, Request, available_cores, plan_run
-from unetmm.run.loaded import Loaded, pick_model
-from unetmm.sizes import default_budget_bytes, parse_size
+from unetmm.plan.memory import in_memory_storage, sink_storage, source_storage
+from unetmm.plan.outlook import plan_image
+from unetmm.plan.types import Plan
+from unetmm.run.loaded import Loaded
+from unetmm.sizes import parse_size
 
 if TYPE_CHECKING:
     from unetmm.run.scheduler import Job, Net
 
 ARRAY_CHUNK_PX = 512
 """Cuts of an array in memory start at multiples of this."""
-
-
-def plan_image(
-    info: ImageInfo,
-    source: Storage,
-    sink: Storage,
-    model: Model,
-    options: Options,
-    held_bytes: int = 0,
-) -> Plan:
-    """The plan for an image of which only the metadata is known.
-
-    held_bytes: what the process holds already, which the budget has to cover as well.
-
-    Raises
-    ------
-    BudgetError
-        If it cannot fit the budget.
-    ShapeError
-        If the model does not fit the image.
-    """
-    cores = options.workers or available_cores()
-    for fewer in range(cores.bit_length()):  # the fewer calibrate, the less is in memory at once
-        try:
-            return _plan_with(info, source, sink, model, options, held_bytes, cores >> fewer)
-        except BudgetError as error:
-            if error.of_device:
-                raise
-            refusal = error
-    remedy = info.notes.get("remedy")
-    if remedy is None:
-        raise refusal
-    raise BudgetError(
-        f"{refusal}; {remedy}", budget_bytes=refusal.budget_bytes, needed_bytes=refusal.needed_bytes
-    )
-
-
-def _plan_with(
-    info: ImageInfo,
-    source: Storage,
-    sink: Storage,
-    model: Model,
-    options: Options,
-    held_bytes: int,
-    calibration_cores: int,
-) -> Plan:
-    """The plan if so many cores calibrate."""
-    groups = sample_groups(model.config, info)
-    target = options.target
-    request = Request(
-        model=model.name,
-        config=model.config,
-        pixels=Pixels(info.height, info.width, info.samples, info.dtype.itemsize, len(groups)),
-        planes=len(info.planes),
-        source=source,
-        sink=sink,
-        budget_bytes=options.budget_bytes or default_budget_bytes(),
-        calibration_bytes=calibration_bytes(
-            model.config, info, calibration_cores, target.host_precision
-        ),
-        held_bytes=held_bytes,
-        max_cores=options.workers,
-        target=target,
-        device_budget_bytes=options.device_budget_bytes or target.default_budget_bytes,
-    )
-    return replace(plan_run(request), calibration_cores=calibration_cores)
 
 
 def make_plan(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
-from typing import Any
 
 from unetmm.calibrate.calibration import SMALLEST_RANGE, Calibration
 from unetmm.engine.target import DeviceChoice, PrecisionChoice, Target, resolve_target
@@ -16,7 +15,6 @@ from unetmm.io.image import Encoding, SinkOptions
 from unetmm.io.places import Place
 from unetmm.io.select import Selection
 from unetmm.models.weights import Model
-from unetmm.plan.search import Plan
 
 
 @dataclass(frozen=True)
@@ -77,65 +75,3 @@ class Options:
     def sink(self, path: Place) -> SinkOptions:
         """The part of these that an output needs."""
         return SinkOptions(path, self.overwrite, encoding=self.encoding)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a caller is told while a run goes on."""
-
-    phase: str
-    """plan, calibrate, compute, finish."""
-    done_px: int
-    total_px: int
-    seconds: float
-    """Since the compute phase began."""
-    plan: Plan
-    resumed_px: int = 0
-    """Of the pixels done, those that were done before this run began."""
-
-
-@dataclass
-class Report:
-    """What happened; `as_dict` is the file that `--report` writes."""
-
-    input: str
-    output: str
-    model: str
-    plan: Plan | None
-    """None where nothing was left to do."""
-    megapixels: float
-    calibration: Calibration
-    seconds: dict[str, float] = field(default_factory=dict)
-    measured_peak_bytes: int = 0
-    resumed_rows: int = 0
-    """Rows of the image that an earlier run had finished."""
-    complete: bool = True
-    """False if other shares of the run are still to be done."""
-    already_done: bool = False
-    """Whether an earlier run had finished this very output, so that nothing was done."""
-    measured_device_peak_bytes: int | None = None
-    """Of a GPU's memory, libraries' own workspaces apart; None where the CPU computed."""
-
-    def as_dict(self) -> dict[str, Any]:
-        from unetmm.version import __version__
-
-        compute_s = self.seconds.get("compute", 0.0)
-        return {
-            "version": __version__,
-            "input": self.input,
-            "output": self.output,
-            "model": self.model,
-            "plan": self.plan.as_dict() if self.plan else None,
-            "measured_peak_bytes": self.measured_peak_bytes,
-            **self._device_as_dict(),
-            "seconds": {k: round(v, 3) for k, v in self.seconds.items()},
-            "megapixels": self.megapixels,
-            "megapixels_per_s": round(self.megapixels / compute_s, 3) if compute_s else None,
-            "resumed_rows": self.resumed_rows,
-            "complete": self.complete,
-            "already_done": self.already_done,
-        }
-
-    def _device_as_dict(self) -> dict[str, Any]:
-        peak_bytes = self.measured_device_peak_bytes
-        return {} if peak_bytes is None else {"measured_device_peak_bytes": peak_bytes}

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import ProgressColumn
 
-    from unetmm.options import Progress, Report
-    from unetmm.plan.search import Plan
+    from unetmm.plan.types import Plan
+    from unetmm.run.report import Progress, Report
     from unetmm_cli.options.reporting import ReportingChoices
 
 JSON_INTERVAL_S = 1.0

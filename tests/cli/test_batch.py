@@ -17,7 +17,7 @@ import tifffile
 from helpers import lively_model
 
 from unetmm import process
-from unetmm.engine.cpu.lanes import LANES
+from unetmm.compiling.processor import LANES
 from unetmm.engine.layout import make_layout
 from unetmm.geometry import round_up
 from unetmm.models.weights import Model, save_model

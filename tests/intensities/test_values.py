@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unetmm.engine.cpu.values import move_stored
+from unetmm.intensities.stored import move_stored
 from unetmm.run.scheduler import changed, to_dtype
 
 LOW, HIGH = 3.7, 251.3

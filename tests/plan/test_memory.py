@@ -10,8 +10,8 @@ import pytest
 import tifffile
 from helpers import CONFIGS, compiled, frozen_attention, lively_model
 
+from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import LINE_FLOATS, scratch_bytes, skip_bytes, stream_bytes
-from unetmm.engine.cpu.lanes import LANES
 from unetmm.engine.layout import make_layout
 from unetmm.io.open import open_source
 from unetmm.nets.config import NetConfig, nafnet32_config

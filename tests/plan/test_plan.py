@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from unetmm.errors import BudgetError
 from unetmm.nets.config import nafnet32_config, tiny_config
 from unetmm.plan.memory import Pixels, Storage, in_memory_storage
-from unetmm.plan.search import Plan, Request, plan_run
+from unetmm.plan.search import plan_run
+from unetmm.plan.types import Plan, Request
 
 MB = 10**6
 

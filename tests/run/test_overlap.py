@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from helpers import lively_model
 
-from unetmm.api import make_job, plan_image
+from unetmm.api import make_job
 from unetmm.errors import ImageError
 from unetmm.io.array import ArraySink, ArraySource, array_info
 from unetmm.io.image import Box, Plane
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
 from unetmm.plan.memory import sink_storage, source_storage
+from unetmm.plan.outlook import plan_image
 from unetmm.run.scheduler import run
 
 WAIT_S = 60

@@ -18,7 +18,6 @@ import tifffile
 import zarr
 from helpers import content, lively_model
 
-from unetmm.api import plan_image
 from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.cpu.stream import RowStream
 from unetmm.errors import ImageError, ResumeError, ShapeError
@@ -31,13 +30,15 @@ from unetmm.io.output.workspace import Workspace, format_record, parse_records
 from unetmm.io.select import Selection
 from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig
-from unetmm.options import Options, Progress, Report
-from unetmm.plan.search import Plan
+from unetmm.options import Options
+from unetmm.plan.outlook import plan_image
+from unetmm.plan.types import Plan
 from unetmm.provenance.facts import Share
 from unetmm.provenance.record import remove_leftovers
 from unetmm.provenance.verify import finalize, verify
 from unetmm.run import of_file as file_run
 from unetmm.run.of_file import restore_file
+from unetmm.run.report import Progress, Report
 from unetmm.run.scheduler import Cancelled
 
 OUTPUTS = ("out.ome.zarr", "out.tif", "out.png")

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from unetmm.compiling.cache import cached_on_disk
+from unetmm.compiling.flags import INLINE
+from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.compiled import aligned_zeros
-from unetmm.engine.cpu.kernel_cache import cached_on_disk
-from unetmm.engine.cpu.kernels import INLINE, matmul
-from unetmm.engine.cpu.lanes import LANES
+from unetmm.engine.cpu.kernels import matmul
 from unetmm.engine.cpu.precision import Precision
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig

@@ -70,7 +70,7 @@ def _contenders(setting: Setting) -> dict[str, str]:
     """Key -> label of everything that is to be measured."""
     from unetmm.benchmark.contenders import BF16, OWN
     from unetmm.benchmark.peers import PEERS
-    from unetmm.engine.cpu.lanes import multiplies_bf16
+    from unetmm.compiling.processor import multiplies_bf16
     from unetmm.models.weights import load_model
 
     if setting.side_px < LEAST_SIDE_PX:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import observing_bytes
-from unetmm.engine.cpu.lanes import LANES
 from unetmm.engine.cpu.precision import Precision
 from unetmm.engine.layout import FLOAT_BYTES, observing_layout
 from unetmm.errors import ShapeError
@@ -27,7 +27,7 @@ from unetmm.geometry import mirrored, round_up
 from unetmm.io.image import Box, ImageInfo, Planes, Source
 from unetmm.nets.config import NetConfig
 from unetmm.plan.memory import frozen_bytes
-from unetmm.plan.search import available_cores
+from unetmm.process import available_cores
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet

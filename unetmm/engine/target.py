@@ -10,8 +10,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Literal
 
+from unetmm.compiling.processor import multiplies_tiles
 from unetmm.engine.cpu import precision as kernels
-from unetmm.engine.cpu.lanes import multiplies_tiles
 from unetmm.errors import ShapeError
 
 Kind = Literal["kernels", "torch", "cuda"]

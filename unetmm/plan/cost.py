@@ -8,11 +8,10 @@ share columns. Reading and writing go on beside that, but take the cores' time a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from unetmm.engine.cpu.lanes import LANES, multiplies_tiles
+from unetmm.compiling.processor import LANES, multiplies_tiles
 from unetmm.engine.cpu.precision import Precision
 from unetmm.engine.layout import FLOAT_BYTES, Block, Ending, Layout
 from unetmm.engine.target import Kind
@@ -21,7 +20,7 @@ from unetmm.nets.shapes import macs_per_px
 from unetmm.plan.memory import packed_bytes
 
 if TYPE_CHECKING:
-    from unetmm.plan.search import Request
+    from unetmm.plan.types import Cut, Division, Request
 
 MACS_PER_S = 85e9 * LANES / 16
 """Multiply-adds a second of one thread, of 136e9 that the vector units can do."""
@@ -54,33 +53,6 @@ WAKE_S = 30e-6
 """Starting a step on several threads."""
 WAKE_THREAD_S = 5e-6
 """The same, for each thread."""
-
-
-@dataclass(frozen=True)
-class Division:
-    """One way to divide an axis, and the most that one of its spans needs."""
-
-    spans: tuple[Span, ...]
-    read_px: int
-    write_px: int
-    new_px: int
-    """Without what is read beyond the end of the write: once it is complete a task ends."""
-    touched_px: int
-    """Of the chunks that are decoded for a span."""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A band height and a division of the image."""
-
-    layout: Layout
-    strips: Division
-    segments: Division
-    planes: int
-
-    @property
-    def tasks(self) -> int:
-        return len(self.strips.spans) * len(self.segments.spans) * self.planes
 
 
 def divisions(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import (
     LINE_FLOATS,
     frozen_floats,
@@ -21,7 +22,6 @@ from unetmm.engine.cpu.footprint import (
     skip_bytes,
     stream_bytes,
 )
-from unetmm.engine.cpu.lanes import LANES
 from unetmm.engine.cpu.precision import Precision
 from unetmm.engine.layout import FLOAT_BYTES, Layout, padded
 from unetmm.engine.target import Kind, Target

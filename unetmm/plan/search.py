@@ -9,20 +9,17 @@ more threads hold one stream but wait for one another in every stage.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
 
-from unetmm.engine.cpu.lanes import LANES
+from unetmm.compiling.processor import LANES
 from unetmm.engine.layout import make_layout
-from unetmm.engine.target import DevicePrecision, Target
-from unetmm.engine.torch.footprint import DeviceTerms, shapes_of
+from unetmm.engine.torch.footprint import shapes_of
 from unetmm.errors import BudgetError
-from unetmm.geometry import Span, recomputed_share, round_up
-from unetmm.nets.config import NetConfig
-from unetmm.plan.cost import Cut, device_s, divisions, estimated_s, least_s
-from unetmm.plan.memory import Pixels, Storage, Terms, project, project_for_device
+from unetmm.geometry import round_up
+from unetmm.plan.cost import device_s, divisions, estimated_s, least_s
+from unetmm.plan.memory import project, project_for_device
+from unetmm.plan.types import Cut, Plan, Request
+from unetmm.process import available_cores
 from unetmm.sizes import format_size
 
 BAND_STEPS = (1, 2, 4, 8)
@@ -31,124 +28,6 @@ GPU_BAND_STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
 """The same on a GPU, which is only busy with many pixels at once."""
 MAX_PIECES = 256
 """Strips or segments that are tried along an axis."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be planned."""
-
-    model: str
-    config: NetConfig
-    pixels: Pixels
-    planes: int
-    source: Storage
-    sink: Storage
-    budget_bytes: int
-    calibration_bytes: int
-    held_bytes: int = 0
-    """What the process holds already beyond a fresh one."""
-    max_cores: int = 0
-    """Cores used at most, over all live strips; 0 for all that the process may use."""
-    target: Target = Target("kernels", "fp32")
-    """Where the net is computed, and in which precision."""
-    device_budget_bytes: int = 0
-    """Of a GPU's memory."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A way to run that fits the budget."""
-
-    model: str
-    band_rows: int
-    workers: int
-    """Strips that are live at once."""
-    strips: tuple[Span, ...]
-    segments: tuple[Span, ...]
-    planes: int
-    halo_px: int
-    lag_rows: int
-    terms: Terms
-    budget_bytes: int
-    estimated_s: float
-    threads: int = 1
-    """Threads that share the columns of each live strip."""
-    precision: DevicePrecision = "fp32"
-    """Of the blocks' matrix products; on a device of all maps and matrices."""
-    device: str = "cpu"
-    """cpu: the compiled kernels; torch: torch operations on the CPU; cuda:N: the same on a GPU."""
-    device_name: str = ""
-    """What the GPU is called."""
-    device_terms: DeviceTerms | None = None
-    """Of the projected peak of a GPU's memory."""
-    device_budget_bytes: int = 0
-    calibration_cores: int = 1
-    """That observe patches at once, before any strip is live."""
-
-    @property
-    def projected_peak_bytes(self) -> int:
-        return self.terms.total
-
-    @property
-    def delay_rows(self) -> int:
-        """Rows that the output is behind the input beyond the lag: a band under way."""
-        return 0 if self.device == "cpu" else self.band_rows
-
-    @property
-    def cores(self) -> int:
-        """Threads that compute at once."""
-        return self.workers * self.threads
-
-    @property
-    def strip_width_px(self) -> int:
-        """Columns of the widest strip, halo included."""
-        return max(s.read_px for s in self.strips)
-
-    @property
-    def recomputed_share(self) -> float:
-        """Share of the pixels that are computed more than once, as halo."""
-        across = recomputed_share(list(self.strips), self.strips[-1].write_stop)
-        down = recomputed_share(list(self.segments), self.segments[-1].write_stop)
-        return (1 + across) * (1 + down) - 1
-
-    def as_dict(self) -> dict[str, Any]:
-        """For reports and `plan --json`, whose field names this fixes."""
-        return {
-            "strip_width_px": self.strip_width_px,
-            "band_rows": self.band_rows,
-            "strips": len(self.strips),
-            "segments": len(self.segments),
-            "workers": self.workers,
-            "threads": self.threads,
-            "device": self.device,
-            "precision": self.precision,
-            "halo_px": self.halo_px,
-            "lag_rows": self.lag_rows,
-            "recomputed_share": round(self.recomputed_share, 4),
-            "projected_peak_bytes": self.projected_peak_bytes,
-            "budget_bytes": self.budget_bytes,
-            "terms": asdict(self.terms),
-            **self._device_as_dict(),
-        }
-
-    def _device_as_dict(self) -> dict[str, Any]:
-        if self.device_terms is None:
-            return {}
-        return {
-            "device_projected_peak_bytes": self.device_terms.total,
-            "device_budget_bytes": self.device_budget_bytes,
-            "device_terms": asdict(self.device_terms),
-        }
-
-    @property
-    def fits(self) -> bool:
-        """Whether it keeps its budgets."""
-        return self.projected_peak_bytes <= self.budget_bytes and self.fits_device
-
-    @property
-    def fits_device(self) -> bool:
-        terms = self.device_terms
-        return terms is None or terms.total <= self.device_budget_bytes
 
 
 def plan_run(request: Request) -> Plan:
@@ -289,10 +168,3 @@ def _device_too_small(plans: list[Plan]) -> BudgetError:
 def cores_of(request: Request) -> int:
     """Cores that a run may use."""
     return request.max_cores or available_cores()
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return max(1, os.cpu_count() or 1)

@@ -226,7 +226,7 @@ def _check_model(model: Model) -> None:
 
 def _warm_up(model: Model) -> None:
     """Read the weights and load the kernels, or the first image would be charged for them."""
-    from unetmm.engine.cpu.kernel_cache import ensure_compiled
+    from unetmm.engine.cpu.prepare import ensure_compiled
 
     assert model.tensors
     if model.config.streams:

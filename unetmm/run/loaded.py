@@ -7,43 +7,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unetmm import process
-from unetmm.engine.cpu.lanes import LANES
+from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.precision import Precision
 from unetmm.engine.layout import make_layout
 from unetmm.engine.target import Target
 from unetmm.geometry import round_up
 from unetmm.io.image import ImageInfo
-from unetmm.models.weights import Model, load_model
+from unetmm.models.choice import pick_model
+from unetmm.models.weights import Model
 from unetmm.plan.memory import RUNTIME_BYTES, TORCH_BYTES, packed_bytes
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
     from unetmm.engine.torch.net import DeviceNet
 
-DEFAULT_MODELS = {1: "tiny-mono", 3: "tiny-rgb"}
-"""Model by the number of interleaved colour samples."""
 STEP_BYTES = 4 * 10**6
 """What a process holds is counted in such steps."""
-
-
-def pick_model(choice: str | Path | Model | None, info: ImageInfo) -> Model:
-    """The model to use for an image.
-
-    Raises
-    ------
-    WeightsError
-        If there is no such model.
-    """
-    if isinstance(choice, Model):
-        return choice
-    samples = info.samples - info.alpha
-    return load_model(choice or DEFAULT_MODELS.get(samples, DEFAULT_MODELS[1]))
 
 
 def fold(model: Model, precision: Precision = "fp32") -> CompiledNet:
     """The model as the stream runs it; its tensors are given back."""
     from unetmm.engine.cpu.compiled import CompiledNet
-    from unetmm.engine.cpu.kernel_cache import ensure_compiled
+    from unetmm.engine.cpu.prepare import ensure_compiled
 
     ensure_compiled(precision)
     net = CompiledNet(model.config, model.tensors, precision)

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unetmm.api import ARRAY_CHUNK_PX, compile_and_calibrate, plan_image
+from unetmm.api import ARRAY_CHUNK_PX, compile_and_calibrate
 from unetmm.calibrate.calibration import Calibration, sample_groups
 from unetmm.geometry import Span
 from unetmm.io.array import AXES, array_info
 from unetmm.io.image import Box, ImageInfo, Plane
+from unetmm.models.choice import pick_model
 from unetmm.models.weights import Model
 from unetmm.options import Options
 from unetmm.plan.memory import in_memory_storage
-from unetmm.plan.search import Plan
-from unetmm.run.loaded import pick_model
+from unetmm.plan.outlook import plan_image
+from unetmm.plan.types import Plan
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -120,7 +121,7 @@ def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: 
 def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: _Common) -> Any:
     """The write box of one strip and segment, from the pixels of its read box."""
     from unetmm.engine.cpu.compiled import CompiledNet
-    from unetmm.engine.cpu.kernel_cache import ensure_compiled
+    from unetmm.engine.cpu.prepare import ensure_compiled
     from unetmm.run.scheduler import Job, Task, run_task
 
     info, net = common.info, common.net

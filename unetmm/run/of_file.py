@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from unetmm import process
-from unetmm.api import known_calibration, make_job, plan_image
+from unetmm.api import known_calibration, make_job
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ResumeError
 from unetmm.io.image import ImageInfo, Source
@@ -23,9 +23,10 @@ from unetmm.io.output.output import Output
 from unetmm.io.output.part import output_exists
 from unetmm.io.places import Place
 from unetmm.models.weights import Model
-from unetmm.options import Options, Progress, Report
+from unetmm.options import Options
 from unetmm.plan.memory import sink_storage, source_storage
-from unetmm.plan.search import Plan
+from unetmm.plan.outlook import plan_image
+from unetmm.plan.types import Plan
 from unetmm.provenance.facts import (
     Share,
     check_record,
@@ -36,6 +37,7 @@ from unetmm.provenance.facts import (
 )
 from unetmm.provenance.record import read_record, remove_leftovers
 from unetmm.run.loaded import Loaded
+from unetmm.run.report import Progress, Report
 
 if TYPE_CHECKING:
     from unetmm.run.scheduler import Job, Task

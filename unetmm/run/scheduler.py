@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from unetmm.calibrate.calibration import Calibration, Groups, fits_float32, normalise, valid_mask
 from unetmm.engine.cpu.compiled import CompiledNet
 from unetmm.engine.cpu.stream import RowStream
-from unetmm.engine.cpu.values import move_stored
 from unetmm.geometry import Span, make_span, mirrored
+from unetmm.intensities.stored import move_stored
 from unetmm.io.image import Box, Plane, Planes, Sink, Source
 from unetmm.io.output.output import Output
 from unetmm.plan.memory import Storage, slab_rows, source_storage
-from unetmm.plan.search import Plan
+from unetmm.plan.types import Plan
 
 if TYPE_CHECKING:
     from unetmm.engine.torch.net import DeviceNet

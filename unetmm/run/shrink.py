@@ -13,7 +13,7 @@ from dataclasses import replace
 from unetmm.engine.layout import make_layout
 from unetmm.errors import ImageError
 from unetmm.nets.config import NetConfig
-from unetmm.plan.search import Plan
+from unetmm.plan.types import Plan
 from unetmm.run.scheduler import Job, Task, run
 
 log = logging.getLogger(__name__)

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from unetmm.errors import ShapeError, WeightsError
 from unetmm.io.image import Source
 from unetmm.io.open import open_source
+from unetmm.models.choice import pick_model
 from unetmm.models.weights import Model, save_model
-from unetmm.run.loaded import pick_model
 from unetmm.train.adapt_memory import check_budget
 from unetmm.train.blocks import BATCH, POOL, BlockReader
 from unetmm.train.noise_measure import estimated_error, measure_noise

@@ -13,7 +13,7 @@ import typer
 
 from unetmm.errors import ImageError
 from unetmm.io.places import Place
-from unetmm.options import Progress, Report
+from unetmm.run.report import Progress, Report
 from unetmm.sizes import DEFAULT_SHARE_PERCENT, JOB_HEADROOM
 from unetmm_cli.options.choices import Choices
 

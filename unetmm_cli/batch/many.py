@@ -11,9 +11,9 @@ from typing import Any
 import typer
 
 from unetmm.errors import UnetmmError
-from unetmm.options import Report
 from unetmm.run.loaded import Loaded
 from unetmm.run.of_file import find_finished
+from unetmm.run.report import Report
 from unetmm_cli.batch.inputs import STDIN
 from unetmm_cli.batch.one import find_same, report_dict, restore_with_view
 from unetmm_cli.batch.placing import Item

@@ -10,9 +10,9 @@ from unetmm.errors import ImageError, WeightsError
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
 from unetmm.models.weights import load_model
-from unetmm.options import Report
 from unetmm.run.loaded import Loaded
 from unetmm.run.of_file import WHOLE, find_finished, restore_file
+from unetmm.run.report import Report
 from unetmm.run.scheduler import Cancelled
 from unetmm_cli import display
 from unetmm_cli.files import check_paths, output_sha256, write_text

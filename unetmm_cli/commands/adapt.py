@@ -62,7 +62,7 @@ def adapt_one(path: Path, output: Path, options: AdaptOptions, overwrite: bool) 
     """
     import torch
 
-    from unetmm.plan.search import available_cores
+    from unetmm.process import available_cores
     from unetmm.train.adapt import adapt_file
     from unetmm_cli.signals import stop_on_signal
 

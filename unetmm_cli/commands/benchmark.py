@@ -62,7 +62,7 @@ def benchmark(
     Example: unetmm benchmark --model tiny-rgb --size 1024 --peer all
     """
     from unetmm.benchmark import Setting
-    from unetmm.plan.search import available_cores
+    from unetmm.process import available_cores
 
     threads = cores or available_cores()
     setting = Setting(model, size, repeat, repeat_slow or 0, threads, tuple(peer or ()))

@@ -18,12 +18,15 @@ def plan(
 
     Example: unetmm plan scan.tif --mem-budget 1GB
     """
+    from unetmm.plan.outlook import look_ahead, plannable
     from unetmm_cli.batch.placing import is_folder, output_of
     from unetmm_cli.display.plan import show_plan
-    from unetmm_cli.outlook import look_ahead
+    from unetmm_cli.files import default_output
 
-    chosen = None if output is None else output_of(input, output, choices)
-    makes_folder = output is not None and is_folder(output)
+    if output is None:
+        chosen, makes_folder = plannable(default_output(input)), False
+    else:
+        chosen, makes_folder = output_of(input, output, choices), is_folder(output)
     choices.check_calibration()
     outlook = look_ahead(input, chosen, choices.to_options(), makes_folder)
     if as_json:

@@ -136,9 +136,9 @@ def make_script(array: JobArray, choices: Choices) -> str:
 
 def _check_inputs(array: JobArray, choices: Choices) -> None:
     """Plan every image now rather than in a job that fails at night."""
+    from unetmm.plan.outlook import look_ahead
     from unetmm_cli.batch.inputs import find, is_alone
     from unetmm_cli.batch.placing import is_folder, make_items, output_of
-    from unetmm_cli.outlook import look_ahead
 
     if "-" in array.inputs:
         raise ImageError("-: a job has no stdin; give the names, or @FILE with a name a line")

@@ -164,7 +164,7 @@ def _prepare(task: TrainTask) -> tuple[TrainConfig, Trainer]:
     import torch
 
     from unetmm.errors import ShapeError
-    from unetmm.plan.search import available_cores
+    from unetmm.process import available_cores
     from unetmm.train.config import load_train_config
     from unetmm.train.loop import Trainer
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from unetmm.plan.outlook import Outlook, Variant, term_rows
 from unetmm.sizes import format_size
 from unetmm_cli.display.tables import make_table, show_pairs, show_table
 from unetmm_cli.display.text import seconds_text
-from unetmm_cli.outlook import Outlook, Variant, term_rows
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from unetmm.plan.search import Plan
+    from unetmm.plan.types import Plan
 
 TERM_NOTES = {
     "runtime": "Python, libraries and kernels",

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from unetmm.engine.cpu import kernel_cache
-from unetmm.engine.cpu.kernel_cache import CACHE_VARIABLE, KEPT_FOLDERS, cache_folder, remove_old
+from unetmm.compiling import cache as kernel_cache
+from unetmm.compiling.cache import CACHE_VARIABLE, KEPT_FOLDERS, cache_folder, remove_old
+from unetmm.engine.cpu import prepare
 
 
 def make_folders(root: Path, count: int) -> list[Path]:
@@ -59,16 +60,16 @@ def test_a_folder_in_use_counts_as_new(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_folder_that_others_removed_meanwhile_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kernel_cache.ensure_compiled()
-    monkeypatch.setattr(kernel_cache, "cache_folder", lambda: tmp_path / "gone")
+    prepare.ensure_compiled()
+    monkeypatch.setattr(prepare, "cache_folder", lambda: tmp_path / "gone")
     asked = []
 
     def compiled_aside(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
         asked.append(command)
         return subprocess.CompletedProcess(command, 0, b"", b"")
 
-    monkeypatch.setattr(kernel_cache.subprocess, "run", compiled_aside)
-    kernel_cache.ensure_compiled()
+    monkeypatch.setattr(prepare.subprocess, "run", compiled_aside)
+    prepare.ensure_compiled()
     assert len(asked) == 1 and not (tmp_path / "gone").exists()
 
 

@@ -18,10 +18,10 @@ narrow = {"avx512f": False, "avx": host().get("avx") and sys.argv[1] == "8"}
 binding.get_host_cpu_features = lambda: narrow
 from helpers import ROOT
 
-import unetmm.engine.cpu.lanes
+import unetmm.compiling.processor
 binding.get_host_cpu_features = host  # the compiler itself needs the whole truth
 import numpy as np
-from unetmm.engine.cpu.lanes import LANES
+from unetmm.compiling.processor import LANES
 from helpers import SMALL_UNETMM, stream_image
 image = np.load(sys.argv[2])
 out = stream_image(SMALL_UNETMM, image, band_rows=8, strips=3)

@@ -26,9 +26,10 @@ from numba import njit
 
 import unetmm
 from unetmm.api import restore_array
-from unetmm.engine.cpu import kernels, lanes, precision
+from unetmm.compiling import processor
+from unetmm.compiling.processor import LANES, multiplies_bf16
+from unetmm.engine.cpu import kernels, precision
 from unetmm.engine.cpu.footprint import LINE_FLOATS
-from unetmm.engine.cpu.lanes import LANES, multiplies_bf16
 from unetmm.engine.cpu.stream import ObservingStream, RowStream
 from unetmm.engine.folding import in_pairs, pack
 from unetmm.engine.layout import make_layout
@@ -150,14 +151,14 @@ def test_products_are_those_of_the_rounded_factors(
 def test_tiles_are_used_where_processor_and_system_have_them(
     monkeypatch: pytest.MonkeyPatch, features: dict[str, bool], granted: bool, expected: bool
 ) -> None:
-    monkeypatch.setattr(lanes, "_features", lambda: features)
-    monkeypatch.setattr(lanes, "multiplies_bf16", lambda: True)
-    monkeypatch.setattr(lanes, "_request_tiles", lambda: granted)
-    monkeypatch.setattr(lanes, "sys", SimpleNamespace(platform="linux"))
-    monkeypatch.setattr(lanes, "platform", SimpleNamespace(machine=lambda: "x86_64"))
-    assert lanes.multiplies_tiles.__wrapped__() is expected
-    monkeypatch.setattr(lanes, "sys", SimpleNamespace(platform="win32"))
-    assert lanes.multiplies_tiles.__wrapped__() is False
+    monkeypatch.setattr(processor, "_features", lambda: features)
+    monkeypatch.setattr(processor, "multiplies_bf16", lambda: True)
+    monkeypatch.setattr(processor, "_request_tiles", lambda: granted)
+    monkeypatch.setattr(processor, "sys", SimpleNamespace(platform="linux"))
+    monkeypatch.setattr(processor, "platform", SimpleNamespace(machine=lambda: "x86_64"))
+    assert processor.multiplies_tiles.__wrapped__() is expected
+    monkeypatch.setattr(processor, "sys", SimpleNamespace(platform="win32"))
+    assert processor.multiplies_tiles.__wrapped__() is False
 
 
 @needs_bf16
@@ -243,9 +244,9 @@ def test_bytes_are_what_the_net_holds(name: str) -> None:
 
 def test_a_plan_counts_smaller_weights_and_less_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "multiplies_bf16", lambda: True)
-    from unetmm.api import plan_image
     from unetmm.io.array import array_info
     from unetmm.plan.memory import in_memory_storage
+    from unetmm.plan.outlook import plan_image
 
     model = replace(lively_model(SMALL_UNETMM), config=nafnet32_config())
     info, storage = array_info((3000, 3000, 3), np.dtype("u1"), None), in_memory_storage((512, 512))
@@ -320,7 +321,7 @@ def test_a_run_goes_on_only_in_the_precision_it_was_begun_with(
 ) -> None:
     output = tmp_path / "out.tif"
     stop_after_one_chunk(folder, output, monkeypatch)
-    begun = "bf16 by AMX" if lanes.multiplies_tiles() else "bf16"
+    begun = "bf16 by AMX" if processor.multiplies_tiles() else "bf16"
     with pytest.raises(ResumeError, match=f"begun with precision {begun}, now it is fp32"):
         restore_file(folder / "in.tif", output, options(folder))
     report = restore_file(folder / "in.tif", output, options(folder, precision="bf16"))

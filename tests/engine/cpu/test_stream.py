@@ -21,8 +21,8 @@ from helpers import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import stream_bytes
-from unetmm.engine.cpu.lanes import LANES
 from unetmm.engine.cpu.shares import Shares
 from unetmm.engine.cpu.stream import ObservingStream, RowStream
 from unetmm.engine.layout import make_layout

@@ -34,7 +34,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import unetmm
-from unetmm.api import plan_image, restore_array
+from unetmm.api import restore_array
 from unetmm.engine.layout import make_layout
 from unetmm.engine.target import DevicePrecision, Target, resolve_target
 from unetmm.engine.torch import cuda
@@ -54,6 +54,7 @@ from unetmm.models.weights import Model, load_model, save_model
 from unetmm.nets.config import NetConfig, nafnet32_config, tiny_config
 from unetmm.options import Options
 from unetmm.plan.memory import in_memory_storage
+from unetmm.plan.outlook import plan_image
 from unetmm.run.of_file import restore_file
 from unetmm_cli.__main__ import run as run_cli
 
@@ -542,7 +543,7 @@ def test_a_run_goes_on_only_on_the_same_device(folder: Path, tmp_path: Path) -> 
     tifffile.imwrite(folder / "large.tif", large, photometric="rgb", rowsperstrip=64)
     output, stop = tmp_path / "out.ome.zarr", threading.Event()
 
-    def stop_midway(progress: unetmm.options.Progress) -> None:
+    def stop_midway(progress: unetmm.run.report.Progress) -> None:
         if progress.phase == "compute" and progress.done_px >= 1100 * 90:
             stop.set()
 

@@ -23,8 +23,9 @@ from unetmm.io.output.part import part_path
 from unetmm.io.select import Selection
 from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig
-from unetmm.options import Options, Progress
+from unetmm.options import Options
 from unetmm.run.of_file import restore_file
+from unetmm.run.report import Progress
 from unetmm.run.scheduler import Cancelled
 from unetmm_cli.__main__ import run as run_command
 

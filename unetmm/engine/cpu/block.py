@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from numba import njit
 
+from unetmm.compiling.flags import INLINE
 from unetmm.engine.cpu.kernels import (
-    INLINE,
     add_up,
     clear,
     copy,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from unetmm.compiling.processor import LANES
 from unetmm.engine.checks import Attention, factors_of
 from unetmm.engine.cpu.footprint import LINE_FLOATS, frozen_floats, packed_floats
-from unetmm.engine.cpu.lanes import LANES
 from unetmm.engine.cpu.precision import Precision, words
 from unetmm.engine.folding import (
     Array,

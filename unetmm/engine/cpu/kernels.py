@@ -6,12 +6,11 @@ to whole vectors. All loops release the GIL.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
-from unetmm.engine.cpu.lanes import LANES, multiplies_tiles
+from unetmm.compiling.flags import INLINE
+from unetmm.compiling.processor import LANES, multiplies_tiles
 from unetmm.engine.cpu.reduce import (
     add_real_squares,
     add_squares,
@@ -54,14 +53,6 @@ from unetmm.engine.cpu.simd import (
 )
 from unetmm.nets.constants import LAYER_NORM_EPS
 
-INLINE: dict[str, Any] = {
-    "nogil": True,
-    "error_model": "numpy",
-    "boundscheck": False,
-    # Nothing is allocated here. Counting references to the arrays at every call, which all threads
-    # do on the same counters, took 6 % of a tiny net's time on a single thread.
-    "_nrt": False,
-}
 WIDE = 2 * LANES
 """Output channels of a wide tile."""
 EPS = np.float32(LAYER_NORM_EPS)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from unetmm.engine.cpu.lanes import multiplies_bf16, processor
+from unetmm.compiling.processor import multiplies_bf16, processor
 from unetmm.errors import ShapeError
 
 Precision = Literal["fp32", "bf16"]

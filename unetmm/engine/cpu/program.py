@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu import tables as st
 from unetmm.engine.cpu.compiled import CompiledNet
 from unetmm.engine.cpu.footprint import BATCH_PX, MemoryMap, panel_px, pieces, scratch_floats
-from unetmm.engine.cpu.lanes import LANES
 from unetmm.engine.layout import Block, Ending, Guide, Layout, Product, Stage, padded
 
 Table = NDArray[np.int64]

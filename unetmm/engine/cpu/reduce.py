@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from unetmm.engine.cpu.lanes import LANES
+from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.simd import (
     I32,
     INT,

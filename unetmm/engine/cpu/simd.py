@@ -28,8 +28,8 @@ from numba.extending import (
     type_callable,
 )
 
+from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu import pairs
-from unetmm.engine.cpu.lanes import LANES
 
 F32 = ir.FloatType()
 I32 = ir.IntType(32)

@@ -13,20 +13,19 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from unetmm.compiling.cache import cached_on_disk
+from unetmm.compiling.flags import INLINE
+from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.block import block_finishes, block_prepares, block_resumes
-from unetmm.engine.cpu.kernel_cache import cached_on_disk
-from unetmm.engine.cpu.kernels import INLINE, matmul
-from unetmm.engine.cpu.lanes import LANES
-from unetmm.engine.cpu.precision import Precision
+from unetmm.engine.cpu.kernels import matmul
 from unetmm.engine.cpu.reduce import add_products, lane_sums, no_sums
 from unetmm.engine.cpu.simd import fma, hsum, load, splat, store
-from unetmm.engine.cpu.sync import LINE, announce, begin_work, end_together, meet, phase_of
+from unetmm.engine.cpu.sync import announce, begin_work, end_together, meet, phase_of
 from unetmm.engine.cpu.tables import (
     ACCUMULATE,
     B_SIZE,
     BAND,
     BLOCK,
-    COLUMNS,
     EDGES_AT,
     GUIDE,
     IMAGE,
@@ -54,7 +53,6 @@ from unetmm.engine.cpu.tables import (
     read,
     written,
 )
-from unetmm.engine.cpu.values import compile_move
 
 
 @njit(**INLINE)
@@ -239,15 +237,3 @@ def run_stages(
                     return False
         s = end
     return end_together(progress, thread, threads)
-
-
-def compile_all(precision: Precision = "fp32") -> None:
-    """Compile everything for a precision, or load it from disk."""
-    floats, sums = np.zeros(1, np.float32), np.zeros(1, np.float64)
-    numbers, table = np.zeros(2 * LINE, np.int64), np.zeros((1, COLUMNS), np.int64)
-    matrices = floats if precision == "fp32" else np.zeros(1, np.int32)
-    run_stages(
-        table, table, table, table, floats, floats, matrices, matrices, 0, 1, np.zeros(2, np.int64),
-        0, 0, 0, 0, numbers, sums, floats, floats, -1, -1,
-    )  # fmt: skip
-    compile_move()

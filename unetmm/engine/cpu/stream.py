@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.compiling.processor import LANES
 from unetmm.engine.checks import check_rows, check_strip
 from unetmm.engine.cpu.compiled import CompiledNet, Frozen, aligned_zeros
 from unetmm.engine.cpu.footprint import LINE_FLOATS, memory_map, observed_channels, observed_numbers
-from unetmm.engine.cpu.lanes import LANES
 from unetmm.engine.cpu.program import ring_table, stage_table
 from unetmm.engine.cpu.shares import Shares
 from unetmm.engine.cpu.stages import run_stages

@@ -11,7 +11,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from unetmm.engine.cpu.kernels import INLINE
+from unetmm.compiling.flags import INLINE
 from unetmm.engine.cpu.simd import INT, address_of
 
 LINE = 8

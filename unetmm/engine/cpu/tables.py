@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from unetmm.engine.cpu.kernels import INLINE
+from unetmm.compiling.flags import INLINE
 
 PRODUCT, BLOCK, GUIDE, ENDING = range(4)
 """Kinds of stages."""

@@ -22,7 +22,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from unetmm.engine.cpu.lanes import LANES
+from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.simd import (
     F32,
     I32,

@@ -19,20 +19,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unetmm.api import known_calibration, plan_image
+from unetmm.api import known_calibration
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ImageError, ResumeError, UnetmmError
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.output.output import Output
 from unetmm.io.places import Place
-from unetmm.options import Options, Progress, Report
+from unetmm.models.choice import pick_model
+from unetmm.options import Options
 from unetmm.plan.memory import sink_storage, source_storage
-from unetmm.plan.search import Plan
+from unetmm.plan.outlook import plan_image
+from unetmm.plan.types import Plan
 from unetmm.provenance.facts import Share
 from unetmm.provenance.verify import finalize
 from unetmm.run.cluster.worker import Failure, Outcome, Piece, do_piece, output_state
-from unetmm.run.loaded import pick_model
 from unetmm.run.of_file import find_finished, rows_of
+from unetmm.run.report import Progress, Report
 
 log = logging.getLogger(__name__)
 

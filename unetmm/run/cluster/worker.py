@@ -11,9 +11,10 @@ from unetmm.errors import LockedError, UnetmmError
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place, RemotePath
 from unetmm.io.sniff import ZARR_MARKS
-from unetmm.options import Options, Progress, Report
+from unetmm.options import Options
 from unetmm.provenance.facts import Share
 from unetmm.run.of_file import restore_file
+from unetmm.run.report import Progress, Report
 
 POLL_S = 0.2
 """Between two tries to get a lock."""

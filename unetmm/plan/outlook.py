@@ -1,4 +1,4 @@
-"""What `unetmm plan` shows: the plan of a run, and the same body with and without UNet--."""
+"""Everything known before a run: its plan, and the same body with and without UNet--."""
 
 from __future__ import annotations
 
@@ -10,28 +10,95 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unetmm.api import plan_image
-from unetmm.calibrate.calibration import sample_groups
+from unetmm import process
+from unetmm.calibrate.calibration import calibration_bytes, sample_groups
+from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import stream_bytes
-from unetmm.engine.cpu.lanes import LANES
 from unetmm.engine.layout import Layout, make_layout
 from unetmm.engine.torch.footprint import DeviceTerms, project_device
 from unetmm.errors import BudgetError
 from unetmm.io.image import ImageInfo
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.places import Place
+from unetmm.models.choice import pick_model
 from unetmm.models.weights import Model
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
-from unetmm.plan.memory import Storage, Terms, sink_storage, source_storage
-from unetmm.plan.search import BAND_STEPS, Plan
-from unetmm.process import held_bytes
-from unetmm.run.loaded import pick_model
+from unetmm.plan.memory import Pixels, Storage, Terms, sink_storage, source_storage
+from unetmm.plan.search import BAND_STEPS, plan_run
+from unetmm.plan.types import Plan, Request
+from unetmm.process import available_cores
+from unetmm.sizes import default_budget_bytes
 from unetmm.version import __version__
-from unetmm_cli.files import default_output
 
 MAX_WIDTH_PX = 2**22
 """No strip is looked for beyond this width."""
+
+
+def plan_image(
+    info: ImageInfo,
+    source: Storage,
+    sink: Storage,
+    model: Model,
+    options: Options,
+    held_bytes: int = 0,
+) -> Plan:
+    """The plan for an image of which only the metadata is known.
+
+    held_bytes: what the process holds already, which the budget has to cover as well.
+
+    Raises
+    ------
+    BudgetError
+        If it cannot fit the budget.
+    ShapeError
+        If the model does not fit the image.
+    """
+    cores = options.workers or available_cores()
+    for fewer in range(cores.bit_length()):  # the fewer calibrate, the less is in memory at once
+        try:
+            return _plan_with(info, source, sink, model, options, held_bytes, cores >> fewer)
+        except BudgetError as error:
+            if error.of_device:
+                raise
+            refusal = error
+    remedy = info.notes.get("remedy")
+    if remedy is None:
+        raise refusal
+    raise BudgetError(
+        f"{refusal}; {remedy}", budget_bytes=refusal.budget_bytes, needed_bytes=refusal.needed_bytes
+    )
+
+
+def _plan_with(
+    info: ImageInfo,
+    source: Storage,
+    sink: Storage,
+    model: Model,
+    options: Options,
+    held_bytes: int,
+    calibration_cores: int,
+) -> Plan:
+    """The plan if so many cores calibrate."""
+    groups = sample_groups(model.config, info)
+    target = options.target
+    request = Request(
+        model=model.name,
+        config=model.config,
+        pixels=Pixels(info.height, info.width, info.samples, info.dtype.itemsize, len(groups)),
+        planes=len(info.planes),
+        source=source,
+        sink=sink,
+        budget_bytes=options.budget_bytes or default_budget_bytes(),
+        calibration_bytes=calibration_bytes(
+            model.config, info, calibration_cores, target.host_precision
+        ),
+        held_bytes=held_bytes,
+        max_cores=options.workers,
+        target=target,
+        device_budget_bytes=options.device_budget_bytes or target.default_budget_bytes,
+    )
+    return replace(plan_run(request), calibration_cores=calibration_cores)
 
 
 @dataclass(frozen=True)
@@ -92,9 +159,7 @@ class Outlook:
         }
 
 
-def look_ahead(
-    path: Place, output: Place | None, options: Options, makes_folder: bool = False
-) -> Outlook:
+def look_ahead(path: Place, output: Place, options: Options, makes_folder: bool = False) -> Outlook:
     """Plan a run from the input's metadata; writes nothing and reads no pixel.
 
     makes_folder : whether the run makes the output's folder, so that it need not be there yet.
@@ -104,13 +169,12 @@ def look_ahead(
     UnetmmError
         Whatever the run itself would be refused for.
     """
-    output = output or _plannable(default_output(path))
     with closing(open_source(path, options.select)) as source:
         info, model = source.info, pick_model(options.model, source.info)
-        planned = _plannable(output) if makes_folder and isinstance(output, Path) else output
+        planned = plannable(output) if makes_folder and isinstance(output, Path) else output
         sink = open_sink(replace(options, overwrite=True).sink(planned), info, options.format)
         storages = source_storage(source), sink_storage(sink)
-        held = held_bytes()
+        held = process.held_bytes()
         plan = plan_image(info, *storages, model, options, held)
     # The budget is what the run would get, even if what is available changes meanwhile.
     options = replace(
@@ -179,7 +243,7 @@ def _fitting_px(layout: Layout, room_bytes: int, needed_bytes: Callable[[Layout,
     return low * stride
 
 
-def _plannable(output: Place) -> Place:
+def plannable(output: Place) -> Place:
     """The output, or one in a temporary folder where its own cannot be written."""
     if isinstance(output, Path) and os.access(output.parent, os.W_OK):
         return output

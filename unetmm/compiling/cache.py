@@ -1,30 +1,22 @@
 """Compiled kernels kept on disk, so that only a machine's first run waits for the compiler.
 
 The folder's name holds everything a compiled kernel depends on: source, compiler, processor.
-Compiling takes 60 MB that the process would never give back, so the first time it is done in a
-process of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import os
 import shutil
 import stat
-import subprocess
 import sys
 import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from unetmm.engine.cpu.lanes import LANES, multiplies_tiles
-from unetmm.engine.cpu.precision import Precision
-from unetmm.process import child_environment
-
-log = logging.getLogger(__name__)
+from unetmm.compiling.processor import LANES, multiplies_tiles
 
 CACHE_VARIABLE = "UNETMM_CACHE_DIR"
 """Environment variable: where compiled kernels are kept; default ~/.cache/unetmm."""
@@ -33,10 +25,12 @@ KEPT_FOLDERS = 4
 _PREFIX = "kernels-"
 
 SOURCES = (
-    "lanes.py", "pairs.py", "simd.py", "reduce.py", "kernels.py", "tables.py", "block.py",
-    "sync.py", "tiles.py", "values.py", "stages.py",
+    "compiling/processor.py", "compiling/flags.py", "intensities/stored.py",
+    *(f"engine/cpu/{name}.py" for name in (
+        "pairs", "simd", "reduce", "kernels", "tables", "block", "sync", "tiles", "stages",
+    )),
 )  # fmt: skip
-"""What is compiled; a change in any of them makes the machine code another one."""
+"""Files of the package that are compiled; a change in any of them makes other machine code."""
 
 
 @cache
@@ -48,7 +42,7 @@ def cache_folder() -> Path:
 
     digest = hashlib.sha256()
     for name in SOURCES:
-        source = Path(__file__).parent / name
+        source = Path(__file__).parents[1] / name
         # Numba itself looks at place and time of a source, so they belong to the name as well.
         digest.update(f"{source} {source.stat().st_mtime_ns}".encode())
         digest.update(source.read_bytes())
@@ -117,27 +111,3 @@ def cached_on_disk(dispatcher: Any) -> Any:
     finally:
         numba.config.CACHE_DIR = before
     return dispatcher
-
-
-def ensure_compiled(precision: Precision = "fp32") -> None:
-    """Make sure that the kernels are on disk, compiling them in another process if not."""
-    stamp = cache_folder() / f"complete-{precision}"
-    if not stamp.exists():
-        log.info("compiling kernels for this machine, once")
-        command = f"from unetmm.engine.cpu.stages import compile_all; compile_all({precision!r})"
-        done = subprocess.run(
-            [sys.executable, "-c", command],
-            env=child_environment(),
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode == 0:
-            # Processes of other versions may have removed the folder of one that runs for long.
-            with contextlib.suppress(FileNotFoundError):
-                stamp.touch()
-            remove_old(stamp.parent)
-        else:
-            log.warning("kernels could not be compiled aside: %s", done.stderr.decode()[-500:])
-    from unetmm.engine.cpu.stages import compile_all
-
-    compile_all(precision)

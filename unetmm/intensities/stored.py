@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from unetmm.engine.cpu.kernel_cache import cached_on_disk
-from unetmm.engine.cpu.kernels import INLINE
+from unetmm.compiling.cache import cached_on_disk
+from unetmm.compiling.flags import INLINE
 
 ROUNDER = np.float32(1.5 * 2**23)
 """Added and taken off again it rounds a float32 below 2^22 to an integer, ties to even."""

@@ -1,0 +1,1 @@
+"""Numba functions compiled for this processor, and kept on disk."""

@@ -1,0 +1,58 @@
+"""Makes sure that the kernels are there before the first strip: read from disk, or compiled.
+
+Compiling takes 60 MB that the process would never give back, so the first time it is done in a
+process of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import subprocess
+import sys
+
+import numpy as np
+
+from unetmm.compiling.cache import cache_folder, remove_old
+from unetmm.engine.cpu.precision import Precision
+from unetmm.engine.cpu.stages import run_stages
+from unetmm.engine.cpu.sync import LINE
+from unetmm.engine.cpu.tables import COLUMNS
+from unetmm.intensities.stored import compile_move
+from unetmm.process import child_environment
+
+log = logging.getLogger(__name__)
+
+
+def ensure_compiled(precision: Precision = "fp32") -> None:
+    """Make sure that the kernels are on disk, compiling them in another process if not."""
+    stamp = cache_folder() / f"complete-{precision}"
+    if not stamp.exists():
+        log.info("compiling kernels for this machine, once")
+        command = f"from unetmm.engine.cpu.prepare import compile_all; compile_all({precision!r})"
+        done = subprocess.run(
+            [sys.executable, "-c", command],
+            env=child_environment(),
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            # Processes of other versions may have removed the folder of one that runs for long.
+            with contextlib.suppress(FileNotFoundError):
+                stamp.touch()
+            remove_old(stamp.parent)
+        else:
+            log.warning("kernels could not be compiled aside: %s", done.stderr.decode()[-500:])
+    compile_all(precision)
+
+
+def compile_all(precision: Precision = "fp32") -> None:
+    """Compile everything for a precision, or load it from disk."""
+    floats, sums = np.zeros(1, np.float32), np.zeros(1, np.float64)
+    numbers, table = np.zeros(2 * LINE, np.int64), np.zeros((1, COLUMNS), np.int64)
+    matrices = floats if precision == "fp32" else np.zeros(1, np.int32)
+    run_stages(
+        table, table, table, table, floats, floats, matrices, matrices, 0, 1, np.zeros(2, np.int64),
+        0, 0, 0, 0, numbers, sums, floats, floats, -1, -1,
+    )  # fmt: skip
+    compile_move()
