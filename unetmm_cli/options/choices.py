@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from unetmm_cli.options.cluster import ClusterChoices
-from unetmm_cli.options.former import Command, changed_option, with_former_names, with_parameters
+from unetmm_cli.options.former import with_former_names
 from unetmm_cli.options.input import InputChoices
 from unetmm_cli.options.output import OutputChoices
 from unetmm_cli.options.reporting import ReportingChoices
 from unetmm_cli.options.restoration import RestorationChoices
+from unetmm_cli.options.signatures import (
+    Command,
+    changed_option,
+    parameters_of,
+    with_parameters,
+)
 
 if TYPE_CHECKING:
     from unetmm.options import Options
@@ -97,12 +103,7 @@ def with_choices(without: Container[str] = ()) -> Callable[[Command], Command]:
     shared = [p for p in _parameters() if p.name not in without]
 
     def decorate(command: Command) -> Command:
-        hints = get_type_hints(command, include_extras=True)
-        own = [
-            p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name])
-            for p in inspect.signature(command).parameters.values()
-            if p.name != "choices"
-        ]
+        own = [p for p in parameters_of(command) if p.name != "choices"]
 
         @wraps(command)
         def wrapper(**values: Any) -> None:

@@ -7,15 +7,17 @@ on are cores.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from copy import copy
 from functools import wraps
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Any
 
 import typer
 
-Command = Callable[..., None]
-"""Function that Typer makes a command of."""
+from unetmm_cli.options.signatures import (
+    Command,
+    changed_option,
+    parameters_of,
+    with_parameters,
+)
 
 FORMER_NAMES = {"share": "shard", "cores": "workers"}
 """Option -> its former name."""
@@ -23,21 +25,9 @@ CONTEXT = "context_of_former_names"
 """Name of the parameter that holds what the command line gave; it is no option."""
 
 
-def with_parameters(wrapper: Command, parameters: list[inspect.Parameter]) -> Command:
-    """A function that tells Typer these parameters instead of its own."""
-    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-    del wrapper.__wrapped__  # type: ignore[attr-defined]
-    return wrapper
-
-
 def with_former_names(command: Command) -> Command:
     """Give a command the former name of each of its options that has one, as a hidden option."""
-    hints = get_type_hints(command, include_extras=True)
-    parameters = [
-        p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name])
-        for p in inspect.signature(command).parameters.values()
-    ]
+    parameters = parameters_of(command)
     renamed = {p.name: FORMER_NAMES[p.name] for p in parameters if p.name in FORMER_NAMES}
     hidden = [_hidden(p, renamed[p.name]) for p in parameters if p.name in renamed]
     context = inspect.Parameter(CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
@@ -57,15 +47,6 @@ def with_former_names(command: Command) -> Command:
         command(**values)
 
     return with_parameters(wrapper, [*parameters, *hidden, context])
-
-
-def changed_option(hint: Any, **settings: Any) -> Any:
-    """The annotation of an option with other settings, such as `hidden`."""
-    kind, option = get_args(hint)
-    option = copy(option)
-    for name, value in settings.items():
-        setattr(option, name, value)
-    return Annotated[kind, option]
 
 
 def _hidden(parameter: inspect.Parameter, name: str) -> inspect.Parameter:
