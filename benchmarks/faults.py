@@ -36,7 +36,7 @@ class Failed(Exception):
 
 
 def command(image: Path, output: Path) -> list[str]:
-    chosen = ["--mem-budget", "1GB", "--workers", "1", "--log", "json"]
+    chosen = ["--mem-budget", "1GB", "--cores", "1", "--log", "json"]
     return [sys.executable, "-m", "unetmm_cli", "denoise", str(image), "-o", str(output), *chosen]
 
 

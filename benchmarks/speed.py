@@ -19,7 +19,8 @@ from watch import end_tidily, markdown
 from unetmm.benchmark import LAYOUTS, Setting, Step, run_benchmark
 from unetmm.benchmark.session import installed_peers
 from unetmm.process import available_cores
-from unetmm_cli.commands.benchmark import ALL_PEERS, row
+from unetmm_cli.commands.benchmark import ALL_PEERS
+from unetmm_cli.display.benchmark import row
 
 DEFAULT_MODELS = ("tiny-rgb", *LAYOUTS)
 

@@ -15,6 +15,7 @@ import typer
 from unetmm.errors import ImageError, UnetmmError
 from unetmm_cli import display
 from unetmm_cli.app import app
+from unetmm_cli.display.lines import print_any_text
 from unetmm_cli.signals import INTERRUPTED_EXIT, Interrupted
 
 
@@ -23,7 +24,7 @@ def main() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by who started us, as by 2>&-
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 for the whole process
-    display.print_any_text()
+    print_any_text()
     sys.exit(run())
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from unetmm.errors import ImageError
 from unetmm.io.places import Place, RemotePath
 
-PIECE_BYTES = 2**20
-"""Read at once for a checksum."""
+BLOCK_BYTES = 2**20
+"""Size of what is read at once for a checksum, in bytes."""
 SUFFIX_OF = {"ome-zarr": ".ome.zarr", "tiff": ".tif", "png": ".png", "jpeg": ".jpg", "npy": ".npy"}
-"""Format of an output -> extension of its name."""
+"""Format of an output -> ending of its name."""
 DOUBLE_SUFFIXES = (".ome.zarr", ".ome.tif", ".ome.tiff")
+"""Endings with two points, which are removed as a whole."""
 
 
 def check_paths(source: Place, output: Place, written: dict[str, Path]) -> None:
@@ -109,15 +110,15 @@ def output_sha256(path: Place) -> str:
         names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
         for name in names:
             digest.update(name.encode())
-            for piece in _pieces(path / name):
-                digest.update(piece)
+            for block in _blocks(path / name):
+                digest.update(block)
     else:
-        for piece in _pieces(path):
-            digest.update(piece)
+        for block in _blocks(path):
+            digest.update(block)
     return digest.hexdigest()
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def _blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        while piece := file.read(PIECE_BYTES):
-            yield piece
+        while block := file.read(BLOCK_BYTES):
+            yield block

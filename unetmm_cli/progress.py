@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from unetmm.process import resident_bytes
 from unetmm.sizes import format_size
 from unetmm_cli import display
+from unetmm_cli.display.text import seconds_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -17,18 +18,19 @@ if TYPE_CHECKING:
 
     from unetmm.plan.types import Plan
     from unetmm.run.report import Progress, Report
-    from unetmm_cli.options import Choices
+    from unetmm_cli.options.reporting import ReportingChoices
 
 JSON_INTERVAL_S = 1.0
-"""Least time between two progress lines of `--log json`."""
+"""Least time between two progress lines of `--log json`, in seconds."""
 BAR_INTERVAL_S = 0.1
-"""Least time between two updates of the bar."""
+"""Least time between two updates of the bar, in seconds."""
 
 
 class View:
     """Something that is shown while a block runs, with or without a bar."""
 
     bar: RichProgress | None = None
+    """Bar that is shown while the block runs; None for no bar."""
 
     def __enter__(self) -> Self:
         if self.bar is not None:
@@ -84,6 +86,7 @@ class Bar(PlainLines):
     """Plain lines, and between them a bar that says rate, time left and memory."""
 
     bar: RichProgress
+    """Bar that shows how many megapixels are done."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -147,11 +150,11 @@ class JsonLines(Silent):
         display.say_json({"event": "done", **report.as_dict()})
 
 
-def open_view(choices: Choices) -> Silent:
+def open_view(choices: ReportingChoices) -> Silent:
     """The view that the options and the terminal ask for."""
     if choices.quiet:
         return Silent()
-    if choices.log == "json":
+    if choices.as_json:
         return JsonLines()
     return Bar() if sys.stderr.isatty() else PlainLines()
 
@@ -199,7 +202,7 @@ def report_line(report: Report) -> str:
     done = "done" if report.complete else "share done, others are still to do"
     return (
         f"{done}: {report.megapixels:.2f} Mpx in "
-        f"{display.seconds_text(report.seconds.get('total', 0.0))}"
+        f"{seconds_text(report.seconds.get('total', 0.0))}"
         f"{f' ({rate:.2f} Mpx/s)' if rate else ''}; "
         f"peak {format_size(report.measured_peak_bytes)}, "
         f"planned {format_size(plan.projected_peak_bytes)}, "

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 INTERRUPTED_EXIT = 128 + signal.SIGINT
-"""What shells expect of a command that Ctrl-C ended."""
+"""Exit code that shells expect of a command that Ctrl-C ended."""
 
 
 class Interrupted(Exception):

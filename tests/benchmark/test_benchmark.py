@@ -28,7 +28,7 @@ from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig, tiny_config
 from unetmm.nets.shapes import macs_per_px, tensor_shapes
 from unetmm_cli.__main__ import run as run_cli
-from unetmm_cli.commands.benchmark import row
+from unetmm_cli.display.benchmark import row
 
 NETS = {**CONFIGS, "tiny": tiny_config(3), **{n: make() for n, make in LAYOUTS.items()}}
 SMALL = CONFIGS["unetmm"]

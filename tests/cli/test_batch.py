@@ -76,7 +76,7 @@ def test_a_folder_is_mirrored_and_a_broken_image_stops_nothing(
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == before, "nothing is redone"
     # A task of a job array that comes again does not replace what it has made ...
     again = [tree, "-o", out, "--format", "tiff", "--suffix", "_dn", "--overwrite"]
-    assert batch(tree, *again, "--shard", "1/1") == 3
+    assert batch(tree, *again, "--share", "1/1") == 3
     assert "0 done, 3 skipped, 1 failed" in capsys.readouterr().out
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == before
     assert batch(tree, *again) == 3
@@ -87,7 +87,7 @@ def test_a_folder_is_mirrored_and_a_broken_image_stops_nothing(
     shown = capsys.readouterr()
     assert "0 done, 2 skipped, 2 failed" in shown.out
     assert "a_dn.tif: exists and was made with input a.tif" in shown.err
-    assert batch(tree, *again, "--shard", "1/1") == 3
+    assert batch(tree, *again, "--share", "1/1") == 3
     assert "1 done, 2 skipped, 1 failed" in capsys.readouterr().out
 
 
@@ -141,7 +141,7 @@ def test_an_output_folder_within_the_input_is_left_out(
     assert batch(tree, tree, "-o", out) == 0
     made = names(tree)
     assert "restored/sub/b.png" in made and "left out" not in capsys.readouterr().err
-    for more in ([], ["--shard", "1/1"]):
+    for more in ([], ["--share", "1/1"]):
         assert batch(tree, tree, "-o", out, *more) == 0
         shown = capsys.readouterr()
         assert shown.err.startswith("left out 3 images that are outputs of this command\n")

@@ -30,7 +30,7 @@ from unetmm.options import Options
 from unetmm.run.of_file import restore_file
 from unetmm.version import __version__
 from unetmm_cli.__main__ import run
-from unetmm_cli.commands.info import sparkline
+from unetmm_cli.display.info import sparkline
 
 
 def array_source(pixels: Any, axes: str | None = None) -> ArraySource:

@@ -126,8 +126,8 @@ def test_a_pipe_end_to_end_in_a_process(folder: Path) -> None:
 BAD_PIPES = [
     ("a Zarr", ["a.tif", "--format", "ome-zarr"], 2, "takes one file"),
     ("several", ["a.tif", "peace.tif"], 2, "one image, not several"),
-    ("a share", ["a.tif", "--shard", "1/2"], 2, "leave out --shard"),
-    ("a cluster", ["a.tif", "--scheduler", "local"], 2, "leave out --shard and clusters"),
+    ("a share", ["a.tif", "--share", "1/2"], 2, "leave out --share"),
+    ("a cluster", ["a.tif", "--scheduler", "local"], 2, "leave out --share and clusters"),
     ("missing", ["no.tif"], 1, "no such file"),
 ]
 

@@ -6,7 +6,6 @@ import os
 import shlex
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from unetmm.nets.config import NetConfig
 from unetmm.run.share import Share
 from unetmm_cli.__main__ import run as run_command
 from unetmm_cli.commands.slurm import option_words
-from unetmm_cli.options import Choices, parse_range, parse_shard, parse_strength
+from unetmm_cli.options.choices import Choices
+from unetmm_cli.parsing import parse_range, parse_share, parse_strength
 
 
 @pytest.fixture
@@ -51,17 +51,17 @@ def test_the_script_asks_for_what_the_run_needs(
     output = tmp_path / "out.ome.zarr"
     script = script_of(
         capsys, image, "-o", output, "--nodes", 5, "--time", "2-00:30:00", "--mem-budget",
-        "1000MiB", "--workers", 3,
+        "1000MiB", "--cores", 3,
     )  # fmt: skip
     asked = {line.removeprefix("#SBATCH --") for line in script.splitlines() if "#SBATCH" in line}
     assert asked == {
         "job-name=unetmm-out.ome.zarr", "array=1-5", "ntasks=1", "cpus-per-task=3", "mem=1050M",
         "time=2-00:30:00", "signal=B:USR1@120", "requeue", "open-mode=append",
     }  # fmt: skip
-    assert "export UNETMM_SHARDS=5\n" in script and f"cd {shlex.quote(os.getcwd())}\n" in script
+    assert "export UNETMM_SHARES=5\n" in script and f"cd {shlex.quote(os.getcwd())}\n" in script
     assert script.startswith("#!/bin/bash\n#SBATCH")
-    command = ["denoise", str(image), "-o", str(output), "--shard", "auto"]
-    command += ["--mem-budget", str(1000 * 2**20), "--workers=3"]
+    command = ["denoise", str(image), "-o", str(output), "--share", "auto"]
+    command += ["--mem-budget", str(1000 * 2**20), "--cores=3"]
     assert command_of(script) == command
     assert not output.exists() and list(tmp_path.iterdir()) == [image]
 
@@ -79,10 +79,10 @@ def test_a_model_for_something_else_is_refused_now(
 
 def test_pbs_has_to_be_told_how_many_tasks_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PBS_ARRAY_INDEX", "2")
-    with pytest.raises(typer.BadParameter, match="set UNETMM_SHARDS"):
-        parse_shard("auto")
-    monkeypatch.setenv("UNETMM_SHARDS", "8")
-    assert parse_shard("auto") == Share(1, 8)
+    with pytest.raises(typer.BadParameter, match="set UNETMM_SHARES"):
+        parse_share("auto")
+    monkeypatch.setenv("UNETMM_SHARES", "8")
+    assert parse_share("auto") == Share(1, 8)
 
 
 def test_options_come_out_as_they_went_in(
@@ -94,25 +94,29 @@ def test_options_come_out_as_they_went_in(
     assert set(given) <= set(command_of(script))
     again = script_of(capsys, image, "-o", tmp_path / "o.tif", *option_words_of(script))
     assert command_of(again)[-len(given) :] == command_of(script)[-len(given) :]
-    choices = Choices(range=parse_range("-5,20"), strength=parse_strength("0.5"), quiet=True)
+    choices = Choices().changed(
+        range=parse_range("-5,20"), strength=parse_strength("0.5"), quiet=True
+    )
     assert set(option_words(choices)) == {"--range=-5.0,20.0", "--strength=0.5", "--quiet"}
-    choices = Choices(strength=0.0, workers=1, pyramid=False, compression="none", shard_px=1024)
-    assert set(option_words(replace(choices, ome_zarr="0.4"))) == {
-        "--strength=0.0", "--workers=1", "--no-pyramid", "--compression=none", "--shard-px=1024",
+    choices = Choices().changed(
+        strength=0.0, cores=1, pyramid=False, compression="none", shard_px=1024, ome_zarr="0.4"
+    )
+    assert set(option_words(choices)) == {
+        "--strength=0.0", "--cores=1", "--no-pyramid", "--compression=none", "--shard-px=1024",
         "--ome-zarr=0.4",
     }  # fmt: skip
 
 
 def option_words_of(script: str) -> list[str]:
-    return [word for word in command_of(script) if word.startswith("--") and word != "--shard"][1:]
+    return [word for word in command_of(script) if word.startswith("--") and word != "--share"][1:]
 
 
 @pytest.mark.parametrize(
     ("given", "code", "named"),
     [
         (["--time", "soon"], 2, "not a time limit"),
-        (["--shard", "1/2"], 2, "leave out --shard"),
-        (["--cluster", "slurm"], 2, "leave out --shard and clusters"),
+        (["--share", "1/2"], 2, "leave out --share"),
+        (["--cluster", "slurm"], 2, "leave out --share and clusters"),
         (["--watch"], 2, "leave out --watch"),
         (["-o", "-"], 1, "no stdout"),
         (["--mem-budget", "1MB"], 1, "udget"),

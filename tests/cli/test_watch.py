@@ -111,7 +111,7 @@ def test_a_signal_midway_keeps_what_is_done(
     tifffile.imwrite(folder / "in" / "a.tif", pixels)
     with monkeypatch.context() as patch:
         patch.setattr(Output, "_put", stopping)
-        assert run_cli(words(folder, "--watch", "--quiet", "--workers", 1)) == 130
+        assert run_cli(words(folder, "--watch", "--quiet", "--cores", 1)) == 130
     assert "goes on with it" in capsys.readouterr().err
     assert run_cli(words(folder, "--watch-for", 0.1)) == 0
     assert capsys.readouterr().out.startswith("1 done")
@@ -120,7 +120,7 @@ def test_a_signal_midway_keeps_what_is_done(
 @pytest.mark.parametrize(
     ("more", "text"),
     [
-        (["--shard", "1/2"], "leave out --shard"),
+        (["--share", "1/2"], "leave out --share"),
         (["--save-calibration", "c.json"], "takes one image"),
         (["in/a.tif"], "takes folders"),
         (["-"], "leave out -"),

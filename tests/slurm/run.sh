@@ -11,7 +11,7 @@ cd "$work"
 export PYTHONPATH=$root
 unetmm() { "$python" -m unetmm_cli "$@"; }
 fail() { echo "FAIL $*; see $work" >&2; exit 1; }
-budget=(--model tiny-mono --mem-budget 700MB --workers 1)
+budget=(--model tiny-mono --mem-budget 700MB --cores 1)
 shares=8
 
 # Ends when none of a job's tasks is left in the queue.

@@ -251,7 +251,7 @@ class _Command:
         files, report = self.subject.files, self.output.with_suffix(".json")
         command = [
             sys.executable, "-m", "unetmm_cli", "restore", str(self.source), "-o", str(self.output),
-            "--model", str(files.model), "--workers", str(self.subject.setting.threads),
+            "--model", str(files.model), "--cores", str(self.subject.setting.threads),
             "--overwrite", "--quiet", "--report", str(report),
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)

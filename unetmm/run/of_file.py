@@ -76,6 +76,7 @@ def restore_file(
     loaded = loaded or Loaded()
     with closing(open_source(path, options.select)) as source:
         model = loaded.pick(options.model, source.info)
+        options = replace(options, calibration=known_calibration(options, model))
         remove_leftovers(output)
         if not options.overwrite and output_exists(output):
             return _finished(path, output, source.info, model, options)
@@ -112,6 +113,7 @@ def find_finished(
         return None
     with closing(open_source(path, options.select)) as source:
         model = (loaded or Loaded()).pick(options.model, source.info)
+        options = replace(options, calibration=known_calibration(options, model))
         remove_leftovers(output)
         return _finished(path, output, source.info, model, options)
 
@@ -124,7 +126,6 @@ def _finished(
     wanted = replace(options, overwrite=record is not None).sink(output)
     sink = open_sink(wanted, info, options.format)
     assert record is not None
-    options = replace(options, calibration=known_calibration(options, model))
     check_record(output, record, make_facts(path, info, model, options, sink))
     calibration = Calibration.from_json(record["calibration"])
     return Report(str(path), str(output), model.name, None, 0.0, calibration, already_done=True)
@@ -181,9 +182,7 @@ def _begin(work: _Work) -> Job:
     _FinishedMeanwhile
         If it is there by now, and not to be overwritten.
     """
-    output = work.output
-    known = known_calibration(work.options, work.model)
-    options = replace(work.options, calibration=known)
+    output, options = work.output, work.options
     facts = make_facts(work.path, work.source.info, work.model, options, output)
     output.workspace.set_up()
     with output.workspace.locked("job"):

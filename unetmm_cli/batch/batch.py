@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -14,11 +13,11 @@ from unetmm.sizes import default_budget_bytes
 from unetmm_cli import display
 from unetmm_cli.batch.inputs import PIPE, Found, find, is_alone
 from unetmm_cli.batch.many import Many
+from unetmm_cli.batch.one import restore_one
 from unetmm_cli.batch.pipes import is_pipe, named_stdin, restore_to_stdout, spool_folder, take_stdin
 from unetmm_cli.batch.placing import Item, is_folder, make_items
-from unetmm_cli.commands.restore import restore_one
 from unetmm_cli.files import check_written
-from unetmm_cli.options import Choices
+from unetmm_cli.options.choices import Choices
 from unetmm_cli.signals import stop_on_signal
 
 
@@ -32,7 +31,7 @@ def restore_all(inputs: list[str], output: str, choices: Choices) -> None:
     typer.Exit
         With FAILED_EXIT if some of several failed.
     """
-    if choices.watch or choices.watch_for is not None:
+    if choices.input.watches:
         _watch(inputs, output, choices)
         return
     with ExitStack() as stack:
@@ -56,11 +55,11 @@ def _restore_several(
     _check_several(choices)
     items = make_items(inputs, found, output, choices)
     check_written(choices.written, [path for item in items for path in (item.input, item.output)])
-    if choices.shard is not None:
-        items = share_of(items, choices.shard)
-    resubmitted, choices = choices.shard is not None, replace(choices, shard=None)
+    share, choices = choices.output.share, choices.changed(share=None)
+    if share is not None:
+        items = share_of(items, share)
     piped = stdin if isinstance(stdin, Path) else None
-    _restore_items(items, Many(_with_budget(choices), resubmitted, piped))
+    _restore_items(items, Many(_with_budget(choices), share is not None, piped))
 
 
 def _watch(inputs: list[str], output: str, choices: Choices) -> None:
@@ -75,7 +74,7 @@ def _watch(inputs: list[str], output: str, choices: Choices) -> None:
 
 
 def _check_several(choices: Choices) -> None:
-    if choices.save_calibration is not None:
+    if choices.output.save_calibration is not None:
         raise typer.BadParameter(
             "--save-calibration takes one image and the name of its output, not several images"
         )
@@ -86,14 +85,15 @@ def _with_budget(choices: Choices) -> Choices:
 
     On a cluster it is that of its workers, not of this machine.
     """
-    if choices.scheduler or choices.cluster:
+    if choices.cluster.is_used:
         return choices
-    budget_bytes = choices.mem_budget or default_budget_bytes()
-    return replace(choices, mem_budget=budget_bytes)
+    budget_bytes = choices.restoration.mem_budget or default_budget_bytes()
+    return choices.changed(mem_budget=budget_bytes)
 
 
 def _restore_items(items: list[Item], many: Many) -> None:
-    display.show_logs(many.choices.quiet, many.choices.log == "json")
+    told = many.choices.reporting
+    display.show_logs(told.quiet, told.as_json)
     try:
         with stop_on_signal() as stop:
             for item in items:

@@ -13,17 +13,17 @@ from unetmm.io.places import Place, RemotePath, to_place
 from unetmm.io.sniff import is_zarr
 
 PIPE = "-"
-"""Stands for stdin as an input, and for stdout as the output."""
+"""Name that stands for stdin as an input, and for stdout as the output."""
 STDIN = "standard input"
-"""What the reader is told instead of the name of a file that will be gone."""
+"""Name of stdin in messages, where an image from there lies in a temporary file."""
 IMAGE_SUFFIXES = {
     ".tif", ".tiff", ".tf8", ".btf", ".png", ".jpg", ".jpeg", ".webp", ".npy", ".svs", ".ndpi",
     ".czi", ".nd2", ".lif", ".bmp", ".zarr", ".pgm", ".ppm", ".jp2",
 }  # fmt: skip
-"""What is taken from a folder; a file that is named is taken whatever it is called."""
+"""Endings of files that are taken from a folder; a file that is named needs none of them."""
 
 Found = tuple[Place, Path]
-"""An image, and its path below the folder it was found in."""
+"""Image, and its path below the folder that it was found in."""
 
 
 def find(inputs: list[str], stdin: Path | bytes = b"") -> list[Found]:
@@ -155,7 +155,7 @@ def _folders(top: str) -> Iterator[str]:
 def _below(folder: Path, visited: set[Path]) -> Iterator[Found]:
     """Images in a folder and the folders in it; a Zarr is one image, hidden names are none.
 
-    visited : folders that the walk has been to, which it enters once however many links lead there.
+    visited : folders that the walk has entered, each once, however many links lead there.
     """
     real = folder.resolve()
     if real in visited:

@@ -14,18 +14,19 @@ from unetmm.errors import UnetmmError
 from unetmm.run.loaded import Loaded
 from unetmm.run.of_file import find_finished
 from unetmm.run.report import Report
-from unetmm_cli import display
 from unetmm_cli.batch.inputs import STDIN
+from unetmm_cli.batch.one import find_same, report_dict, restore_with_view
 from unetmm_cli.batch.placing import Item
-from unetmm_cli.commands.restore import find_same, report_dict, restore_with_view
+from unetmm_cli.display.batch import batch_item, batch_summary
+from unetmm_cli.display.text import plain
 from unetmm_cli.files import check_paths, write_text
-from unetmm_cli.options import Choices
+from unetmm_cli.options.choices import Choices
 from unetmm_cli.progress import Silent
 
 FAILED_EXIT = 3
-"""Some inputs of a batch failed, the others are done."""
+"""Exit code when some images of a batch failed and the others are done."""
 SILENT_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
-"""Formats that cannot say how an output was made: one that is there is left alone."""
+"""Endings of formats that cannot say how an output was made; one that is there is left alone."""
 
 
 @dataclass
@@ -33,15 +34,19 @@ class Many:
     """Restores items with one set of models and counts what became of them."""
 
     choices: Choices
+    """Options that hold for every image."""
     resubmitted: bool = False
     """Whether this may be a task of a job array that has run before."""
     stdin: Path | None = None
-    """The file that an image on stdin passes through."""
+    """File that an image on stdin passes through; None if none came from there."""
     counts: dict[str, int] = field(default_factory=lambda: {"done": 0, "skipped": 0, "failed": 0})
+    """Outcome -> number of images so far."""
     failed: list[str] = field(default_factory=list)
+    """Names of the images that failed, in order."""
     entries: list[dict[str, Any]] = field(default_factory=list)
-    """Of the report, in the order of the items' ends."""
+    """Entries of the report, one an image, in the order in which they ended."""
     loaded: Loaded = field(default_factory=Loaded)
+    """Models that the images share."""
 
     def do(self, item: Item, stop: threading.Event) -> None:
         """Restore an image unless it is done; an error is counted.
@@ -62,9 +67,9 @@ class Many:
         self._note(item, {"outcome": "failed", "error": " ".join(reason.split())})
 
     def _restore(self, item: Item, stop: threading.Event) -> dict[str, Any]:
-        """The report's entry."""
+        """The entry of the report for an image."""
         is_silent = item.output.suffix.lower() in SILENT_SUFFIXES
-        if is_silent and item.output.exists() and not self.choices.overwrite:
+        if is_silent and item.output.exists() and not self.choices.output.overwrite:
             return {"outcome": "skipped"}
         report = self._find_finished(item)
         if report is None:
@@ -78,26 +83,25 @@ class Many:
 
     def _find_finished(self, item: Item) -> Report | None:
         choices = self.choices
-        if not choices.overwrite:
+        if not choices.output.overwrite:
             return find_finished(item.input, item.output, choices.to_options(), self.loaded)
         if self.resubmitted:
             return find_same(item.input, item.output, choices, self.loaded)
         return None
 
     def _facts(self, report: Report, item: Item) -> dict[str, Any]:
-        return {} if self.choices.report is None else report_dict(report, item.output)
+        return {} if self.choices.reporting.report is None else report_dict(report, item.output)
 
     def _note(self, item: Item, entry: dict[str, Any]) -> None:
-        choices, outcome = self.choices, entry["outcome"]
+        told, outcome = self.choices.reporting, entry["outcome"]
         path, error = self._named(str(item.input)), self._named(entry.get("error", ""))
         named = {"error": error} if error else {}
         self.entries.append({"input": path, "output": str(item.output), **entry, **named})
         self.counts[outcome] += 1
         if outcome == "failed":
             self.failed.append(path)
-        if outcome == "failed" or not choices.quiet:
-            as_json = choices.log == "json"
-            display.batch_item(path, item.output, outcome, error, as_json)
+        if outcome == "failed" or not told.quiet:
+            batch_item(path, item.output, outcome, error, told.as_json)
 
     def _named(self, text: str) -> str:
         """A text about an image, with what it is instead of the file that stdin passes through."""
@@ -105,10 +109,9 @@ class Many:
 
     def write_report(self) -> None:
         """All entries so far as a JSON list, if they are wanted."""
-        if self.choices.report is not None:
-            write_text(
-                self.choices.report, json.dumps(display.plain(self.entries), indent=2) + "\n"
-            )
+        report = self.choices.reporting.report
+        if report is not None:
+            write_text(report, json.dumps(plain(self.entries), indent=2) + "\n")
 
     def summarise(self) -> None:
         """Show how it went.
@@ -118,7 +121,7 @@ class Many:
         typer.Exit
             With FAILED_EXIT if images failed.
         """
-        display.batch_summary(self.counts, self.failed, self.choices.log == "json")
+        batch_summary(self.counts, self.failed, self.choices.reporting.as_json)
         if self.failed:
             raise typer.Exit(FAILED_EXIT)
 

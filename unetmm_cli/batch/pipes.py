@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -17,14 +16,15 @@ import typer
 from unetmm.errors import ImageError, UnetmmError
 from unetmm.io.places import Place
 from unetmm.io.sniff import HEAD_BYTES, looks_like_image
-from unetmm_cli import display
 from unetmm_cli.batch.inputs import PIPE, STDIN
-from unetmm_cli.commands.restore import restore_one
+from unetmm_cli.batch.one import restore_one
+from unetmm_cli.display.lines import give_up_stdout
 from unetmm_cli.files import SUFFIX_OF
-from unetmm_cli.options import Choices
+from unetmm_cli.options.choices import Choices
 from unetmm_cli.signals import Interrupted
 
-PIECE_BYTES = 2**20
+BLOCK_BYTES = 2**20
+"""Size of what is read from stdin or sent to stdout at once, in bytes."""
 
 
 def is_pipe(output: str) -> bool:
@@ -51,11 +51,11 @@ def take_stdin(folder: Path) -> Path | bytes:
         return head + stdin.read()
     digest, aside = hashlib.sha256(), folder / "incoming"
     with aside.open("wb") as file:
-        piece = head
-        while piece:
-            digest.update(piece)
-            file.write(piece)
-            piece = stdin.read(PIECE_BYTES)
+        block = head
+        while block:
+            digest.update(block)
+            file.write(block)
+            block = stdin.read(BLOCK_BYTES)
     os.utime(aside, (0, 0))
     return aside.rename(folder / f"stdin-{digest.hexdigest()[:16]}")
 
@@ -72,6 +72,7 @@ def named_stdin(stdin: Path | bytes) -> Iterator[None]:
 
 
 def stdout_is_terminal() -> bool:
+    """Whether bytes of an image would land on a screen."""
     return sys.stdout.isatty()
 
 
@@ -83,10 +84,10 @@ def check_stdout(choices: Choices) -> None:
     typer.BadParameter
         It says why.
     """
-    if choices.format == "ome-zarr":
-        raise typer.BadParameter(f"-o - takes one file, so not {choices.format}; use tiff or npy")
-    if choices.shard is not None or choices.cluster or choices.scheduler:
-        raise typer.BadParameter("-o - is for one process: leave out --shard and clusters")
+    if choices.output.format == "ome-zarr":
+        raise typer.BadParameter("-o - takes one file, so not ome-zarr; use tiff or npy")
+    if choices.output.share is not None or choices.cluster.is_used:
+        raise typer.BadParameter("-o - is for one process: leave out --share and clusters")
     if stdout_is_terminal():
         raise typer.BadParameter("-o -: stdout is a terminal; write > FILE or | PROGRAM")
 
@@ -95,10 +96,11 @@ def restore_to_stdout(path: Place, choices: Choices) -> None:
     """Restore one image and send it through stdout once it is whole."""
     check_stdout(choices)
     with spool_folder() as folder:
-        format = "tiff" if choices.format == "auto" else choices.format
+        chosen = choices.output.format
+        format = "tiff" if chosen == "auto" else chosen
         output = folder / f"stdout{SUFFIX_OF[format]}"
         try:
-            restore_one(path, output, replace(choices, overwrite=True), shown=PIPE)
+            restore_one(path, output, choices.changed(overwrite=True), shown=PIPE)
         except Interrupted:
             raise Interrupted("nothing was written to stdout") from None
         _send(output)
@@ -107,8 +109,8 @@ def restore_to_stdout(path: Place, choices: Choices) -> None:
 def _send(path: Path) -> None:
     try:
         with path.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer, PIECE_BYTES)
+            shutil.copyfileobj(file, sys.stdout.buffer, BLOCK_BYTES)
         sys.stdout.buffer.flush()
     except BrokenPipeError as error:
-        display.give_up_stdout()
+        give_up_stdout()
         raise ImageError("-: nobody reads stdout any more; the image was not sent whole") from error

@@ -8,10 +8,10 @@ from pathlib import Path
 from unetmm.errors import ImageError
 from unetmm.io.open import output_format
 from unetmm.io.places import Place, to_place
-from unetmm_cli import display
 from unetmm_cli.batch.inputs import Found, looks_like_zarr, real_place
+from unetmm_cli.display.batch import left_out
 from unetmm_cli.files import SUFFIX_OF, check_folder, check_paths, overlap, split_name
-from unetmm_cli.options import Choices
+from unetmm_cli.options.choices import Choices
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,9 @@ class Item:
     """One image of a batch."""
 
     input: Place
+    """Where the image lies."""
     output: Place
+    """Where the restored image goes."""
 
 
 def is_folder(output: str) -> bool:
@@ -55,8 +57,8 @@ def make_items(
     """
     check_folder(folder)
     kept = _without_outputs(found, folder, choices)
-    if len(kept) < len(found) and not choices.quiet:
-        display.left_out(len(found) - len(kept), choices.log == "json")
+    if len(kept) < len(found) and not choices.reporting.quiet:
+        left_out(len(found) - len(kept), choices.reporting.as_json)
     if not kept:
         raise ImageError(
             f"{', '.join(inputs)}: holds nothing but outputs of this command; give other images"
@@ -123,12 +125,12 @@ def _items(found: list[Found], folder: Place, choices: Choices) -> list[Item]:
 
 def _output_name(below: Path, choices: Choices) -> Path:
     stem, suffix = split_name(below.name)
-    if choices.format != "auto":
-        kept = SUFFIX_OF[choices.format]
+    if choices.output.format != "auto":
+        kept = SUFFIX_OF[choices.output.format]
     else:
         try:
             output_format(below)
             kept = suffix
         except ImageError:  # a format that is read but not written
             kept = SUFFIX_OF["ome-zarr"]
-    return below.with_name(f"{stem}{choices.suffix}{kept}")
+    return below.with_name(f"{stem}{choices.output.suffix}{kept}")

@@ -16,13 +16,14 @@ from unetmm_cli import display
 from unetmm_cli.batch.inputs import expand
 from unetmm_cli.batch.many import Many
 from unetmm_cli.batch.placing import Item, place
-from unetmm_cli.options import Choices
+from unetmm_cli.display.batch import watching
+from unetmm_cli.options.choices import Choices
 from unetmm_cli.signals import stop_on_signal
 
 LOOK_S = 1.0
-"""Between two looks at the folders."""
+"""Time between two looks at the folders, in seconds."""
 State = tuple[int, int, int]
-"""Files, bytes and newest time in ns of an image."""
+"""Number of files of an image, their bytes, and their newest time in ns."""
 
 
 def watch(inputs: list[str], output: Place, choices: Choices, many: Many) -> None:
@@ -38,11 +39,11 @@ def watch(inputs: list[str], output: Place, choices: Choices, many: Many) -> Non
         If a signal stopped the restoration of an image midway.
     """
     _check(inputs, output, choices)
-    display.show_logs(choices.quiet, choices.log == "json")
+    told, pause_s = choices.reporting, choices.input.watch_for
+    display.show_logs(told.quiet, told.as_json)
     folder = _Folder(inputs, output, many)
-    pause_s = choices.watch_for
-    if not choices.quiet:
-        display.watching(inputs, choices.log == "json")
+    if not told.quiet:
+        watching(inputs, told.as_json)
     try:
         with stop_on_signal() as stop:
             while not stop.is_set():
@@ -58,8 +59,8 @@ def watch(inputs: list[str], output: Place, choices: Choices, many: Many) -> Non
 
 
 def _check(inputs: list[str], output: Place, choices: Choices) -> None:
-    if choices.shard is not None or choices.scheduler or choices.cluster:
-        raise typer.BadParameter("--watch is for one process: leave out --shard and clusters")
+    if choices.output.share is not None or choices.cluster.is_used:
+        raise typer.BadParameter("--watch is for one process: leave out --share and clusters")
     for text in inputs:
         path = to_place(text)
         if isinstance(path, RemotePath) or not path.is_dir():
@@ -75,18 +76,24 @@ def _check(inputs: list[str], output: Place, choices: Choices) -> None:
 
 @dataclass
 class _Folder:
-    """What was seen of the folders so far."""
+    """The watched folders, and what was seen of them so far."""
 
     inputs: list[str]
+    """Folders that are watched."""
     output: Place
+    """Folder that outputs go to."""
     many: Many
+    """What restores images and counts them."""
     changed: float = field(default_factory=time.monotonic)
-    """When an image last came, grew or was restored."""
+    """Time on the monotonic clock when an image last came, grew or was restored, in seconds."""
     _states: dict[Place, State] = field(default_factory=dict)
+    """Image -> what the last look saw of it."""
     _handled: set[Place] = field(default_factory=set)
+    """Images that were restored or have failed."""
     _refused: dict[Place, tuple[Item, str]] = field(default_factory=dict)
-    """Images that are not being written any more, but cannot be read either."""
+    """Images that have stopped growing but cannot be read, each with the reason."""
     _taken: dict[Place, Place] = field(default_factory=dict)
+    """Output -> image that it was made from."""
 
     def look(self, stop: threading.Event) -> bool:
         """Restore what is complete: unchanged since the last look, and openable.

@@ -4,15 +4,69 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from unetmm.sizes import format_size
+import typer
+
 from unetmm_cli import display
+from unetmm_cli.options.arguments import AsJson
+from unetmm_cli.options.former import with_former_names
 
 if TYPE_CHECKING:
-    from unetmm.benchmark import Measurement, Outcome, Setting, Step
+    from unetmm.benchmark import Setting, Step
 
 ALL_PEERS = "all"
+"""Word for every peer that is installed."""
+
+ModelName = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="Of the zoo, a weight file, or nafnet-32 or unetmm-32 with random weights.",
+    ),
+]
+Size = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Height and width of the image in pixels.")
+]
+Repeat = Annotated[int, typer.Option(metavar="N", min=1, help="Runs of everything.")]
+RepeatSlow = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Runs of what takes more than 20 s.")
+]
+Peers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="openvino, onnxruntime (-tiled), dask, monai, tiler, or all that are installed; "
+        "may be repeated.",
+    ),
+]
+Cores = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Threads of everything; 0 for all cores.")
+]
+
+
+@with_former_names
+def benchmark(
+    model: ModelName = "tiny-rgb",
+    size: Size = 2048,
+    repeat: Repeat = 5,
+    repeat_slow: RepeatSlow = None,
+    peer: Peers = None,
+    cores: Cores = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure speed and memory on this machine, against plain forwards and other tools.
+
+    Times are medians in seconds a megapixel, each from a process of its own. Takes minutes.
+
+    Example: unetmm benchmark --model tiny-rgb --size 1024 --peer all
+    """
+    from unetmm.benchmark import Setting
+    from unetmm.process import available_cores
+
+    threads = cores or available_cores()
+    setting = Setting(model, size, repeat, repeat_slow or 0, threads, tuple(peer or ()))
+    measure(setting, as_json)
 
 
 def measure(setting: Setting, as_json: bool) -> None:
@@ -27,6 +81,7 @@ def measure(setting: Setting, as_json: bool) -> None:
 
     from unetmm.benchmark import run_benchmark
     from unetmm.benchmark.session import installed_peers
+    from unetmm_cli.display.benchmark import show_benchmark
 
     if ALL_PEERS in setting.peers:
         setting = replace(setting, peers=installed_peers())
@@ -38,7 +93,7 @@ def measure(setting: Setting, as_json: bool) -> None:
     if as_json:
         display.result_json(outcome.as_dict())
     else:
-        display.show_benchmark(facts_of(outcome), [row(m, outcome) for m in outcome.measurements])
+        show_benchmark(outcome)
 
 
 def _show(step: Step) -> None:
@@ -48,40 +103,3 @@ def _show(step: Step) -> None:
         display.progress_line(text)
     else:
         display.say(text)
-
-
-def facts_of(outcome: Outcome) -> dict[str, str]:
-    """What was measured, in words."""
-    threads = f"{outcome.threads} thread{'s' * (outcome.threads > 1)}"
-    return {
-        "model": outcome.model,
-        "image": f"{outcome.side_px} x {outcome.side_px} px, 8-bit",
-        "machine": f"{threads} of {outcome.processor}",
-    }
-
-
-def row(measurement: Measurement, outcome: Outcome) -> tuple[str, ...]:
-    """A contender's line of the table."""
-    m = measurement
-    if m.failure:
-        return m.label, "-", "-", "-", "-", "-", m.failure
-    unit = "" if m.megapixels else " s"
-    ratio = outcome.ratio(m)
-    return (
-        m.label,
-        f"{m.median:.3f}{unit}",
-        f"{m.low:.3f} to {m.high:.3f}",
-        "" if ratio is None else f"{ratio:.2f}",
-        "" if m.peak_bytes is None else format_size(m.peak_bytes),
-        "" if m.difference is None else f"{m.difference:.1e}",
-        "; ".join(filter(None, (m.note, _beside_products(m, outcome)))),
-    )
-
-
-def _beside_products(measurement: Measurement, outcome: Outcome) -> str:
-    """What a stream takes more than the least that any engine would, if that was measured."""
-    found = outcome.times_products(measurement)
-    if found is None:
-        return ""
-    median, least, most = found
-    return f"{median:.2f} x its matrix products ({least:.2f} to {most:.2f})"

@@ -1,148 +1,37 @@
-"""What `unetmm info` says about an image: its metadata in words, and histograms as blocks."""
+"""`unetmm info`."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from contextlib import closing
 
-from unetmm.io.image import ImageInfo
-from unetmm.io.places import Place
-from unetmm.io.survey import Histogram, Survey
 from unetmm_cli import display
-
-BLOCKS = "▁▂▃▄▅▆▇█"
-ASCII_BLOCKS = "_.-:=+*#"
-"""Where stdout cannot show the others."""
-LONGEST_TEXT = 160
-"""Characters of a note that are shown as text; --json has all of it."""
-MOST_ITEMS = 12
+from unetmm_cli.options.arguments import AsJson, Input
 
 
-def info_as_dict(
-    path: Place, info: ImageInfo, survey: Survey, made: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """An image's metadata; the keys are those of `info --json`.
+def info(input: Input, as_json: AsJson = False) -> None:
+    """Show axes, shape, type, metadata and histogram of an image, and how an output was made.
 
-    made : how an output of ours was made, see `unetmm.provenance.record.summary`.
+    Example: unetmm info scan.tif
     """
-    return {
-        "input": str(path),
-        "format": info.format,
-        "axes": info.axes,
-        "shape": list(info.shape),
-        "dtype": info.dtype.name,
-        "chunk": list(info.chunk),
-        "planes": len(info.planes),
-        "megapixels": info.megapixels,
-        "samples": info.samples,
-        "alpha": info.alpha,
-        "pixel_size": {axis: list(size) for axis, size in info.pixel_size.items()},
-        "channel_names": list(info.channel_names),
-        "nodata": display.plain(info.nodata),
-        "notes": display.plain({k: _plain_note(v) for k, v in info.notes.items()}),
-        "values": display.plain(survey.as_dict()),
-        "made": made,
-    }
+    from unetmm.errors import ImageError
+    from unetmm.io.open import open_source
+    from unetmm.io.survey import survey
+    from unetmm.provenance.record import find_begun, read_record, summary
+    from unetmm_cli.display.info import info_as_dict, show_begun, show_info
 
-
-def show_info(
-    path: Place, info: ImageInfo, survey: Survey, made: dict[str, Any] | None = None
-) -> None:
-    """The same for a reader: what is known, and how the values are spread."""
-    content = info_as_dict(path, info, survey)
-    notes = content.pop("notes") | {"tiff_tags": _tag_names(info.notes.get("tiff_tags", ()))}
-    del content["values"], content["made"]
-    rows = {key: value for key, value in content.items() if value not in ({}, [], None)}
-    rows |= {key: _short(value) for key, value in notes.items() if value not in ({}, [], "", None)}
-    rows |= {f"values {h.name}": _spread(h, survey.sampled) for h in survey.histograms}
-    if survey.skipped:
-        rows["values"] = f"not looked at: {survey.skipped}"
-    display.show_pairs({key: _in_full(value) for key, value in (rows | _made_rows(made)).items()})
-
-
-def show_begun(path: Place, made: dict[str, Any], as_json: bool) -> None:
-    """An output that is under way and has no pixels to look at yet."""
+    try:
+        source = open_source(input)
+    except ImageError:
+        begun = find_begun(input)
+        if begun is None:
+            raise
+        show_begun(input, summary(begun, finished=False), as_json)
+        return
+    with closing(source):
+        found, values = source.info, survey(source)
+    record = read_record(input)
+    made = summary(record, finished=True) if record else None
     if as_json:
-        display.result_json({"input": str(path), "made": made})
+        display.result_json(info_as_dict(input, found, values, made))
     else:
-        display.show_pairs({"input": str(path), **_made_rows(made)})
-
-
-def _made_rows(made: dict[str, Any] | None) -> dict[str, Any]:
-    """How an output was made, for a reader."""
-    if made is None:
-        return {}
-    finished = "yes" if made["finished"] else "no; the command that began it goes on with it"
-    return {
-        "made by": f"unetmm {made['unetmm']}",
-        "made from": made["input"],
-        "model": made["model"],
-        "strength": made["strength"],
-        "precision": made["precision"],
-        "calibration": "kept within" if made["calibration"] else None,
-        "finished": finished,
-    }
-
-
-def sparkline(counts: tuple[int, ...]) -> str:
-    """Counts as blocks; heights follow the square root, so that rare values show too."""
-    top = max(counts, default=0)
-    if not top:
-        return ""
-    blocks = BLOCKS if display.can_print(BLOCKS) else ASCII_BLOCKS
-    heights = (math.sqrt(count / top) for count in counts)
-    return "".join(blocks[math.ceil(h * len(blocks)) - 1] if h else " " for h in heights)
-
-
-def _spread(found: Histogram, sampled: bool) -> str:
-    if not found.counts:
-        return "no valid pixel in the boxes that were read" if sampled else "no valid pixel"
-    blocks = sparkline(found.counts)
-    low, high = (_in_full(v) if v.is_integer() else f"{v:.6g}" for v in (found.low, found.high))
-    return f"{low} |{blocks}| {high}, mean {found.mean:.6g}{', sampled' * sampled}"
-
-
-def _in_full(value: Any) -> Any:
-    """A value with its numbers as text that has every digit of them."""
-    if isinstance(value, float):
-        return repr(float(value)).removesuffix(".0")
-    if isinstance(value, dict):
-        return {key: _in_full(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_in_full(item) for item in value]
-    return value
-
-
-def _tag_names(tags: Any) -> str:
-    if not tags:
-        return ""
-    import tifffile
-
-    return ", ".join(tifffile.TIFF.TAGS.get(tag[0], str(tag[0])) for tag in tags)
-
-
-def _plain_note(value: Any) -> Any:
-    """A note as JSON can hold it: bytes and large arrays become their size."""
-    if isinstance(value, (bytes, bytearray)):
-        return f"{len(value)} bytes"
-    if isinstance(value, dict):
-        return {key: _plain_note(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain_note(item) for item in value]
-    if getattr(value, "ndim", 0):
-        small = value.size <= MOST_ITEMS
-        return _plain_note(value.tolist()) if small else f"array {value.shape} {value.dtype}"
-    return value
-
-
-def _short(value: Any) -> Any:
-    """A note on one line of moderate length."""
-    if isinstance(value, str):
-        text = " ".join(value.split())
-        return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 3] + "..."
-    if isinstance(value, dict):
-        return {key: _short(item) for key, item in value.items()}
-    if isinstance(value, list):
-        more = ["..."] if len(value) > MOST_ITEMS else []
-        return [_short(item) for item in value[:MOST_ITEMS]] + more
-    return value
+        show_info(input, found, values, made)

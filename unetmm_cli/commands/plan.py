@@ -1,17 +1,35 @@
-"""What `unetmm plan` shows."""
+"""`unetmm plan`."""
 
 from __future__ import annotations
 
-from unetmm.io.places import Place
-from unetmm.options import Options
-from unetmm.plan import outlook
-from unetmm.plan.outlook import Outlook
-from unetmm_cli.files import default_output
+from unetmm_cli import display
+from unetmm_cli.options.arguments import AsJson, Input, PlannedOutput
+from unetmm_cli.options.choices import Choices, with_choices
 
 
-def look_ahead(
-    path: Place, output: Place | None, options: Options, makes_folder: bool = False
-) -> Outlook:
-    """`outlook.look_ahead`, with an output of our choice where none is named."""
-    output = output or outlook.plannable(default_output(path))
-    return outlook.look_ahead(path, output, options, makes_folder)
+@with_choices(without=("report", "save_calibration"))
+def plan(
+    input: Input, choices: Choices, output: PlannedOutput = None, as_json: AsJson = False
+) -> None:
+    """Show what a run would do and how much memory it would take; runs nothing.
+
+    Exits with 1 where the budget is impossible. Takes the options of denoise, except those that
+    name files to write.
+
+    Example: unetmm plan scan.tif --mem-budget 1GB
+    """
+    from unetmm.plan.outlook import look_ahead, plannable
+    from unetmm_cli.batch.placing import is_folder, output_of
+    from unetmm_cli.display.plan import show_plan
+    from unetmm_cli.files import default_output
+
+    if output is None:
+        chosen, makes_folder = plannable(default_output(input)), False
+    else:
+        chosen, makes_folder = output_of(input, output, choices), is_folder(output)
+    choices.check_calibration()
+    outlook = look_ahead(input, chosen, choices.to_options(), makes_folder)
+    if as_json:
+        display.result_json(outlook.as_dict())
+    else:
+        show_plan(outlook)

@@ -1,120 +1,17 @@
-"""One image through the library: checks, run with a view, side files."""
+"""`unetmm restore`."""
 
 from __future__ import annotations
 
-import json
-import threading
-from typing import Any
-
-from unetmm.errors import ImageError, WeightsError
-from unetmm.io.output.workspace import workspace_of
-from unetmm.io.places import Place
-from unetmm.models.weights import load_model
-from unetmm.run.job import Cancelled
-from unetmm.run.loaded import Loaded
-from unetmm.run.of_file import find_finished, restore_file
-from unetmm.run.report import Report
-from unetmm.run.share import WHOLE
-from unetmm_cli import display
-from unetmm_cli.files import check_paths, output_sha256, write_text
-from unetmm_cli.options import Choices
-from unetmm_cli.progress import Silent, open_view
-from unetmm_cli.signals import Interrupted, stop_on_signal
+from unetmm_cli.options.arguments import Inputs, Output
+from unetmm_cli.options.choices import Choices, with_choices
 
 
-def check_task(choices: Choices, task: str) -> None:
-    """Refuse a model that was trained for something else than the command says.
+@with_choices()
+def restore(inputs: Inputs, output: Output, choices: Choices) -> None:
+    """Restore an image with any model, whatever its task.
 
-    Raises
-    ------
-    WeightsError
-        If it was, or there is no such model.
+    Example: unetmm restore scan.tif -o scan.ome.zarr --model my-net.safetensors
     """
-    if choices.model is None:
-        return
-    model = load_model(choices.model)
-    if model.task != task:
-        raise WeightsError(f"model {model.name} is for {model.task}; run it with unetmm restore")
+    from unetmm_cli.batch.batch import restore_all
 
-
-def restore_one(path: Place, output: Place, choices: Choices, shown: str | None = None) -> Report:
-    """Restore one image and write what the options ask for besides it.
-
-    Parameters
-    ----------
-    shown : the output's name to the reader where it will not stay; then it is no result either.
-
-    Raises
-    ------
-    UnetmmError
-        One of its leaves; nothing is left under the output's name.
-    Interrupted
-        If a signal stopped the run; the same command goes on with it.
-    """
-    display.show_logs(choices.quiet, choices.log == "json")
-    check_paths(path, output, choices.written)
-    with open_view(choices) as view, stop_on_signal() as stop:
-        report = restore_with_view(path, output, choices, view, stop)
-    if shown is not None:
-        report.output = shown
-    view.done(report)
-    _write_side_files(output, choices, report)
-    if report.complete and shown is None:
-        display.result(str(output))
-    return report
-
-
-def restore_with_view(
-    path: Place,
-    output: Place,
-    choices: Choices,
-    view: Silent,
-    stop: threading.Event,
-    loaded: Loaded | None = None,
-) -> Report:
-    """Restore one image; an interrupt says what became of the output."""
-    try:
-        if choices.shard is not None and choices.overwrite:
-            finished = find_same(path, output, choices)
-            if finished is not None:
-                return finished
-        if choices.scheduler or choices.cluster:
-            from unetmm_cli.commands.cluster import restore_on_cluster
-
-            return restore_on_cluster(path, output, choices, view.update, stop)
-        share = choices.shard or WHOLE
-        return restore_file(path, output, choices.to_options(), view.update, stop, share, loaded)
-    except (Cancelled, KeyboardInterrupt):
-        if workspace_of(output).exists():
-            outcome = f"what is done of {output} is kept; the same command goes on with it"
-        else:
-            outcome = f"nothing was done of {output} yet"
-        raise Interrupted(outcome) from None
-
-
-def find_same(
-    path: Place, output: Place, choices: Choices, loaded: Loaded | None = None
-) -> Report | None:
-    """The report of an output that would be overwritten with the same; None if there is no such.
-
-    A task of a job array that is submitted again must not undo what all of them have done.
-    """
-    try:
-        return find_finished(path, output, choices.to_options(), loaded)
-    except ImageError:  # it is another, or none of ours
-        return None
-
-
-def report_dict(report: Report, output: Place) -> dict[str, Any]:
-    """What `--report` says of one image."""
-    content = report.as_dict()
-    if report.complete:
-        content["output_sha256"] = output_sha256(output)
-    return content
-
-
-def _write_side_files(output: Place, choices: Choices, report: Report) -> None:
-    if choices.save_calibration is not None:
-        write_text(choices.save_calibration, report.calibration.to_json())
-    if choices.report is not None:
-        write_text(choices.report, json.dumps(report_dict(report, output), indent=2) + "\n")
+    restore_all(inputs, output, choices)

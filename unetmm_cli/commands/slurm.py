@@ -1,27 +1,32 @@
-"""A batch script that runs the shares of a command as a Slurm job array."""
+"""`unetmm slurm`: a batch script that runs the shares of a command as a Slurm job array."""
 
 from __future__ import annotations
 
 import math
+import os
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from unetmm.errors import ImageError
 from unetmm.io.places import to_place
 from unetmm.sizes import JOB_HEADROOM
-from unetmm_cli.options import Choices
+from unetmm_cli import display
+from unetmm_cli.options.arguments import Inputs, Output
+from unetmm_cli.options.choices import Choices, with_choices
 
 WARNING_S = 120
-"""The run is told to stop so long before its time is up."""
+"""Seconds before its time is up at which a run is told to stop."""
 TIME = re.compile(r"(\d+-)?\d+(:\d\d){0,2}")
-NOT_PASSED = ("shard", "scheduler", "cluster", "jobs", "mem_budget")
-"""Choices that the script makes itself."""
+"""Time limit as Slurm writes it: minutes, minutes:seconds or hours:minutes:seconds, after days-."""
+NOT_PASSED = ("share", "scheduler", "cluster", "jobs", "mem_budget")
+"""Options that the script sets itself."""
 
 SCRIPT = """\
 #!/bin/bash
@@ -36,7 +41,7 @@ SCRIPT = """\
 #SBATCH --open-mode=append
 
 # Shares that are submitted again (sbatch --array=3,5 ...) still belong to all of them.
-export UNETMM_SHARDS={nodes}
+export UNETMM_SHARES={nodes}
 
 # Out of time, or preempted: stop in order and go on when the job runs again.
 stop() {{ stopping=1; [ -z "$run" ] || kill -USR1 "$run"; }}
@@ -53,23 +58,46 @@ while kill -0 "$run" 2>/dev/null; do wait "$run"; code=$?; done
 if [ -n "$stopping" ] && [ "$code" -ne 0 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit "$code"
 """
+"""Text of the script, with gaps for what to run and on how much of the cluster."""
+
+
+@with_choices()
+def slurm(
+    inputs: Inputs,
+    output: Output,
+    choices: Choices,
+    nodes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Shares, each a task of the job array.")
+    ] = 8,
+    time: Annotated[
+        str, typer.Option(metavar="H:MM:SS", help="Limit of each; it goes on where it was.")
+    ] = "1:00:00",
+) -> None:
+    """Print a batch script that denoises on a Slurm cluster. Takes the options of denoise.
+
+    Example: unetmm slurm scan.tif -o scan.ome.zarr --nodes 8 --mem-budget 4GB | sbatch
+    """
+    cores = choices.restoration.cores or os.cpu_count() or 1
+    display.result(make_script(JobArray(inputs, output, nodes, time, cores), choices))
 
 
 @dataclass(frozen=True)
-class Batch:
+class JobArray:
     """What to run, and on how much of a cluster."""
 
     inputs: list[str]
+    """Images as the command line names them."""
     output: str
+    """Output as the command line names it."""
     nodes: int
-    """Shares, each of which is a task of the array."""
+    """Number of shares, each of which is a task of the array."""
     time: str
-    """Limit of each, as Slurm writes it."""
+    """Time limit of each task, as Slurm writes it."""
     cores: int
-    """Of each."""
+    """Number of cores of each task."""
 
 
-def make_script(batch: Batch, choices: Choices) -> str:
+def make_script(array: JobArray, choices: Choices) -> str:
     """The script for `sbatch`.
 
     Raises
@@ -77,51 +105,53 @@ def make_script(batch: Batch, choices: Choices) -> str:
     UnetmmError
         If the run itself would be refused.
     """
-    if not TIME.fullmatch(batch.time):
-        raise typer.BadParameter(f'"{batch.time}" is not a time limit; write 1:00:00 or 2-12:00:00')
-    if choices.shard is not None or choices.scheduler or choices.cluster:
-        raise typer.BadParameter("the script shares the run itself: leave out --shard and clusters")
-    if choices.watch or choices.watch_for is not None:
+    if not TIME.fullmatch(array.time):
+        raise typer.BadParameter(f'"{array.time}" is not a time limit; write 1:00:00 or 2-12:00:00')
+    if choices.output.share is not None or choices.cluster.is_used:
+        raise typer.BadParameter("the script shares the run itself: leave out --share and clusters")
+    if choices.input.watches:
         raise typer.BadParameter("a job array does not watch folders: leave out --watch")
-    if choices.mem_budget is None:
+    budget_bytes = choices.restoration.mem_budget
+    if budget_bytes is None:
         raise typer.BadParameter(
             "the script asks for jobs with so much memory: give --mem-budget, each job's"
         )
-    from unetmm_cli.commands.restore import check_task
+    from unetmm_cli.batch.one import check_task
 
     check_task(choices, "denoise")
-    _check_inputs(batch, choices)
-    words = [*_program(), "denoise", *batch.inputs, "-o", batch.output, "--shard", "auto"]
-    words += ["--mem-budget", str(choices.mem_budget), *option_words(choices)]
+    _check_inputs(array, choices)
+    words = [*_program(), "denoise", *array.inputs, "-o", array.output, "--share", "auto"]
+    words += ["--mem-budget", str(budget_bytes), *option_words(choices)]
     return SCRIPT.format(
-        name=f"unetmm-{re.sub('[^A-Za-z0-9.-]', '-', to_place(batch.output).name)}",
-        nodes=batch.nodes,
-        cores=batch.cores,
-        memory_mib=math.ceil(choices.mem_budget * JOB_HEADROOM / 2**20),
-        time=batch.time,
+        name=f"unetmm-{re.sub('[^A-Za-z0-9.-]', '-', to_place(array.output).name)}",
+        nodes=array.nodes,
+        cores=array.cores,
+        memory_mib=math.ceil(budget_bytes * JOB_HEADROOM / 2**20),
+        time=array.time,
         warning_s=WARNING_S,
         folder=shlex.quote(str(Path.cwd())),
         command=shlex.join(words),
     )
 
 
-def _check_inputs(batch: Batch, choices: Choices) -> None:
+def _check_inputs(array: JobArray, choices: Choices) -> None:
     """Plan every image now rather than in a job that fails at night."""
+    from unetmm.plan.outlook import look_ahead
     from unetmm_cli.batch.inputs import find, is_alone
     from unetmm_cli.batch.placing import is_folder, make_items, output_of
-    from unetmm_cli.commands.plan import look_ahead
 
-    if "-" in batch.inputs:
+    if "-" in array.inputs:
         raise ImageError("-: a job has no stdin; give the names, or @FILE with a name a line")
-    if batch.output == "-":
+    if array.output == "-":
         raise ImageError("-: a job has no stdout to write an image to; name an output")
-    found = find(batch.inputs)
-    if is_alone(found, batch.inputs) and not is_folder(batch.output):
+    found, options = find(array.inputs), choices.to_options()
+    choices.check_calibration()
+    if is_alone(found, array.inputs) and not is_folder(array.output):
         path = found[0][0]
-        look_ahead(path, output_of(path, batch.output, choices), choices.to_options())
+        look_ahead(path, output_of(path, array.output, choices), options)
         return
-    for item in make_items(batch.inputs, found, to_place(batch.output), choices):
-        look_ahead(item.input, item.output, choices.to_options(), makes_folder=True)
+    for item in make_items(array.inputs, found, to_place(array.output), choices):
+        look_ahead(item.input, item.output, options, makes_folder=True)
 
 
 def _program() -> list[str]:
@@ -130,21 +160,29 @@ def _program() -> list[str]:
 
 
 def option_words(choices: Choices) -> list[str]:
-    """Choices as words of a command line, those that differ from the default."""
+    """The choices that differ from the defaults, as words of a command line."""
     words = []
-    for field in fields(Choices):
-        value = getattr(choices, field.name)
-        if value == field.default or field.name in NOT_PASSED:
-            continue
-        flag = "--" + field.name.replace("_", "-")
+    for name, value in _changed_values(choices):
+        flag = "--" + name.replace("_", "-")
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
         else:  # one word each, since a value such as -5,20 looks like an option
-            words.append(f"{flag}={_text(field.name, value)}")
+            words.append(f"{flag}={_text(name, value)}")
     return words
 
 
+def _changed_values(choices: Choices) -> Iterator[tuple[str, Any]]:
+    """(name, value) of the options that the script passes on."""
+    for panel in fields(choices):
+        chosen = getattr(choices, panel.name)
+        for field in fields(chosen):
+            value = getattr(chosen, field.name)
+            if value != field.default and field.name not in NOT_PASSED:
+                yield field.name, value
+
+
 def _text(name: str, value: Any) -> str:
+    """A value as the option of that name takes it."""
     if name == "planes":
         return ",".join(f"{axis}={first}:{_end(last)}" for axis, (first, last) in value.items())
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -6,9 +6,12 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 from unetmm_cli import display
+from unetmm_cli.display.text import seconds_text
 from unetmm_cli.progress import View, make_bar
 
 if TYPE_CHECKING:
@@ -18,7 +21,39 @@ if TYPE_CHECKING:
     from unetmm.train.loop import Progress, Trainer
 
 LINE_INTERVAL_S = 30.0
-"""Least time between two lines where stderr is no terminal."""
+"""Least time between two lines where stderr is no terminal, in seconds."""
+
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The run.")]
+Folder = Annotated[
+    Path, typer.Option(metavar="DIR", help="Checkpoints, curve and finished weights.")
+]
+Limit = Annotated[
+    float | None, typer.Option(metavar="N", min=0, help="Stop after so many seconds.")
+]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")]
+Threads = Annotated[int, typer.Option(metavar="N", min=1, help="CPU threads.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=0, help="Processes that prepare patches; default: every core for cuda."
+    ),
+]
+
+
+def train(
+    config: Config,
+    folder: Folder,
+    limit_s: Limit = None,
+    device: Device = "cpu",
+    threads: Threads = 1,
+    workers: Workers = None,
+) -> None:
+    """Train a net from a config; the same command goes on where it was stopped.
+
+    Example: unetmm train training/tiny-rgb.toml --folder runs/tiny-rgb
+    """
+    run_training(TrainTask(config, folder, limit_s, device, threads, workers))
 
 
 @dataclass(frozen=True)
@@ -26,16 +61,20 @@ class TrainTask:
     """What is to be trained, and where."""
 
     config: Path
+    """File that describes the run."""
     folder: Path
-    """Checkpoints, curve and finished weights; the log lies beside it."""
+    """Folder of checkpoints, curve and finished weights; the log lies beside it."""
     limit_s: float | None
+    """Longest time to train, in seconds; None for no limit."""
     device: str
+    """Where to train: cpu or cuda."""
     threads: int
+    """CPU threads of torch."""
     workers: int | None
-    """Processes that prepare batches; None: as many as cores for a GPU, else this one."""
+    """Number of processes that prepare batches; None: every core for a GPU, else only this one."""
 
 
-class Lines(View):
+class TrainLines(View):
     """Training as lines on stderr, the first at once and then from time to time."""
 
     def __init__(self) -> None:
@@ -48,10 +87,11 @@ class Lines(View):
             display.say(progress_line(progress))
 
 
-class Bar(Lines):
+class TrainBar(TrainLines):
     """Training as a bar."""
 
     bar: RichProgress
+    """Bar that shows how many steps are done."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, TextColumn
@@ -76,14 +116,14 @@ def progress_line(progress: Progress) -> str:
     measured = progress.validation_db
     validation = "" if measured is None else f", validation {measured:.2f} dB"
     is_last = progress.step == progress.steps
-    left = "" if is_last else f", {display.seconds_text(progress.left_s)} left"
+    left = "" if is_last else f", {seconds_text(progress.left_s)} left"
     return (
         f"step {progress.step:,} of {progress.steps:,}: loss {progress.loss:.3f}, "
         f"training {progress.psnr_db:.2f} dB{validation}{left}"
     )
 
 
-def train(task: TrainTask) -> None:
+def run_training(task: TrainTask) -> None:
     """Train, and leave weights with their card once all steps are done.
 
     Raises
@@ -96,7 +136,7 @@ def train(task: TrainTask) -> None:
     from unetmm_cli.signals import Interrupted, stop_on_signal
 
     config, trainer = _prepare(task)
-    view = Bar() if sys.stderr.isatty() else Lines()
+    view = TrainBar() if sys.stderr.isatty() else TrainLines()
     with stop_on_signal() as stop, view:
         done = trainer.run(
             view.update, every=_report_every(config), limit_s=task.limit_s, stop=stop

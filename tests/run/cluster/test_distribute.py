@@ -189,11 +189,22 @@ def test_the_command_runs_on_a_scheduler(
     assert content(output) == content(folder / output.name)
 
 
+def test_a_calibration_that_cannot_be_read_is_one_line(
+    folder: Path, tmp_path: Path, client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["denoise", str(folder / "in.tif"), "-o", str(tmp_path / "o.tif"), "--mem-budget"]
+    command += ["1GB", "--model", str(folder / "m.safetensors"), "--calibration", "none.json"]
+    assert run_command([*command, "--scheduler", client.scheduler.address]) == 1
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1 and "calibration none.json cannot be read" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("given", "named"),
     [
         (["--scheduler", "local", "--cluster", "slurm"], "one of"),
-        (["--scheduler", "local", "--shard", "1/2"], "one of"),
+        (["--scheduler", "local", "--share", "1/2"], "one of"),
         (["--cluster", "slurm"], "--mem-budget"),
     ],
 )
@@ -214,7 +225,7 @@ def test_the_budget_of_several_images_is_that_of_the_workers(
         told.append(10**9)
         return 10**9
 
-    monkeypatch.setattr("unetmm_cli.commands.cluster._smallest_budget", smallest)
+    monkeypatch.setattr("unetmm_cli.batch.cluster._smallest_budget", smallest)
     shutil.copy(folder / "in.tif", tmp_path / "b.tif")
     command = ["denoise", str(folder / "in.tif"), str(tmp_path / "b.tif"), "-o", f"{tmp_path}/o/"]
     command += ["--model", str(folder / "m.safetensors"), "--scheduler", client.scheduler.address]

@@ -31,7 +31,7 @@ from unetmm.plan.outlook import plan_image
 from unetmm.plan.types import Plan
 from unetmm.provenance.verify import finalize
 from unetmm.run.cluster.worker import Failure, ShareResult, ShareTask, do_share, output_state
-from unetmm.run.job import Cancelled
+from unetmm.run.job import Cancelled, known_calibration
 from unetmm.run.of_file import find_finished
 from unetmm.run.report import Progress, Report
 from unetmm.run.share import Share
@@ -79,6 +79,7 @@ def restore_distributed(
         info = source.info
         sink = open_sink(options.sink(output), info, options.format)
         model = pick_model(options.model, info)
+        options = replace(options, calibration=known_calibration(options, model))
         plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
         total_px = len(info.planes) * info.height * info.width
         count = max(1, min(shares, rows_of(sink, info)))

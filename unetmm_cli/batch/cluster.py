@@ -15,13 +15,16 @@ from unetmm.errors import ImageError
 from unetmm.io.places import Place
 from unetmm.run.report import Progress, Report
 from unetmm.sizes import DEFAULT_SHARE_PERCENT, JOB_HEADROOM
-from unetmm_cli.options import Choices
+from unetmm_cli.options.choices import Choices
 
-PIECES_A_WORKER = 4
-"""Shares, so that the workers end at about the same time."""
+SHARES_PER_WORKER = 4
+"""Shares that each worker gets on average, so that all end at about the same time."""
 CONNECT_S = 30
+"""Longest wait for a scheduler's answer, in seconds."""
 WORKERS_WAIT_S = 60
+"""Longest wait for a scheduler's first worker, in seconds."""
 CLUSTERS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
+"""Batch system -> class of dask_jobqueue."""
 SETTINGS = {
     # A job that is preempted or out of time is nobody's fault.
     "distributed.scheduler.allowed-failures": 20,
@@ -31,6 +34,7 @@ SETTINGS = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
 }
+"""Settings of Dask for as long as a run lasts."""
 
 
 def restore_on_cluster(
@@ -49,9 +53,10 @@ def restore_on_cluster(
     ImageError
         If the packages or the cluster are not there.
     """
-    if choices.shard is not None or (choices.scheduler and choices.cluster):
-        raise typer.BadParameter("give one of --shard, --scheduler and --cluster")
-    if choices.cluster and choices.mem_budget is None:
+    chosen, budget_bytes = choices.cluster, choices.restoration.mem_budget
+    if choices.output.share is not None or (chosen.scheduler and chosen.cluster):
+        raise typer.BadParameter("give one of --share, --scheduler and --cluster")
+    if chosen.cluster and budget_bytes is None:
         raise typer.BadParameter(
             "--cluster asks for jobs with so much memory: give --mem-budget, each job's"
         )
@@ -68,10 +73,10 @@ def restore_on_cluster(
         options = choices.to_options()
         if options.budget_bytes is None:
             options = replace(options, budget_bytes=_smallest_budget(client))
-        if choices.scheduler == "local" and not options.workers:
+        if chosen.scheduler == "local" and not options.workers:
             options = replace(options, workers=max(1, (os.cpu_count() or 1) // workers))
-        pieces = PIECES_A_WORKER * workers
-        return restore_distributed(path, output, options, client, pieces, progress, stop)
+        shares = SHARES_PER_WORKER * workers
+        return restore_distributed(path, output, options, client, shares, progress, stop)
 
 
 @contextmanager
@@ -80,17 +85,19 @@ def _open_client(choices: Choices) -> Iterator[tuple[Any, int]]:
     import dask
     from distributed import Client
 
+    chosen = choices.cluster
+
     # The loop of the client logs every lost worker on its own; the run says what matters.
     with dask.config.set({**SETTINGS, "distributed.logging": {"distributed": "error"}}):
-        if choices.cluster or choices.scheduler == "local":
+        if chosen.cluster or chosen.scheduler == "local":
             with _start(choices) as cluster, Client(cluster) as client:
-                yield client, choices.jobs
+                yield client, chosen.jobs
             return
         try:
-            client = Client(choices.scheduler, timeout=CONNECT_S)
+            client = Client(chosen.scheduler, timeout=CONNECT_S)
         except (OSError, ValueError) as error:
             raise ImageError(
-                f"{choices.scheduler}: no Dask scheduler answers there; write tcp://host:8786, or "
+                f"{chosen.scheduler}: no Dask scheduler answers there; write tcp://host:8786, or "
                 "local"
             ) from error
         with client:
@@ -98,32 +105,33 @@ def _open_client(choices: Choices) -> Iterator[tuple[Any, int]]:
                 client.wait_for_workers(1, timeout=WORKERS_WAIT_S)
             except TimeoutError as error:
                 raise ImageError(
-                    f"{choices.scheduler}: has no workers; start some with dask worker"
+                    f"{chosen.scheduler}: has no workers; start some with dask worker"
                 ) from error
             yield client, len(_workers(client))
 
 
 def _start(choices: Choices) -> Any:
     """A cluster of our own; closing it ends its workers."""
-    if choices.cluster is None:
+    chosen, budget_bytes = choices.cluster, choices.restoration.mem_budget
+    if chosen.cluster is None:
         from distributed import LocalCluster
 
         return LocalCluster(
-            n_workers=choices.jobs, threads_per_worker=1, dashboard_address=None, processes=True
+            n_workers=chosen.jobs, threads_per_worker=1, dashboard_address=None, processes=True
         )
     import dask_jobqueue
 
-    assert choices.mem_budget is not None
+    assert budget_bytes is not None
     # Queue, account, time limit and network come from the site's ~/.config/dask/jobqueue.yaml.
-    cluster = getattr(dask_jobqueue, CLUSTERS[choices.cluster])(
-        cores=choices.workers or os.cpu_count() or 1,
+    cluster = getattr(dask_jobqueue, CLUSTERS[chosen.cluster])(
+        cores=choices.restoration.cores or os.cpu_count() or 1,
         processes=1,
-        memory=f"{int(choices.mem_budget * JOB_HEADROOM)}B",
+        memory=f"{int(budget_bytes * JOB_HEADROOM)}B",
         # A task is a share, which uses all cores by itself.
         worker_extra_args=["--nthreads", "1"],
         scheduler_options={"dashboard_address": None},
     )
-    cluster.scale(jobs=choices.jobs)
+    cluster.scale(jobs=chosen.jobs)
     return cluster
 
 

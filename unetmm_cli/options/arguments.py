@@ -1,0 +1,47 @@
+"""Arguments and options that stand in no panel: images, outputs, --json."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from unetmm_cli.parsing import parse_place
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT...",
+        help="Images, folders, patterns, @FILE with a name a line, or - for an image on stdin, or "
+        "names of images. An image is first copied into $TMPDIR.",
+    ),
+]
+Input = Annotated[
+    Any,
+    typer.Argument(
+        metavar="INPUT",
+        parser=parse_place,
+        help="Image: TIFF of any kind, OME-Zarr, PNG, JPEG, WebP, .npy, ...",
+    ),
+]
+Output = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="Where to write; the extension names the format, / at the end a folder. "
+        "OME-Zarr may go to an URL, s3://... - writes TIFF (or --format npy, png, jpeg) to stdout, "
+        "once it is whole in $TMPDIR.",
+    ),
+]
+PlannedOutput = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="Output to plan for; an OME-Zarr beside the input if not given.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

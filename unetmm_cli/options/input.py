@@ -1,0 +1,72 @@
+"""Panel "Input": which part of an image is read, and whether more images are waited for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unetmm_cli.parsing import parse_bands, parse_channels, parse_planes
+
+if TYPE_CHECKING:
+    from unetmm.io.select import Selection
+
+
+@dataclass(frozen=True)
+class InputChoices:
+    """What is read; the help of each option says what its value means."""
+
+    channels: Annotated[
+        Any,
+        typer.Option(
+            metavar="LIST",
+            parser=parse_channels,
+            help="Only these channels: numbers from 0 or names, 0,2 or DAPI,Cy5.",
+        ),
+    ] = None
+    planes: Annotated[
+        Any,
+        typer.Option(
+            metavar="LIST",
+            parser=parse_planes,
+            help="Only these times and depths: T=0:5,Z=3 (0 to 4, and 3).",
+        ),
+    ] = None
+    rgb_bands: Annotated[
+        Any,
+        typer.Option(
+            metavar="R,G,B",
+            parser=parse_bands,
+            help="Restore these three bands, counted from 1, as one colour image.",
+        ),
+    ] = None
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Look for new images in the input folders every second, until Ctrl-C or SIGTERM: "
+            "exit 130 if it stopped an image midway, else 0.",
+        ),
+    ] = False
+    watch_for: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="--watch until no new image has come for so long.",
+        ),
+    ] = None
+
+    @property
+    def selection(self) -> Selection | None:
+        """The part of the image that was chosen, None for all of it."""
+        from unetmm.io.select import Selection
+
+        chosen = Selection(self.channels or (), self.planes or {}, self.rgb_bands)
+        return None if chosen == Selection() else chosen
+
+    @property
+    def watches(self) -> bool:
+        """Whether new images are waited for."""
+        return self.watch or self.watch_for is not None

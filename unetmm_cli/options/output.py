@@ -1,0 +1,86 @@
+"""Panel "Output": how an output is stored, and which share of it this run writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from unetmm_cli.parsing import parse_share, parse_suffix
+
+if TYPE_CHECKING:
+    from unetmm.io.image import Encoding
+
+Format = Literal["auto", "ome-zarr", "tiff", "png", "jpeg", "npy"]
+"""Values of --format."""
+OmeZarrVersion = Literal["0.5", "0.4"]
+"""Values of --ome-zarr."""
+
+
+@dataclass(frozen=True)
+class OutputChoices:
+    """What is written; the help of each option says what its value means."""
+
+    format: Annotated[Format, typer.Option(help="Format of the output.")] = "auto"
+    compression: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How chunks are compressed: none, zstd, deflate, ... as the format allows.",
+        ),
+    ] = None
+    pyramid: Annotated[
+        bool,
+        typer.Option(
+            "--pyramid/--no-pyramid",
+            help="Store smaller copies for viewers beside the full resolution.",
+        ),
+    ] = True
+    ome_zarr: Annotated[
+        OmeZarrVersion, typer.Option(help="Version of OME-Zarr; 0.4 for older viewers.")
+    ] = "0.5"
+    shard_px: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="OME-Zarr 0.5: put chunks into files of N x N pixels, a multiple of 512.",
+        ),
+    ] = None
+    suffix: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            parser=parse_suffix,
+            help="Added to the names of outputs in a folder.",
+        ),
+    ] = ""
+    share: Annotated[
+        Any,
+        typer.Option(
+            metavar="I/N",
+            parser=parse_share,
+            help="Do the I-th of N shares, all of which write one output; auto: from the job "
+            "array (Slurm, PBS, LSF). The last one finishes it.",
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace an existing output, once the new one is whole."),
+    ] = False
+    save_calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Write the measured statistics for --calibration.",
+        ),
+    ] = None
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the output stores its pixels."""
+        from unetmm.io.image import Encoding
+
+        return Encoding(self.compression, self.pyramid, self.ome_zarr, self.shard_px)

@@ -1,0 +1,102 @@
+"""Panel "Restoration": which model computes, on what, and within how much memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from unetmm_cli.parsing import (
+    parse_budget,
+    parse_device,
+    parse_device_budget,
+    parse_range,
+    parse_strength,
+)
+
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+"""Values of --precision."""
+
+
+@dataclass(frozen=True)
+class RestorationChoices:
+    """How pixels are computed; the help of each option says what its value means."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Model of the zoo, or a .safetensors or .pth file. "
+            "By default tiny-rgb for colour and tiny-mono otherwise.",
+        ),
+    ] = None
+    mem_budget: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SIZE",
+            parser=parse_budget,
+            help="Peak resident memory of the process: 512MB, 4GB, 4GiB or 50%. "
+            "By default half of what is available.",
+        ),
+    ] = None
+    strength: Annotated[
+        float,
+        typer.Option(
+            metavar="0..1",
+            parser=parse_strength,
+            help="0 gives the input back, 1 the net's answer.",
+        ),
+    ] = 1.0
+    range: Annotated[
+        Any,
+        typer.Option(
+            metavar="LO,HI",
+            parser=parse_range,
+            help="Stored values that the net sees as 0 and 1. "
+            "By default 0,255 for 8-bit, and measured otherwise.",
+        ),
+    ] = None
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="bf16: faster, on processors with AVX512_BF16; pixels move by less than a "
+            "count of 255. auto is fp32. fp16 is for GPUs.",
+        ),
+    ] = "auto"
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|cpu|cuda[:N]",
+            parser=parse_device,
+            help="Where to compute; auto is cpu. cuda: an NVIDIA GPU, tried on an H200. Also "
+            "torch: the CPU by plain torch operations, slower.",
+        ),
+    ] = "auto"
+    device_budget: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SIZE",
+            parser=parse_device_budget,
+            help="Peak memory of the GPU, besides its CUDA context: 8GB. By default 80 % of what "
+            "is free.",
+        ),
+    ] = None
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Use these statistics instead of measuring the image, so a series matches: a "
+            "file of --save-calibration, or an OME-Zarr or TIFF that unetmm made.",
+        ),
+    ] = None
+    cores: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Cores used at most; 0 for all.")
+    ] = 0
+
+    def __post_init__(self) -> None:
+        if self.calibration is not None and self.range is not None:
+            raise typer.BadParameter(
+                "--calibration holds the range already: leave out one of --calibration and --range"
+            )

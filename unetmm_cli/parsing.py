@@ -1,0 +1,132 @@
+"""Text of the command line -> values; what is wrong with it is a usage error."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from unetmm.errors import ShapeError
+from unetmm.sizes import parse_size
+
+if TYPE_CHECKING:
+    from unetmm.io.places import Place
+    from unetmm.run.share import Share
+
+
+def parse_budget(text: str | int) -> int:
+    """Bytes of a memory size; a usage error if it is none."""
+    try:
+        return parse_size(str(text))
+    except ShapeError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def parse_device_budget(text: str | int) -> int:
+    """Bytes of a memory size; a usage error if it is none, or a share of the host's memory."""
+    if str(text).strip().endswith("%"):
+        raise typer.BadParameter(f'"{text}": write the size of --device-budget, as in 8GB')
+    return parse_budget(text)
+
+
+def parse_device(text: str) -> str:
+    """auto, cpu, torch, cuda or cuda:N; a usage error otherwise."""
+    if not re.fullmatch(r"auto|cpu|torch|cuda(:\d{1,3})?", text):
+        raise typer.BadParameter(f'"{text}" is not auto, cpu, torch, cuda or cuda:N; write cuda:0')
+    return text
+
+
+def parse_range(text: str) -> tuple[float, float] | None:
+    """(low, high) of "lo,hi", None of "auto"; a usage error otherwise."""
+    if text == "auto":
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError
+    except ValueError:
+        raise typer.BadParameter(f'"{text}" is not lo,hi with lo < hi; write 0,4095') from None
+    return low, high
+
+
+def parse_suffix(text: str) -> str:
+    """A part of a file's name; a usage error if it names a folder."""
+    if "/" in text:
+        raise typer.BadParameter(f'"{text}" names a folder; write a part of a name, as _dn')
+    return text
+
+
+def parse_strength(text: str | float) -> float:
+    """A number from 0 to 1; a usage error otherwise."""
+    try:
+        strength = float(text)
+    except ValueError:
+        strength = math.nan
+    if not 0 <= strength <= 1:
+        raise typer.BadParameter(f'"{text}" is not a number from 0 to 1')
+    return strength
+
+
+def parse_place(text: str | Place) -> Place:
+    """A path or an URL."""
+    from unetmm.io.places import to_place
+
+    return to_place(text)
+
+
+def _selection_parser(kind: str) -> Callable[[str], Any]:
+    """A parser of channels, planes or bands; what the library refuses is a usage error."""
+
+    def parsed(text: str) -> Any:
+        from unetmm.io import select
+
+        try:
+            return getattr(select, f"parse_{kind}")(text)
+        except ShapeError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return parsed
+
+
+parse_channels = _selection_parser("channels")
+parse_planes = _selection_parser("planes")
+parse_bands = _selection_parser("bands")
+
+
+def parse_share(text: str) -> Share:
+    """Share "i/n" of a run, i from 1; "auto" takes it from the batch system's job array."""
+    from unetmm.run.share import Share
+
+    try:
+        index, count = _array_task() if text == "auto" else (int(n) for n in text.split("/"))
+        if not 1 <= index <= count:
+            raise ValueError
+    except (ValueError, KeyError):
+        if text == "auto" and "PBS_ARRAY_INDEX" in os.environ:
+            raise typer.BadParameter(
+                "PBS does not tell how many tasks an array has, counted from 1: set UNETMM_SHARES "
+                "to that, or give --share $PBS_ARRAY_INDEX/8"
+            ) from None
+        raise typer.BadParameter(
+            f'"{text}" is not i/n with 1 <= i <= n, or auto within a job array; write 3/8'
+        ) from None
+    return Share(index - 1, count)
+
+
+def _array_task() -> tuple[int, int]:
+    """(index from 1, count) of this task of a Slurm, PBS or LSF job array."""
+    env = os.environ
+    told = env.get("UNETMM_SHARES") or env.get("UNETMM_SHARDS")  # as older scripts call it
+    if "SLURM_ARRAY_TASK_ID" in env:
+        first = int(env.get("SLURM_ARRAY_TASK_MIN", "1"))
+        step = int(env.get("SLURM_ARRAY_TASK_STEP", "1"))
+        # A part of an array that is submitted again still belongs to the whole one.
+        count = int(told or env["SLURM_ARRAY_TASK_COUNT"])
+        first = 1 if told else first
+        return (int(env["SLURM_ARRAY_TASK_ID"]) - first) // step + 1, count
+    index = env.get("PBS_ARRAY_INDEX") or env["LSB_JOBINDEX"]
+    return int(index), int(told or env["LSB_JOBINDEX_END"])
