@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from unetmm.io.image import DTYPES, Box, Encoding, ImageInfo, SinkOptions
 from unetmm.io.open import open_sink
+from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.halves import Halves
 from unetmm.io.output.levels import halve, halve_bytes, make_levels
 from unetmm.io.output.output import Output
-from unetmm.io.output.table import ChunkKey
 
 PLANE = (0, 0, 0)
 SIDE = 16

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from unetmm.errors import ImageError
 from unetmm.io.image import DTYPES, Box, Encoding, ImageInfo, Plane, Sink, SinkOptions
 from unetmm.io.open import open_sink, open_source
-from unetmm.io.output.part import part_path
-from unetmm.io.output.table import ChunkKey
+from unetmm.io.output.chunks import ChunkKey
+from unetmm.io.output.disk import part_path
 from unetmm.io.tiff.segments import SegmentGrid
 from unetmm.io.tiff.store import TiffStore, read_checksums
 from unetmm.provenance.verify import verify

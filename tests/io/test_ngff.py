@@ -18,8 +18,8 @@ from unetmm.errors import ImageError
 from unetmm.io.image import DTYPES, Box, Encoding, ImageInfo, Plane, SinkOptions
 from unetmm.io.omezarr import shards as omezarr_shards
 from unetmm.io.open import open_sink, open_source
+from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.output import Output
-from unetmm.io.output.table import ChunkKey
 from unetmm.io.select import Selection, parse_channels
 
 SIZES = {"Y": (0.5, "micrometer"), "X": (0.25, "micrometer")}

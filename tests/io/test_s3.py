@@ -25,10 +25,10 @@ from typer.testing import CliRunner
 from unetmm.errors import ImageError
 from unetmm.io.image import Box, Encoding, ImageInfo, SinkOptions
 from unetmm.io.open import open_sink, open_source
+from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.lease import Lease
 from unetmm.io.output.output import Output
 from unetmm.io.output.remote_workspace import RemoteJournal, RemoteWorkspace
-from unetmm.io.output.table import ChunkKey
 from unetmm.io.places import RemotePath, to_place
 from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig

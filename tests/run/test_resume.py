@@ -23,10 +23,10 @@ from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.cpu.stream import RowStream
 from unetmm.errors import ImageError, ResumeError, ShapeError
 from unetmm.io.image import Encoding
+from unetmm.io.output.chunks import ChunkKey
+from unetmm.io.output.disk import part_path
 from unetmm.io.output.levels import halve
 from unetmm.io.output.output import Output
-from unetmm.io.output.part import part_path
-from unetmm.io.output.table import ChunkKey
 from unetmm.io.output.workspace import Workspace, format_record, parse_records
 from unetmm.io.select import Selection
 from unetmm.models.weights import save_model

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 
 MARK_EVERY_BYTES = 16 * 2**20
 """Unpacked bytes from one mark to the next."""

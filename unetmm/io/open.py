@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from unetmm.errors import ImageError
 from unetmm.io.image import Box, Encoding, ImageInfo, Plane, Sink, SinkOptions, Source
-from unetmm.io.output.output import ChunkStore, Output
-from unetmm.io.output.part import check_target
+from unetmm.io.output.destination import check_destination
+from unetmm.io.output.output import Output
+from unetmm.io.output.store import ChunkStore
 from unetmm.io.places import Place, to_place
 from unetmm.io.sniff import sniff_format
 
@@ -115,7 +116,7 @@ def open_sink(options: SinkOptions, info: ImageInfo, format: str | None = None) 
     chosen = output_format(options.path, format)
     if str(options.path.resolve()) in info.notes.get("other_files", ()):
         raise ImageError(f"{options.path}: is a part of the input; choose another output")
-    check_target(options.path, overwrite=options.overwrite, folder=chosen == "ome-zarr")
+    check_destination(options.path, overwrite=options.overwrite, folder=chosen == "ome-zarr")
     return Output(options.path, info, _make_store(options, info, chosen))
 
 

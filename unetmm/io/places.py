@@ -17,7 +17,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, TypeAlias
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 
 REMOTE_BYTES = 16 * 2**20
 """What the driver's connections and buffers occupy from the first chunk on, measured with s3fs."""

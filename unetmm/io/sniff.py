@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.places import Place, RemotePath
 
 READABLE = "TIFF, OME-Zarr, PNG, JPEG, JPEG 2000, WebP, BMP, PNM or NumPy .npy"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
 from unetmm.io.photo.header import remedy
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
-from unetmm.io.output.part import discard, output_exists
+from unetmm.io.failures import translated
+from unetmm.io.output.destination import output_exists
+from unetmm.io.output.disk import discard
 from unetmm.io.output.workspace import JOB, JOURNAL, LOCK, Workspace, workspace_of
 from unetmm.io.places import Place, RemotePath, zarr_store
 from unetmm.io.sniff import sniff_format

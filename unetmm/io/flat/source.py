@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ShapeError
 from unetmm.io.array import array_info
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.io.tiff.segments import read_into
 

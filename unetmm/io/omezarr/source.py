@@ -11,7 +11,7 @@ import zarr
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
 from unetmm.io.ome_xml import fitted_names
 from unetmm.io.omezarr.meta import ZarrLayout, guess_axes, read_layout

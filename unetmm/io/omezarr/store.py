@@ -14,16 +14,16 @@ import zarr
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.omezarr.attributes import write_attributes
 from unetmm.io.omezarr.codecs import check_encoding, compressor, keys
 from unetmm.io.omezarr.meta import stored_axes
 from unetmm.io.omezarr.shards import ShardedArray
 from unetmm.io.omezarr.source import ZARR_BYTES
+from unetmm.io.output.chunks import ChunkKey
+from unetmm.io.output.disk import discard, sync
 from unetmm.io.output.levels import Level, make_levels
-from unetmm.io.output.part import discard, sync
-from unetmm.io.output.table import ChunkKey
 from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, zarr_store
 from unetmm.io.tiff.mask import warn_of_lost_mask
 

@@ -15,8 +15,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from unetmm.io.image import ImageInfo
+from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.levels import Level, halve
-from unetmm.io.output.table import ChunkKey
 
 MOST_BYTES = 16 * 2**20
 """Where rows are very long, pieces are dropped rather than kept beyond this.

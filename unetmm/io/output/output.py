@@ -9,58 +9,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.image import Box, ImageInfo, Plane
+from unetmm.io.output.chunks import ChunkKey, ChunkTable, checksum
 from unetmm.io.output.halves import Halves
-from unetmm.io.output.levels import Level, halve, halve_bytes
-from unetmm.io.output.table import ChunkKey, ChunkTable, checksum
+from unetmm.io.output.levels import halve, halve_bytes
+from unetmm.io.output.store import ChunkStore, Pixels
 from unetmm.io.output.workspace import Journal, workspace_of
 from unetmm.io.places import Place
 
 if TYPE_CHECKING:
     from unetmm.io.output.remote_workspace import RemoteJournal
-
-Pixels = NDArray[Any]
-
-
-class ChunkStore(Protocol):
-    """Keeps the chunks of an output as its format wants them; safe to use from several threads.
-
-    Folders are Paths, or RemotePaths for a format that can be written behind an URL.
-    """
-
-    @property
-    def levels(self) -> tuple[Level, ...]: ...
-
-    @property
-    def resident_bytes(self) -> int:
-        """Memory that stays occupied while the store is open, until `finish` has ended."""
-
-    @property
-    def chunk_bytes(self) -> int:
-        """Most memory that writing or reading one chunk takes beyond its pixels."""
-
-    def create(self, folder: Any, record: Mapping[str, Any]) -> None:
-        """Lay out an empty output in a folder, with a record of how it was made."""
-
-    def open(self, folder: Any) -> None:
-        """Go on with what `create` made."""
-
-    def write(self, key: ChunkKey, pixels: Pixels) -> None:
-        """Store a chunk (rows, columns, samples); smaller ones at the image's edge."""
-
-    def read(self, level: int, plane: Plane, box: Box) -> Pixels:
-        """Chunks as they were written, (box.height, box.width, samples)."""
-
-    def finish(self, checksums: list[NDArray[np.uint32]]) -> Any:
-        """Complete the output; returns what is to get the final name."""
-
-    def close(self) -> None: ...
 
 
 class Output:

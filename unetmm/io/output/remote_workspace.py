@@ -27,8 +27,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from unetmm.errors import ImageError
+from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.lease import Lease
-from unetmm.io.output.table import ChunkKey
 from unetmm.io.output.workspace import JOB, JOURNAL, LOCK, format_record, load_job, parse_records
 from unetmm.io.places import RemotePath
 from unetmm.io.sniff import ZARR_MARKS, is_zarr

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unetmm.errors import LockedError
-from unetmm.io.guard import translated
-from unetmm.io.output.part import discard, part_path, publish, sync
-from unetmm.io.output.table import ChunkKey
+from unetmm.io.failures import translated
+from unetmm.io.output.chunks import ChunkKey
+from unetmm.io.output.disk import discard, part_path, publish, sync
 from unetmm.io.places import Place, RemotePath
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane, Source
 from unetmm.io.inflate import InflatedRows, Layout
 from unetmm.io.photo.header import WHOLE_BYTES, PhotoHeader

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.io.photo.header import PhotoHeader, ReadHeader, remedy
 from unetmm.io.photo.jpeg_header import read_jpeg2000_header, read_jpeg_header

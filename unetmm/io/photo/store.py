@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane, SinkOptions
+from unetmm.io.output.chunks import ChunkKey
+from unetmm.io.output.disk import sync, write_at
 from unetmm.io.output.levels import Level
-from unetmm.io.output.part import sync, write_at
-from unetmm.io.output.table import ChunkKey
 from unetmm.io.photo.source import turn_box, upright
 from unetmm.io.tiff.mask import warn_of_lost_mask
 

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from unetmm.io.exif import CAMERA, GPS, pack_directories, read_directories
 from unetmm.io.image import ImageInfo
+from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.levels import Level
-from unetmm.io.output.table import ChunkKey
 from unetmm.io.tiff.codec import DEFLATE, NONE, TileCodec
 from unetmm.io.tiff.mask import mask_bytes, write_mask
 from unetmm.io.tiff.ome import make_ome_xml, ome_bytes

@@ -12,7 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.io.ome_xml import companion_name, with_known_order
 from unetmm.io.photo.header import remedy

@@ -18,11 +18,12 @@ import tifffile
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane, SinkOptions
+from unetmm.io.output.chunks import ChunkKey
+from unetmm.io.output.destination import check_space
+from unetmm.io.output.disk import sync, write_at
 from unetmm.io.output.levels import Level, make_levels
-from unetmm.io.output.part import check_space, sync, write_at
-from unetmm.io.output.table import ChunkKey
 from unetmm.io.tiff.codec import TileCodec
 from unetmm.io.tiff.layout import (
     Layout,
