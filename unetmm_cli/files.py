@@ -8,13 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from unetmm.errors import ImageError
+from unetmm.io.formats import DOUBLE_SUFFIXES
 from unetmm.io.places import Place, RemotePath
 
 PIECE_BYTES = 2**20
 """Read at once for a checksum."""
-SUFFIX_OF = {"ome-zarr": ".ome.zarr", "tiff": ".tif", "png": ".png", "jpeg": ".jpg", "npy": ".npy"}
-"""Format of an output -> extension of its name."""
-DOUBLE_SUFFIXES = (".ome.zarr", ".ome.tif", ".ome.tiff")
 
 
 def check_paths(source: Place, output: Place, written: dict[str, Path]) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 from unetmm.errors import ShapeError
+from unetmm.io.formats import WRITTEN
 from unetmm.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ INPUT, NET, OUTPUT, REPORTING = "Input", "Restoration", "Output", "Reporting"
 CLUSTER = "Cluster"
 """Panels of the help text."""
 
-Format = Literal["auto", "ome-zarr", "tiff", "png", "jpeg", "npy"]
+if TYPE_CHECKING:
+    OutputFormat = str
+else:  # OME-Zarr first: it is what a format that is not written becomes
+    OutputFormat = Literal[("auto", *sorted(WRITTEN, key=lambda name: name != "ome-zarr"))]
 OmeZarrVersion = Literal["0.5", "0.4"]
 LogStyle = Literal["text", "json"]
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
@@ -315,7 +319,7 @@ class Choices:
         ),
     ] = 0
     format: Annotated[
-        Format, typer.Option(help="Format of the output.", rich_help_panel=OUTPUT)
+        OutputFormat, typer.Option(help="Format of the output.", rich_help_panel=OUTPUT)
     ] = "auto"
     compression: Annotated[
         str | None,

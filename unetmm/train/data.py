@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.io.formats import READ_SUFFIXES
+from unetmm.io.image import Box
+from unetmm.io.open import open_source
 from unetmm.quality.metrics import LUMA
 from unetmm.train.config import TrainConfig
-
-EXTENSIONS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 
 
 def load_images(
@@ -28,7 +30,8 @@ def load_images(
     ImageError
         If no image is found.
     """
-    paths = sorted(p for f in folders for p in Path(f).rglob("*") if p.suffix.lower() in EXTENSIONS)
+    found_below = (path for folder in folders for path in Path(folder).rglob("*"))
+    paths = sorted(path for path in found_below if path.suffix.lower() in READ_SUFFIXES)
     kept = [p for p in paths if not any(p.match(pattern) for pattern in exclude)]
     found = [read_training_image(path, channels) for path in kept]
     images = [image for image in found if image is not None]
@@ -45,18 +48,19 @@ def read_training_image(path: Path, channels: int) -> NDArray[np.uint8] | None:
     ImageError
         If it cannot be read.
     """
-    import imageio.v3 as iio
-
     try:
-        pixels = _to_uint8(np.asarray(iio.imread(path)))
-    except (OSError, ValueError, RuntimeError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ImageError(f"{path}: cannot be read as a training image ({first_line})") from error
-    if pixels.ndim > 3 or (pixels.ndim == 3 and pixels.shape[-1] > 4):
+        with closing(open_source(path)) as source:
+            info = source.info
+            whole = Box(0, 0, info.height, info.width)
+            stored = source.read((0, 0, 0), whole) if len(info.planes) == 1 else None
+    except ImageError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise ImageError(f"{path}: cannot be read as a training image ({reason})") from error
+    if stored is None:
         raise ImageError(
-            f"{path}: is a stack of shape {pixels.shape}; give single images, grey or RGB"
+            f"{path}: is a stack of shape {info.shape}; give single images, grey or RGB"
         )
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]
+    pixels = _to_uint8(stored)[..., :3]
     if channels == 1 and pixels.shape[-1] == 3:
         grey: NDArray[np.uint8] = np.rint(pixels @ LUMA).astype(np.uint8)[..., None]
         return grey

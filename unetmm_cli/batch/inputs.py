@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unetmm.errors import ImageError
+from unetmm.io.formats import READ_SUFFIXES
 from unetmm.io.places import Place, RemotePath, to_place
 from unetmm.io.sniff import is_zarr
 
@@ -16,12 +17,6 @@ PIPE = "-"
 """Stands for stdin as an input, and for stdout as the output."""
 STDIN = "standard input"
 """What the reader is told instead of the name of a file that will be gone."""
-IMAGE_SUFFIXES = {
-    ".tif", ".tiff", ".tf8", ".btf", ".png", ".jpg", ".jpeg", ".webp", ".npy", ".svs", ".ndpi",
-    ".czi", ".nd2", ".lif", ".bmp", ".zarr", ".pgm", ".ppm", ".jp2",
-}  # fmt: skip
-"""What is taken from a folder; a file that is named is taken whatever it is called."""
-
 Found = tuple[Place, Path]
 """An image, and its path below the folder it was found in."""
 
@@ -155,6 +150,8 @@ def _folders(top: str) -> Iterator[str]:
 def _below(folder: Path, visited: set[Path]) -> Iterator[Found]:
     """Images in a folder and the folders in it; a Zarr is one image, hidden names are none.
 
+    Here the extension tells an image; a file that is named is taken whatever it is called.
+
     visited : folders that the walk has been to, which it enters once however many links lead there.
     """
     real = folder.resolve()
@@ -166,7 +163,7 @@ def _below(folder: Path, visited: set[Path]) -> Iterator[Found]:
     for path in sorted(paths, key=lambda p: (p.is_symlink() and p.is_dir(), p)):
         if path.is_dir() and not looks_like_zarr(path):
             yield from ((p, Path(path.name) / below) for p, below in _below(path, visited))
-        elif path.suffix.lower() in IMAGE_SUFFIXES or (path.is_dir() and looks_like_zarr(path)):
+        elif path.suffix.lower() in READ_SUFFIXES or (path.is_dir() and looks_like_zarr(path)):
             yield path, Path(path.name)
 
 

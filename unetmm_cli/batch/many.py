@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from unetmm.errors import UnetmmError
+from unetmm.io.formats import RECORDLESS_SUFFIXES
 from unetmm.options import Report
 from unetmm.run.loaded import Loaded
 from unetmm.run.of_file import find_finished
@@ -24,8 +25,6 @@ from unetmm_cli.progress import Silent
 
 FAILED_EXIT = 3
 """Some inputs of a batch failed, the others are done."""
-SILENT_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
-"""Formats that cannot say how an output was made: one that is there is left alone."""
 
 
 @dataclass
@@ -63,8 +62,8 @@ class Many:
 
     def _restore(self, item: Item, stop: threading.Event) -> dict[str, Any]:
         """The report's entry."""
-        is_silent = item.output.suffix.lower() in SILENT_SUFFIXES
-        if is_silent and item.output.exists() and not self.choices.overwrite:
+        has_no_record = item.output.suffix.lower() in RECORDLESS_SUFFIXES
+        if has_no_record and item.output.exists() and not self.choices.overwrite:
             return {"outcome": "skipped"}
         report = self._find_finished(item)
         if report is None:

@@ -15,12 +15,12 @@ from pathlib import Path
 import typer
 
 from unetmm.errors import ImageError, UnetmmError
+from unetmm.io.formats import OUTPUT_SUFFIX
 from unetmm.io.places import Place
 from unetmm.io.sniff import HEAD_BYTES, looks_like_image
 from unetmm_cli import display
 from unetmm_cli.batch.inputs import PIPE, STDIN
 from unetmm_cli.commands.restore import restore_one
-from unetmm_cli.files import SUFFIX_OF
 from unetmm_cli.options import Choices
 from unetmm_cli.signals import Interrupted
 
@@ -96,7 +96,7 @@ def restore_to_stdout(path: Place, choices: Choices) -> None:
     check_stdout(choices)
     with spool_folder() as folder:
         format = "tiff" if choices.format == "auto" else choices.format
-        output = folder / f"stdout{SUFFIX_OF[format]}"
+        output = folder / f"stdout{OUTPUT_SUFFIX[format]}"
         try:
             restore_one(path, output, replace(choices, overwrite=True), shown=PIPE)
         except Interrupted:

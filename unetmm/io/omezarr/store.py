@@ -239,5 +239,11 @@ def read_checksums(path: Place) -> list[NDArray[np.uint32]] | None:
         return [np.asarray(array[...]) for array in kept] or None
 
 
+def read_record(path: Place) -> Any:
+    """How an OME-Zarr of ours was made; None if it does not say so."""
+    own: Any = zarr.open_group(zarr_store(path, read_only=True), mode="r").attrs.get("unetmm", {})
+    return own.get("record")
+
+
 def _image_name(path: Place) -> str:
     return path.name.removesuffix(".zarr").removesuffix(".ome")

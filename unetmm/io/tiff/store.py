@@ -33,6 +33,7 @@ from unetmm.io.tiff.layout import (
     write_head,
 )
 from unetmm.io.tiff.mask import warn_of_lost_mask
+from unetmm.io.tiff.tags import RECORD_TAG
 
 FILE = "image.tif"
 """Name of the growing file in its folder."""
@@ -208,6 +209,13 @@ def read_checksums(path: Path) -> list[NDArray[np.uint32]] | None:
     with translated(path, "read its checksums"), tifffile.TiffFile(path) as tif:
         found = [np.atleast_1d(np.array(tag.value, np.uint32)) for tag in checksum_tags(tif)]
     return found or None
+
+
+def read_record(path: Path) -> Any:
+    """How a TIFF of ours was made; None if it does not say so."""
+    with tifffile.TiffFile(path) as tif:
+        text: str | None = tif.pages.first.tags.valueof(RECORD_TAG)
+    return json.loads(text or "null")
 
 
 def _tile_side(chunk_px: int, length_px: int) -> int:
