@@ -135,7 +135,7 @@ def judge(path: Path) -> Outcome:
         source = open_source(path)
         info = source.info
         sizes = " ".join(f"{a}{n}" for a, n in zip(info.axes, info.shape, strict=True))
-        what = f"{info.format} {info.notes.get('compression', '')} {sizes} {info.dtype}"
+        what = f"{info.format} {info.metadata.reading.compression} {sizes} {info.dtype}"
         differing = compare(path, source)
         if len(info.planes) * info.plane_bytes <= COPY_BYTES:
             with tempfile.TemporaryDirectory() as folder:
@@ -187,16 +187,16 @@ def as_shown(source: Any, plane: Any) -> Any:
     """Pixels upright, 0 black and colours whole, whatever a TIFF says: PNG cannot say that."""
     from unetmm.io.photo.source import upright
 
-    notes, pixels = source.info.notes, whole(source, plane)
-    if notes.get("photometric") == "miniswhite":
-        bits = notes.get("bits", 8 * source.info.dtype.itemsize)
+    display, pixels = source.info.metadata.display, whole(source, plane)
+    if display.photometric == "miniswhite":
+        bits = display.bits or 8 * source.info.dtype.itemsize
         pixels = (2**bits - 1 - pixels.astype(np.int64)).astype(source.info.dtype)
-    if notes.get("premultiplied"):
+    if display.premultiplied:
         limit, alpha = np.iinfo(pixels.dtype).max, pixels[..., -1:]
         seen = pixels[..., :-1] * (limit / np.maximum(alpha, 1).astype(float))
         seen = np.minimum(np.floor(seen + 0.5 + 1e-9), limit).astype(pixels.dtype)
         pixels = np.concatenate([seen, alpha], axis=-1)
-    tags = {tag[0]: tag[3] for tag in notes.get("tiff_tags", ())}
+    tags = {tag[0]: tag[3] for tag in source.info.metadata.tiff.tags}
     return np.ascontiguousarray(upright(pixels, tags.get(274, 1)))
 
 
@@ -224,27 +224,28 @@ def fact(name: str, info: Any) -> Any:
     """Something that the metadata says, in a form that can be compared."""
     from unetmm.io.exif import CAMERA, GPS, read_directories
 
-    notes = info.notes
+    metadata = info.metadata
+    photo, seen = metadata.photo, metadata.microscopy
     if name == "EXIF":
-        tables = read_directories(notes.get("exif", b""))
+        tables = read_directories(photo.exif)
         return [sorted(tables.get(code, ()), key=lambda e: e.code) for code in (CAMERA, GPS)
                 if tables.get(code)]  # fmt: skip
     if name == "GeoTIFF tags":
-        return sorted(tag[0] for tag in notes.get("tiff_tags", ()) if tag[0] in PLACING_TAGS)
-    if name == "resolution" and "resolution" in notes:
-        *per_unit, unit = notes["resolution"]
+        return sorted(tag[0] for tag in metadata.tiff.tags if tag[0] in PLACING_TAGS)
+    if name == "resolution" and photo.resolution:
+        *per_unit, unit = photo.resolution
         return [n * (2.54 if unit == "centimeter" else 1) for n in per_unit]
     if name == "nodata":
         return None if info.nodata is None else repr(info.nodata)
     return {
         "pixel sizes": info.pixel_size,
         "channel names": info.channel_names,
-        "channel colours": notes.get("channel_colors"),
-        "stage position": notes.get("origin"),
-        "significant bits": notes.get("bits"),
-        "place on Earth": notes.get("geo"),
-        "band names": notes.get("descriptions"),
-        "colour profile": notes.get("icc_profile"),
+        "channel colours": seen.channel_colors,
+        "stage position": seen.origin,
+        "significant bits": metadata.display.bits,
+        "place on Earth": metadata.geo.as_dict(),
+        "band names": metadata.tiff.descriptions,
+        "colour profile": photo.icc_profile,
     }.get(name)
 
 
@@ -312,7 +313,7 @@ def tiff_planes(path: Path, info: Any) -> Any:
     with tifffile.TiffFile(path) as tif:
         series = tif.series[0]
         pixels, axes = series.asarray(), series.axes
-        if "palette" in info.notes:
+        if info.metadata.display.palette:
             pixels, axes = colours(pixels, series.keyframe, info), axes + "S"
     if "S" not in axes:
         pixels, axes = pixels[..., None], axes + "S"

@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from unetmm.errors import ImageError
 from unetmm.io.image import Box, Encoding, ImageInfo, SinkOptions
+from unetmm.io.metadata import DisplayFacts, Metadata, PhotoFacts, TiffFacts
 from unetmm.io.open import open_sink, open_source
 
 ORIGIN = (0, 0, 0)
@@ -98,7 +99,7 @@ def test_jpeg_is_turned_upright(tmp_path: Path, orientation: int) -> None:
         expected = np.asarray(ImageOps.exif_transpose(image))
     source = open_source(path)
     assert source.info.shape == expected.shape
-    assert ("orientation" in source.info.notes) == (orientation > 1)
+    assert bool(source.info.metadata.reading.orientation) == (orientation > 1)
     np.testing.assert_array_equal(whole(path), expected)
     box = Box(3, 5, 20, 22)
     np.testing.assert_array_equal(source.read(ORIGIN, box), expected[3:20, 5:22])
@@ -111,8 +112,8 @@ def test_jpeg_equals_pillow(tmp_path: Path, mode: str, progressive: bool) -> Non
     image.save(path, progressive=progressive, icc_profile=b"profile", dpi=(300, 300))
     with Image.open(path) as image:
         np.testing.assert_array_equal(whole(path), np.asarray(image).reshape(24, 40, -1))
-    notes = open_source(path).info.notes
-    assert notes["icc_profile"] == b"profile" and notes["resolution"] == (300.0, 300.0, "inch")
+    photo = open_source(path).info.metadata.photo
+    assert photo.icc_profile == b"profile" and photo.resolution == (300.0, 300.0, "inch")
 
 
 def test_opening_reads_only_the_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,16 +131,17 @@ def test_opening_reads_only_the_header(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_png_keeps_profile_and_resolution(tmp_path: Path) -> None:
-    notes = {"icc_profile": b"profile " * 9, "resolution": (118.11, 118.11, "centimeter")}
-    info = ImageInfo("any", "YXS", (5, 6, 3), np.dtype("u1"), (1, 1), notes=notes)
+    photo = PhotoFacts(b"profile " * 9, resolution=(118.11, 118.11, "centimeter"))
+    known = Metadata(photo)
+    info = ImageInfo("any", "YXS", (5, 6, 3), np.dtype("u1"), (1, 1), metadata=known)
     sink = open_sink(SinkOptions(tmp_path / "a.png"), info)
     sink.write(ORIGIN, Box(0, 0, 5, 6), random_pixels((5, 6, 3)))
     sink.close()
-    assert open_source(tmp_path / "a.png").info.notes == notes
+    assert open_source(tmp_path / "a.png").info.metadata == known
     with Image.open(tmp_path / "a.png") as image:
         assert image.text["Software"] == "unetmm"  # type: ignore[attr-defined]
     with Image.open(tmp_path / "a.png") as image:
-        assert image.info["icc_profile"] == notes["icc_profile"]
+        assert image.info["icc_profile"] == photo.icc_profile
 
 
 def copied(source: Path, target: Path) -> Path:
@@ -178,7 +180,7 @@ def test_long_texts_of_a_png_are_left_out(tmp_path: Path) -> None:
     for _ in range(2):
         texts.add_text("Comment", "x" * 700_000)
     Image.fromarray(random_pixels((20, 30))).save(tmp_path / "a.png", pnginfo=texts)
-    assert len(open_source(tmp_path / "a.png").info.notes["png_chunks"]) == 1
+    assert len(open_source(tmp_path / "a.png").info.metadata.photo.png_chunks) == 1
 
 
 def test_jpeg_keeps_the_comment_of_a_jpeg(tmp_path: Path) -> None:
@@ -206,7 +208,7 @@ def test_further_pictures_of_a_jpeg_are_noted(
 ) -> None:
     first, *others = (Image.fromarray(random_pixels((20, 30, 3)) // n) for n in (1, 2, 3))
     first.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=others)
-    assert open_source(tmp_path / "a.jpg").info.notes["other_series"] == 2
+    assert open_source(tmp_path / "a.jpg").info.metadata.reading.other_series == 2
     assert not caplog.records, "a phone's gain map is nothing to warn of"
 
 
@@ -305,15 +307,15 @@ def test_jpeg_is_written_close_to_the_pixels(tmp_path: Path, shape: tuple[int, .
     pixels = smooth if len(shape) == 2 else np.stack([smooth, smooth[::-1], 255 - smooth], -1)
     exif = Image.Exif()
     exif[271] = "Maker"
-    notes = {
-        "icc_profile": b"profile " * 9,
-        "exif": exif.tobytes().removeprefix(b"Exif\0\0"),
-        "resolution": (118.11, 118.11, "centimeter"),
-    }
-    store(tmp_path / "a.jpg", pixels, notes=notes)
+    photo = PhotoFacts(
+        icc_profile=b"profile " * 9,
+        exif=exif.tobytes().removeprefix(b"Exif\0\0"),
+        resolution=(118.11, 118.11, "centimeter"),
+    )
+    store(tmp_path / "a.jpg", pixels, metadata=Metadata(photo))
     with Image.open(tmp_path / "a.jpg") as image:
         assert (image.format, image.mode) == ("JPEG", "RGB" if len(shape) == 3 else "L")
-        assert image.info["icc_profile"] == notes["icc_profile"]
+        assert image.info["icc_profile"] == photo.icc_profile
         assert image.info["dpi"] == (300, 300) and image.getexif()[271] == "Maker"
         difference = np.abs(np.asarray(image).astype(int) - pixels)
     assert difference.max() <= 4
@@ -331,8 +333,9 @@ def test_photos_of_a_tiff_are_upright(tmp_path: Path, name: str, orientation: in
     image.save(tmp_path / "turned.png", exif=exif)
     with Image.open(tmp_path / "turned.png") as image:
         expected = np.asarray(ImageOps.exif_transpose(image)).astype(int)
-    notes = {"tiff_tags": ((274, 3, 1, orientation),), "resolution": (300.0, 200.0, "inch")}
-    store(tmp_path / name, pixels, notes=notes)
+    photo = PhotoFacts(resolution=(300.0, 200.0, "inch"))
+    known = Metadata(photo, TiffFacts(tags=((274, 3, 1, orientation),)))
+    store(tmp_path / name, pixels, metadata=known)
     with Image.open(tmp_path / name) as image:
         assert image.getexif().get(274, 1) == 1
         assert np.abs(np.asarray(image) - expected).max() <= (0 if name == "a.png" else 4)
@@ -343,8 +346,8 @@ def test_photos_of_a_tiff_are_upright(tmp_path: Path, name: str, orientation: in
 def test_white_stays_white_where_a_tiff_says_that_it_is_0(tmp_path: Path) -> None:
     for name, bits, white in (("a.png", 16, 65535), ("b.png", 12, 4095), ("a.jpg", 8, 255)):
         dtype = np.uint8 if bits == 8 else np.uint16
-        notes = {"photometric": "miniswhite", "bits": bits}
-        store(tmp_path / name, np.zeros((20, 30), dtype), notes=notes)
+        known = Metadata(display=DisplayFacts(bits, "miniswhite"))
+        store(tmp_path / name, np.zeros((20, 30), dtype), metadata=known)
         assert (whole(tmp_path / name) == white).all()
 
 
@@ -358,10 +361,15 @@ def test_what_is_for_zarr_is_refused_for_others(tmp_path: Path) -> None:
 
 def test_opacity_is_not_turned_with_white(tmp_path: Path) -> None:
     pixels = np.full((5, 6, 2), (94, 255), np.uint8)
-    store(tmp_path / "a.png", pixels, alpha=True, notes={"photometric": "miniswhite"})
+    store(
+        tmp_path / "a.png",
+        pixels,
+        alpha=True,
+        metadata=Metadata(display=DisplayFacts(0, "miniswhite")),
+    )
     assert (whole(tmp_path / "a.png") == (161, 255)).all()
     beyond = np.full((5, 6), 4100, np.uint16)  # restored values may lie beyond the bits
-    store(tmp_path / "b.png", beyond, notes={"photometric": "miniswhite", "bits": 12})
+    store(tmp_path / "b.png", beyond, metadata=Metadata(display=DisplayFacts(12, "miniswhite")))
     assert (whole(tmp_path / "b.png") == 0).all()
 
 
@@ -373,12 +381,12 @@ def test_premultiplied_colours(tmp_path: Path, dtype: str) -> None:
     pixels[0] = [[top // 2, top, 0, top], [top // 4, 0, top // 2, top // 2], [0, 0, 0, 0]]
     tifffile.imwrite(tmp_path / "a.tif", pixels, extrasamples=["assocalpha"])
     info = open_source(tmp_path / "a.tif").info
-    assert info.alpha and info.notes["premultiplied"]
+    assert info.alpha and info.metadata.display.premultiplied
     for name in ("b.tif", "b.ome.zarr", "b.png"):
-        store(tmp_path / name, pixels, alpha=True, notes=info.notes)
+        store(tmp_path / name, pixels, alpha=True, metadata=info.metadata)
     with tifffile.TiffFile(tmp_path / "b.tif") as tif:
         assert tif.pages[0].extrasamples == (1,)
-    assert open_source(tmp_path / "b.ome.zarr").info.notes["premultiplied"]
+    assert open_source(tmp_path / "b.ome.zarr").info.metadata.display.premultiplied
     shown = whole(tmp_path / "b.png")[0].astype(int)
     assert np.abs(shown[1, :3] - (top // 2, 0, top)).max() <= 1 and shown[1, 3] == top // 2
     assert np.array_equal(shown[0], pixels[0, 0]) and not shown[2].any()
@@ -389,11 +397,15 @@ def test_resolution_is_turned_with_the_pixels(tmp_path: Path) -> None:
     exif[274] = 6
     image = Image.fromarray(random_pixels((40, 80, 3)))
     image.save(tmp_path / "a.jpg", dpi=(300, 150), exif=exif)
-    assert open_source(tmp_path / "a.jpg").info.notes["resolution"] == (150, 300, "inch")
+    assert open_source(tmp_path / "a.jpg").info.metadata.photo.resolution == (150, 300, "inch")
     exif = Image.Exif()
     exif[282], exif[283], exif[296] = 120.0, 60.0, 3
     image.save(tmp_path / "b.webp", exif=exif)
-    assert open_source(tmp_path / "b.webp").info.notes["resolution"] == (120, 60, "centimeter")
+    assert open_source(tmp_path / "b.webp").info.metadata.photo.resolution == (
+        120,
+        60,
+        "centimeter",
+    )
 
 
 NOT_JPEG = [

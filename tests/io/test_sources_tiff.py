@@ -1,4 +1,4 @@
-"""TIFF of every common kind: boxes equal whole reads, and notes say what the file says."""
+"""TIFF of every common kind: boxes equal whole reads, and metadata say what the file says."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_full_resolution_level_of_a_pyramid(tmp_path: Path) -> None:
         writer.write(pixels, subifds=1, metadata={"axes": "CYX"}, **options)
         writer.write(pixels[:, ::2, ::2], subfiletype=1, **options)
     source = open_source(path)
-    assert source.info.shape == (2, 64, 96) and source.info.notes["pyramid_levels"] == 2
+    assert source.info.shape == (2, 64, 96) and source.info.metadata.reading.pyramid_levels == 2
     found = source.read((0, 1, 0), Box(5, 6, 60, 90))[..., 0]
     np.testing.assert_array_equal(found, pixels[1, 5:60, 6:90])
 
@@ -139,7 +139,7 @@ def test_bits_of_a_palette_are_not_those_of_its_colours(tmp_path: Path) -> None:
         tif.pages[0].tags["ImageWidth"].overwrite(30)
         tif.pages[0].tags["BitsPerSample"].overwrite(4)
     info = open_source(path).info
-    assert info.notes["palette"] == "expanded" and "bits" not in info.notes
+    assert info.metadata.display.palette == "expanded" and not info.metadata.display.bits
     np.testing.assert_array_equal(whole(path), (palette >> 8).T[pixels])
 
 
@@ -166,7 +166,7 @@ def test_a_set_of_files_is_one_input(tmp_path: Path, caplog: pytest.LogCaptureFi
     first, second = set_of_files(tmp_path)
     source = open_source(first)
     assert source.info.shape == (2, 20, 30)
-    assert source.info.notes["other_files"] == (str(second.resolve()),)
+    assert source.info.metadata.reading.other_files == (str(second.resolve()),)
     assert "is one of 2 files of an image, which is read whole" in caplog.text
     with pytest.raises(ImageError, match="is a part of the input"):
         open_sink(SinkOptions(second, overwrite=True), source.info)
@@ -180,7 +180,7 @@ def test_first_of_several_series(tmp_path: Path) -> None:
     with tifffile.TiffWriter(path) as writer:
         writer.write(values((20, 30, 3)), photometric="rgb")
         writer.write(values((9, 11)))
-    assert open_source(path).info.notes["other_series"] == 1
+    assert open_source(path).info.metadata.reading.other_series == 1
     same_by_boxes(path, values((20, 30, 3)))
 
 
@@ -300,9 +300,9 @@ def test_stage_position_and_colours_of_ome(tmp_path: Path) -> None:
     tifffile.imwrite(path, values((2, 20, 30)), metadata=metadata, photometric="minisblack")
     info = open_source(path).info
     assert info.channel_names == ("DAPI", "Cy5")
-    assert info.notes["channel_colors"] == ("#0000ff", "#ff0000")
-    assert info.notes["origin"] == {"X": (7.5, "millimeter")}
-    assert "<OME" in info.notes["ome_xml"]
+    assert info.metadata.microscopy.channel_colors == ("#0000ff", "#ff0000")
+    assert info.metadata.microscopy.origin == {"X": (7.5, "millimeter")}
+    assert "<OME" in info.metadata.microscopy.ome_xml
 
 
 def test_companion_file_is_used_or_missed_with_a_warning(
@@ -360,9 +360,9 @@ def test_imagej_colours_and_settings(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     metadata = {"axes": "CYX", "LUTs": luts, "mode": "composite"}
     tifffile.imwrite(path, values((2, 20, 30)), imagej=True, metadata=metadata)
-    notes = open_source(path).info.notes
-    assert notes["channel_colors"] == ("#ff0000", "#00ff00")
-    assert notes["imagej"]["mode"] == "composite"
+    seen = open_source(path).info.metadata.microscopy
+    assert seen.channel_colors == ("#ff0000", "#00ff00")
+    assert seen.imagej["mode"] == "composite"
 
 
 GDAL = (
@@ -394,13 +394,13 @@ def test_place_on_earth_and_bands_of_a_geotiff(tmp_path: Path) -> None:
     )
     info = open_source(path).info
     assert (info.axes, info.shape, info.nodata) == ("CYX", (4, 20, 30), -9999)
-    assert info.notes["geo"] == {
+    assert info.metadata.geo.as_dict() == {
         "crs": "EPSG:32618",
         "transform": (500000.0, 10.0, 0.0, 4000000.0, 0.0, -20.0),
     }
-    assert info.notes["descriptions"] == info.channel_names == ("red", "", "", "nir")
-    assert info.notes["color_interpretation"] == ("Red", "Green", "Blue", "NIR")
-    kept = {tag[0]: tag[3] for tag in info.notes["tiff_tags"]}
+    assert info.metadata.tiff.descriptions == info.channel_names == ("red", "", "", "nir")
+    assert info.metadata.tiff.color_interpretation == ("Red", "Green", "Blue", "NIR")
+    kept = {tag[0]: tag[3] for tag in info.metadata.tiff.tags}
     assert kept[34735] == keys and kept[42112] == GDAL and 315 in kept
 
 
@@ -413,9 +413,9 @@ def test_camera_directory_of_a_tiff(tmp_path: Path) -> None:
     info = open_source(tmp_path / "a.tif").info
     assert info.shape == (20, 30, 3), "a TIFF keeps its pixels as stored"
     kept = Image.Exif()
-    kept.load(info.notes["exif"])
+    kept.load(info.metadata.photo.exif)
     assert kept.get_ifd(34665) == {33434: 0.5, 42036: "a lens"} and 274 not in kept
-    assert (274, 3, 1, 6) in info.notes["tiff_tags"]
+    assert (274, 3, 1, 6) in info.metadata.tiff.tags
 
 
 def test_rotated_images_and_control_points(tmp_path: Path) -> None:
@@ -427,7 +427,7 @@ def test_rotated_images_and_control_points(tmp_path: Path) -> None:
         ((33922, 12, 24, points, True), {"gcps": 4}),
     ):
         tifffile.imwrite(tmp_path / "a.tif", values((8, 9)), extratags=[tag, keys])
-        assert open_source(tmp_path / "a.tif").info.notes["geo"] == expected
+        assert open_source(tmp_path / "a.tif").info.metadata.geo.as_dict() == expected
 
 
 SHAPES = [((1, 1), {}), ((1, 3000), {}), ((3000, 1), {"compression": "zlib", "rowsperstrip": 7})]
@@ -499,8 +499,8 @@ def test_what_there_is_of_an_interrupted_acquisition_is_read_with_a_warning(
     assert len(told) == 1 and told[0].startswith(f"{path}: ") and text in told[0]
     if len(info.planes) <= pages:
         np.testing.assert_array_equal(last, pixels[len(info.planes) - 1])
-        assert f'SizeT="{info.length("T")}"' in info.notes["ome_xml"]
-        assert f'SizeZ="{info.length("Z")}"' in info.notes["ome_xml"]
+        assert f'SizeT="{info.length("T")}"' in info.metadata.microscopy.ome_xml
+        assert f'SizeZ="{info.length("Z")}"' in info.metadata.microscopy.ome_xml
 
 
 def test_planes_missing_in_between_are_filled_with_a_warning(

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unetmm.io.metadata import Resolution
+
 CAMERA, GPS, _INTEROPERABILITY = 34665, 34853, 40965
 """Tags that point at directories."""
 _ORIENTATION_TAG = 274
@@ -60,7 +62,7 @@ def reset_orientation(payload: bytes) -> bytes:
     return payload[:at] + struct.pack(order + "H", 1) + payload[at + 2 :]
 
 
-def resolution_of(payload: bytes) -> tuple[float, float, str] | None:
+def resolution_of(payload: bytes) -> Resolution | None:
     """(x, y, "inch" or "centimeter"), pixels per unit, as stored; None where it is not stated."""
     found = {entry.code: entry for entry in read_directories(payload).get(0, ())}
     per_unit = []

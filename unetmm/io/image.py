@@ -16,6 +16,7 @@ from typing import Any, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.io.metadata import Metadata
 from unetmm.io.places import Place
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
@@ -94,25 +95,8 @@ class ImageInfo:
     """Names of the C channels, or empty."""
     nodata: float | None = None
     """Value of pixels that hold no measurement; they pass through untouched."""
-    notes: dict[str, Any] = field(default_factory=dict)
-    """Other metadata worth showing and, where the output can hold it, keeping; absent if unknown.
-
-    icc_profile, exif : bytes; exif is TIFF-structured, its orientation 1 once pixels are upright.
-    resolution : (x, y, "inch" or "centimeter"), pixels per unit.
-    tiff_tags : ((code, dtype, count, value), ...), kept as they are in a TIFF.
-    ome_xml, description : str; imagej, omero : dict. What the file says, as stored.
-    channel_colors : ("#rrggbb", ...). descriptions, color_interpretation : one text a band.
-    origin : axis -> (value, unit), stage position of the first pixel.
-    geo : dict for readers: crs, citation, transform (GDAL's six numbers), gcps (count), rpc.
-    bits : significant bits. bands : samples of a TIFF pixel that became channels.
-    mask : of a GeoTIFF's valid pixels, see `tiff_mask.read_mask`.
-    png_chunks : ((name, content), ...). comment : bytes. Kept in an output of the same format.
-    other_files : paths of further files that hold a part of the image.
-    premultiplied : True where colours are stored multiplied by alpha.
-    compression, palette, photometric, animation, orientation, stored_size, pyramid_levels,
-    other_series, other_scenes : what was found and what was done about it, for readers.
-    remedy : what would make reading in parts possible where the image is decoded as a whole.
-    """
+    metadata: Metadata = Metadata()
+    """All else that the file says; outputs keep what their format has a place for."""
 
     def length(self, axis: str) -> int:
         """Length of an axis, 1 if the image does not have it."""

@@ -58,7 +58,7 @@ def open_sink(options: SinkOptions, info: ImageInfo, format: str | None = None) 
     """
     chosen = find_format(output_format(options.path, format))
     assert chosen is not None and chosen.store is not None, "output_format names what is written"
-    if str(options.path.resolve()) in info.notes.get("other_files", ()):
+    if str(options.path.resolve()) in info.metadata.reading.other_files:
         raise ImageError(f"{options.path}: is a part of the input; choose another output")
     check_destination(options.path, overwrite=options.overwrite, folder=chosen.is_folder)
     encoding = options.encoding

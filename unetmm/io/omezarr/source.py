@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
+from unetmm.io.metadata import ReadingFacts
 from unetmm.io.ome_xml import fitted_names
 from unetmm.io.omezarr.meta import ZarrLayout, guess_axes, read_layout
 from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, zarr_store
@@ -113,8 +115,7 @@ def _describe(path: Place, layout: ZarrLayout, array: Any) -> ImageInfo:
         pixel_size=layout.pixel_size,
         channel_names=names,
         nodata=layout.nodata,
-        notes={"zarr_format": array.metadata.zarr_format}
-        | layout.notes
-        | ({"origin": layout.origin} if layout.origin else {})
-        | ({"omero": layout.omero} if layout.omero else {}),
+        metadata=replace(
+            layout.metadata, reading=ReadingFacts(zarr_format=array.metadata.zarr_format)
+        ),
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from unetmm.io.exif import orientation_of, reset_orientation, resolution_of, strip_prefix
+from unetmm.io.metadata import DisplayFacts, PhotoFacts, ReadingFacts
 from unetmm.sizes import format_size
 
 DECODER_BYTES = 2 * 2**20
@@ -34,7 +35,9 @@ class PhotoHeader:
     """EXIF orientation 1..8."""
     decode_copies: float = 1.0
     """Peak of decoding in decoded images, the result included."""
-    notes: dict[str, Any] = field(default_factory=dict)
+    photo: PhotoFacts = PhotoFacts()
+    display: DisplayFacts = DisplayFacts()
+    reading: ReadingFacts = ReadingFacts()
 
     @property
     def row_bytes(self) -> int:
@@ -55,31 +58,34 @@ class PhotoHeader:
     def take_exif(self, data: bytes) -> None:
         """Keep an EXIF block as it is once the pixels are upright."""
         payload = strip_prefix(data)
-        if not payload or "exif" in self.notes or len(payload) > MAX_PROFILE_BYTES:
+        if not payload or self.photo.exif or len(payload) > MAX_PROFILE_BYTES:
             return
         self.orientation = orientation_of(payload)
-        self.notes["exif"] = reset_orientation(payload)
-        if "resolution" not in self.notes and (resolution := resolution_of(payload)):
-            self.notes["resolution"] = resolution
+        self.photo = replace(
+            self.photo,
+            exif=reset_orientation(payload),
+            resolution=self.photo.resolution or resolution_of(payload),
+        )
         if self.orientation != 1:
-            self.notes["orientation"] = f"EXIF {self.orientation}, applied"
-            if self.orientation > 4:
-                self.notes["stored_size"] = (self.height, self.width)
+            self.reading = replace(
+                self.reading,
+                orientation=f"EXIF {self.orientation}, applied",
+                stored_size=(self.height, self.width) if self.orientation > 4 else None,
+            )
 
 
 WHOLE_BYTES = 16 * 2**20
 """What may be decoded as a whole without a word about it."""
 
 
-def remedy(format: str, decoded_bytes: int) -> dict[str, str]:
-    """The note on what would let an image be read in parts; none where it is small."""
+def remedy(format: str, decoded_bytes: int) -> str:
+    """Words on what would let an image be read in parts; none where it is small."""
     if decoded_bytes <= WHOLE_BYTES:
-        return {}
-    text = (
+        return ""
+    return (
         f"{format} is decoded as a whole ({format_size(decoded_bytes)}); a tiled TIFF would be "
         "read in parts: vips copy INPUT OUTPUT.tif[tile,bigtiff,compression=deflate]"
     )
-    return {"remedy": text}
 
 
 ReadHeader = Callable[[Path, BinaryIO], PhotoHeader]

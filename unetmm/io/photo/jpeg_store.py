@@ -58,15 +58,16 @@ class JpegStore(PhotoStore):
 
     def _kept(self) -> dict[str, Any]:
         """Profile, EXIF, comment and resolution of the input."""
-        notes, found = self.info.notes, {}
-        if profile := notes.get("icc_profile"):
-            found["icc_profile"] = profile
-        exif = notes.get("exif", b"")
+        photo = self.info.metadata.photo
+        found: dict[str, Any] = {}
+        if photo.icc_profile:
+            found["icc_profile"] = photo.icc_profile
+        exif = photo.exif
         if len(exif) > _MAX_EXIF_BYTES:
             log.warning("%s: its EXIF is longer than JPEG allows and is left out", self.path)
         elif exif:
             found["exif"] = b"Exif\0\0" + exif
-        if comment := notes.get("comment", b"")[:_MAX_COMMENT_BYTES]:
+        if comment := photo.comment[:_MAX_COMMENT_BYTES]:
             found["comment"] = comment
         if self.resolution:
             *per_unit, unit = self.resolution

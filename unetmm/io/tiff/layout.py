@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from unetmm.io.exif import CAMERA, GPS, pack_directories, read_directories
 from unetmm.io.image import ImageInfo
+from unetmm.io.metadata import Mask
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.levels import Level
 from unetmm.io.tiff.codec import DEFLATE, NONE, TileCodec
@@ -84,10 +85,11 @@ class Layout:
         return 1 if self.one_page else self.planes
 
     @property
-    def mask(self) -> dict[str, Any]:
-        """The mask of valid pixels, see `tiff_mask`; empty if there is none that can be kept."""
-        mask: dict[str, Any] = self.info.notes.get("mask", {})
-        return mask if "data" in mask and self.pages == 1 and not self.ome else {}
+    def mask(self) -> Mask | None:
+        """The mask of valid pixels; None if there is none that can be kept."""
+        mask = self.info.metadata.tiff.mask
+        can_keep = mask is not None and not mask.lost and self.pages == 1 and not self.ome
+        return mask if can_keep else None
 
     @property
     def nested(self) -> bool:
@@ -142,7 +144,7 @@ class Layout:
 
 
 def is_one_page(info: ImageInfo) -> bool:
-    return "bands" in info.notes and info.outer_axes == "C"
+    return bool(info.metadata.tiff.bands) and info.outer_axes == "C"
 
 
 def write_head(
@@ -200,7 +202,7 @@ def _options(
         options["subfiletype"] = 1
     else:
         tags += kept_tags(info, record)
-        pointers = read_directories(info.notes.get("exif", b""))
+        pointers = read_directories(info.metadata.photo.exif)
         tags += [(code, _LONG, 1, 0) for to, code in _STAND_INS.items() if to in pointers]
         options |= _first_page(layout) | resolution_tags(info)
     return options | {"extratags": [(*tag, True) for tag in tags]}
@@ -212,8 +214,8 @@ def _first_page(layout: Layout) -> dict[str, Any]:
     options: dict[str, Any] = {"software": "unetmm"}
     if layout.nested:
         options["subifds"] = len(layout.levels) - 1
-    if "icc_profile" in info.notes:
-        options["iccprofile"] = info.notes["icc_profile"]
+    if profile := info.metadata.photo.icc_profile:
+        options["iccprofile"] = profile
     if layout.ome:
         options["description"] = make_ome_xml(info, layout.name, info.outer_axes)
     elif layout.pages > 1 or (info.pixel_size and not layout.one_page):
@@ -254,7 +256,7 @@ def _drop_resolution(file: Path, big: bool) -> None:
 
 def _append_exif(file: Path, info: ImageInfo, big: bool) -> None:
     """Put the camera's and the GPS directory at the end and let the first page point at them."""
-    tables = read_directories(info.notes.get("exif", b""))
+    tables = read_directories(info.metadata.photo.exif)
     base = file.stat().st_size + file.stat().st_size % 2
     packed, places = pack_directories(tables, base, big)
     if not places:
