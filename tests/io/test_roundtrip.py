@@ -23,7 +23,7 @@ from rasterio.windows import Window
 from unetmm.io.exif import (
     CAMERA,
     GPS,
-    Entry,
+    ExifEntry,
     pack_directories,
     read_directories,
     read_from_tiff,
@@ -235,7 +235,6 @@ METADATA = {
     "Channel": {"Name": ["DAPI", "µ<b"], "Color": [65535, -16776961], "PinholeSize": [1.5, 2.5]},
     "Plane": {"PositionX": [7.0] * 12, "PositionXUnit": ["µm"] * 12, "DeltaT": [0.5] * 12},
 }
-NOTES = ("ome_xml", "channel_colors", "origin", "bits")
 
 
 def parsed(path: Path) -> Any:
@@ -418,19 +417,19 @@ def test_resolution_is_that_of_the_input_or_none(
 
 def test_exif_survives_bigtiff_and_either_byte_order(tmp_path: Path) -> None:
     fraction = struct.pack("<II", 1, 100)
-    tables = {CAMERA: [Entry(33434, 5, 1, fraction), Entry(34855, 3, 1, b"\xc8\0")]}
-    tables[GPS] = [Entry(1, 2, 2, b"N\0")]
+    tables = {CAMERA: [ExifEntry(33434, 5, 1, fraction), ExifEntry(34855, 3, 1, b"\xc8\0")]}
+    tables[GPS] = [ExifEntry(1, 2, 2, b"N\0")]
     for big in (False, True):
         packed, places = pack_directories(tables, 64, big)
         read = partial(part_of, bytes(64) + packed)
         block = read_from_tiff(read, "<", big, places, {271: b"Maker"})
-        assert read_directories(block) == tables | {0: [Entry(271, 2, 6, b"Maker\0")]}
+        assert read_directories(block) == tables | {0: [ExifEntry(271, 2, 6, b"Maker\0")]}
     motorola = (
         b"MM\0*" + struct.pack(">IH", 8, 1) + struct.pack(">HHII", CAMERA, 4, 1, 26) + bytes(4)
         + struct.pack(">H", 1) + struct.pack(">HHII", 33434, 5, 1, 44) + bytes(4)
         + struct.pack(">II", 1, 100)
     )  # fmt: skip
-    assert read_directories(motorola)[CAMERA] == [Entry(33434, 5, 1, fraction)]
+    assert read_directories(motorola)[CAMERA] == [ExifEntry(33434, 5, 1, fraction)]
     assert read_directories(motorola[:30]) == {0: []}, "damage loses what is damaged"
 
 

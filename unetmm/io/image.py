@@ -61,9 +61,13 @@ class Box:
     """A rectangle of a plane in pixels: rows y0 <= y < y1, columns x0 <= x < x1."""
 
     y0: int
+    """First row."""
     x0: int
+    """First column."""
     y1: int
+    """Row behind the last one."""
     x1: int
+    """Column behind the last one."""
 
     @property
     def height(self) -> int:
@@ -85,12 +89,13 @@ class ImageInfo:
     shape: tuple[int, ...]
     """Lengths of `axes`."""
     dtype: np.dtype[Any]
+    """Type of a sample, in the byte order of this machine."""
     chunk: tuple[int, int]
     """Rows and columns of the unit of storage; the whole plane where it cannot be read in parts."""
     alpha: bool = False
     """Whether the last sample is opacity, which is copied and never restored."""
     pixel_size: dict[str, tuple[float, str]] = field(default_factory=dict)
-    """Length and unit of one pixel of an axis, e.g. {"X": (0.65, "micrometer")}; see `units`."""
+    """Axis -> length and unit of a pixel, e.g. {"X": (0.65, "micrometer")}; see `units`."""
     channel_names: tuple[str, ...] = ()
     """Names of the C channels, or empty."""
     nodata: float | None = None
@@ -202,13 +207,13 @@ class Encoding:
     """How the pixels of an output are stored; the values are the same for all of them."""
 
     compression: str | None = None
-    """One of those that the format knows, or "none"; None: what suits the format."""
+    """Name of a compression that the format knows, or "none"; None for what suits the format."""
     pyramid: bool = True
     """Whether smaller copies are stored beside the full resolution, where the format has them."""
     ome_zarr: str = "0.5"
     """Version of OME-Zarr: 0.5 (Zarr v3) or 0.4 (Zarr v2, for older viewers)."""
     shard_px: int | None = None
-    """OME-Zarr 0.5: side of a shard, a file that holds many chunks; None: a file a chunk."""
+    """Side in pixels of a shard of an OME-Zarr 0.5, a file of many chunks; None: a file a chunk."""
 
     def __str__(self) -> str:
         pyramid = "a pyramid" if self.pyramid else "no pyramid"
@@ -221,11 +226,13 @@ class SinkOptions:
     """Where and how an output is to be written."""
 
     path: Place
+    """Final name of the output."""
     overwrite: bool = False
-    """Replace an existing output, but only at `close`."""
+    """Whether an existing output is replaced, which happens at `close` and not before."""
     chunk_px: int = 512
     """Side of an output chunk or tile in pixels."""
     encoding: Encoding = Encoding()
+    """Way in which pixels are stored."""
 
     @property
     def file(self) -> Path:

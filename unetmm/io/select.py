@@ -16,19 +16,19 @@ from unetmm.io.ome_xml import pick_planes
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, pick_bands
 
 END = 2**62
-"""Beyond the end of any axis."""
+"""Number of a plane beyond the end of any axis."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What of an image is to be seen; the default is all of it."""
+    """Part of an image that is wanted; the default is all of it."""
 
     channels: tuple[str, ...] = ()
-    """Numbers from 0, or names."""
+    """Numbers from 0, or names, of the channels that are wanted; all if there are none."""
     planes: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """T or Z -> first and one beyond the last; negative numbers count from the end."""
+    """Axis T or Z -> first plane and the one behind the last; negative ones count from the end."""
     rgb_bands: tuple[int, int, int] | None = None
-    """Numbers from 1 of the channels that become red, green and blue."""
+    """Numbers, counted from 1, of the channels that become red, green and blue."""
 
 
 def parse_channels(text: str) -> tuple[str, ...]:

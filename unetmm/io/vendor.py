@@ -16,7 +16,7 @@ from unetmm.io.metadata import Metadata, ReadingFacts
 from unetmm.io.photo.header import remedy
 
 _PLANE_COPIES = 3
-"""Peak of reading in planes: as decoded, as put together, and as handed over."""
+"""Copies of a plane in memory at once: as decoded, as put together, and as handed over."""
 
 
 class VendorSource:

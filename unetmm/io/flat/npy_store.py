@@ -23,7 +23,7 @@ from unetmm.io.tiff.segments import read_into
 FILE = "image.npy"
 """Name of the growing file in its folder."""
 _HEADER_BYTES = 4096
-"""More than the header of any image."""
+"""Upper bound of the size of a header, in bytes."""
 
 
 class NpyStore:

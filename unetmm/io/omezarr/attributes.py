@@ -16,7 +16,7 @@ from unetmm.io.units import in_unit
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 _SAMPLES = (("Red", "FF0000"), ("Green", "00FF00"), ("Blue", "0000FF"), ("Alpha", "FFFFFF"))
 _COLORS = ("00FF00", "FF0000", "0000FF", "FF00FF", "00FFFF", "FFFF00")
-"""Of channels that state none, in turn; a single one is white."""
+"""Colours of channels that state none, in turn; a single channel is white."""
 
 
 def write_attributes(

@@ -25,9 +25,13 @@ class ZarrLayout:
     axes: str
     """Letters of TCZYXS, in the order of the array."""
     alpha: bool = False
+    """Whether the last sample of a pixel is opacity."""
     pixel_size: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Axis -> length and unit of a pixel."""
     channel_names: tuple[str, ...] = ()
+    """Name of each channel, or none at all."""
     nodata: float | None = None
+    """Value of pixels that hold no measurement."""
     metadata: Metadata = Metadata()
     """Rendering settings, place on the stage, and what we kept of another format's metadata."""
 

@@ -32,11 +32,11 @@ GROUP = "image.zarr"
 LOOSE = "chunks.zarr"
 """Name of the arrays with a file a chunk that shards are made of."""
 CHECKSUMS = "checksums"
-"""Group within the output: CRC-32 of the values of every chunk, one array a level."""
+"""Name of the group within the output that has the CRC-32 of every chunk, one array a level."""
 _CHUNK_COPIES = 3
-"""A chunk is held padded, as bytes and compressed, all at once at worst."""
+"""Copies of a chunk in memory at once: padded, as bytes and compressed."""
 _SENT_COPIES = 2
-"""Its compressed bytes once more while they are sent or received, in pieces and joined."""
+"""Copies of a chunk beyond those while it is sent or received: in parts and joined."""
 
 
 class OmeZarrStore:

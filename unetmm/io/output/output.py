@@ -2,7 +2,7 @@
 
 run --box--> Output --chunk--> store          one class a format
                |----- line ---> journal       resumable at any instant
-               |----- halve --> next level    as soon as four chunks are there (`io.halves`)
+               |----- halve --> next level    as soon as four chunks are there (`io.output.halves`)
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Output:
     def write_bytes(self, box_height: int, box_width: int) -> int:
         """One chunk made contiguous and stored, and one of the next level made of four.
 
-        Meanwhile there are the chunk before it, which is stored by then, itself, its pieces, and
+        Meanwhile there are the chunk before it, which is stored by then, itself, its halves, and
         a chunk that is read back for one of them.
         """
         pixel_bytes = self.info.samples * self.info.dtype.itemsize
@@ -169,13 +169,13 @@ class Output:
         box = self.store.levels[key.level].box(key.row, key.column)
         pixels = np.empty((box.height, box.width, self.info.samples), self.info.dtype)
         for child in key.children(below):
-            piece = self._halves.take(child)
-            if piece is None:
+            half = self._halves.take(child)
+            if half is None:
                 read = self.store.read(child.level, key.plane, below.box(child.row, child.column))
-                piece = halve(read, self.info.nodata)
+                half = halve(read, self.info.nodata)
             y = child.row % 2 * below.chunk[0] // 2
             x = child.column % 2 * below.chunk[1] // 2
-            pixels[y : y + piece.shape[0], x : x + piece.shape[1]] = piece
+            pixels[y : y + half.shape[0], x : x + half.shape[1]] = half
         return pixels
 
     def complete(self) -> bool:

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 JOB = "job.json"
+"""Name of the file that says what the output is made from."""
 JOURNAL = "journal-"
+"""Beginning of the names of journals."""
 LOCK = "lock-"
+"""Beginning of the names of locks."""
 
 
 def format_record(key: ChunkKey, crc: int) -> str:
@@ -76,7 +79,7 @@ class Workspace:
     """A folder beside the output, so that the final rename stays within one file system."""
 
     journal_bytes_per_chunk = 0
-    """A journal goes to the disk line by line."""
+    """Memory of a journal for each chunk: none, for it goes to the disk line by line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -13,11 +13,11 @@ from unetmm.io.metadata import DisplayFacts, PhotoFacts, ReadingFacts
 from unetmm.sizes import format_size
 
 DECODER_BYTES = 2 * 2**20
-"""Windows and tables of a decoder."""
+"""Memory of a decoder's windows and tables."""
 PILLOW_COPIES = 5.0
-"""Peak of Pillow in decoded images: 4 bytes a pixel, the conversion, bytes and array; measured."""
+"""Peak of Pillow in decoded images, measured: 4 bytes a pixel, conversion, bytes and array."""
 MAX_PROFILE_BYTES = 16 * 2**20
-"""Longest metadata block that is kept."""
+"""Longest metadata block that is kept, in bytes."""
 
 
 @dataclass
@@ -25,19 +25,27 @@ class PhotoHeader:
     """What a photo holds, upright orientation not yet applied."""
 
     height: int
+    """Rows as stored."""
     width: int
+    """Columns as stored."""
     samples: int
+    """Samples of a decoded pixel, opacity included."""
     bits: int = 8
     """Bits of a sample when decoded, 8 or 16."""
     alpha: bool = False
+    """Whether the last sample is opacity."""
     interlaced: bool = False
+    """Whether rows are stored in several passes."""
     orientation: int = 1
-    """EXIF orientation 1..8."""
+    """Orientation as EXIF counts them, 1 to 8."""
     decode_copies: float = 1.0
     """Peak of decoding in decoded images, the result included."""
     photo: PhotoFacts = PhotoFacts()
+    """Profile, EXIF, resolution and the like."""
     display: DisplayFacts = DisplayFacts()
+    """Meaning of the decoded values."""
     reading: ReadingFacts = ReadingFacts()
+    """Facts on how the file is stored and read."""
 
     @property
     def row_bytes(self) -> int:
@@ -75,7 +83,7 @@ class PhotoHeader:
 
 
 WHOLE_BYTES = 16 * 2**20
-"""What may be decoded as a whole without a word about it."""
+"""Largest decoded image, in bytes, that gets no advice on how to read it in parts."""
 
 
 def remedy(format: str, decoded_bytes: int) -> str:
@@ -89,4 +97,4 @@ def remedy(format: str, decoded_bytes: int) -> str:
 
 
 ReadHeader = Callable[[Path, BinaryIO], PhotoHeader]
-"""Reads the header of an open file; raises ImageError for what cannot be restored."""
+"""Reader of the header of an open file; it raises ImageError for what cannot be restored."""

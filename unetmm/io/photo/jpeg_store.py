@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 _QUALITY = 95
 _MAX_SIDE_PX = 65500
 _MAX_EXIF_BYTES = 65535 - 2 - 6
-"""What an APP1 segment holds beside its length and its name."""
+"""Longest EXIF that a segment holds beside its length and its name, in bytes."""
 _MAX_COMMENT_BYTES = 65535 - 2
 _CENTIMETERS = 2.54
 

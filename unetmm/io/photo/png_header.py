@@ -23,9 +23,9 @@ _COLOURS = {
 """PNG colour type -> (samples once a palette is expanded, bits allowed)."""
 _KEPT = (b"IHDR", b"tRNS", b"iCCP", b"pHYs", b"acTL", b"eXIf")
 _COPIED = (b"gAMA", b"cHRM", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
-"""What a PNG output keeps as it is: how colours are meant, and texts."""
+"""Names of chunks that a PNG output keeps as they are: the meaning of colours, and texts."""
 _MOST_COPIED_BYTES = 2**20
-"""Longer ones, and those after so many, are left out."""
+"""Most bytes of chunks that an output keeps; those beyond are left out."""
 _OWN_TEXTS = (b"Software\0",)
 """Beginnings of texts that are ours to write."""
 
@@ -35,11 +35,11 @@ class PngChunks:
     """What lies where in a PNG."""
 
     kept: dict[bytes, bytes] = field(default_factory=dict)
-    """Small chunks by name."""
+    """Name -> content of the chunks that are understood."""
     copied: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """(name, content) of chunks that an output keeps as they are."""
+    """Name and content of each chunk that an output keeps as it is."""
     pixel_parts: list[tuple[int, int]] = field(default_factory=list)
-    """(offset, length) of the data of every IDAT chunk."""
+    """Offset and length of the data of each IDAT chunk."""
 
     @property
     def interlaced(self) -> bool:

@@ -16,7 +16,7 @@ from unetmm.io.photo.png_header import pack_chunk
 from unetmm.io.photo.store import ENCODER_BYTES, PhotoStore, check_one_plane, check_sides
 
 _MAX_SIDE_PX = 1_000_000
-"""What libpng takes."""
+"""Longest side that libpng takes, in pixels."""
 _AFTER_IHDR = 8 + 25
 """Bytes of a PNG's signature and its IHDR chunk."""
 

@@ -27,7 +27,7 @@ READERS: dict[str, ReadHeader] = {
     "webp": read_webp_header,
     "bmp": read_bmp_header,
 }
-"""Formats of photos that are decoded whole."""
+"""Short name of a format that is decoded whole -> reader of its header."""
 
 
 class PhotoSource:

@@ -25,7 +25,7 @@ from unetmm.io.tiff.mask import warn_of_lost_mask
 PIXELS = "pixels"
 """Name of the file of chunks in its folder."""
 ENCODER_BYTES = 4 * 2**20
-"""Windows and row buffers of an encoder, and the chunk that goes into it."""
+"""Memory of an encoder's windows and row buffers, and of the chunk that goes into it."""
 _ORIENTATION_TAG = 274
 
 
@@ -35,7 +35,7 @@ class PhotoStore:
     format: ClassVar[str]
     """Name of the format, as messages have it."""
     compressions: ClassVar[tuple[str, ...]]
-    """What an `Encoding` may ask for."""
+    """Names of compressions that an `Encoding` may ask for."""
 
     def __init__(self, options: SinkOptions, info: ImageInfo) -> None:
         self.path = options.file

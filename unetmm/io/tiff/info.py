@@ -53,17 +53,21 @@ class TiffAxes:
     outer: str
     """Axes across pages, slowest first, letters of TCZ."""
     outer_shape: tuple[int, ...]
+    """Lengths of these axes."""
     samples: int
-    """Interleaved colours of a pixel."""
+    """Number of interleaved colours of a pixel."""
     bands: int = 1
-    """Samples that are separate measurements, shown as axis `band_axis`."""
+    """Number of samples that are separate measurements, shown as axis `band_axis`."""
     band_axis: str = ""
+    """Letter of the axis that samples become, empty if they become none."""
     alpha: bool = False
+    """Whether the last sample is opacity."""
     interleaved_bands: bool = False
+    """Whether such samples lie pixel by pixel rather than band by band."""
     named_bands: bool = False
     """Whether the file itself names `band_axis`, rather than that we take samples for it."""
     palette: NDArray[np.uint8] | None = None
-    """Shown colours of every stored value, (values, 3 or 4); None if values are shown as such."""
+    """Colours of every stored value, shape (values, 3 or 4); None if values are shown as such."""
 
     @property
     def shown_samples(self) -> int:

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MASK = 4
-"""NewSubfileType and photometric of a mask at full resolution."""
+"""Value of NewSubfileType and of photometric of a mask at full resolution."""
 _NONE, _DEFLATE = 1, 8
 _COMPRESSIONS = (_NONE, 5, _DEFLATE, 32946, 32773, 50000)
-"""LZW, deflate, PackBits and Zstandard are copied; what is not compressed is on the way."""
+"""Compressions that are copied: LZW, deflate, PackBits, Zstandard; none becomes deflate."""
 _MOST_BYTES = 4 * 2**20
-"""Longer ones are not kept, for they stay in memory."""
+"""Longest mask that is kept, in stored bytes, for it stays in memory."""
 
 
 def read_mask(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> Mask | None:

@@ -25,9 +25,10 @@ _KEPT_TAGS = (
     *(269, 271, 272, 274, 285, 306, 315, 316, 700, 33432, 33723),
     *(33550, 33922, 34264, 34735, 34736, 34737, 42112, 50844, 50909),
 )
-"""Makers, orientation, XMP, IPTC, copyright; then what places a GeoTIFF on Earth."""
+"""Tags that an output keeps: makers, XMP, IPTC, copyright, and a GeoTIFF's place on Earth."""
 _RPC_TAG, _DESCRIPTION_TAG = 50844, 270
 MAX_VALUE_TAG = 281
+"""Number of MaxSampleValue."""
 _USER_DEFINED = 32767
 """Code of a reference system that has none."""
 _CRS_KEYS = ("ProjectedCSTypeGeoKey", "GeographicTypeGeoKey")
@@ -35,8 +36,9 @@ MAKER_TAGS = (271, 272, 306, 315, 33432)
 """Tags of the page that a photo's EXIF holds as well: maker, model, time, artist, copyright."""
 _RGB = 2
 _ASSOCIATED_ALPHA = 1
-"""Of ExtraSamples: colours are stored multiplied by it."""
+"""Value of ExtraSamples for opacity that colours are stored multiplied by."""
 _MAX_TAG_BYTES = 2**20
+"""Longest tag that is kept, in bytes."""
 _UNITS = {2: "inch", 3: "centimeter"}
 
 

@@ -20,7 +20,7 @@ _OBJECT_BYTES = 12
 """Memory of parsed XML per byte of its text, measured."""
 _LENGTHS = ("Å", "pm", "nm", "µm", "mm", "cm", "m", "km", "in", "pixel", "reference frame")
 _TIMES = ("ns", "µs", "ms", "s", "min", "h", "d")
-"""Units that OME-XML knows, of those that we do."""
+"""Symbols of units that OME-XML knows, of those that we do."""
 _TYPES = {"float32": "float", "float64": "double"}
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PLACES_OF_PIXELS = ("BinData", "TiffData", "MetadataOnly")

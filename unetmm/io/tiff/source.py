@@ -29,12 +29,12 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 log = logging.getLogger(__name__)
 
 _CODEC_COPIES = {"jpeg": 4, "image": 10}
-"""Peak in decoded segments of JPEG, and of JPEG 2000, the greediest of the others; measured."""
+"""Peak of decoding in decoded segments, measured: JPEG, and JPEG 2000 for all others."""
 _OLD_JPEG = 6
 _PAGE_BYTES = 1000
-"""What knowing of a page takes, measured."""
+"""Memory of what is known of a page, measured."""
 _TIFFFILE_BYTES = 2 * 2**20
-"""What reading the tags of a small file leaves behind, measured."""
+"""Memory that reading the tags of a small file leaves behind, measured."""
 
 
 class TiffSource:

@@ -26,7 +26,7 @@ from unetmm.io.output.disk import sync, write_at
 from unetmm.io.output.levels import Level, make_levels
 from unetmm.io.tiff.codec import TileCodec
 from unetmm.io.tiff.layout import (
-    Layout,
+    TiffLayout,
     checksum_tags,
     is_one_page,
     put_checksums,
@@ -40,14 +40,15 @@ FILE = "image.tif"
 SPOOL = "tiles"
 """Name of the file of compressed tiles in its folder."""
 RECORD = "record.json"
+"""Name of the file that says how the output is made."""
 PYRAMID_FROM_PX = 2048
-"""Images with a longer side get smaller copies; any viewer shows smaller ones at once."""
+"""Longest side of an image without smaller copies; any viewer shows such a one at once."""
 TILE_STEP_PX = 16
-"""TIFF asks for tile sides that are multiples of this."""
+"""Step of a tile's side that TIFF asks for, in pixels."""
 _BLOCK_BYTES = 4096
-"""Places of compressed tiles start at blocks of the file system."""
+"""Size of a block of the file system, at which places of compressed tiles start."""
 _LENGTH = struct.Struct("<Q")
-"""What stands before a compressed tile."""
+"""Length in bytes that stands before a compressed tile."""
 
 
 class TiffStore:
@@ -68,14 +69,14 @@ class TiffStore:
         )
         ome = _wants_ome(self.path, info)
         codec = TileCodec.of(self.path, options.encoding.compression, info.dtype, ome)
-        self._layout = Layout(info, self.levels, codec, _image_name(self.path), ome)
+        self._layout = TiffLayout(info, self.levels, codec, _image_name(self.path), ome)
         self._codec, self._tile_bytes = codec, self._layout.tile_bytes
         # Compressed tiles and their copy take about as much as plain ones; `finish` looks again.
         check_space(options.file, self._layout.plain_bytes)
         self._folder = Path()
         self._handle = -1
         self._start = 0
-        """Where the first tile's place is in the open file."""
+        """Offset of the first tile's place in the open file."""
 
     @property
     def _slot_bytes(self) -> int:

@@ -7,22 +7,23 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from unetmm.io.exif import Entry, read_directories
+from unetmm.io.exif import ExifEntry, read_directories
 from unetmm.io.image import ImageInfo
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, has_rgb_bands, make_gdal_metadata
 from unetmm.io.tiff.metadata import MAKER_TAGS, MAX_VALUE_TAG
 from unetmm.io.units import in_unit
 
 CHECKSUMS_TAG = 65111
-"""Private tag: CRC-32 of every tile's values, planes in the order t, c, z; one a level."""
+"""Number of our tag of checksums: CRC-32 of each tile's values, planes in the order t, c, z."""
 RECORD_TAG = 65112
-"""Private tag: how the image was made, as JSON."""
+"""Number of our tag that says how the image was made, as JSON."""
 _NODATA_TAG = 42113
 _ASCII, _SHORT = 2, 3
 _OTHER_SOFTWARE = ("Aperio", "ImageJ=", "<", "{", "shape=", "SCANIMAGE", "SI.")
-"""Descriptions by which readers know a format that the output is not."""
+"""Beginnings of descriptions by which readers know a format that the output is not."""
 
 Tag = tuple[int, int, int, Any]
+"""Code, type, count and value of a tag."""
 
 
 def colour_tags(info: ImageInfo, one_page: bool) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def kept_tags(info: ImageInfo, record: Mapping[str, Any]) -> list[Tag]:
     return list(stored.values())
 
 
-def _text_tag(entry: Entry) -> Tag:
+def _text_tag(entry: ExifEntry) -> Tag:
     return (entry.code, entry.kind, entry.count, entry.value)
 
 
