@@ -27,7 +27,7 @@ from unetmm.io.image import ImageInfo, SinkOptions
 from unetmm.io.open import open_source, output_format
 from unetmm.io.sniff import sniff_format
 from unetmm.quality.testsets import list_images
-from unetmm.train.data import load_images
+from unetmm.train.images import load_images
 from unetmm_cli.batch.inputs import find
 from unetmm_cli.files import split_name
 

@@ -26,8 +26,9 @@ from unetmm.io.image import Encoding
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.disk import part_path
 from unetmm.io.output.levels import halve
+from unetmm.io.output.local_workspace import Workspace
 from unetmm.io.output.output import Output
-from unetmm.io.output.workspace import Workspace, format_record, parse_records
+from unetmm.io.output.records import format_record, parse_records
 from unetmm.io.select import Selection
 from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig

@@ -13,7 +13,7 @@ from unetmm.errors import ImageError
 from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
 from unetmm.io.metadata import Metadata, ReadingFacts
-from unetmm.io.photo.header import remedy
+from unetmm.io.remedy import remedy
 
 _PLANE_COPIES = 3
 """Copies of a plane in memory at once: as decoded, as put together, and as handed over."""

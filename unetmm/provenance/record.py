@@ -14,7 +14,9 @@ from unetmm.errors import ImageError
 from unetmm.io.failures import translated
 from unetmm.io.output.destination import output_exists
 from unetmm.io.output.disk import discard
-from unetmm.io.output.workspace import JOB, JOURNAL, LOCK, Workspace, workspace_of
+from unetmm.io.output.local_workspace import Workspace
+from unetmm.io.output.records import JOB, JOURNAL, LOCK
+from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place, RemotePath
 from unetmm.io.sniff import sniff_format
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from unetmm.errors import ImageError, ShapeError
 from unetmm.io.array import array_info
 from unetmm.io.failures import translated
+from unetmm.io.files import read_into
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.io.metadata import DisplayFacts, Metadata
-from unetmm.io.tiff.segments import read_into
 
 _PNM_HEAD_BYTES = 4096
 _PNM_HEADER = re.compile(rb"P([56])" + 3 * rb"(?:\s+|#[^\n]*\n)+(\d{1,9})" + rb"\s")

@@ -24,8 +24,8 @@ from unetmm.io.omezarr.source import ZARR_BYTES
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.disk import discard, sync
 from unetmm.io.output.levels import Level, make_levels
+from unetmm.io.output.lost_mask import warn_of_lost_mask
 from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, zarr_store
-from unetmm.io.tiff.mask import warn_of_lost_mask
 
 GROUP = "image.zarr"
 """Name of the growing group in its folder."""

@@ -1,4 +1,4 @@
-"""Files of an output on a disk: written in place, made safe, named once whole, removed.
+"""Files of an output on a disk: made safe, named once whole, removed.
 
 An output grows under a name of its own beside its final one and is renamed when it is whole.
 """
@@ -9,9 +9,6 @@ import contextlib
 import os
 import shutil
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from unetmm.io.failures import translated
 
@@ -38,14 +35,6 @@ def publish(part: Path, path: Path) -> None:
         else:
             os.replace(part, path)
         sync(path.parent)
-
-
-def write_at(handle: int, array: NDArray[Any], offset: int) -> None:
-    """Write all of a contiguous array into an open file."""
-    view = array.data.cast("B")
-    while len(view):
-        count = os.pwrite(handle, view, offset)
-        view, offset = view[count:], offset + count
 
 
 def sync(path: Path) -> None:

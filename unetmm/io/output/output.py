@@ -19,10 +19,11 @@ from unetmm.io.output.chunks import ChunkKey, ChunkTable, checksum
 from unetmm.io.output.halves import Halves
 from unetmm.io.output.levels import halve, halve_bytes
 from unetmm.io.output.store import ChunkStore, Pixels
-from unetmm.io.output.workspace import Journal, workspace_of
+from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
 
 if TYPE_CHECKING:
+    from unetmm.io.output.local_workspace import Journal
     from unetmm.io.output.remote_workspace import RemoteJournal
 
 

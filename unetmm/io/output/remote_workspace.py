@@ -29,7 +29,7 @@ from typing import Any
 from unetmm.errors import ImageError
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.lease import Lease
-from unetmm.io.output.workspace import JOB, JOURNAL, LOCK, format_record, load_job, parse_records
+from unetmm.io.output.records import JOB, JOURNAL, LOCK, format_record, load_job, parse_records
 from unetmm.io.places import RemotePath
 from unetmm.io.sniff import ZARR_MARKS, is_zarr
 

@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 from unetmm.io.exif import orientation_of, reset_orientation, resolution_of, strip_prefix
 from unetmm.io.metadata import DisplayFacts, PhotoFacts, ReadingFacts
-from unetmm.sizes import format_size
 
 DECODER_BYTES = 2 * 2**20
 """Memory of a decoder's windows and tables."""
@@ -80,20 +79,6 @@ class PhotoHeader:
                 orientation=f"EXIF {self.orientation}, applied",
                 stored_size=(self.height, self.width) if self.orientation > 4 else None,
             )
-
-
-WHOLE_BYTES = 16 * 2**20
-"""Largest decoded image, in bytes, that gets no advice on how to read it in parts."""
-
-
-def remedy(format: str, decoded_bytes: int) -> str:
-    """Words on what would let an image be read in parts; none where it is small."""
-    if decoded_bytes <= WHOLE_BYTES:
-        return ""
-    return (
-        f"{format} is decoded as a whole ({format_size(decoded_bytes)}); a tiled TIFF would be "
-        "read in parts: vips copy INPUT OUTPUT.tif[tile,bigtiff,compression=deflate]"
-    )
 
 
 ReadHeader = Callable[[Path, BinaryIO], PhotoHeader]

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane, Source
 from unetmm.io.inflate import DeflateLayout, InflatedRows
-from unetmm.io.photo.header import WHOLE_BYTES, PhotoHeader
+from unetmm.io.photo.header import PhotoHeader
 from unetmm.io.photo.png_header import SIGNATURE, PngChunks, describe_png, pack_chunk, walk_chunks
 from unetmm.io.photo.source import PhotoSource, describe_photo
+from unetmm.io.remedy import WHOLE_BYTES
 
 log = logging.getLogger(__name__)
 

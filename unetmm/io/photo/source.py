@@ -15,10 +15,11 @@ from unetmm.errors import ImageError
 from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.io.metadata import Metadata
-from unetmm.io.photo.header import PhotoHeader, ReadHeader, remedy
+from unetmm.io.photo.header import PhotoHeader, ReadHeader
 from unetmm.io.photo.jpeg_header import read_jpeg2000_header, read_jpeg_header
 from unetmm.io.photo.other_headers import open_by_pillow, read_bmp_header, read_webp_header
 from unetmm.io.photo.png_header import check_png_sums, read_png_header
+from unetmm.io.remedy import remedy
 
 READERS: dict[str, ReadHeader] = {
     "png": read_png_header,

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
+from unetmm.io.files import write_at
 from unetmm.io.image import Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.metadata import Resolution
 from unetmm.io.output.chunks import ChunkKey
-from unetmm.io.output.disk import sync, write_at
+from unetmm.io.output.disk import sync
 from unetmm.io.output.levels import Level
+from unetmm.io.output.lost_mask import warn_of_lost_mask
 from unetmm.io.photo.source import turn_box, upright
-from unetmm.io.tiff.mask import warn_of_lost_mask
 
 PIXELS = "pixels"
 """Name of the file of chunks in its folder."""

@@ -5,20 +5,15 @@ Pixels that it excludes are restored as any others; who reads the output leaves 
 
 from __future__ import annotations
 
-import logging
 import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unetmm.io.image import ImageInfo
 from unetmm.io.metadata import Mask
-from unetmm.io.places import Place
 
 if TYPE_CHECKING:
     import tifffile
-
-log = logging.getLogger(__name__)
 
 _MASK = 4
 """Value of NewSubfileType and of photometric of a mask at full resolution."""
@@ -61,13 +56,6 @@ def _is_mask(mask: tifffile.TiffPage, page: tifffile.TiffPage) -> bool:
 def _read(tif: tifffile.TiffFile, offset: int, count: int) -> bytes:
     tif.filehandle.seek(int(offset))
     return bytes(tif.filehandle.read(int(count)))
-
-
-def warn_of_lost_mask(path: Place, info: ImageInfo) -> None:
-    """Say that an output has no place for the mask of the input, if that has one."""
-    if mask := info.metadata.tiff.mask:
-        why = f": {mask.lost}" if mask.lost else ", which only GeoTIFF has a place for"
-        log.warning("%s: the input's mask of valid pixels is left out%s", path, why)
 
 
 def mask_bytes(mask: Mask | None) -> int:

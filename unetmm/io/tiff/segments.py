@@ -24,6 +24,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.io.files import read_into
 from unetmm.io.image import Box
 
 _DEFLATE_COMPRESSIONS = (8, 32946)
@@ -299,13 +300,3 @@ class SegmentFiles:
             for handle in self._handles.values():
                 os.close(handle)
             self._handles.clear()
-
-
-def read_into(handle: int, target: NDArray[Any], offset: int, path: Path) -> None:
-    """Fill a contiguous array from a place in a file."""
-    view = target.view(np.uint8).reshape(-1).data
-    while len(view):
-        count = os.preadv(handle, [view], offset)
-        if count == 0:
-            raise ImageError(f"{path}: ends within the pixels; it has been truncated")
-        view, offset = view[count:], offset + count

@@ -16,7 +16,7 @@ from unetmm.errors import ImageError
 from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.io.ome_xml import companion_name, with_known_order
-from unetmm.io.photo.header import remedy
+from unetmm.io.remedy import remedy
 from unetmm.io.tiff.info import describe, main_series, map_axes
 from unetmm.io.tiff.mask import mask_bytes
 from unetmm.io.tiff.pages import drop_missing, find_pages

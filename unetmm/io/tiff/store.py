@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
+from unetmm.io.files import write_at
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.destination import check_space
-from unetmm.io.output.disk import sync, write_at
+from unetmm.io.output.disk import sync
 from unetmm.io.output.levels import Level, make_levels
+from unetmm.io.output.lost_mask import warn_of_lost_mask
 from unetmm.io.tiff.codec import TileCodec
 from unetmm.io.tiff.layout import (
     TiffLayout,
@@ -32,7 +34,6 @@ from unetmm.io.tiff.layout import (
     put_checksums,
     write_head,
 )
-from unetmm.io.tiff.mask import warn_of_lost_mask
 from unetmm.io.tiff.tags import RECORD_TAG
 
 FILE = "image.tif"

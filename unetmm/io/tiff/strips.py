@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from unetmm.io.inflate import DeflateLayout, InflatedRows
-from unetmm.io.photo.header import WHOLE_BYTES
+from unetmm.io.remedy import WHOLE_BYTES
 from unetmm.io.tiff.segments import PageData, SegmentFiles, SegmentGrid
 
 _KEPT_BYTES = 64 * 2**20
