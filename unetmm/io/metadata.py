@@ -12,6 +12,8 @@ from typing import Any
 
 Resolution = tuple[float, float, str]
 """Pixels per unit along x and along y, and the unit: "inch" or "centimeter"."""
+Tag = tuple[int, int, int, Any]
+"""Code, type, count and value of a tag of a TIFF."""
 Position = tuple[float, str]
 """Number and unit of a place along an axis."""
 
@@ -64,8 +66,8 @@ class Mask:
 class TiffFacts:
     """What only a TIFF says, GeoTIFF above all."""
 
-    tags: tuple[tuple[int, int, int, Any], ...] = ()
-    """Code, type, count and value of each tag that a TIFF output keeps as it is."""
+    tags: tuple[Tag, ...] = ()
+    """Tags that a TIFF output keeps as they are."""
     description: str = ""
     """Free text of the first page."""
     bands: int = 0

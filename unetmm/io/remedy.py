@@ -5,7 +5,7 @@ from __future__ import annotations
 from unetmm.sizes import format_size
 
 WHOLE_BYTES = 16 * 2**20
-"""Largest decoded image, in bytes, that gets no advice on how to read it in parts."""
+"""Largest image, in decoded bytes, that is decoded as a whole without a word about it."""
 
 
 def remedy(format: str, decoded_bytes: int) -> str:

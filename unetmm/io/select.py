@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ShapeError
 from unetmm.io.image import Box, ImageInfo, Plane, Source
-from unetmm.io.metadata import Metadata, MicroscopyFacts, Position, TiffFacts
+from unetmm.io.metadata import Metadata, MicroscopyFacts, Position, Tag, TiffFacts
 from unetmm.io.ome_xml import pick_planes
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, pick_bands
 
@@ -195,9 +195,7 @@ def _of_channels(texts: tuple[str, ...], info: ImageInfo, channels: list[int]) -
     return tuple(texts[i] if i < len(texts) else "" for i in channels)
 
 
-def _cut_tags(
-    tiff: TiffFacts, channels: list[int], colours: bool
-) -> tuple[tuple[int, int, int, Any], ...]:
+def _cut_tags(tiff: TiffFacts, channels: list[int], colours: bool) -> tuple[Tag, ...]:
     """Tags with GDAL's items of the chosen bands."""
     if not tiff.bands:
         return tiff.tags

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from unetmm.io.exif import CAMERA, GPS, pack_directories, read_directories
 from unetmm.io.image import ImageInfo
-from unetmm.io.metadata import Mask
+from unetmm.io.metadata import Mask, Tag
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.levels import Level
 from unetmm.io.tiff.codec import DEFLATE, NONE, TileCodec
@@ -33,7 +33,6 @@ from unetmm.io.tiff.mask import mask_bytes, write_mask
 from unetmm.io.tiff.ome import make_ome_xml, ome_bytes
 from unetmm.io.tiff.tags import (
     CHECKSUMS_TAG,
-    Tag,
     colour_tags,
     kept_description,
     kept_tags,

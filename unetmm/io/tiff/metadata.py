@@ -16,6 +16,7 @@ from unetmm.io.metadata import (
     PhotoFacts,
     ReadingFacts,
     Resolution,
+    Tag,
     TiffFacts,
 )
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, parse_gdal_items
@@ -105,8 +106,8 @@ def _bits(page: tifffile.TiffPage) -> int:
     return stated if stated < bits else 0
 
 
-def _kept_tags(page: tifffile.TiffPage) -> tuple[tuple[int, int, int, Any], ...]:
-    """(code, dtype, count, value) of tags that a TIFF output keeps as they are."""
+def _kept_tags(page: tifffile.TiffPage) -> tuple[Tag, ...]:
+    """Tags that a TIFF output keeps as they are."""
     found = []
     for code in _KEPT_TAGS:
         tag = page.tags.get(code)

@@ -9,6 +9,7 @@ from typing import Any
 
 from unetmm.io.exif import ExifEntry, read_directories
 from unetmm.io.image import ImageInfo
+from unetmm.io.metadata import Tag
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, has_rgb_bands, make_gdal_metadata
 from unetmm.io.tiff.metadata import MAKER_TAGS, MAX_VALUE_TAG
 from unetmm.io.units import in_unit
@@ -21,9 +22,6 @@ _NODATA_TAG = 42113
 _ASCII, _SHORT = 2, 3
 _OTHER_SOFTWARE = ("Aperio", "ImageJ=", "<", "{", "shape=", "SCANIMAGE", "SI.")
 """Beginnings of descriptions by which readers know a format that the output is not."""
-
-Tag = tuple[int, int, int, Any]
-"""Code, type, count and value of a tag."""
 
 
 def colour_tags(info: ImageInfo, one_page: bool) -> dict[str, Any]:
