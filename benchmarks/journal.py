@@ -49,7 +49,7 @@ def without_records() -> Iterator[None]:
     """No journal lines, no checksums."""
     with (
         mock.patch("unetmm.io.output.output.checksum", lambda pixels: 0),
-        mock.patch("unetmm.io.output.workspace.Journal.record", lambda self, key, crc: None),
+        mock.patch("unetmm.io.output.local_workspace.Journal.record", lambda self, key, crc: None),
     ):
         yield
 

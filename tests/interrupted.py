@@ -12,9 +12,9 @@ import tifffile
 from helpers import lively_model
 
 from unetmm.errors import ImageError
+from unetmm.io.output.chunks import ChunkKey
+from unetmm.io.output.disk import part_path
 from unetmm.io.output.output import Output
-from unetmm.io.output.part import part_path
-from unetmm.io.output.table import ChunkKey
 from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options

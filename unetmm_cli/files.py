@@ -8,14 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from unetmm.errors import ImageError
+from unetmm.io.formats import DOUBLE_SUFFIXES
 from unetmm.io.places import Place, RemotePath
 
 BLOCK_BYTES = 2**20
 """Size of what is read at once for a checksum, in bytes."""
-SUFFIX_OF = {"ome-zarr": ".ome.zarr", "tiff": ".tif", "png": ".png", "jpeg": ".jpg", "npy": ".npy"}
-"""Format of an output -> ending of its name."""
-DOUBLE_SUFFIXES = (".ome.zarr", ".ome.tif", ".ome.tiff")
-"""Endings with two points, which are removed as a whole."""
 
 
 def check_paths(source: Place, output: Place, written: dict[str, Path]) -> None:

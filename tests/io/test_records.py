@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unetmm.io.output.table import ChunkKey
-from unetmm.io.output.workspace import Workspace, format_record, parse_records
+from unetmm.io.output.chunks import ChunkKey
+from unetmm.io.output.local_workspace import Workspace
+from unetmm.io.output.records import format_record, parse_records
 
 
 def test_records_survive_garbage() -> None:

@@ -42,9 +42,13 @@ def test_channels_and_planes(path: Path) -> None:
     info = source.info
     assert (info.axes, info.shape) == ("TCZYX", (2, 2, 1, 20, 30))
     assert info.channel_names == ("c", "a")
-    assert info.notes["channel_colors"] == ("#00ffff", "#000000")
-    assert info.notes["origin"]["Z"] == (16.0, "micrometer")
-    assert 'SizeT="2"' in info.notes["ome_xml"] and info.pixel_size["Z"] == (2.0, "micrometer")
+    seen = info.metadata.microscopy
+    assert seen.channel_colors == ("#00ffff", "#000000")
+    assert seen.origin["Z"] == (16.0, "micrometer")
+    assert 'SizeT="2"' in seen.ome_xml and info.pixel_size["Z"] == (
+        2.0,
+        "micrometer",
+    )
     for t, c in ((0, 0), (0, 1), (1, 0)):
         found = source.read((t, c, 0), BOX)[..., 0]
         np.testing.assert_array_equal(found, PIXELS[1 + t, (2, 0)[c], 3, 1:9, 2:19])
@@ -59,7 +63,7 @@ def test_bands_as_colours(path: Path) -> None:
     source = part(path, rgb_bands=(4, 3, 2), planes={"Z": (1, 3)})
     info = source.info
     assert (info.axes, info.shape, info.samples) == ("TZYXS", (3, 2, 20, 30, 3), 3)
-    assert info.channel_names == () and "channel_colors" not in info.notes
+    assert info.channel_names == () and not info.metadata.microscopy.channel_colors
     wanted = np.moveaxis(PIXELS[2, [3, 2, 1], 2, 1:9, 2:19], 0, -1)
     np.testing.assert_array_equal(source.read((2, 0, 1), BOX), wanted)
     assert source.read_bytes(8, 17) >= 8 * 17 * 2

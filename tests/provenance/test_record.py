@@ -13,10 +13,10 @@ from helpers import content
 from interrupted import OUTPUTS, go_on, options
 
 from unetmm.errors import ImageError
+from unetmm.io.output.chunks import ChunkKey
+from unetmm.io.output.disk import part_path
+from unetmm.io.output.local_workspace import Workspace
 from unetmm.io.output.output import Output
-from unetmm.io.output.part import part_path
-from unetmm.io.output.table import ChunkKey
-from unetmm.io.output.workspace import Workspace
 from unetmm.provenance.record import remove_leftovers
 from unetmm.provenance.verify import finalize
 from unetmm.run.of_file import restore_file

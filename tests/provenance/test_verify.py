@@ -9,8 +9,8 @@ import zarr
 from interrupted import go_on
 
 from unetmm.errors import ImageError
-from unetmm.io.output.part import part_path
-from unetmm.io.output.workspace import Workspace
+from unetmm.io.output.disk import part_path
+from unetmm.io.output.local_workspace import Workspace
 from unetmm.provenance.verify import verify
 
 

@@ -16,9 +16,9 @@ from interrupted import OUTPUTS, go_on, options, stop_after
 
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ResumeError, ShapeError
+from unetmm.io.output.chunks import ChunkKey
+from unetmm.io.output.disk import part_path
 from unetmm.io.output.output import Output
-from unetmm.io.output.part import part_path
-from unetmm.io.output.table import ChunkKey
 from unetmm.run.job import Cancelled
 from unetmm.run.of_file import restore_file
 

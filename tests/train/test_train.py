@@ -29,11 +29,12 @@ from unetmm.train.config import (
     load_train_config,
 )
 from unetmm.train.curve import SIZE_PX, draw_curve, ticks
-from unetmm.train.data import PatchSampler, load_images, make_sampler
+from unetmm.train.data import PatchSampler, make_sampler
 from unetmm.train.degrade import add_noise
 from unetmm.train.export import export, make_card
 from unetmm.train.export import main as run_export
 from unetmm.train.history import Row, append_row, log_path, read_rows, total_seconds
+from unetmm.train.images import load_images
 from unetmm.train.loop import Progress, Trainer, learning_rate
 from unetmm.train.pack import load_pack, save_pack
 from unetmm.train.validate import Validation, make_validation

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unetmm.io.metadata import Resolution
+
 CAMERA, GPS, _INTEROPERABILITY = 34665, 34853, 40965
 """Tags that point at directories."""
 _ORIENTATION_TAG = 274
@@ -20,22 +22,27 @@ _POINTERS = (CAMERA, GPS, _INTEROPERABILITY)
 _ASCII, _SHORT, _LONG = 2, 3, 4
 _PREFIX = b"Exif\0\0"
 _VALUE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4}
-"""Type -> bytes of what is turned around with the byte order; a fraction is two of them."""
+"""Type of a value -> bytes that the byte order turns around; a fraction has two such parts."""
 _FRACTIONS = (5, 10)
 _MAX_ENTRIES, _MAX_VALUE_BYTES = 1000, 2**24
-"""More is damage."""
+"""Most tags of a directory, and most bytes of a value; a file with more is damaged."""
 
 Read = Callable[[int, int], bytes]
+"""Function that gives bytes of a file: (offset, count) -> bytes."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One tag of a directory, its value little-endian."""
+class ExifEntry:
+    """One tag of a directory."""
 
     code: int
+    """Number that says what the tag means."""
     kind: int
+    """Type of the value, as TIFF counts types."""
     count: int
+    """Number of values."""
     value: bytes
+    """Content, little-endian."""
 
 
 def strip_prefix(data: bytes) -> bytes:
@@ -60,7 +67,7 @@ def reset_orientation(payload: bytes) -> bytes:
     return payload[:at] + struct.pack(order + "H", 1) + payload[at + 2 :]
 
 
-def resolution_of(payload: bytes) -> tuple[float, float, str] | None:
+def resolution_of(payload: bytes) -> Resolution | None:
     """(x, y, "inch" or "centimeter"), pixels per unit, as stored; None where it is not stated."""
     found = {entry.code: entry for entry in read_directories(payload).get(0, ())}
     per_unit = []
@@ -76,7 +83,7 @@ def resolution_of(payload: bytes) -> tuple[float, float, str] | None:
     return (per_unit[0], per_unit[1], "centimeter" if centimeters else "inch")
 
 
-def read_directories(payload: bytes) -> dict[int, list[Entry]]:
+def read_directories(payload: bytes) -> dict[int, list[ExifEntry]]:
     """Entries of directory 0, and of those pointed at, by the tag that does; damaged ones miss."""
     order = {b"II": "<", b"MM": ">"}.get(payload[:2])
     if order is None or len(payload) < 8:
@@ -100,14 +107,16 @@ def read_from_tiff(
     tables = _follow(read, order, big, starts)
     if not any(tables.values()):
         return b""
-    first = [Entry(code, _ASCII, len(text) + 1, text + b"\0") for code, text in texts.items()]
+    first = [ExifEntry(code, _ASCII, len(text) + 1, text + b"\0") for code, text in texts.items()]
     return _pack_block(tables | {0: first})
 
 
-def _follow(read: Read, order: str, big: bool, starts: dict[int, int]) -> dict[int, list[Entry]]:
+def _follow(
+    read: Read, order: str, big: bool, starts: dict[int, int]
+) -> dict[int, list[ExifEntry]]:
     """Entries of directories and of those that they point at."""
     todo = dict(starts)
-    tables: dict[int, list[Entry]] = {}
+    tables: dict[int, list[ExifEntry]] = {}
     while todo:
         code, start = todo.popitem()
         try:
@@ -121,7 +130,7 @@ def _follow(read: Read, order: str, big: bool, starts: dict[int, int]) -> dict[i
     return tables
 
 
-def _read_directory(read: Read, order: str, big: bool, start: int) -> list[Entry]:
+def _read_directory(read: Read, order: str, big: bool, start: int) -> list[ExifEntry]:
     head, form, inline = ("Q", "HHQ", 8) if big else ("H", "HHI", 4)
     number = order + ("Q" if big else "I")
     (count,) = struct.unpack(order + head, read(start, struct.calcsize(order + head)))
@@ -137,12 +146,12 @@ def _read_directory(read: Read, order: str, big: bool, start: int) -> list[Entry
         if not size or len(stored) < size:
             continue
         raw = np.frombuffer(stored, f"{order}u{part}", size // part)
-        found.append(Entry(code, kind, length, raw.astype(f"<u{part}").tobytes()))
+        found.append(ExifEntry(code, kind, length, raw.astype(f"<u{part}").tobytes()))
     return found
 
 
 def pack_directories(
-    tables: dict[int, list[Entry]], base: int, big: bool = False
+    tables: dict[int, list[ExifEntry]], base: int, big: bool = False
 ) -> tuple[bytes, dict[int, int]]:
     """Directories as they lie in a little-endian TIFF from `base` on.
 
@@ -161,13 +170,13 @@ def pack_directories(
         if entries := list(tables.get(code, ())):
             if code == CAMERA and _INTEROPERABILITY in places:
                 place = struct.pack("<I", places[_INTEROPERABILITY])
-                entries.append(Entry(_INTEROPERABILITY, _LONG, 1, place))
+                entries.append(ExifEntry(_INTEROPERABILITY, _LONG, 1, place))
             places[code] = base + len(packed)
             packed += _pack_directory(entries, places[code], big)
     return packed, {code: at for code, at in places.items() if code != _INTEROPERABILITY}
 
 
-def _pack_directory(entries: list[Entry], base: int, big: bool) -> bytes:
+def _pack_directory(entries: list[ExifEntry], base: int, big: bool) -> bytes:
     """One directory and its values, an even number of bytes."""
     count, number, inline = ("<Q", "<Q", 8) if big else ("<H", "<I", 4)
     entry_bytes = 4 + 2 * inline
@@ -184,10 +193,10 @@ def _pack_directory(entries: list[Entry], base: int, big: bool) -> bytes:
     return whole + b"\0" * (len(whole) % 2)
 
 
-def _pack_block(tables: dict[int, list[Entry]]) -> bytes:
+def _pack_block(tables: dict[int, list[ExifEntry]]) -> bytes:
     """A block of its own, directory 0 last."""
     packed, places = pack_directories(tables, 8)
-    pointers = [Entry(code, _LONG, 1, struct.pack("<I", at)) for code, at in places.items()]
+    pointers = [ExifEntry(code, _LONG, 1, struct.pack("<I", at)) for code, at in places.items()]
     first = 8 + len(packed)
     head = b"II*\0" + struct.pack("<I", first)
     return head + packed + _pack_directory([*tables[0], *pointers], first, big=False)

@@ -16,6 +16,7 @@ from typing import Any, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.io.metadata import Metadata
 from unetmm.io.places import Place
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
@@ -60,9 +61,13 @@ class Box:
     """A rectangle of a plane in pixels: rows y0 <= y < y1, columns x0 <= x < x1."""
 
     y0: int
+    """First row."""
     x0: int
+    """First column."""
     y1: int
+    """Row behind the last one."""
     x1: int
+    """Column behind the last one."""
 
     @property
     def height(self) -> int:
@@ -84,35 +89,19 @@ class ImageInfo:
     shape: tuple[int, ...]
     """Lengths of `axes`."""
     dtype: np.dtype[Any]
+    """Type of a sample, in the byte order of this machine."""
     chunk: tuple[int, int]
     """Rows and columns of the unit of storage; the whole plane where it cannot be read in parts."""
     alpha: bool = False
     """Whether the last sample is opacity, which is copied and never restored."""
     pixel_size: dict[str, tuple[float, str]] = field(default_factory=dict)
-    """Length and unit of one pixel of an axis, e.g. {"X": (0.65, "micrometer")}; see `units`."""
+    """Axis -> length and unit of a pixel, e.g. {"X": (0.65, "micrometer")}; see `units`."""
     channel_names: tuple[str, ...] = ()
     """Names of the C channels, or empty."""
     nodata: float | None = None
     """Value of pixels that hold no measurement; they pass through untouched."""
-    notes: dict[str, Any] = field(default_factory=dict)
-    """Other metadata worth showing and, where the output can hold it, keeping; absent if unknown.
-
-    icc_profile, exif : bytes; exif is TIFF-structured, its orientation 1 once pixels are upright.
-    resolution : (x, y, "inch" or "centimeter"), pixels per unit.
-    tiff_tags : ((code, dtype, count, value), ...), kept as they are in a TIFF.
-    ome_xml, description : str; imagej, omero : dict. What the file says, as stored.
-    channel_colors : ("#rrggbb", ...). descriptions, color_interpretation : one text a band.
-    origin : axis -> (value, unit), stage position of the first pixel.
-    geo : dict for readers: crs, citation, transform (GDAL's six numbers), gcps (count), rpc.
-    bits : significant bits. bands : samples of a TIFF pixel that became channels.
-    mask : of a GeoTIFF's valid pixels, see `tiff_mask.read_mask`.
-    png_chunks : ((name, content), ...). comment : bytes. Kept in an output of the same format.
-    other_files : paths of further files that hold a part of the image.
-    premultiplied : True where colours are stored multiplied by alpha.
-    compression, palette, photometric, animation, orientation, stored_size, pyramid_levels,
-    other_series, other_scenes : what was found and what was done about it, for readers.
-    remedy : what would make reading in parts possible where the image is decoded as a whole.
-    """
+    metadata: Metadata = Metadata()
+    """All else that the file says; outputs keep what their format has a place for."""
 
     def length(self, axis: str) -> int:
         """Length of an axis, 1 if the image does not have it."""
@@ -218,13 +207,13 @@ class Encoding:
     """How the pixels of an output are stored; the values are the same for all of them."""
 
     compression: str | None = None
-    """One of those that the format knows, or "none"; None: what suits the format."""
+    """Name of a compression that the format knows, or "none"; None for what suits the format."""
     pyramid: bool = True
     """Whether smaller copies are stored beside the full resolution, where the format has them."""
     ome_zarr: str = "0.5"
     """Version of OME-Zarr: 0.5 (Zarr v3) or 0.4 (Zarr v2, for older viewers)."""
     shard_px: int | None = None
-    """OME-Zarr 0.5: side of a shard, a file that holds many chunks; None: a file a chunk."""
+    """Side in pixels of a shard of an OME-Zarr 0.5, a file of many chunks; None: a file a chunk."""
 
     def __str__(self) -> str:
         pyramid = "a pyramid" if self.pyramid else "no pyramid"
@@ -237,11 +226,13 @@ class SinkOptions:
     """Where and how an output is to be written."""
 
     path: Place
+    """Final name of the output."""
     overwrite: bool = False
-    """Replace an existing output, but only at `close`."""
+    """Whether an existing output is replaced, which happens at `close` and not before."""
     chunk_px: int = 512
     """Side of an output chunk or tile in pixels."""
     encoding: Encoding = Encoding()
+    """Way in which pixels are stored."""
 
     @property
     def file(self) -> Path:

@@ -21,24 +21,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 
 MARK_EVERY_BYTES = 16 * 2**20
 """Unpacked bytes from one mark to the next."""
-PIECE_BYTES = 2**14
-"""Compressed bytes fed at once."""
+FEED_BYTES = 2**14
+"""Compressed bytes that are fed to the unpacker at once."""
 STEP_BYTES = 2**20
-"""Rows are unpacked in steps of about this size."""
+"""Size of a step in which rows are unpacked, about, in unpacked bytes."""
 INFLATER_BYTES = 48 * 2**10
-"""A copy of zlib's state, its 32 KiB window above all."""
+"""Memory of a copy of zlib's state, its window of 32 KiB above all."""
 PASSING_MARKS = 32
-"""Marks kept where reads ended, the latest first."""
+"""Most marks that are kept where reads ended; the oldest is dropped first."""
 
 ReadAt = Callable[[int, int], bytes]
-"""(offset, count) -> bytes of the file."""
+"""Function that gives bytes of the file: (offset, count) -> bytes."""
 Undo = Callable[[NDArray[np.uint8], bytes], tuple[NDArray[Any], bytes]]
-"""(unpacked rows (n, row_bytes), what the row before left) -> (pixels (n, width, samples), what
-the last row leaves)."""
+"""Function that makes pixels: (unpacked rows (n, row_bytes), what the row before left) ->
+(pixels (n, width, samples), what the last row leaves)."""
 
 
 @dataclass
@@ -46,32 +46,36 @@ class _State:
     """An unpacker at the start of a row."""
 
     row: int
+    """Number of the row that comes next."""
     inflater: Any
+    """Unpacker of zlib."""
     part: int = 0
+    """Number of the part of the stream that is fed."""
     used: int = 0
-    """Bytes of the part that have been fed."""
+    """Bytes of that part that have been fed."""
     sum: int = 0
-    """CRC-32 of them."""
+    """CRC-32 of the bytes of that part that have been fed."""
     left: bytes = b""
-    """What undoing the previous row left."""
+    """Bytes that the row before leaves for the next one."""
 
     def copy(self) -> _State:
         return _State(self.row, self.inflater.copy(), self.part, self.used, self.sum, self.left)
 
 
 @dataclass(frozen=True)
-class Layout:
+class DeflateLayout:
     """Where a stream lies and what a row of it is."""
 
     parts: NDArray[np.int64]
-    """(n, 2): offset and length of each part of the stream."""
+    """Offset and length in bytes of each part of the stream, shape (n, 2)."""
     height: int
+    """Rows of the image."""
     row_bytes: int
     """Bytes of an unpacked row, filter byte included."""
     undone_copies: int
-    """Memory that undoing takes, in unpacked rows."""
+    """Memory that making pixels of rows takes, in copies of these rows."""
     sum_start: bytes | None = None
-    """What a part's CRC-32, which lies behind it, starts with; None where there is none."""
+    """Bytes that the CRC-32 behind each part covers before it; None where there is no such sum."""
 
     @property
     def mark_rows(self) -> int:
@@ -86,20 +90,20 @@ class Layout:
     def resident_bytes(self) -> int:
         """Marks and the table of parts."""
         marks = -(-self.height // self.mark_rows) + PASSING_MARKS
-        mark_bytes = INFLATER_BYTES + PIECE_BYTES + self.row_bytes
+        mark_bytes = INFLATER_BYTES + FEED_BYTES + self.row_bytes
         return marks * mark_bytes + self.parts.nbytes
 
     @property
     def read_bytes(self) -> int:
         """Most memory of one read beyond its result."""
         step = min(self.step_rows, self.height) * self.row_bytes
-        return (2 + self.undone_copies) * step + INFLATER_BYTES + 2 * PIECE_BYTES
+        return (2 + self.undone_copies) * step + INFLATER_BYTES + 2 * FEED_BYTES
 
 
 class InflatedRows:
     """Rows of one stream; safe to read from several threads."""
 
-    def __init__(self, path: Path, read_at: ReadAt, layout: Layout, undo: Undo) -> None:
+    def __init__(self, path: Path, read_at: ReadAt, layout: DeflateLayout, undo: Undo) -> None:
         self.path = path
         self.layout = layout
         self._read_at = read_at
@@ -215,7 +219,7 @@ class InflatedRows:
         parts = self.layout.parts
         while state.part < len(parts):
             offset, length = (int(n) for n in parts[state.part])
-            data = self._read_at(offset + state.used, min(PIECE_BYTES, length - state.used))
+            data = self._read_at(offset + state.used, min(FEED_BYTES, length - state.used))
             state.used += len(data)
             if self.layout.sum_start is not None:
                 state.sum = zlib.crc32(data, state.sum)

@@ -18,7 +18,7 @@ from unetmm.io.units import full_unit
 _ORDERS = tuple("XY" + "".join(order) for order in itertools.permutations("ZCT"))
 _ORDER_TEXT = re.compile(r"""\sDimensionOrder\s*=\s*["']([^"']*)""")
 MAX_XML_CHARS = 2**21
-"""Longer ones are not kept: XML is held as objects, which take far more than its text."""
+"""Longest OME-XML that is kept, in characters: as objects it takes far more than its text."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,17 @@ class OmeFacts:
     """The parts of OME-XML that a restored image keeps."""
 
     pixel_size: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Axis -> length and unit of a pixel."""
     channel_names: tuple[str, ...] = ()
+    """Name of each channel, or none at all."""
     channel_colors: tuple[str, ...] = ()
-    """"#rrggbb" of every channel, or empty."""
+    """Colour of each channel as "#rrggbb", or none at all."""
     origin: dict[str, tuple[float, str]] = field(default_factory=dict)
-    """Stage position of the first plane."""
+    """Axis -> stage position of the first plane, with its unit."""
     bits: int = 0
     """Significant bits, 0 if not stated."""
     images: int = 0
-    """How many there are."""
+    """Number of images."""
 
 
 def parse_ome_xml(xml: str) -> OmeFacts:

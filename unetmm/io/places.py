@@ -17,15 +17,15 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, TypeAlias
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 
 REMOTE_BYTES = 16 * 2**20
-"""What the driver's connections and buffers occupy from the first chunk on, measured with s3fs."""
+"""Memory of a driver's connections and buffers from the first chunk on, measured with s3fs."""
 
 _URL = re.compile(r"([a-z][a-z0-9+.\-]*)://", re.IGNORECASE)
 _EXTRAS = {"s3": "s3fs", "s3a": "s3fs", "http": "aiohttp", "https": "aiohttp"}
 _NO_LISTINGS = {"use_listings_cache": False}
-"""Other processes write what we list."""
+"""Options of drivers that keep no listings, for other processes write what we list."""
 _LEFT_OPEN = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -34,7 +34,7 @@ class RemotePath:
     """An URL with the few things of a Path that the pipeline asks for; "folders" are prefixes."""
 
     url: str
-    """Without a slash at the end."""
+    """Text of the URL, without a slash at the end."""
 
     def __str__(self) -> str:
         return self.url

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,30 +11,24 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ShapeError
 from unetmm.io.image import Box, ImageInfo, Plane, Source
+from unetmm.io.metadata import Metadata, MicroscopyFacts, Position, Tag, TiffFacts
 from unetmm.io.ome_xml import pick_planes
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, pick_bands
 
 END = 2**62
-"""Beyond the end of any axis."""
-_WHOLE_IMAGE_NOTES = ("imagej", "ome_xml", "omero")
-"""Notes that describe all planes, so they are wrong for some until they are cut to those."""
-_CHANNEL_NOTES = ("channel_colors", "descriptions", "color_interpretation")
-"""Notes with one entry a channel."""
-
-_NOT_OF_COLOURS = ("channel_colors", "color_interpretation", "omero", "bands")
-"""Notes of channels that mean nothing once these are the colours of a pixel."""
+"""Number of a plane beyond the end of any axis."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What of an image is to be seen; the default is all of it."""
+    """Part of an image that is wanted; the default is all of it."""
 
     channels: tuple[str, ...] = ()
-    """Numbers from 0, or names."""
+    """Numbers from 0, or names, of the channels that are wanted; all if there are none."""
     planes: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """T or Z -> first and one beyond the last; negative numbers count from the end."""
+    """Axis T or Z -> first plane and the one behind the last; negative ones count from the end."""
     rgb_bands: tuple[int, int, int] | None = None
-    """Numbers from 1 of the channels that become red, green and blue."""
+    """Numbers, counted from 1, of the channels that become red, green and blue."""
 
 
 def parse_channels(text: str) -> tuple[str, ...]:
@@ -61,7 +55,7 @@ def parse_planes(text: str) -> dict[str, tuple[int, int]]:
     """
     found: dict[str, tuple[int, int]] = {}
     for part in text.split(","):
-        axis, _, span = (piece.strip() for piece in part.partition("="))
+        axis, _, span = (text.strip() for text in part.partition("="))
         first, colon, last = span.partition(":")
         try:
             start = int(first) if first or not colon else 0
@@ -165,53 +159,69 @@ def _reduced(info: ImageInfo, chosen: dict[str, list[int]], colours: bool = Fals
         if chosen["C"] == sorted(chosen["C"]) and not colours:
             return info
     lengths = zip(info.axes, info.shape, strict=True)
-    notes = {key: value for key, value in info.notes.items() if key not in _WHOLE_IMAGE_NOTES}
-    notes |= _channel_notes(info, chosen["C"]) | _cut_notes(info, chosen, colours)
-    if "bands" in notes:
-        notes["bands"] = len(chosen["C"])
-    if "Z" in notes.get("origin", {}) and "Z" in info.pixel_size:
-        (place, unit), (step, step_unit) = notes["origin"]["Z"], info.pixel_size["Z"]
-        if unit == step_unit:
-            notes["origin"] = notes["origin"] | {"Z": (place + chosen["Z"][0] * step, unit)}
     return replace(
         info,
         shape=tuple(len(chosen[axis]) if axis in chosen else n for axis, n in lengths),
         channel_names=tuple(info.channel_names[i] for i in chosen["C"] if info.channel_names),
-        notes=notes,
+        metadata=_reduced_metadata(info, chosen, colours),
     )
 
 
-def _channel_notes(info: ImageInfo, channels: list[int]) -> dict[str, Any]:
-    """Notes with one entry a channel, of the chosen ones; the last entries may be missing."""
-    found = {}
-    for key in _CHANNEL_NOTES:
-        texts = info.notes.get(key, ())
-        if 0 < len(texts) <= info.length("C"):
-            found[key] = tuple(texts[i] if i < len(texts) else "" for i in channels)
-    return found
+def _reduced_metadata(info: ImageInfo, chosen: dict[str, list[int]], colours: bool) -> Metadata:
+    """What the file says of the chosen planes; ImageJ's settings describe all of them only."""
+    tiff, seen = info.metadata.tiff, info.metadata.microscopy
+    return replace(
+        info.metadata,
+        tiff=replace(
+            tiff,
+            tags=_cut_tags(tiff, chosen["C"], colours),
+            bands=len(chosen["C"]) if tiff.bands else 0,
+            descriptions=_of_channels(tiff.descriptions, info, chosen["C"]),
+            color_interpretation=_of_channels(tiff.color_interpretation, info, chosen["C"]),
+        ),
+        microscopy=MicroscopyFacts(
+            ome_xml=pick_planes(seen.ome_xml, chosen, info.samples, colours),
+            omero=_picked_omero(seen.omero, chosen) if seen.omero.get("channels") else {},
+            channel_colors=_of_channels(seen.channel_colors, info, chosen["C"]),
+            origin=_moved_origin(info, chosen["Z"][0]),
+        ),
+    )
 
 
-def _cut_notes(info: ImageInfo, chosen: dict[str, list[int]], colours: bool) -> dict[str, Any]:
-    """What formats say of single planes, of the chosen ones."""
-    found: dict[str, Any] = {}
-    if xml := pick_planes(info.notes.get("ome_xml", ""), chosen, info.samples, colours):
-        found["ome_xml"] = xml
-    if info.notes.get("omero", {}).get("channels"):
-        found["omero"] = _picked_omero(info.notes["omero"], chosen)
-    if "bands" in info.notes and "tiff_tags" in info.notes:
-        found["tiff_tags"] = tuple(
-            (code, dtype, 0, pick_bands(value, chosen["C"], colours))
-            if code == GDAL_METADATA_TAG
-            else (code, dtype, count, value)
-            for code, dtype, count, value in info.notes["tiff_tags"]
-        )
-    return found
+def _of_channels(texts: tuple[str, ...], info: ImageInfo, channels: list[int]) -> tuple[str, ...]:
+    """Those of one text a channel that belong to the chosen ones; the last may be missing."""
+    if not 0 < len(texts) <= info.length("C"):
+        return texts
+    return tuple(texts[i] if i < len(texts) else "" for i in channels)
 
 
-def _picked_omero(omero: dict[str, Any], chosen: dict[str, list[int]]) -> dict[str, Any]:
+def _cut_tags(tiff: TiffFacts, channels: list[int], colours: bool) -> tuple[Tag, ...]:
+    """Tags with GDAL's items of the chosen bands."""
+    if not tiff.bands:
+        return tiff.tags
+    return tuple(
+        (code, dtype, 0, pick_bands(value, channels, colours))
+        if code == GDAL_METADATA_TAG
+        else (code, dtype, count, value)
+        for code, dtype, count, value in tiff.tags
+    )
+
+
+def _moved_origin(info: ImageInfo, first_depth: int) -> Mapping[str, Position]:
+    """Stage position of the first of the chosen depths."""
+    origin = info.metadata.microscopy.origin
+    if "Z" not in origin or "Z" not in info.pixel_size:
+        return origin
+    (place, unit), (step, step_unit) = origin["Z"], info.pixel_size["Z"]
+    if unit != step_unit:
+        return origin
+    return {**origin, "Z": (place + first_depth * step, unit)}
+
+
+def _picked_omero(omero: Mapping[str, Any], chosen: dict[str, list[int]]) -> dict[str, Any]:
     """How to display the chosen channels, and which of the chosen planes first."""
     shown = omero["channels"]
-    picked = omero | {"channels": [shown[i] if i < len(shown) else {} for i in chosen["C"]]}
+    picked = dict(omero) | {"channels": [shown[i] if i < len(shown) else {} for i in chosen["C"]]}
     if isinstance(omero.get("rdefs"), dict):
         picked["rdefs"] = dict(omero["rdefs"])
         for axis in "TZ":
@@ -252,14 +262,20 @@ class _RgbSource(_PartSource):
     def __init__(self, source: Source, chosen: dict[str, list[int]]) -> None:
         super().__init__(source, chosen, colours=True)
         info = self.info
-        notes = {key: value for key, value in info.notes.items() if key not in _NOT_OF_COLOURS}
+        # What is said of channels means nothing once these are the colours of a pixel.
+        known = info.metadata
+        known = replace(
+            known,
+            tiff=replace(known.tiff, bands=0, color_interpretation=()),
+            microscopy=replace(known.microscopy, channel_colors=(), omero={}),
+        )
         planes = [(a, n) for a, n in zip(info.axes, info.shape, strict=True) if a in "TZ"]
         self.info = replace(
             info,
             axes="".join(a for a, _ in planes) + "YXS",
             shape=(*(n for _, n in planes), info.height, info.width, 3),
             channel_names=(),
-            notes=notes,
+            metadata=known,
         )
 
     def read_bytes(self, box_height: int, box_width: int) -> int:

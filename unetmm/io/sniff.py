@@ -5,48 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
+from unetmm.io.formats import FOREIGN, FORMATS, READABLE, Format
 from unetmm.io.places import Place, RemotePath
 
-READABLE = "TIFF, OME-Zarr, PNG, JPEG, JPEG 2000, WebP, BMP, PNM or NumPy .npy"
 HEAD_BYTES = 16
-"""Of a file, enough to tell its format."""
+"""Number of bytes at the start of a file that tell its format."""
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
-
-_MAGIC = (
-    (b"II*\0", "tiff"),
-    (b"MM\0*", "tiff"),
-    (b"II+\0", "tiff"),
-    (b"MM\0+", "tiff"),
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"\xff\xd8\xff", "jpeg"),
-    (b"\0\0\0\x0cjP  ", "jpeg2000"),
-    (b"\xff\x4f\xff\x51", "jpeg2000"),
-    (b"RIFF", "webp"),
-    (b"BM", "bmp"),
-    (b"P5", "pnm"),
-    (b"P6", "pnm"),
-    (b"\x93NUMPY", "npy"),
-    (b"ZISRAWFILE", "czi"),
-    (b"\xda\xce\xbe\n", "nd2"),
-    (b"\x70\0\0\0", "lif"),
-)
-_FOREIGN = (
-    (b"GIF8", "a GIF"),
-    (b"\xff\x0a", "a JPEG XL"),
-    (b"\0\0\0\x0cJXL ", "a JPEG XL"),
-    (b"\x89HDF", "an HDF5 (also Imaris .ims)"),
-    (b"\xd0\xcf\x11\xe0", "an OLE file (such as Olympus .oib or Zeiss .zvi)"),
-    (b"PK", "a zip archive (such as NumPy .npz)"),
-    (b"\x1f\x8b", "a gzip file"),
-    (b"%PDF", "a PDF"),
-    (b"8BPS", "a Photoshop PSD"),
-    (b"SIMPLE", "a FITS"),
-)
+"""Names of files, each of which makes a folder a Zarr."""
 
 
-def sniff_format(path: Place) -> str:
-    """tiff, zarr, png, ...: one of the names in _MAGIC.
+def sniff_format(path: Place) -> Format:
+    """The format of what is at a place.
 
     Raises
     ------
@@ -55,7 +25,7 @@ def sniff_format(path: Place) -> str:
     """
     if isinstance(path, RemotePath):
         if is_zarr(path):
-            return "zarr"
+            return _zarr()
         raise ImageError(f"{path}: is no Zarr, and only Zarr is read from URLs; download it first")
     with translated(path, "look at it"):
         if not path.exists():
@@ -66,9 +36,9 @@ def sniff_format(path: Place) -> str:
             raise ImageError(f"{path}: is not a regular file; give a {READABLE}")
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-    for magic, name in _MAGIC:
-        if head.startswith(magic):
-            return name
+    for format in FORMATS:
+        if head.startswith(format.marks):
+            return format
     raise ImageError(f"{path}: {_describe(head)}; unetmm reads {READABLE}")
 
 
@@ -76,7 +46,7 @@ def looks_like_image(head: bytes) -> bool:
     """Whether a stream that starts like this is a file of an image format rather than text."""
     if head[:2] in (b"P5", b"P6"):  # a PNM's header is text; a name would go on otherwise
         return head[2:3] in (b"\n", b" ", b"\r", b"\t") and head[3:4] in b"#0123456789"
-    known = any(head.startswith(magic) for magic, _ in (*_MAGIC, *_FOREIGN))
+    known = any(head.startswith(kind.marks) for kind in (*FORMATS, *FOREIGN))
     return known and not _is_text(head)
 
 
@@ -89,9 +59,13 @@ def is_zarr(path: Place) -> bool:
     return any((path / mark).is_file() for mark in ZARR_MARKS)
 
 
-def _sniff_folder(path: Path) -> str:
+def _zarr() -> Format:
+    return next(format for format in FORMATS if format.is_folder)
+
+
+def _sniff_folder(path: Path) -> Format:
     if is_zarr(path):
-        return "zarr"
+        return _zarr()
     raise ImageError(
         f"{path}: is a folder without {', '.join(ZARR_MARKS)}, so it is no Zarr; "
         f"give one {READABLE}"
@@ -102,9 +76,9 @@ def _describe(head: bytes) -> str:
     """What the first bytes look like, for an error message."""
     if not head:
         return "the file is empty"
-    for magic, name in _FOREIGN:
-        if head.startswith(magic):
-            return f"the file is {name}"
+    for kind in FOREIGN:
+        if head.startswith(kind.marks):
+            return f"the file is {kind.what}"
     if _is_text(head):
         return f"the file holds text ({head.decode('ascii')[:12]!r}...), no image"
     return f"the file starts with {head[:8].hex(' ')}, which is no known image"

@@ -14,16 +14,19 @@ from unetmm.io.image import Box, ImageInfo, Source
 from unetmm.sizes import format_size
 
 BINS = 24
+"""Steps of a histogram."""
 BOX_PX = 64
+"""Side of a box of a sampled image, in pixels."""
 MOST_BOXES = 8
-"""Boxes a channel."""
+"""Most boxes that are read of a channel."""
 SMALL_PX = 2**20
-"""A channel of so many pixels at most is read whole."""
+"""Largest channel that is read whole, in pixels."""
 MOST_CHANNELS = 16
+"""Most channels that are looked at."""
 MOST_DECODED_BYTES = 48 * 2**20
-"""Decoded at most, so that a look takes a fraction of a second."""
+"""Most bytes that are decoded for a look, so that it takes a fraction of a second."""
 Where = tuple[int, int, Box]
-"""A time, a depth, and a box of that plane."""
+"""Time, depth, and box of that plane."""
 _COLOURS = {1: ("",), 2: ("grey", "alpha"), 3: ("red", "green", "blue")}
 _COLOURS[4] = (*_COLOURS[3], "alpha")
 
@@ -33,12 +36,15 @@ class Histogram:
     """Values of one channel or colour."""
 
     name: str
+    """Name of the channel or colour."""
     low: float
+    """Smallest value seen."""
     high: float
-    """Smallest and largest value seen."""
+    """Largest value seen."""
     mean: float
+    """Mean of the values seen."""
     counts: tuple[int, ...]
-    """Pixels in BINS equal steps from low to high; empty if none holds a measurement."""
+    """Number of pixels in each of BINS equal steps; empty if none holds a measurement."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,13 @@ class Survey:
     """What a look at the pixels found."""
 
     histograms: tuple[Histogram, ...] = ()
+    """Histogram of each colour of each channel."""
     boxes: int = 0
-    """Boxes that were read of each channel, of BOX_PX a side where sampled, or else planes."""
+    """Number of boxes read of each channel: of side BOX_PX where sampled, or else whole planes."""
     sampled: bool = False
     """Whether there are more pixels than those that were read."""
     skipped: str = ""
-    """Why nothing was read, empty if something was."""
+    """Reason why nothing was read, empty if something was."""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""

@@ -21,7 +21,7 @@ SYMBOLS = {
     "day": "d",
     "pixel": "pixel",
 }
-"""Our unit -> symbol that OME-XML uses."""
+"""Name of a unit -> symbol that OME-XML uses."""
 
 _PICOMETERS = {
     "picometer": 1,

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
-from unetmm.io.photo.header import remedy
+from unetmm.io.metadata import Metadata, ReadingFacts
+from unetmm.io.remedy import remedy
 
 _PLANE_COPIES = 3
-"""Peak of reading in planes: as decoded, as put together, and as handed over."""
+"""Copies of a plane in memory at once: as decoded, as put together, and as handed over."""
 
 
 class VendorSource:
@@ -73,11 +74,10 @@ def _describe(path: Path, image: Any, format: str) -> ImageInfo:
     sizes = image.physical_pixel_sizes
     found = {axis: getattr(sizes, axis, None) for axis in "ZYX"}
     names = tuple(str(name) for name in image.channel_names or ())
-    notes: dict[str, Any] = remedy(
-        f"a {format.upper()} plane", shape[3] * shape[4] * dtype.itemsize
+    reading = ReadingFacts(
+        other_scenes=max(0, len(image.scenes) - 1),
+        remedy=remedy(f"a {format.upper()} plane", shape[3] * shape[4] * dtype.itemsize),
     )
-    if len(image.scenes) > 1:
-        notes["other_scenes"] = len(image.scenes) - 1
     return ImageInfo(
         format=format,
         axes="TCZYX",
@@ -86,5 +86,5 @@ def _describe(path: Path, image: Any, format: str) -> ImageInfo:
         chunk=(shape[3], shape[4]),
         pixel_size={a: (float(s), "micrometer") for a, s in found.items() if s and s > 0},
         channel_names=names if len(names) == shape[1] else (),
-        notes=notes,
+        metadata=Metadata(reading=reading),
     )

@@ -63,8 +63,8 @@ def plan_image(
             if error.of_device:
                 raise
             refusal = error
-    remedy = info.notes.get("remedy")
-    if remedy is None:
+    remedy = info.metadata.reading.remedy
+    if not remedy:
         raise refusal
     raise BudgetError(
         f"{refusal}; {remedy}", budget_bytes=refusal.budget_bytes, needed_bytes=refusal.needed_bytes

@@ -75,7 +75,7 @@ def _input_state(path: Place, info: ImageInfo) -> str:
     if path.is_dir():
         files = [path / name for name in METADATA_FILES if (path / name).is_file()]
     else:
-        files = [path, *map(Path, info.notes.get("other_files", ()))]
+        files = [path, *map(Path, info.metadata.reading.other_files)]
     return ", ".join([path.resolve().name, *map(_file_state, files)])
 
 

@@ -6,7 +6,6 @@ place for them, so such an output is only known to exist.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +13,13 @@ from typing import Any
 
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ImageError, ShapeError
-from unetmm.io.guard import translated
-from unetmm.io.output.part import discard, output_exists
-from unetmm.io.output.workspace import JOB, JOURNAL, LOCK, Workspace, workspace_of
-from unetmm.io.places import Place, RemotePath, zarr_store
+from unetmm.io.failures import translated
+from unetmm.io.output.destination import output_exists
+from unetmm.io.output.disk import discard
+from unetmm.io.output.local_workspace import Workspace
+from unetmm.io.output.records import JOB, JOURNAL, LOCK
+from unetmm.io.output.workspace import workspace_of
+from unetmm.io.places import Place, RemotePath
 from unetmm.io.sniff import sniff_format
 
 _NO_PIXELS = (JOB, f".{JOB}.", JOURNAL, LOCK, "record.json")
@@ -31,10 +33,11 @@ _COPIED = ("pixels", "tiles")
 def read_record(path: Place) -> dict[str, Any] | None:
     """How an output was made; None if it does not say so, as one of other software."""
     try:
-        found = sniff_format(path)
+        read = sniff_format(path).record
+        if read is None:
+            return None
         with translated(path, "read how it was made"):
-            text = _tiff_record(path) if found == "tiff" else None
-            record = _zarr_record(path) if found == "zarr" else json.loads(text or "null")
+            record = read(path)
     except ImageError:
         return None
     ours = isinstance(record, dict) and isinstance(record.get("facts"), dict)
@@ -77,24 +80,6 @@ def summary(record: Mapping[str, Any], finished: bool) -> dict[str, Any]:
         "precision": facts.get("precision"),
         "calibration": bool(record.get("calibration")),
     }
-
-
-def _tiff_record(path: Place) -> str | None:
-    import tifffile
-
-    from unetmm.io.tiff.tags import RECORD_TAG
-
-    assert isinstance(path, Path), "only Zarr lies behind URLs"
-    with tifffile.TiffFile(path) as tif:
-        found: str | None = tif.pages.first.tags.valueof(RECORD_TAG)
-    return found
-
-
-def _zarr_record(path: Place) -> Any:
-    import zarr
-
-    own: Any = zarr.open_group(zarr_store(path, read_only=True), mode="r").attrs.get("unetmm", {})
-    return own.get("record")
 
 
 def remove_leftovers(path: Place) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ResumeError
+from unetmm.io.formats import find_format
 from unetmm.io.image import SinkOptions, Source
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.output.levels import Level
@@ -56,16 +56,8 @@ def verify(path: Place) -> Verification:
 
 def _checksums(path: Place, source: Source) -> NDArray[np.uint32]:
     """Checksums of the chunks of the finest level."""
-    found: list[NDArray[np.uint32]] | None = None
-    if source.info.format == "tiff":
-        from unetmm.io.tiff.store import read_checksums as of_tiff
-
-        assert isinstance(path, Path), "only Zarr is read from URLs"
-        found = of_tiff(path)
-    elif source.info.format in ("ome-zarr", "zarr"):
-        from unetmm.io.omezarr.store import read_checksums as of_zarr
-
-        found = of_zarr(path)
+    format = find_format(source.info.format)
+    found = format.checksums(path) if format and format.checksums else None
     if found is None:
         raise ImageError(
             f"{path}: carries no checksums of unetmm; it puts them into OME-Zarr and TIFF"

@@ -11,21 +11,17 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ShapeError
 from unetmm.intensities.stored import to_dtype
+from unetmm.io.formats import IMAGE_SUFFIXES
 from unetmm.io.image import Box, ImageInfo
 from unetmm.io.open import open_source
+from unetmm.io.sniff import is_zarr
 from unetmm.models.weights import Model
 from unetmm.quality.metrics import LUMA, WINDOW_PX
 
 Pixels = NDArray[Any]
 
-EXTENSIONS = frozenset(
-    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".pgm", ".ppm"}
-)
-"""What counts as an image of a folder. Those that cannot be read are refused, not passed over:
-a mean over fewer images than the set has would be compared with others' means all the same."""
 RGB_SAMPLES = 3
-
-
+"""Number of samples of a colour pixel without opacity."""
 PAIR_FOLDERS = ("noisy", "clean")
 """What the two halves of a set of pairs are called."""
 
@@ -39,6 +35,9 @@ def pair_folders(folder: Path) -> tuple[Path, Path] | None:
 def list_images(folder: Path) -> list[Path]:
     """The images of a folder, sorted by name.
 
+    Those that cannot be read, as a GIF, are listed too, and refused later rather than passed over:
+    a mean over fewer images than the set has would be compared with others' means all the same.
+
     Raises
     ------
     ImageError
@@ -47,7 +46,9 @@ def list_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ImageError(f"{folder}: is not a folder; give a folder of images")
     visible = (p for p in folder.iterdir() if not p.name.startswith("."))
-    found = [p for p in visible if p.suffix.lower() in EXTENSIONS and not p.is_dir()]
+    found = [
+        p for p in visible if p.suffix.lower() in IMAGE_SUFFIXES and (is_zarr(p) or not p.is_dir())
+    ]
     if not found:
         raise ImageError(f"{folder}: holds no image; give a folder of PNG, JPEG or TIFF files")
     return sorted(found, key=lambda p: p.name)

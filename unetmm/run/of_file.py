@@ -18,8 +18,8 @@ from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ResumeError
 from unetmm.io.image import ImageInfo, Source
 from unetmm.io.open import open_sink, open_source
+from unetmm.io.output.destination import output_exists
 from unetmm.io.output.output import Output
-from unetmm.io.output.part import output_exists
 from unetmm.io.places import Place
 from unetmm.models.weights import Model
 from unetmm.options import Options

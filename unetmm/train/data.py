@@ -1,80 +1,17 @@
-"""Clean images decoded once into memory, and random patches cut from them."""
+"""The images of a training run, and random patches cut from them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.quality.metrics import LUMA
 from unetmm.train.config import TrainConfig
-
-EXTENSIONS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
-
-
-def load_images(
-    folders: Sequence[str], channels: int, exclude: Sequence[str] = ()
-) -> list[NDArray[np.uint8]]:
-    """All images below the folders as uint8 (h, w, channels); other bit depths are stretched.
-
-    exclude: patterns of file names to leave out.
-
-    Raises
-    ------
-    ImageError
-        If no image is found.
-    """
-    paths = sorted(p for f in folders for p in Path(f).rglob("*") if p.suffix.lower() in EXTENSIONS)
-    kept = [p for p in paths if not any(p.match(pattern) for pattern in exclude)]
-    found = [read_training_image(path, channels) for path in kept]
-    images = [image for image in found if image is not None]
-    if not images:
-        raise ImageError(f"no training image with {channels} channels below {', '.join(folders)}")
-    return images
-
-
-def read_training_image(path: Path, channels: int) -> NDArray[np.uint8] | None:
-    """One image as uint8 (h, w, channels), colour as grey for one channel; None if it has others.
-
-    Raises
-    ------
-    ImageError
-        If it cannot be read.
-    """
-    import imageio.v3 as iio
-
-    try:
-        pixels = _to_uint8(np.asarray(iio.imread(path)))
-    except (OSError, ValueError, RuntimeError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ImageError(f"{path}: cannot be read as a training image ({first_line})") from error
-    if pixels.ndim > 3 or (pixels.ndim == 3 and pixels.shape[-1] > 4):
-        raise ImageError(
-            f"{path}: is a stack of shape {pixels.shape}; give single images, grey or RGB"
-        )
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]
-    if channels == 1 and pixels.shape[-1] == 3:
-        grey: NDArray[np.uint8] = np.rint(pixels @ LUMA).astype(np.uint8)[..., None]
-        return grey
-    return np.ascontiguousarray(pixels) if pixels.shape[-1] == channels else None
-
-
-def _to_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    if pixels.dtype == np.uint8:
-        return pixels
-    low, high = np.percentile(pixels, (0.1, 99.9))
-    scaled = (pixels.astype(np.float32) - low) / max(high - low, 1e-6)
-    stretched: NDArray[np.uint8] = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
-    return stretched
-
-
-def data_groups(config: TrainConfig) -> list[list[str]]:
-    """Folders whose images share one part of the patches: each by itself, or all together."""
-    return [[f] for f in config.data] if config.data_shares else [list(config.data)]
+from unetmm.train.images import data_groups, load_images
+from unetmm.train.pack import load_pack
 
 
 def load_groups(config: TrainConfig) -> list[list[NDArray[np.uint8]]]:
@@ -86,8 +23,6 @@ def load_groups(config: TrainConfig) -> list[list[NDArray[np.uint8]]]:
         If a folder holds no image of the net's channels, or the pack is of other data.
     """
     if config.pack is not None:
-        from unetmm.train.pack import load_pack
-
         return load_pack(config, Path(config.pack))
     channels = config.net.in_channels
     return [load_images(folders, channels, config.exclude) for folders in data_groups(config)]

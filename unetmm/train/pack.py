@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.train.config import TrainConfig, load_train_config
-from unetmm.train.data import data_groups, load_images
+from unetmm.train.images import data_groups, load_images
 
 Images = list[NDArray[np.uint8]]
 

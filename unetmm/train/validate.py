@@ -12,8 +12,9 @@ from torch import nn
 from unetmm.errors import ShapeError
 from unetmm.quality.metrics import fit_affine
 from unetmm.train.config import TrainConfig, ValidationConfig
-from unetmm.train.data import PatchSampler, load_images, read_training_image
+from unetmm.train.data import PatchSampler
 from unetmm.train.degrade import Patches, degrade
+from unetmm.train.images import load_images, read_training_image
 
 VALIDATION_SEED = 20_000_003
 """Set apart from the steps, which seed the training patches."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unetmm.errors import ImageError
+from unetmm.io.formats import READ_SUFFIXES
 from unetmm.io.places import Place, RemotePath, to_place
 from unetmm.io.sniff import is_zarr
 
@@ -16,12 +17,6 @@ PIPE = "-"
 """Name that stands for stdin as an input, and for stdout as the output."""
 STDIN = "standard input"
 """Name of stdin in messages, where an image from there lies in a temporary file."""
-IMAGE_SUFFIXES = {
-    ".tif", ".tiff", ".tf8", ".btf", ".png", ".jpg", ".jpeg", ".webp", ".npy", ".svs", ".ndpi",
-    ".czi", ".nd2", ".lif", ".bmp", ".zarr", ".pgm", ".ppm", ".jp2",
-}  # fmt: skip
-"""Endings of files that are taken from a folder; a file that is named needs none of them."""
-
 Found = tuple[Place, Path]
 """Image, and its path below the folder that it was found in."""
 
@@ -155,7 +150,9 @@ def _folders(top: str) -> Iterator[str]:
 def _below(folder: Path, visited: set[Path]) -> Iterator[Found]:
     """Images in a folder and the folders in it; a Zarr is one image, hidden names are none.
 
-    visited : folders that the walk has entered, each once, however many links lead there.
+    Here the extension tells an image; a file that is named is taken whatever it is called.
+
+    visited : folders that the walk has been to, which it enters once however many links lead there.
     """
     real = folder.resolve()
     if real in visited:
@@ -166,7 +163,7 @@ def _below(folder: Path, visited: set[Path]) -> Iterator[Found]:
     for path in sorted(paths, key=lambda p: (p.is_symlink() and p.is_dir(), p)):
         if path.is_dir() and not looks_like_zarr(path):
             yield from ((p, Path(path.name) / below) for p, below in _below(path, visited))
-        elif path.suffix.lower() in IMAGE_SUFFIXES or (path.is_dir() and looks_like_zarr(path)):
+        elif path.suffix.lower() in READ_SUFFIXES or (path.is_dir() and looks_like_zarr(path)):
             yield path, Path(path.name)
 
 

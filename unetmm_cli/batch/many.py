@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from unetmm.errors import UnetmmError
+from unetmm.io.formats import RECORDLESS_SUFFIXES
 from unetmm.run.loaded import Loaded
 from unetmm.run.of_file import find_finished
 from unetmm.run.report import Report
@@ -25,8 +26,6 @@ from unetmm_cli.progress import Silent
 
 FAILED_EXIT = 3
 """Exit code when some images of a batch failed and the others are done."""
-SILENT_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
-"""Endings of formats that cannot say how an output was made; one that is there is left alone."""
 
 
 @dataclass
@@ -68,8 +67,8 @@ class Many:
 
     def _restore(self, item: Item, stop: threading.Event) -> dict[str, Any]:
         """The entry of the report for an image."""
-        is_silent = item.output.suffix.lower() in SILENT_SUFFIXES
-        if is_silent and item.output.exists() and not self.choices.output.overwrite:
+        has_no_record = item.output.suffix.lower() in RECORDLESS_SUFFIXES
+        if has_no_record and item.output.exists() and not self.choices.output.overwrite:
             return {"outcome": "skipped"}
         report = self._find_finished(item)
         if report is None:

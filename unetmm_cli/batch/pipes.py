@@ -14,12 +14,12 @@ from pathlib import Path
 import typer
 
 from unetmm.errors import ImageError, UnetmmError
+from unetmm.io.formats import OUTPUT_SUFFIX
 from unetmm.io.places import Place
 from unetmm.io.sniff import HEAD_BYTES, looks_like_image
 from unetmm_cli.batch.inputs import PIPE, STDIN
 from unetmm_cli.batch.one import restore_one
 from unetmm_cli.display.lines import give_up_stdout
-from unetmm_cli.files import SUFFIX_OF
 from unetmm_cli.options.choices import Choices
 from unetmm_cli.signals import Interrupted
 
@@ -98,7 +98,7 @@ def restore_to_stdout(path: Place, choices: Choices) -> None:
     with spool_folder() as folder:
         chosen = choices.output.format
         format = "tiff" if chosen == "auto" else chosen
-        output = folder / f"stdout{SUFFIX_OF[format]}"
+        output = folder / f"stdout{OUTPUT_SUFFIX[format]}"
         try:
             restore_one(path, output, choices.changed(overwrite=True), shown=PIPE)
         except Interrupted:

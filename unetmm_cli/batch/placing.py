@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unetmm.errors import ImageError
+from unetmm.io.formats import OUTPUT_SUFFIX
 from unetmm.io.open import output_format
 from unetmm.io.places import Place, to_place
 from unetmm_cli.batch.inputs import Found, looks_like_zarr, real_place
 from unetmm_cli.display.batch import left_out
-from unetmm_cli.files import SUFFIX_OF, check_folder, check_paths, overlap, split_name
+from unetmm_cli.files import check_folder, check_paths, overlap, split_name
 from unetmm_cli.options.choices import Choices
 
 
@@ -126,11 +127,11 @@ def _items(found: list[Found], folder: Place, choices: Choices) -> list[Item]:
 def _output_name(below: Path, choices: Choices) -> Path:
     stem, suffix = split_name(below.name)
     if choices.output.format != "auto":
-        kept = SUFFIX_OF[choices.output.format]
+        kept = OUTPUT_SUFFIX[choices.output.format]
     else:
         try:
             output_format(below)
             kept = suffix
         except ImageError:  # a format that is read but not written
-            kept = SUFFIX_OF["ome-zarr"]
+            kept = OUTPUT_SUFFIX["ome-zarr"]
     return below.with_name(f"{stem}{choices.output.suffix}{kept}")

@@ -43,7 +43,7 @@ def info_as_dict(
         "pixel_size": {axis: list(size) for axis, size in info.pixel_size.items()},
         "channel_names": list(info.channel_names),
         "nodata": plain(info.nodata),
-        "notes": plain({k: _plain_note(v) for k, v in info.notes.items()}),
+        "notes": plain({k: _plain_note(v) for k, v in info.metadata.as_dict().items()}),
         "values": plain(survey.as_dict()),
         "made": made,
     }
@@ -54,7 +54,7 @@ def show_info(
 ) -> None:
     """The same for a reader: what is known, and how the values are spread."""
     content = info_as_dict(path, info, survey)
-    notes = content.pop("notes") | {"tiff_tags": _tag_names(info.notes.get("tiff_tags", ()))}
+    notes = content.pop("notes") | {"tiff_tags": _tag_names(info.metadata.tiff.tags)}
     del content["values"], content["made"]
     rows = {key: value for key, value in content.items() if value not in ({}, [], None)}
     rows |= {key: _short(value) for key, value in notes.items() if value not in ({}, [], "", None)}

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from unetmm.io.formats import WRITTEN
 from unetmm_cli.parsing import parse_share, parse_suffix
 
 if TYPE_CHECKING:
     from unetmm.io.image import Encoding
 
-Format = Literal["auto", "ome-zarr", "tiff", "png", "jpeg", "npy"]
-"""Values of --format."""
+if TYPE_CHECKING:
+    Format = str
+else:  # OME-Zarr first: it is what a format that is not written becomes
+    Format = Literal[("auto", *sorted(WRITTEN, key=lambda name: name != "ome-zarr"))]
 OmeZarrVersion = Literal["0.5", "0.4"]
 """Values of --ome-zarr."""
 

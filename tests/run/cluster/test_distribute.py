@@ -19,7 +19,7 @@ from helpers import content, lively_model
 
 from unetmm.errors import BudgetError, ImageError
 from unetmm.io.image import Encoding
-from unetmm.io.output.part import part_path
+from unetmm.io.output.disk import part_path
 from unetmm.io.select import Selection
 from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig

@@ -12,17 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
+from unetmm.io.files import read_into, write_at
 from unetmm.io.image import Box, ImageInfo, Plane, SinkOptions
+from unetmm.io.output.chunks import ChunkKey
+from unetmm.io.output.destination import check_space
+from unetmm.io.output.disk import sync
 from unetmm.io.output.levels import Level
-from unetmm.io.output.part import check_space, sync, write_at
-from unetmm.io.output.table import ChunkKey
-from unetmm.io.tiff.segments import read_into
 
 FILE = "image.npy"
 """Name of the growing file in its folder."""
 _HEADER_BYTES = 4096
-"""More than the header of any image."""
+"""Upper bound of the size of a header, in bytes."""
 
 
 class NpyStore:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ShapeError
 from unetmm.io.array import array_info
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
+from unetmm.io.files import read_into
 from unetmm.io.image import Box, ImageInfo, Plane
-from unetmm.io.tiff.segments import read_into
+from unetmm.io.metadata import DisplayFacts, Metadata
 
 _PNM_HEAD_BYTES = 4096
 _PNM_HEADER = re.compile(rb"P([56])" + 3 * rb"(?:\s+|#[^\n]*\n)+(\d{1,9})" + rb"\s")
@@ -120,6 +121,6 @@ def _find_pnm(path: Path) -> tuple[ImageInfo, np.dtype[Any], int, bool]:
         shape=shape,
         dtype=stored.newbyteorder("="),
         chunk=(1, width),
-        notes={"bits": bits} if bits < 8 * stored.itemsize else {},
+        metadata=Metadata(display=DisplayFacts(bits if bits < 8 * stored.itemsize else 0)),
     )
     return info, stored, found.end(), False

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from unetmm.io.image import ImageInfo
-from unetmm.io.omezarr.notes import pack_notes
+from unetmm.io.omezarr.kept import pack_metadata
 from unetmm.io.output.levels import Level
 from unetmm.io.units import in_unit
 
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 _SAMPLES = (("Red", "FF0000"), ("Green", "00FF00"), ("Blue", "0000FF"), ("Alpha", "FFFFFF"))
 _COLORS = ("00FF00", "FF0000", "0000FF", "FF00FF", "00FFFF", "FFFF00")
-"""Of channels that state none, in turn; a single one is white."""
+"""Colours of channels that state none, in turn; a single channel is white."""
 
 
 def write_attributes(
@@ -43,7 +43,7 @@ def write_attributes(
     if info.nodata is not None:
         own["nodata"] = str(info.nodata)  # text, for JSON has no NaN
     own |= {"record": dict(record)} if record else {}
-    own |= {"notes": kept} if (kept := pack_notes(info.notes)) else {}
+    own |= {"notes": kept} if (kept := pack_metadata(info.metadata)) else {}
     if version == "0.4":
         image = {"version": version, **image}
         return {"multiscales": [image], "omero": omero | {"version": version}, "unetmm": own}
@@ -72,7 +72,7 @@ def _dataset(number: int, axes: str, info: ImageInfo) -> dict[str, Any]:
 
 def _origin(axis: str, info: ImageInfo) -> float:
     """Position of the first pixel, in the unit of the axis; 0 if they do not go together."""
-    position, unit = info.notes.get("origin", {}).get(axis, (0.0, ""))
+    position, unit = info.metadata.microscopy.origin.get(axis, (0.0, ""))
     return in_unit(position, unit, info.pixel_size.get(axis, (1.0, ""))[1]) or 0.0
 
 
@@ -86,7 +86,7 @@ def _omero(info: ImageInfo, ranges: Mapping[int, tuple[float, float]]) -> dict[s
         is_alpha = info.alpha and i == count - 1
         channel["window"] = _window(info, None if is_alpha else measured)
     model = "color" if count > 1 else "greyscale"
-    stored = dict(info.notes.get("omero", {}))
+    stored = dict(info.metadata.microscopy.omero)
     stored.pop("version", None)
     given = list(stored.get("channels", ()))
     if not given or (colours and len(given) != count):
@@ -99,7 +99,7 @@ def _omero(info: ImageInfo, ranges: Mapping[int, tuple[float, float]]) -> dict[s
 
 
 def _channel(number: int, count: int, info: ImageInfo) -> dict[str, Any]:
-    colors = info.notes.get("channel_colors", ())
+    colors = info.metadata.microscopy.channel_colors
     color = _COLORS[number % len(_COLORS)] if count > 1 else "FFFFFF"
     if len(colors) == count:
         color = colors[number].lstrip("#").upper()
@@ -122,7 +122,7 @@ def _window(info: ImageInfo, measured: tuple[float, float] | None) -> dict[str, 
         low, high = measured or (0.0, 1.0)
     else:
         limits = np.iinfo(info.dtype)
-        bits = info.notes.get("bits", 8 * info.dtype.itemsize)
+        bits = info.metadata.display.bits or 8 * info.dtype.itemsize
         low = float(limits.min)
         high = float(min(limits.max, 2**bits - 1) if limits.min == 0 else limits.max)
     start, end = measured or (low, high)

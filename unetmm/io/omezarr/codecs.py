@@ -13,7 +13,7 @@ from unetmm.io.places import Place, RemotePath
 VERSIONS = ("0.5", "0.4")
 COMPRESSIONS = ("zstd", "blosc", "none")
 USUAL = {"0.5": "zstd", "0.4": "blosc"}
-"""What every reader of that version knows."""
+"""Version -> compression that every reader of it knows."""
 _BLOSC_LEVEL = 5
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from unetmm.errors import ImageError
 from unetmm.io.image import ImageInfo
-from unetmm.io.omezarr.notes import unpack_notes
+from unetmm.io.metadata import Metadata, MicroscopyFacts
+from unetmm.io.omezarr.kept import unpack_metadata
 from unetmm.io.places import Place
 from unetmm.io.units import full_unit
 
@@ -24,15 +25,15 @@ class ZarrLayout:
     axes: str
     """Letters of TCZYXS, in the order of the array."""
     alpha: bool = False
+    """Whether the last sample of a pixel is opacity."""
     pixel_size: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Axis -> length and unit of a pixel."""
     channel_names: tuple[str, ...] = ()
+    """Name of each channel, or none at all."""
     nodata: float | None = None
-    origin: dict[str, tuple[float, str]] = field(default_factory=dict)
-    """Place of the first pixel along an axis, where it is not 0."""
-    omero: dict[str, Any] | None = None
-    """How to display the channels, as stored."""
-    notes: dict[str, Any] = field(default_factory=dict)
-    """What we kept of another format's metadata, see `omezarr_notes`."""
+    """Value of pixels that hold no measurement."""
+    metadata: Metadata = Metadata()
+    """Rendering settings, place on the stage, and what we kept of another format's metadata."""
 
 
 def read_layout(path: Place, attributes: dict[str, Any]) -> ZarrLayout:
@@ -61,6 +62,11 @@ def read_layout(path: Place, attributes: dict[str, Any]) -> ZarrLayout:
     labels = [str(c.get("label", "")) for c in omero.get("channels", [])]
     sizes, places = _transforms(image, len(axes))
     nodata = own.get("nodata")
+    origin = {
+        axis: (start, unit)
+        for axis, start, unit in zip(axes, places, units, strict=True)
+        if axis in "TZYX" and start and math.isfinite(start)
+    }
     return ZarrLayout(
         path=str(image["datasets"][0]["path"]),
         axes=axes,
@@ -72,13 +78,10 @@ def read_layout(path: Place, attributes: dict[str, Any]) -> ZarrLayout:
         },
         channel_names=tuple(labels) if any(labels) else (),
         nodata=None if nodata is None else float(nodata),
-        origin={
-            axis: (start, unit)
-            for axis, start, unit in zip(axes, places, units, strict=True)
-            if axis in "TZYX" and start and math.isfinite(start)
-        },
-        omero=omero or None,
-        notes=unpack_notes(own.get("notes", {})),
+        metadata=replace(
+            unpack_metadata(own.get("notes", {})),
+            microscopy=MicroscopyFacts(omero=omero, origin=origin),
+        ),
     )
 
 

@@ -88,7 +88,7 @@ def _write_shard(target: Path, files: list[Path | None], earlier: Path) -> None:
         for i, file in enumerate(files):
             if file is None:
                 continue
-            data = file.read_bytes() if file.exists() else _piece(earlier, i, len(files))
+            data = file.read_bytes() if file.exists() else _stored_chunk(earlier, i, len(files))
             index[i] = out.tell(), len(data)
             out.write(data)
         tail = index.tobytes()
@@ -97,7 +97,7 @@ def _write_shard(target: Path, files: list[Path | None], earlier: Path) -> None:
         os.fsync(out.fileno())
 
 
-def _piece(shard: Path, number: int, count: int) -> bytes:
+def _stored_chunk(shard: Path, number: int, count: int) -> bytes:
     """The bytes of one chunk of a shard."""
     with shard.open("rb") as file:
         file.seek(-(count * 16 + _CRC_BYTES), os.SEEK_END)

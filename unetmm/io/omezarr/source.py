@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,16 +12,17 @@ import zarr
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
+from unetmm.io.metadata import ReadingFacts
 from unetmm.io.ome_xml import fitted_names
 from unetmm.io.omezarr.meta import ZarrLayout, guess_axes, read_layout
 from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, zarr_store
 
 ZARR_BYTES = 8 * 2**20
-"""What zarr occupies from its first request on, measured."""
+"""Memory that zarr occupies from its first request on, measured."""
 _CHUNK_COPIES = 3
-"""A chunk is held compressed, decoded and cut to the box, all at once at worst."""
+"""Copies of a chunk in memory at once: compressed, decoded and cut to the box."""
 
 
 class OmeZarrSource:
@@ -61,29 +63,29 @@ class OmeZarrSource:
         height, width = self.info.chunk
         out = np.empty((box.height, box.width, self.info.samples), dtype=self.info.dtype)
         with translated(self.path, "decode a part of it"):
-            for y0, y1 in _pieces(box.y0, box.y1, height):
-                for x0, x1 in _pieces(box.x0, box.x1, width):
+            for y0, y1 in _cuts(box.y0, box.y1, height):
+                for x0, x1 in _cuts(box.x0, box.x1, width):
                     rows, columns = slice(y0 - box.y0, y1 - box.y0), slice(x0 - box.x0, x1 - box.x0)
-                    out[rows, columns] = self._read_piece(plane, Box(y0, x0, y1, x1))
+                    out[rows, columns] = self._read_within_chunk(plane, Box(y0, x0, y1, x1))
         return out
 
-    def _read_piece(self, plane: Plane, box: Box) -> NDArray[Any]:
+    def _read_within_chunk(self, plane: Plane, box: Box) -> NDArray[Any]:
         """(height, width, samples) of a box that lies within one chunk."""
         where: dict[str, int | slice] = dict(zip("TCZ", plane, strict=True))
         where |= {"Y": slice(box.y0, box.y1), "X": slice(box.x0, box.x1), "S": slice(None)}
-        piece = np.asarray(self._array[tuple(where[axis] for axis in self._axes)])
+        pixels = np.asarray(self._array[tuple(where[axis] for axis in self._axes)])
         left = [axis for axis in self._axes if axis in "YXS"]
         order = [left.index(axis) for axis in "YXS" if axis in left]
-        return piece.transpose(order).reshape(box.height, box.width, self.info.samples)
+        return pixels.transpose(order).reshape(box.height, box.width, self.info.samples)
 
     def close(self) -> None:
         pass
 
 
-def _pieces(start: int, stop: int, step: int) -> list[tuple[int, int]]:
+def _cuts(start: int, stop: int, step: int) -> list[tuple[int, int]]:
     """Cut a range at multiples of `step`."""
-    cuts = [start, *range((start // step + 1) * step, stop, step), stop]
-    return list(pairwise(cuts))
+    at = [start, *range((start // step + 1) * step, stop, step), stop]
+    return list(pairwise(at))
 
 
 def _describe(path: Place, layout: ZarrLayout, array: Any) -> ImageInfo:
@@ -113,8 +115,7 @@ def _describe(path: Place, layout: ZarrLayout, array: Any) -> ImageInfo:
         pixel_size=layout.pixel_size,
         channel_names=names,
         nodata=layout.nodata,
-        notes={"zarr_format": array.metadata.zarr_format}
-        | layout.notes
-        | ({"origin": layout.origin} if layout.origin else {})
-        | ({"omero": layout.omero} if layout.omero else {}),
+        metadata=replace(
+            layout.metadata, reading=ReadingFacts(zarr_format=array.metadata.zarr_format)
+        ),
     )

@@ -14,29 +14,29 @@ import zarr
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.omezarr.attributes import write_attributes
 from unetmm.io.omezarr.codecs import check_encoding, compressor, keys
 from unetmm.io.omezarr.meta import stored_axes
 from unetmm.io.omezarr.shards import ShardedArray
 from unetmm.io.omezarr.source import ZARR_BYTES
+from unetmm.io.output.chunks import ChunkKey
+from unetmm.io.output.disk import discard, sync
 from unetmm.io.output.levels import Level, make_levels
-from unetmm.io.output.part import discard, sync
-from unetmm.io.output.table import ChunkKey
+from unetmm.io.output.lost_mask import warn_of_lost_mask
 from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, zarr_store
-from unetmm.io.tiff.mask import warn_of_lost_mask
 
 GROUP = "image.zarr"
 """Name of the growing group in its folder."""
 LOOSE = "chunks.zarr"
 """Name of the arrays with a file a chunk that shards are made of."""
 CHECKSUMS = "checksums"
-"""Group within the output: CRC-32 of the values of every chunk, one array a level."""
+"""Name of the group within the output that has the CRC-32 of every chunk, one array a level."""
 _CHUNK_COPIES = 3
-"""A chunk is held padded, as bytes and compressed, all at once at worst."""
+"""Copies of a chunk in memory at once: padded, as bytes and compressed."""
 _SENT_COPIES = 2
-"""Its compressed bytes once more while they are sent or received, in pieces and joined."""
+"""Copies of a chunk beyond those while it is sent or received: in parts and joined."""
 
 
 class OmeZarrStore:
@@ -237,6 +237,12 @@ def read_checksums(path: Place) -> list[NDArray[np.uint32]] | None:
         found: Any = (group.get(f"{CHECKSUMS}/{number}") for number in itertools.count())
         kept = itertools.takewhile(lambda array: array is not None, found)
         return [np.asarray(array[...]) for array in kept] or None
+
+
+def read_record(path: Place) -> Any:
+    """How an OME-Zarr of ours was made; None if it does not say so."""
+    own: Any = zarr.open_group(zarr_store(path, read_only=True), mode="r").attrs.get("unetmm", {})
+    return own.get("record")
 
 
 def _image_name(path: Place) -> str:

@@ -23,9 +23,11 @@ from unetmm.io.places import RemotePath
 log = logging.getLogger(__name__)
 
 RENEW_EVERY_S = 5.0
+"""Pause between two renewals, in seconds."""
 DEAD_AFTER_S = 30.0
-"""A lease that nobody renewed for so long has lost its owner."""
+"""Time without a renewal after which a lease has lost its owner, in seconds."""
 LOOK_EVERY_S = 0.5
+"""Pause between two looks at a lease that another process has, in seconds."""
 
 
 class Lease:

@@ -17,7 +17,9 @@ class Level:
     """One resolution of an image, as a grid of chunks."""
 
     height: int
+    """Rows in pixels."""
     width: int
+    """Columns in pixels."""
     chunk: tuple[int, int]
     """Rows and columns of a chunk; those at the lower and right edge may be smaller."""
 

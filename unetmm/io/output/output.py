@@ -2,65 +2,29 @@
 
 run --box--> Output --chunk--> store          one class a format
                |----- line ---> journal       resumable at any instant
-               |----- halve --> next level    as soon as four chunks are there (`io.halves`)
+               |----- halve --> next level    as soon as four chunks are there (`io.output.halves`)
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.image import Box, ImageInfo, Plane
+from unetmm.io.output.chunks import ChunkKey, ChunkTable, checksum
 from unetmm.io.output.halves import Halves
-from unetmm.io.output.levels import Level, halve, halve_bytes
-from unetmm.io.output.table import ChunkKey, ChunkTable, checksum
-from unetmm.io.output.workspace import Journal, workspace_of
+from unetmm.io.output.levels import halve, halve_bytes
+from unetmm.io.output.store import ChunkStore, Pixels
+from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
 
 if TYPE_CHECKING:
+    from unetmm.io.output.local_workspace import Journal
     from unetmm.io.output.remote_workspace import RemoteJournal
-
-Pixels = NDArray[Any]
-
-
-class ChunkStore(Protocol):
-    """Keeps the chunks of an output as its format wants them; safe to use from several threads.
-
-    Folders are Paths, or RemotePaths for a format that can be written behind an URL.
-    """
-
-    @property
-    def levels(self) -> tuple[Level, ...]: ...
-
-    @property
-    def resident_bytes(self) -> int:
-        """Memory that stays occupied while the store is open, until `finish` has ended."""
-
-    @property
-    def chunk_bytes(self) -> int:
-        """Most memory that writing or reading one chunk takes beyond its pixels."""
-
-    def create(self, folder: Any, record: Mapping[str, Any]) -> None:
-        """Lay out an empty output in a folder, with a record of how it was made."""
-
-    def open(self, folder: Any) -> None:
-        """Go on with what `create` made."""
-
-    def write(self, key: ChunkKey, pixels: Pixels) -> None:
-        """Store a chunk (rows, columns, samples); smaller ones at the image's edge."""
-
-    def read(self, level: int, plane: Plane, box: Box) -> Pixels:
-        """Chunks as they were written, (box.height, box.width, samples)."""
-
-    def finish(self, checksums: list[NDArray[np.uint32]]) -> Any:
-        """Complete the output; returns what is to get the final name."""
-
-    def close(self) -> None: ...
 
 
 class Output:
@@ -86,7 +50,7 @@ class Output:
     def write_bytes(self, box_height: int, box_width: int) -> int:
         """One chunk made contiguous and stored, and one of the next level made of four.
 
-        Meanwhile there are the chunk before it, which is stored by then, itself, its pieces, and
+        Meanwhile there are the chunk before it, which is stored by then, itself, its halves, and
         a chunk that is read back for one of them.
         """
         pixel_bytes = self.info.samples * self.info.dtype.itemsize
@@ -206,13 +170,13 @@ class Output:
         box = self.store.levels[key.level].box(key.row, key.column)
         pixels = np.empty((box.height, box.width, self.info.samples), self.info.dtype)
         for child in key.children(below):
-            piece = self._halves.take(child)
-            if piece is None:
+            half = self._halves.take(child)
+            if half is None:
                 read = self.store.read(child.level, key.plane, below.box(child.row, child.column))
-                piece = halve(read, self.info.nodata)
+                half = halve(read, self.info.nodata)
             y = child.row % 2 * below.chunk[0] // 2
             x = child.column % 2 * below.chunk[1] // 2
-            pixels[y : y + piece.shape[0], x : x + piece.shape[1]] = piece
+            pixels[y : y + half.shape[0], x : x + half.shape[1]] = half
         return pixels
 
     def complete(self) -> bool:

@@ -27,20 +27,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from unetmm.errors import ImageError
+from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.lease import Lease
-from unetmm.io.output.table import ChunkKey
-from unetmm.io.output.workspace import JOB, JOURNAL, LOCK, format_record, load_job, parse_records
+from unetmm.io.output.records import JOB, JOURNAL, LOCK, format_record, load_job, parse_records
 from unetmm.io.places import RemotePath
 from unetmm.io.sniff import ZARR_MARKS, is_zarr
 
 log = logging.getLogger(__name__)
 
 SAVE_EVERY_S = 3.0
-"""Between two times that a journal is saved; more of it if saving takes long."""
+"""Shortest pause between two times that a journal is saved, in seconds."""
 SAVE_SHARE = 0.05
-"""Of the time at most goes into saving a journal."""
+"""Largest share of a run's time spent saving journals."""
 LINE_BYTES = 64
-"""Of a line of a journal, at most; it is held once, and once more while it is sent."""
+"""Longest line of a journal, in bytes; it is held once, and once more while it is sent."""
 
 
 class RemoteWorkspace:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from unetmm.io.exif import orientation_of, reset_orientation, resolution_of, strip_prefix
-from unetmm.sizes import format_size
+from unetmm.io.metadata import DisplayFacts, PhotoFacts, ReadingFacts
 
 DECODER_BYTES = 2 * 2**20
-"""Windows and tables of a decoder."""
+"""Memory of a decoder's windows and tables."""
 PILLOW_COPIES = 5.0
-"""Peak of Pillow in decoded images: 4 bytes a pixel, the conversion, bytes and array; measured."""
+"""Peak of Pillow in decoded images, measured: 4 bytes a pixel, conversion, bytes and array."""
 MAX_PROFILE_BYTES = 16 * 2**20
-"""Longest metadata block that is kept."""
+"""Longest metadata block that is kept, in bytes."""
 
 
 @dataclass
@@ -24,17 +24,27 @@ class PhotoHeader:
     """What a photo holds, upright orientation not yet applied."""
 
     height: int
+    """Rows as stored."""
     width: int
+    """Columns as stored."""
     samples: int
+    """Samples of a decoded pixel, opacity included."""
     bits: int = 8
     """Bits of a sample when decoded, 8 or 16."""
     alpha: bool = False
+    """Whether the last sample is opacity."""
     interlaced: bool = False
+    """Whether rows are stored in several passes."""
     orientation: int = 1
-    """EXIF orientation 1..8."""
+    """Orientation as EXIF counts them, 1 to 8."""
     decode_copies: float = 1.0
     """Peak of decoding in decoded images, the result included."""
-    notes: dict[str, Any] = field(default_factory=dict)
+    photo: PhotoFacts = PhotoFacts()
+    """Profile, EXIF, resolution and the like."""
+    display: DisplayFacts = DisplayFacts()
+    """Meaning of the decoded values."""
+    reading: ReadingFacts = ReadingFacts()
+    """Facts on how the file is stored and read."""
 
     @property
     def row_bytes(self) -> int:
@@ -55,32 +65,21 @@ class PhotoHeader:
     def take_exif(self, data: bytes) -> None:
         """Keep an EXIF block as it is once the pixels are upright."""
         payload = strip_prefix(data)
-        if not payload or "exif" in self.notes or len(payload) > MAX_PROFILE_BYTES:
+        if not payload or self.photo.exif or len(payload) > MAX_PROFILE_BYTES:
             return
         self.orientation = orientation_of(payload)
-        self.notes["exif"] = reset_orientation(payload)
-        if "resolution" not in self.notes and (resolution := resolution_of(payload)):
-            self.notes["resolution"] = resolution
+        self.photo = replace(
+            self.photo,
+            exif=reset_orientation(payload),
+            resolution=self.photo.resolution or resolution_of(payload),
+        )
         if self.orientation != 1:
-            self.notes["orientation"] = f"EXIF {self.orientation}, applied"
-            if self.orientation > 4:
-                self.notes["stored_size"] = (self.height, self.width)
-
-
-WHOLE_BYTES = 16 * 2**20
-"""What may be decoded as a whole without a word about it."""
-
-
-def remedy(format: str, decoded_bytes: int) -> dict[str, str]:
-    """The note on what would let an image be read in parts; none where it is small."""
-    if decoded_bytes <= WHOLE_BYTES:
-        return {}
-    text = (
-        f"{format} is decoded as a whole ({format_size(decoded_bytes)}); a tiled TIFF would be "
-        "read in parts: vips copy INPUT OUTPUT.tif[tile,bigtiff,compression=deflate]"
-    )
-    return {"remedy": text}
+            self.reading = replace(
+                self.reading,
+                orientation=f"EXIF {self.orientation}, applied",
+                stored_size=(self.height, self.width) if self.orientation > 4 else None,
+            )
 
 
 ReadHeader = Callable[[Path, BinaryIO], PhotoHeader]
-"""Reads the header of an open file; raises ImageError for what cannot be restored."""
+"""Reader of the header of an open file; it raises ImageError for what cannot be restored."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from unetmm.errors import ImageError
+from unetmm.io.metadata import Resolution
 from unetmm.io.photo.header import PhotoHeader
 
 _TAIL_BYTES = 65536
@@ -48,20 +50,28 @@ def read_jpeg_header(path: Path, file: BinaryIO) -> PhotoHeader:
         if body.startswith(b"Exif\0\0"):
             header.take_exif(body)
     parts = [body[14:] for body in app.get(2, []) if body.startswith(b"ICC_PROFILE\0")]
-    if parts:
-        header.notes["icc_profile"] = b"".join(parts)
-    if text := b"\n".join(comments):
-        header.notes["comment"] = text
+    header.photo = replace(
+        header.photo,
+        icc_profile=b"".join(parts),
+        comment=b"\n".join(comments),
+        resolution=_resolution(app.get(0, [])) or header.photo.resolution,
+    )
     # A phone's further images are mostly gain maps or previews, so nobody is warned.
     for body in app.get(2, []):
         if body.startswith(b"MPF\0") and (images := _images(body[4:])) > 1:
-            header.notes["other_series"] = images - 1
-    for body in app.get(0, []):
+            header.reading = replace(header.reading, other_series=images - 1)
+    return header
+
+
+def _resolution(segments: list[bytes]) -> Resolution | None:
+    """Pixels per unit as the last JFIF segment states them; None if none does."""
+    found = None
+    for body in segments:
         if body.startswith(b"JFIF\0") and len(body) >= 12:
             unit, x, y = struct.unpack_from(">BHH", body, 7)
             if unit in (1, 2) and x and y:
-                header.notes["resolution"] = (float(x), float(y), ("inch", "centimeter")[unit - 1])
-    return header
+                found = float(x), float(y), ("inch", "centimeter")[unit - 1]
+    return found
 
 
 def _images(directory: bytes) -> int:
@@ -153,7 +163,7 @@ def read_jpeg2000_header(path: Path, file: BinaryIO) -> PhotoHeader:
     header = PhotoHeader(height, width, count, 8 if bits <= 8 else 16, alpha=count in (2, 4))
     header.decode_copies = _JPEG2000_COPIES
     if bits % 8:
-        header.notes["bits"] = bits
+        header.display = replace(header.display, bits=bits)
     return header
 
 

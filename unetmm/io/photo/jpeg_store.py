@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 _QUALITY = 95
 _MAX_SIDE_PX = 65500
 _MAX_EXIF_BYTES = 65535 - 2 - 6
-"""What an APP1 segment holds beside its length and its name."""
+"""Longest EXIF that a segment holds beside its length and its name, in bytes."""
 _MAX_COMMENT_BYTES = 65535 - 2
 _CENTIMETERS = 2.54
 
@@ -58,15 +58,16 @@ class JpegStore(PhotoStore):
 
     def _kept(self) -> dict[str, Any]:
         """Profile, EXIF, comment and resolution of the input."""
-        notes, found = self.info.notes, {}
-        if profile := notes.get("icc_profile"):
-            found["icc_profile"] = profile
-        exif = notes.get("exif", b"")
+        photo = self.info.metadata.photo
+        found: dict[str, Any] = {}
+        if photo.icc_profile:
+            found["icc_profile"] = photo.icc_profile
+        exif = photo.exif
         if len(exif) > _MAX_EXIF_BYTES:
             log.warning("%s: its EXIF is longer than JPEG allows and is left out", self.path)
         elif exif:
             found["exif"] = b"Exif\0\0" + exif
-        if comment := notes.get("comment", b"")[:_MAX_COMMENT_BYTES]:
+        if comment := photo.comment[:_MAX_COMMENT_BYTES]:
             found["comment"] = comment
         if self.resolution:
             *per_unit, unit = self.resolution

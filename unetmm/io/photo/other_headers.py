@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -66,7 +67,7 @@ def read_webp_header(path: Path, file: BinaryIO) -> PhotoHeader:
     header.decode_copies = _WEBP_COPIES
     header.take_exif(blocks.get(b"EXIF", b""))
     if blocks.get(b"ICCP"):
-        header.notes["icc_profile"] = blocks[b"ICCP"]
+        header.photo = replace(header.photo, icc_profile=blocks[b"ICCP"])
     return header
 
 
@@ -101,7 +102,8 @@ def read_bmp_header(path: Path, file: BinaryIO) -> PhotoHeader:
     samples = _BMP_MODES[mode]
     header = PhotoHeader(height, width, samples, alpha=samples == 4, decode_copies=PILLOW_COPIES)
     if mode == "P":
-        header.notes["palette"] = "expanded"
+        header.display = replace(header.display, palette="expanded")
     if dpi and min(dpi) > 0:
-        header.notes["resolution"] = (*map(float, dpi), "inch")
+        x, y = map(float, dpi)
+        header.photo = replace(header.photo, resolution=(x, y, "inch"))
     return header

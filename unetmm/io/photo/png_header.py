@@ -6,9 +6,10 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from unetmm.errors import ImageError
+from unetmm.io.metadata import DisplayFacts, PhotoFacts, ReadingFacts
 from unetmm.io.photo.header import MAX_PROFILE_BYTES, PILLOW_COPIES, PhotoHeader
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -22,9 +23,9 @@ _COLOURS = {
 """PNG colour type -> (samples once a palette is expanded, bits allowed)."""
 _KEPT = (b"IHDR", b"tRNS", b"iCCP", b"pHYs", b"acTL", b"eXIf")
 _COPIED = (b"gAMA", b"cHRM", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
-"""What a PNG output keeps as it is: how colours are meant, and texts."""
+"""Names of chunks that a PNG output keeps as they are: the meaning of colours, and texts."""
 _MOST_COPIED_BYTES = 2**20
-"""Longer ones, and those after so many, are left out."""
+"""Most bytes of chunks that an output keeps; those beyond are left out."""
 _OWN_TEXTS = (b"Software\0",)
 """Beginnings of texts that are ours to write."""
 
@@ -34,11 +35,11 @@ class PngChunks:
     """What lies where in a PNG."""
 
     kept: dict[bytes, bytes] = field(default_factory=dict)
-    """Small chunks by name."""
+    """Name -> content of the chunks that are understood."""
     copied: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """(name, content) of chunks that an output keeps as they are."""
+    """Name and content of each chunk that an output keeps as it is."""
     pixel_parts: list[tuple[int, int]] = field(default_factory=list)
-    """(offset, length) of the data of every IDAT chunk."""
+    """Offset and length of the data of each IDAT chunk."""
 
     @property
     def interlaced(self) -> bool:
@@ -133,28 +134,28 @@ def describe_png(path: Path, chunks: PngChunks) -> PhotoHeader:
     if b"tRNS" in kept and not alpha:
         samples, alpha = samples + 1, True
     header = PhotoHeader(height, width, samples, 16 if bits == 16 else 8, alpha)
-    header.notes = _notes(chunks, palette=colour == 3)
+    header.photo = _photo_facts(chunks)
+    if colour == 3:
+        header.display = DisplayFacts(palette="expanded")
+    if b"acTL" in kept:
+        header.reading = ReadingFacts(animation="first frame only")
     if chunks.interlaced:
         header.interlaced, header.decode_copies = True, PILLOW_COPIES
     header.take_exif(kept.get(b"eXIf", b""))
     return header
 
 
-def _notes(chunks: PngChunks, palette: bool) -> dict[str, Any]:
-    notes: dict[str, Any] = {}
-    kept = chunks.kept
-    notes["png_chunks"] = tuple(c for c in chunks.copied if not c[1].startswith(_OWN_TEXTS))
-    if palette:
-        notes["palette"] = "expanded"
-    if b"acTL" in kept:
-        notes["animation"] = "first frame only"
-    if b"iCCP" in kept:
-        notes["icc_profile"] = _inflate_profile(kept[b"iCCP"])
+def _photo_facts(chunks: PngChunks) -> PhotoFacts:
+    kept, resolution = chunks.kept, None
     if len(kept.get(b"pHYs", b"")) == 9:
         x, y, unit = struct.unpack(">IIB", kept[b"pHYs"])
         if unit == 1 and x and y:
-            notes["resolution"] = (x / 100, y / 100, "centimeter")
-    return {key: value for key, value in notes.items() if value}
+            resolution = (x / 100, y / 100, "centimeter")
+    return PhotoFacts(
+        icc_profile=_inflate_profile(kept[b"iCCP"]) if b"iCCP" in kept else b"",
+        resolution=resolution,
+        png_chunks=tuple(c for c in chunks.copied if not c[1].startswith(_OWN_TEXTS)),
+    )
 
 
 def _inflate_profile(chunk: bytes) -> bytes:

@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane, Source
-from unetmm.io.inflate import InflatedRows, Layout
-from unetmm.io.photo.header import WHOLE_BYTES, PhotoHeader
+from unetmm.io.inflate import DeflateLayout, InflatedRows
+from unetmm.io.photo.header import PhotoHeader
 from unetmm.io.photo.png_header import SIGNATURE, PngChunks, describe_png, pack_chunk, walk_chunks
 from unetmm.io.photo.source import PhotoSource, describe_photo
+from unetmm.io.remedy import WHOLE_BYTES
 
 log = logging.getLogger(__name__)
 
 _UNDONE_COPIES = 4
-"""Rows, the small PNG of them twice while it is put together, and its pixels."""
+"""Copies of rows in memory: themselves, a small PNG of them twice, and its pixels."""
 
 
 def open_png(path: Path) -> Source:
@@ -52,7 +53,7 @@ class PngRowsSource:
     def __init__(self, path: Path, header: PhotoHeader, chunks: PngChunks) -> None:
         self.path = path
         self._ihdr = chunks.kept[b"IHDR"]
-        layout = Layout(
+        layout = DeflateLayout(
             parts=np.array(chunks.pixel_parts, dtype=np.int64),
             height=header.height,
             row_bytes=1 + header.row_bytes,

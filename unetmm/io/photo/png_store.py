@@ -16,7 +16,7 @@ from unetmm.io.photo.png_header import pack_chunk
 from unetmm.io.photo.store import ENCODER_BYTES, PhotoStore, check_one_plane, check_sides
 
 _MAX_SIDE_PX = 1_000_000
-"""What libpng takes."""
+"""Longest side that libpng takes, in pixels."""
 _AFTER_IHDR = 8 + 25
 """Bytes of a PNG's signature and its IHDR chunk."""
 
@@ -72,15 +72,16 @@ class PngStore(PhotoStore):
         No sBIT: it means values that were stretched to all bits, and ours are as measured.
         """
         chunks = b""
-        if profile := self.info.notes.get("icc_profile"):
+        photo = self.info.metadata.photo
+        if profile := photo.icc_profile:
             chunks += pack_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
         if self.resolution:
             *per_unit, unit = self.resolution
             per_metre = [round(n * (100 if unit == "centimeter" else 100 / 2.54)) for n in per_unit]
             if all(0 < n < 2**31 for n in per_metre):
                 chunks += pack_chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1))
-        if exif := self.info.notes.get("exif"):
-            chunks += pack_chunk(b"eXIf", exif)
-        for name, content in self.info.notes.get("png_chunks", ()):
+        if photo.exif:
+            chunks += pack_chunk(b"eXIf", photo.exif)
+        for name, content in photo.png_chunks:
             chunks += pack_chunk(name, content)
         return chunks + pack_chunk(b"tEXt", b"Software\0unetmm")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane
-from unetmm.io.photo.header import PhotoHeader, ReadHeader, remedy
+from unetmm.io.metadata import Metadata
+from unetmm.io.photo.header import PhotoHeader, ReadHeader
 from unetmm.io.photo.jpeg_header import read_jpeg2000_header, read_jpeg_header
 from unetmm.io.photo.other_headers import open_by_pillow, read_bmp_header, read_webp_header
 from unetmm.io.photo.png_header import check_png_sums, read_png_header
+from unetmm.io.remedy import remedy
 
 READERS: dict[str, ReadHeader] = {
     "png": read_png_header,
@@ -25,7 +28,7 @@ READERS: dict[str, ReadHeader] = {
     "webp": read_webp_header,
     "bmp": read_bmp_header,
 }
-"""Formats of photos that are decoded whole."""
+"""Short name of a format that is decoded whole -> reader of its header."""
 
 
 class PhotoSource:
@@ -109,10 +112,12 @@ def describe_photo(header: PhotoHeader, format: str, whole: bool = True) -> Imag
     height, width = header.upright_size
     decoded_bytes = header.height * header.row_bytes
     several = header.samples > 1
-    notes = header.notes | (remedy(format.upper(), decoded_bytes) if whole else {})
-    if header.orientation > 4 and "resolution" in notes:
-        x, y, unit = notes["resolution"]
-        notes["resolution"] = (y, x, unit)
+    photo, reading = header.photo, header.reading
+    if whole:
+        reading = replace(reading, remedy=remedy(format.upper(), decoded_bytes))
+    if header.orientation > 4 and photo.resolution:
+        x, y, unit = photo.resolution
+        photo = replace(photo, resolution=(y, x, unit))
     return ImageInfo(
         format=format,
         axes="YXS" if several else "YX",
@@ -120,7 +125,7 @@ def describe_photo(header: PhotoHeader, format: str, whole: bool = True) -> Imag
         dtype=np.dtype(np.uint16 if header.bits == 16 else np.uint8),
         chunk=(height if whole else 1, width),
         alpha=header.alpha,
-        notes=notes,
+        metadata=Metadata(photo, display=header.display, reading=reading),
     )
 
 

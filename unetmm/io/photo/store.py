@@ -13,18 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
+from unetmm.io.files import write_at
 from unetmm.io.image import Box, ImageInfo, Plane, SinkOptions
+from unetmm.io.metadata import Resolution
+from unetmm.io.output.chunks import ChunkKey
+from unetmm.io.output.disk import sync
 from unetmm.io.output.levels import Level
-from unetmm.io.output.part import sync, write_at
-from unetmm.io.output.table import ChunkKey
+from unetmm.io.output.lost_mask import warn_of_lost_mask
 from unetmm.io.photo.source import turn_box, upright
-from unetmm.io.tiff.mask import warn_of_lost_mask
 
 PIXELS = "pixels"
 """Name of the file of chunks in its folder."""
 ENCODER_BYTES = 4 * 2**20
-"""Windows and row buffers of an encoder, and the chunk that goes into it."""
+"""Memory of an encoder's windows and row buffers, and of the chunk that goes into it."""
 _ORIENTATION_TAG = 274
 
 
@@ -34,7 +36,7 @@ class PhotoStore:
     format: ClassVar[str]
     """Name of the format, as messages have it."""
     compressions: ClassVar[tuple[str, ...]]
-    """What an `Encoding` may ask for."""
+    """Names of compressions that an `Encoding` may ask for."""
 
     def __init__(self, options: SinkOptions, info: ImageInfo) -> None:
         self.path = options.file
@@ -48,9 +50,7 @@ class PhotoStore:
         self.chunk = (options.chunk_px, options.chunk_px)
         self.levels = (Level(info.height, info.width, self.chunk),)
         self._slot_bytes = math.prod(self.chunk) * info.samples * info.dtype.itemsize
-        tags: dict[int, Any] = {
-            code: value for code, _, _, value in info.notes.get("tiff_tags", ())
-        }
+        tags: dict[int, Any] = {code: value for code, _, _, value in info.metadata.tiff.tags}
         # A TIFF keeps its pixels as stored; photos' readers do not all obey an orientation.
         orientation = tags.get(_ORIENTATION_TAG, 1)
         self._orientation = int(orientation) if orientation in range(1, 9) else 1
@@ -106,11 +106,12 @@ class PhotoStore:
         return turned, upright(pixels, self._orientation)
 
     @property
-    def resolution(self) -> tuple[float, float, str] | None:
+    def resolution(self) -> Resolution | None:
         """Pixels per unit along x and y, once upright."""
-        if "resolution" not in self.info.notes:
+        stated = self.info.metadata.photo.resolution
+        if stated is None:
             return None
-        x, y, unit = self.info.notes["resolution"]
+        x, y, unit = stated
         return (y, x, unit) if self._orientation > 4 else (x, y, unit)
 
     def finish(self, checksums: list[NDArray[np.uint32]]) -> Path:
@@ -133,10 +134,11 @@ class PhotoStore:
 def _as_shown(pixels: NDArray[Any], info: ImageInfo) -> NDArray[Any]:
     """Pixels with 0 as black, and colours that are not multiplied by alpha."""
     count = info.samples - info.alpha
-    if info.notes.get("photometric") == "miniswhite":
-        bits = info.notes.get("bits", 8 * info.dtype.itemsize)
+    display = info.metadata.display
+    if display.photometric == "miniswhite":
+        bits = display.bits or 8 * info.dtype.itemsize
         colours = np.maximum(2**bits - 1 - pixels[..., :count].astype(np.int32), 0)
-    elif info.alpha and info.notes.get("premultiplied"):
+    elif info.alpha and display.premultiplied:
         limit, alpha = np.iinfo(info.dtype).max, pixels[..., count:].astype(np.uint32)
         scaled = pixels[..., :count].astype(np.uint32) * limit + alpha // 2
         colours = np.minimum(scaled // np.maximum(alpha, 1), limit)

@@ -15,16 +15,17 @@ NONE, LZW, DEFLATE, ZSTD = 1, 5, 8, 50000
 """Values of the Compression tag."""
 NAMES = {"none": NONE, "deflate": DEFLATE, "zstd": ZSTD, "lzw": LZW}
 DEFAULT = "deflate"
-"""Read by all that read TIFF; as small as zstd and lzw or smaller, and no slower than lzw."""
+"""Compression where none is asked for: all readers know it, few are smaller, none is faster."""
 _LEVELS = {DEFLATE: 1, ZSTD: 3}
-"""With a predictor higher levels save less than 3 % and take twice the time, measured."""
+"""Compression -> level; higher ones save less than 3 % and take twice the time, measured."""
 _NO_PREDICTOR, _DIFFERENCES, _FLOAT_BYTES = 1, 2, 3
 """Values of the Predictor tag."""
 _WORST_CASE = 1.5
-"""LZW may need 12 bits for each of 8; the others add less than 1 %."""
+"""Largest growth of a tile: LZW may need 12 bits for each of 8; the others add below 1 %."""
 _SLACK_BYTES = 4096
+"""Bytes beyond that growth for the headers of a codec."""
 _ENCODING_COPIES = 2
-"""An encoder's buffer for the worst case, and what it cuts out of that."""
+"""Copies in memory while encoding: a buffer for the worst case, and what is cut out of it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class TileCodec:
     """Encodes tiles (rows, columns, samples) to bytes and back; the same tile gives the same."""
 
     compression: int
+    """Value of the Compression tag."""
     predictor: int
+    """Value of the Predictor tag."""
 
     @classmethod
     def of(cls, path: Path, name: str | None, dtype: np.dtype[Any], ome: bool) -> TileCodec:

@@ -9,31 +9,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from unetmm.io.image import ImageInfo
 
 GDAL_METADATA_TAG = 42112
-_ROLES = {"description": "descriptions", "colorinterp": "color_interpretation"}
-"""Role of an item -> key of `ImageInfo.notes` with one text a band."""
+_DESCRIPTION, _COLOUR = "description", "colorinterp"
+"""Roles of items with one text a band."""
 _MOST_BANDS = 2**16
 _RGB_NAMES = ("Red", "Green", "Blue")
 
 
-def parse_gdal_items(xml: Any) -> dict[str, Any]:
+class BandTexts(NamedTuple):
+    """What GDAL_METADATA says of bands in words, one text a band or none at all."""
+
+    descriptions: tuple[str, ...]
+    color_interpretation: tuple[str, ...]
+
+
+def parse_gdal_items(xml: Any) -> BandTexts:
     """Band descriptions and colour interpretation from GDAL_METADATA."""
-    found: dict[str, dict[int, str]] = {role: {} for role in _ROLES}
-    for item in _root(xml).findall("Item"):
-        sample, role = _sample(item), str(item.get("role"))
-        if role in found and sample is not None:
-            found[role][sample] = item.text or ""
-    return {
-        _ROLES[role]: tuple(texts.get(i, "") for i in range(max(texts) + 1))
-        for role, texts in found.items()
-        if texts and max(texts) < _MOST_BANDS
-    }
+    items = _root(xml).findall("Item")
+    return BandTexts(_texts(items, _DESCRIPTION), _texts(items, _COLOUR))
+
+
+def _texts(items: list[Element], role: str) -> tuple[str, ...]:
+    """The texts of a role, by band; none if a band has a number that no image reaches."""
+    samples = ((_sample(item), item) for item in items if item.get("role") == role)
+    found = {sample: item.text or "" for sample, item in samples if sample is not None}
+    last = max(found, default=-1)
+    return tuple(found.get(i, "") for i in range(last + 1)) if last < _MOST_BANDS else ()
 
 
 def pick_bands(xml: Any, bands: Sequence[int], colours: bool = False) -> str:
@@ -49,7 +56,7 @@ def pick_bands(xml: Any, bands: Sequence[int], colours: bool = False) -> str:
         if item.get("sample") is None:
             continue
         sample = _sample(item)
-        if sample not in places or (colours and item.get("role") == "colorinterp"):
+        if sample not in places or (colours and item.get("role") == _COLOUR):
             root.remove(item)
         else:
             item.set("sample", str(places[sample]))
@@ -59,8 +66,11 @@ def pick_bands(xml: Any, bands: Sequence[int], colours: bool = False) -> str:
 def make_gdal_metadata(xml: Any, info: ImageInfo) -> bytes:
     """GDAL_METADATA without statistics of the old pixels, and with the names of these bands."""
     root = _root(xml)
-    stated = parse_gdal_items(xml)
-    other_bands = not all(_agree(texts, info.notes.get(key)) for key, texts in stated.items())
+    stated, known = parse_gdal_items(xml), info.metadata.tiff
+    other_bands = not (
+        _agree(stated.descriptions, known.descriptions)
+        and _agree(stated.color_interpretation, known.color_interpretation)
+    )
     for item in root.findall("Item"):
         if item.get("name", "").startswith("STATISTICS_") or (other_bands and item.get("sample")):
             root.remove(item)
@@ -70,7 +80,7 @@ def make_gdal_metadata(xml: Any, info: ImageInfo) -> bytes:
 
 def has_rgb_bands(info: ImageInfo) -> bool:
     """Whether the first three of several bands are red, green and blue."""
-    found = tuple(info.notes.get("color_interpretation", ()))
+    found = info.metadata.tiff.color_interpretation
     return info.length("C") > 3 and found[:3] == _RGB_NAMES
 
 
@@ -89,9 +99,8 @@ def _sample(item: Element) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _agree(stated: tuple[str, ...], known: tuple[str, ...] | None) -> bool:
+def _agree(stated: tuple[str, ...], known: tuple[str, ...]) -> bool:
     """Whether texts of bands are still those of this image's bands, rather than of other ones."""
-    known = known or ()
     return len(stated) <= len(known) and all(
         text in ("", name) for text, name in zip(stated, known, strict=False)
     )
@@ -100,13 +109,11 @@ def _agree(stated: tuple[str, ...], known: tuple[str, ...] | None) -> bool:
 def _name_bands(root: Element, info: ImageInfo) -> None:
     """Add descriptions and colours of bands where they are missing, as GDAL writes them."""
     stated = {(item.get("role"), _sample(item)) for item in root.findall("Item")}
-    colours = list(info.notes.get("color_interpretation", ()))
+    tiff = info.metadata.tiff
+    colours = list(tiff.color_interpretation)
     if has_rgb_bands(info):
         colours[:3] = ["", "", ""]  # said by the colours of the page
-    for role, texts in (
-        ("description", info.notes.get("descriptions", ())),
-        ("colorinterp", colours),
-    ):
+    for role, texts in ((_DESCRIPTION, tiff.descriptions), (_COLOUR, colours)):
         for i, text in enumerate(texts):
             if text and (role, i) not in stated:
                 facts = {"name": role.upper(), "sample": str(i), "role": role}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.image import DTYPES, ImageInfo, Plane
+from unetmm.io.metadata import Metadata
 from unetmm.io.ome_xml import (
     OmeFacts,
     attribute_sizes,
@@ -24,7 +25,7 @@ from unetmm.io.ome_xml import (
     parse_ome_xml,
     pick_planes,
 )
-from unetmm.io.tiff.notes import collect_notes
+from unetmm.io.tiff.metadata import collect_metadata
 from unetmm.io.units import full_unit
 
 log = logging.getLogger(__name__)
@@ -52,17 +53,21 @@ class TiffAxes:
     outer: str
     """Axes across pages, slowest first, letters of TCZ."""
     outer_shape: tuple[int, ...]
+    """Lengths of these axes."""
     samples: int
-    """Interleaved colours of a pixel."""
+    """Number of interleaved colours of a pixel."""
     bands: int = 1
-    """Samples that are separate measurements, shown as axis `band_axis`."""
+    """Number of samples that are separate measurements, shown as axis `band_axis`."""
     band_axis: str = ""
+    """Letter of the axis that samples become, empty if they become none."""
     alpha: bool = False
+    """Whether the last sample is opacity."""
     interleaved_bands: bool = False
+    """Whether such samples lie pixel by pixel rather than band by band."""
     named_bands: bool = False
     """Whether the file itself names `band_axis`, rather than that we take samples for it."""
     palette: NDArray[np.uint8] | None = None
-    """Shown colours of every stored value, (values, 3 or 4); None if values are shown as such."""
+    """Colours of every stored value, shape (values, 3 or 4); None if values are shown as such."""
 
     @property
     def shown_samples(self) -> int:
@@ -72,6 +77,11 @@ class TiffAxes:
     @property
     def pages(self) -> int:
         return math.prod(self.outer_shape)
+
+    @property
+    def channels(self) -> int:
+        """Length of axis C, whether channels are pages or samples."""
+        return self.length("C") * (self.bands if self.band_axis == "C" else 1)
 
     def length(self, axis: str) -> int:
         """Length of an axis across pages, 1 if there is none."""
@@ -244,31 +254,10 @@ def describe(
 ) -> ImageInfo:
     """Everything known of the image without reading a pixel; `chunk` as in ImageInfo."""
     page = series.keyframe
-    facts, notes = (
-        _calibration(tif, series),
-        collect_notes(tif, series, 1 if axes.named_bands else axes.bands),
-    )
+    facts = _calibration(tif, series)
     if facts.images > 1:
         log.warning("%s: holds %d images; only the first is read", path, facts.images)
-    if "ome_xml" in notes and math.prod(axes.outer_shape) < len(series):
-        there = {axis: range(axes.length(axis)) for axis in axes.outer}
-        notes["ome_xml"] = pick_planes(notes["ome_xml"], there, axes.samples)
-    channels = axes.length("C")
-    channels *= axes.bands if axes.band_axis == "C" else 1
-    names = facts.channel_names or (axes.bands > 1 and notes.get("descriptions")) or ()
-    if len(names) != channels:
-        names = fitted_names(names, channels) if axes.shown_samples == 1 else ()
-    if len(facts.channel_colors) == channels or (
-        len(facts.channel_colors) > channels and axes.shown_samples == 1
-    ):
-        notes["channel_colors"] = facts.channel_colors[:channels]
-    if facts.origin:
-        notes["origin"] = facts.origin
-    if 0 < facts.bits < 8 * np.dtype(series.dtype).itemsize:
-        notes["bits"] = facts.bits
-    if axes.palette is not None:
-        notes["palette"] = "expanded"
-        notes.pop("bits", None)  # those of the indices
+    metadata = _metadata(tif, series, axes, facts)
     samples = axes.shown_samples
     return ImageInfo(
         format="tiff",
@@ -283,10 +272,40 @@ def describe(
         chunk=chunk,
         alpha=axes.alpha,
         pixel_size=facts.pixel_size,
-        channel_names=names if any(names) else (),
+        channel_names=_channel_names(axes, facts, metadata),
         nodata=_nodata(page) if axes.palette is None else None,
-        notes=notes,
+        metadata=metadata,
     )
+
+
+def _metadata(
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: TiffAxes, facts: OmeFacts
+) -> Metadata:
+    """What the tags say, and what OME-XML says beyond them."""
+    found = collect_metadata(tif, series, 1 if axes.named_bands else axes.bands)
+    xml, colors = found.microscopy.ome_xml, found.microscopy.channel_colors
+    if xml and math.prod(axes.outer_shape) < len(series):
+        there = {axis: range(axes.length(axis)) for axis in axes.outer}
+        xml = pick_planes(xml, there, axes.samples)
+    stated, channels = len(facts.channel_colors), axes.channels
+    if stated == channels or (stated > channels and axes.shown_samples == 1):
+        colors = facts.channel_colors[:channels]
+    bits = found.display.bits
+    if 0 < facts.bits < 8 * np.dtype(series.dtype).itemsize:
+        bits = facts.bits
+    display = replace(found.display, bits=bits)
+    if axes.palette is not None:
+        display = replace(display, palette="expanded", bits=0)  # bits were those of the indices
+    seen = replace(found.microscopy, ome_xml=xml, channel_colors=colors, origin=facts.origin)
+    return replace(found, microscopy=seen, display=display)
+
+
+def _channel_names(axes: TiffAxes, facts: OmeFacts, metadata: Metadata) -> tuple[str, ...]:
+    """One name a channel, of OME-XML or of GDAL's bands; none if all are empty."""
+    names = facts.channel_names or (metadata.tiff.descriptions if axes.bands > 1 else ())
+    if len(names) != axes.channels:
+        names = fitted_names(names, axes.channels) if axes.shown_samples == 1 else ()
+    return names if any(names) else ()
 
 
 def _nodata(page: tifffile.TiffPage) -> float | None:

@@ -25,14 +25,14 @@ from numpy.typing import NDArray
 
 from unetmm.io.exif import CAMERA, GPS, pack_directories, read_directories
 from unetmm.io.image import ImageInfo
+from unetmm.io.metadata import Mask, Tag
+from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.levels import Level
-from unetmm.io.output.table import ChunkKey
 from unetmm.io.tiff.codec import DEFLATE, NONE, TileCodec
 from unetmm.io.tiff.mask import mask_bytes, write_mask
 from unetmm.io.tiff.ome import make_ome_xml, ome_bytes
 from unetmm.io.tiff.tags import (
     CHECKSUMS_TAG,
-    Tag,
     colour_tags,
     kept_description,
     kept_tags,
@@ -41,33 +41,38 @@ from unetmm.io.tiff.tags import (
 from unetmm.io.units import unit_symbol
 
 CLASSIC_LIMIT_BYTES = 2 * 2**30
-"""Above this BigTIFF is written; classic TIFF ends at 4 GiB and some readers at 2 GiB."""
+"""Largest classic TIFF; beyond it BigTIFF is written, for some readers end at 2 GiB."""
 _COMPRESSION_TAG, _OFFSETS_TAG, _COUNTS_TAG = 259, 324, 325
 _RESOLUTION_TAGS = (282, 283, 296)
 _STAND_INS = {CAMERA: 34664, GPS: 34852}
-"""tifffile writes no tags that point at directories: others get their places meanwhile."""
+"""Tag that points at a directory, which tifffile does not write -> tag that stands in for it."""
 _LONG, _LONG8 = 4, 16
 _ALIGNMENT = 16
 _TIFFFILE_BYTES = 2 * 2**20
-"""What writing and reading back the tags of a small file leaves behind, measured."""
+"""Memory that writing and reading back the tags of a small file leaves behind, measured."""
 _PAGE_BYTES, _TILE_BYTES = 40, 120
-"""What a page takes while its tags are written, and a tile of the page that is under way."""
+"""Memory of a page while its tags are written, and of a tile of the page that is under way."""
 _HEAD_PAGE_BYTES = 4096
+"""Size of the directory of a page in the file, about."""
 
 Table = list[NDArray[Any]]
-"""A number for every tile: a level each, finest first, (pages' planes, tiles of a plane)."""
+"""Numbers of every tile: an array a level, finest first, shape (planes, tiles of a plane)."""
 
 
 @dataclass(frozen=True)
-class Layout:
+class TiffLayout:
     """Which page and place every tile has."""
 
     info: ImageInfo
+    """Image that is written."""
     levels: tuple[Level, ...]
+    """Resolutions, finest first."""
     codec: TileCodec
+    """Way in which a tile is stored."""
     name: str
-    """Of the image, for OME-XML."""
+    """Name of the image in OME-XML."""
     ome: bool
+    """Whether the file has OME-XML."""
 
     @property
     def one_page(self) -> bool:
@@ -84,10 +89,11 @@ class Layout:
         return 1 if self.one_page else self.planes
 
     @property
-    def mask(self) -> dict[str, Any]:
-        """The mask of valid pixels, see `tiff_mask`; empty if there is none that can be kept."""
-        mask: dict[str, Any] = self.info.notes.get("mask", {})
-        return mask if "data" in mask and self.pages == 1 and not self.ome else {}
+    def mask(self) -> Mask | None:
+        """The mask of valid pixels; None if there is none that can be kept."""
+        mask = self.info.metadata.tiff.mask
+        can_keep = mask is not None and not mask.lost and self.pages == 1 and not self.ome
+        return mask if can_keep else None
 
     @property
     def nested(self) -> bool:
@@ -142,12 +148,12 @@ class Layout:
 
 
 def is_one_page(info: ImageInfo) -> bool:
-    return "bands" in info.notes and info.outer_axes == "C"
+    return bool(info.metadata.tiff.bands) and info.outer_axes == "C"
 
 
 def write_head(
     file: Path,
-    layout: Layout,
+    layout: TiffLayout,
     counts: NDArray[np.uint64],
     checksums: list[NDArray[np.uint32]],
     record: Mapping[str, Any],
@@ -179,7 +185,7 @@ def write_head(
 
 
 def _options(
-    layout: Layout, number: int, checksums: NDArray[np.uint32], record: Mapping[str, Any]
+    layout: TiffLayout, number: int, checksums: NDArray[np.uint32], record: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What tifffile is told of a level's pages."""
     info, level, codec = layout.info, layout.levels[number], layout.codec
@@ -200,20 +206,20 @@ def _options(
         options["subfiletype"] = 1
     else:
         tags += kept_tags(info, record)
-        pointers = read_directories(info.notes.get("exif", b""))
+        pointers = read_directories(info.metadata.photo.exif)
         tags += [(code, _LONG, 1, 0) for to, code in _STAND_INS.items() if to in pointers]
         options |= _first_page(layout) | resolution_tags(info)
     return options | {"extratags": [(*tag, True) for tag in tags]}
 
 
-def _first_page(layout: Layout) -> dict[str, Any]:
+def _first_page(layout: TiffLayout) -> dict[str, Any]:
     """What only the finest level's pages, or the first of them, say."""
     info = layout.info
     options: dict[str, Any] = {"software": "unetmm"}
     if layout.nested:
         options["subifds"] = len(layout.levels) - 1
-    if "icc_profile" in info.notes:
-        options["iccprofile"] = info.notes["icc_profile"]
+    if profile := info.metadata.photo.icc_profile:
+        options["iccprofile"] = profile
     if layout.ome:
         options["description"] = make_ome_xml(info, layout.name, info.outer_axes)
     elif layout.pages > 1 or (info.pixel_size and not layout.one_page):
@@ -254,7 +260,7 @@ def _drop_resolution(file: Path, big: bool) -> None:
 
 def _append_exif(file: Path, info: ImageInfo, big: bool) -> None:
     """Put the camera's and the GPS directory at the end and let the first page point at them."""
-    tables = read_directories(info.notes.get("exif", b""))
+    tables = read_directories(info.metadata.photo.exif)
     base = file.stat().st_size + file.stat().st_size % 2
     packed, places = pack_directories(tables, base, big)
     if not places:
@@ -272,7 +278,7 @@ def _append_exif(file: Path, info: ImageInfo, big: bool) -> None:
         stream.write(packed)
 
 
-def _put_places(file: Path, layout: Layout, offsets: Table, counts: Table) -> None:
+def _put_places(file: Path, layout: TiffLayout, offsets: Table, counts: Table) -> None:
     """Say in every directory where its tiles lie."""
     with tifffile.TiffFile(file) as tif, file.open("r+b") as stream:
         for number, index, page in _directories(tif, layout):
@@ -283,7 +289,7 @@ def _put_places(file: Path, layout: Layout, offsets: Table, counts: Table) -> No
                 _put(stream.fileno(), page.tags[_COMPRESSION_TAG], np.array([NONE]))
 
 
-def _directories(tif: tifffile.TiffFile, layout: Layout) -> Iterator[tuple[int, int, Any]]:
+def _directories(tif: tifffile.TiffFile, layout: TiffLayout) -> Iterator[tuple[int, int, Any]]:
     """(level, number within it, page) of every directory."""
     count = layout.pages if layout.nested or layout.pages > 1 else len(layout.levels)
     for index, page in enumerate(islice(tif.pages, count)):  # a mask follows

@@ -5,58 +5,47 @@ Pixels that it excludes are restored as any others; who reads the output leaves 
 
 from __future__ import annotations
 
-import logging
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unetmm.io.image import ImageInfo
-from unetmm.io.places import Place
+from unetmm.io.metadata import Mask
 
 if TYPE_CHECKING:
     import tifffile
 
-log = logging.getLogger(__name__)
-
 _MASK = 4
-"""NewSubfileType and photometric of a mask at full resolution."""
+"""Value of NewSubfileType and of photometric of a mask at full resolution."""
 _NONE, _DEFLATE = 1, 8
 _COMPRESSIONS = (_NONE, 5, _DEFLATE, 32946, 32773, 50000)
-"""LZW, deflate, PackBits and Zstandard are copied; what is not compressed is on the way."""
+"""Compressions that are copied: LZW, deflate, PackBits, Zstandard; none becomes deflate."""
 _MOST_BYTES = 4 * 2**20
-"""Longer ones are not kept, for they stay in memory."""
+"""Longest mask that is kept, in stored bytes, for it stays in memory."""
 
 
-def read_mask(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, Any]:
-    """What `write_mask` needs of the mask of a page: `ImageInfo.notes["mask"]`.
-
-    Returns
-    -------
-    Keys compression, bits, tile or rows (of a strip), counts (bytes of each segment) and data
-    (all of these, one after another); "lost" alone, with the reason, if there is a mask that is
-    not kept, and nothing if there is none.
-    """
+def read_mask(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> Mask | None:
+    """The mask of a page, with the reason if it cannot be kept; None if there is none."""
     found = (series.keyframe for series in tif.series[1:])
     mask = next((p for p in found if _is_mask(p, page)), None)
     if mask is None:
-        return {}
+        return None
     places = list(zip(mask.dataoffsets, mask.databytecounts, strict=True))
     plain = mask.compression == _NONE
     copied = mask.compression in _COMPRESSIONS and mask.predictor == mask.fillorder == 1
     if not copied or mask.bitspersample not in (1, 8) or sum(n for _, n in places) > _MOST_BYTES:
-        return {"lost": "it is too large, or stored in a way that is not copied"}
+        return Mask(lost="it is too large, or stored in a way that is not copied")
     data = [_read(tif, *place) for place in places]
     if plain:
         data = [zlib.compress(part) if part else b"" for part in data]
-    cut = {"tile": (mask.tilelength, mask.tilewidth)} if mask.is_tiled else {}
-    return {
-        "compression": _DEFLATE if plain else int(mask.compression),
-        "bits": int(mask.bitspersample),
-        **(cut or {"rows": int(min(mask.rowsperstrip, mask.imagelength))}),
-        "counts": tuple(len(part) for part in data),
-        "data": b"".join(data),
-    }
+    return Mask(
+        compression=_DEFLATE if plain else int(mask.compression),
+        bits=int(mask.bitspersample),
+        tile=(mask.tilelength, mask.tilewidth) if mask.is_tiled else None,
+        rows=0 if mask.is_tiled else int(min(mask.rowsperstrip, mask.imagelength)),
+        counts=tuple(len(part) for part in data),
+        data=b"".join(data),
+    )
 
 
 def _is_mask(mask: tifffile.TiffPage, page: tifffile.TiffPage) -> bool:
@@ -69,30 +58,23 @@ def _read(tif: tifffile.TiffFile, offset: int, count: int) -> bytes:
     return bytes(tif.filehandle.read(int(count)))
 
 
-def warn_of_lost_mask(path: Place, info: ImageInfo) -> None:
-    """Say that an output has no place for the mask of the input, if that has one."""
-    if mask := info.notes.get("mask"):
-        why = f": {mask['lost']}" if "lost" in mask else ", which only GeoTIFF has a place for"
-        log.warning("%s: the input's mask of valid pixels is left out%s", path, why)
-
-
-def mask_bytes(mask: dict[str, Any]) -> int:
+def mask_bytes(mask: Mask | None) -> int:
     """Bytes that a mask takes in memory and in a file."""
-    return len(mask.get("data", b"")) + 24 * len(mask.get("counts", ()))
+    return 0 if mask is None else len(mask.data) + 24 * len(mask.counts)
 
 
-def write_mask(writer: tifffile.TiffWriter, mask: dict[str, Any], size: tuple[int, int]) -> None:
+def write_mask(writer: tifffile.TiffWriter, mask: Mask, size: tuple[int, int]) -> None:
     """Append the page of a mask of an image of that size."""
-    ends = np.cumsum(mask["counts"])
-    parts = [mask["data"][end - n : end] for end, n in zip(ends, mask["counts"], strict=True)]
-    cut = {"tile": mask["tile"]} if "tile" in mask else {"rowsperstrip": mask["rows"]}
+    ends = np.cumsum(mask.counts)
+    parts = [mask.data[end - n : end] for end, n in zip(ends, mask.counts, strict=True)]
+    cut = {"tile": mask.tile} if mask.tile else {"rowsperstrip": mask.rows}
     writer.write(
         iter(parts),
         shape=size,
-        dtype=np.dtype(bool if mask["bits"] == 1 else np.uint8),
+        dtype=np.dtype(bool if mask.bits == 1 else np.uint8),
         photometric=_MASK,
         subfiletype=_MASK,
-        compression=mask["compression"],
+        compression=mask.compression,
         metadata=None,
         **cut,
     )

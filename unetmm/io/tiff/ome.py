@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -21,7 +20,7 @@ _OBJECT_BYTES = 12
 """Memory of parsed XML per byte of its text, measured."""
 _LENGTHS = ("Å", "pm", "nm", "µm", "mm", "cm", "m", "km", "in", "pixel", "reference frame")
 _TIMES = ("ns", "µs", "ms", "s", "min", "h", "d")
-"""Units that OME-XML knows, of those that we do."""
+"""Symbols of units that OME-XML knows, of those that we do."""
 _TYPES = {"float32": "float", "float64": "double"}
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PLACES_OF_PIXELS = ("BinData", "TiffData", "MetadataOnly")
@@ -29,7 +28,7 @@ _PLACES_OF_PIXELS = ("BinData", "TiffData", "MetadataOnly")
 
 def ome_bytes(info: ImageInfo) -> int:
     """Memory that making the OME-XML takes."""
-    return _OBJECT_BYTES * min(len(info.notes.get("ome_xml", "")), MAX_XML_CHARS)
+    return _OBJECT_BYTES * min(len(info.metadata.microscopy.ome_xml), MAX_XML_CHARS)
 
 
 def make_ome_xml(info: ImageInfo, name: str, outer: str) -> bytes:
@@ -67,7 +66,7 @@ def _make_well_formed(root: Element) -> None:
 
 def _kept_root(info: ImageInfo) -> Element | None:
     """The input's OME-XML reduced to its first image, if that has the planes of this one."""
-    root = kept_root(info.notes.get("ome_xml", ""))
+    root = kept_root(info.metadata.microscopy.ome_xml)
     if root is None or root.tag != f"{{{_SCHEMA}}}OME":
         return None
     for element in root.iter():
@@ -114,7 +113,7 @@ def _describe(pixels: Element, info: ImageInfo, outer: str) -> None:
         "BigEndian": "false",
         "Interleaved": "true" if info.samples > 1 else "false",
     }
-    bits = info.notes.get("bits", 8 * info.dtype.itemsize)
+    bits = info.metadata.display.bits or 8 * info.dtype.itemsize
     pixels.set("SignificantBits", str(min(int(bits), 8 * info.dtype.itemsize)))
     _set_sizes(pixels, info)
     pixels.extend(_channels(channels, info))
@@ -144,7 +143,7 @@ def _channels(kept: list[Element], info: ImageInfo) -> list[Element]:
     for i in range(len(kept), count):
         free = f"Channel:0:{i}" not in known
         kept.append(Element("Channel", ID=f"Channel:0:{i}" if free else f"Channel:none:{i}"))
-    colors = info.notes.get("channel_colors", ())
+    colors = info.metadata.microscopy.channel_colors
     for i, channel in enumerate(kept):
         channel.set("SamplesPerPixel", str(info.samples))
         if len(info.channel_names) == count and info.channel_names[i]:
@@ -165,13 +164,13 @@ def _planes(kept: list[Element], info: ImageInfo) -> list[Element]:
     for plane in kept:
         for hashed in plane.findall("HashSHA1"):  # of other pixels
             plane.remove(hashed)
-    origin: dict[str, Any] = info.notes.get("origin", {})
+    origin = info.metadata.microscopy.origin
     if kept or not origin:
         return kept
     plane = Element("Plane", TheZ="0", TheT="0", TheC="0")
     for axis in "XYZ":
-        value, unit = origin.get(axis, (None, ""))
-        if value is not None:
+        if axis in origin:
+            value, unit = origin[axis]
             plane.set(f"Position{axis}", repr(float(value)))
             symbol = unit_symbol(unit)
             plane.set(f"Position{axis}Unit", symbol if symbol in _LENGTHS else "reference frame")

@@ -1,6 +1,6 @@
 """Segments (strips or tiles) of a TIFF page: which ones a box touches, where they lie.
 
-a box over tiles of segment_height x segment_width pixels; each `Overlap` is one piece:
+a box over tiles of segment_height x segment_width pixels; an `Overlap` is the part of one of them:
 
     +-------+-------+
     |   +---|---+   |      rows_in, columns_in    within the segment
@@ -24,6 +24,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.io.files import read_into
 from unetmm.io.image import Box
 
 _DEFLATE_COMPRESSIONS = (8, 32946)
@@ -35,10 +36,15 @@ class Overlap:
     """The part of one segment that lies in a box."""
 
     segment: int
+    """Number of the segment in its page."""
     rows_in: slice
+    """Rows within the segment."""
     columns_in: slice
+    """Columns within the segment."""
     rows_out: slice
+    """Rows within the box."""
     columns_out: slice
+    """Columns within the box."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +52,33 @@ class SegmentGrid:
     """How a page is cut into segments, the same for every page of a series."""
 
     height: int
+    """Rows of the page."""
     width: int
+    """Columns of the page."""
     samples: int
+    """Samples of a pixel."""
     separate: bool
-    """Samples lie in segments of their own instead of interleaved."""
+    """Whether samples lie in segments of their own instead of interleaved."""
     segment_height: int
+    """Rows of a segment."""
     segment_width: int
+    """Columns of a segment."""
     tiled: bool
+    """Whether segments are tiles rather than strips."""
     stored_dtype: np.dtype[Any]
+    """Type of a sample, with its byte order in the file."""
     raw: bool
-    """Pixels lie in the file as they are, so rows can be read without the whole segment."""
+    """Whether pixels lie in the file as they are, so that rows are read without their segment."""
     predicted: bool
+    """Whether values are stored as differences or the like."""
     jpeg: bool
+    """Whether a segment is compressed as JPEG."""
     image_codec: bool
+    """Whether a segment is compressed by a codec of images."""
     deflate: bool = False
+    """Whether a segment is a zlib stream."""
     packed: bool = False
-    """Samples of other than 8, 16, 32 or 64 bits, which are unpacked after decompression."""
+    """Whether samples have other than 8, 16, 32 or 64 bits and are unpacked once decompressed."""
 
     @classmethod
     def of(cls, page: tifffile.TiffPage) -> SegmentGrid:
@@ -157,10 +174,13 @@ class PageData:
     """Where the segments of one page lie."""
 
     path: Path
+    """File that holds the page."""
     offsets: NDArray[np.int64]
+    """Place of each segment in the file."""
     counts: NDArray[np.int64]
-    """Bytes stored, 0 for a segment that was never written."""
+    """Stored bytes of each segment, 0 for one that was never written."""
     jpeg_tables: bytes | None
+    """Tables that the JPEGs of all segments share."""
 
     @classmethod
     def of(cls, page: tifffile.TiffPage | tifffile.TiffFrame) -> PageData:
@@ -280,13 +300,3 @@ class SegmentFiles:
             for handle in self._handles.values():
                 os.close(handle)
             self._handles.clear()
-
-
-def read_into(handle: int, target: NDArray[Any], offset: int, path: Path) -> None:
-    """Fill a contiguous array from a place in a file."""
-    view = target.view(np.uint8).reshape(-1).data
-    while len(view):
-        count = os.preadv(handle, [view], offset)
-        if count == 0:
-            raise ImageError(f"{path}: ends within the pixels; it has been truncated")
-        view, offset = view[count:], offset + count

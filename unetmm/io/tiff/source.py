@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.io.ome_xml import companion_name, with_known_order
-from unetmm.io.photo.header import remedy
+from unetmm.io.remedy import remedy
 from unetmm.io.tiff.info import describe, main_series, map_axes
 from unetmm.io.tiff.mask import mask_bytes
 from unetmm.io.tiff.pages import drop_missing, find_pages
@@ -28,12 +29,12 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 log = logging.getLogger(__name__)
 
 _CODEC_COPIES = {"jpeg": 4, "image": 10}
-"""Peak in decoded segments of JPEG, and of JPEG 2000, the greediest of the others; measured."""
+"""Peak of decoding in decoded segments, measured: JPEG, and JPEG 2000 for all others."""
 _OLD_JPEG = 6
 _PAGE_BYTES = 1000
-"""What knowing of a page takes, measured."""
+"""Memory of what is known of a page, measured."""
 _TIFFFILE_BYTES = 2 * 2**20
-"""What reading the tags of a small file leaves behind, measured."""
+"""Memory that reading the tags of a small file leaves behind, measured."""
 
 
 class TiffSource:
@@ -68,18 +69,24 @@ class TiffSource:
                 self._check_old_jpeg()
         one_strip = is_one_strip(grid) and not inflatable
         if one_strip:
-            kind = f"a page of one {self.info.notes['compression']} strip"
-            self.info.notes.update(remedy(kind, grid.segment_bytes))
+            kind = f"a page of one {self.info.metadata.reading.compression} strip"
+            self._note(remedy=remedy(kind, grid.segment_bytes))
         self._decoded = (
             DecodedStrips(self._decode_segment, grid, len(self._pages)) if one_strip else None
         )
+
+    def _note(self, **facts: Any) -> None:
+        """Add to what is known of reading the file."""
+        known = self.info.metadata
+        known = replace(known, reading=replace(known.reading, **facts))
+        self.info = replace(self.info, metadata=known)
 
     def _note_other_files(self) -> None:
         """An OME-TIFF may be a set of files, of which any one opens the whole image."""
         files = {page.path.resolve() for page in self._pages if page is not None}
         others = tuple(sorted(map(str, files - {self.path.resolve()})))
         if others:
-            self.info.notes["other_files"] = others
+            self._note(other_files=others)
             log.warning(
                 "%s: is one of %d files of an image, which is read whole", self.path, len(files)
             )
@@ -97,7 +104,7 @@ class TiffSource:
         """
         segments = sum(len(page.offsets) for page in self._pages if page is not None)
         table = segments * (16 + 2 * 40) + len(self._pages) * _PAGE_BYTES + _TIFFFILE_BYTES
-        table += 2 * mask_bytes(self.info.notes.get("mask", {}))  # as parts and joined
+        table += 2 * mask_bytes(self.info.metadata.tiff.mask)  # as parts and joined
         if self._inflated is not None:
             return table + self._inflated.resident_bytes(self._pages)
         if self._decoded is not None:

@@ -18,34 +18,38 @@ import tifffile
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
+from unetmm.io.files import write_at
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane, SinkOptions
+from unetmm.io.output.chunks import ChunkKey
+from unetmm.io.output.destination import check_space
+from unetmm.io.output.disk import sync
 from unetmm.io.output.levels import Level, make_levels
-from unetmm.io.output.part import check_space, sync, write_at
-from unetmm.io.output.table import ChunkKey
+from unetmm.io.output.lost_mask import warn_of_lost_mask
 from unetmm.io.tiff.codec import TileCodec
 from unetmm.io.tiff.layout import (
-    Layout,
+    TiffLayout,
     checksum_tags,
     is_one_page,
     put_checksums,
     write_head,
 )
-from unetmm.io.tiff.mask import warn_of_lost_mask
+from unetmm.io.tiff.tags import RECORD_TAG
 
 FILE = "image.tif"
 """Name of the growing file in its folder."""
 SPOOL = "tiles"
 """Name of the file of compressed tiles in its folder."""
 RECORD = "record.json"
+"""Name of the file that says how the output is made."""
 PYRAMID_FROM_PX = 2048
-"""Images with a longer side get smaller copies; any viewer shows smaller ones at once."""
+"""Longest side of an image without smaller copies; any viewer shows such a one at once."""
 TILE_STEP_PX = 16
-"""TIFF asks for tile sides that are multiples of this."""
+"""Step of a tile's side that TIFF asks for, in pixels."""
 _BLOCK_BYTES = 4096
-"""Places of compressed tiles start at blocks of the file system."""
+"""Size of a block of the file system, at which places of compressed tiles start."""
 _LENGTH = struct.Struct("<Q")
-"""What stands before a compressed tile."""
+"""Length in bytes that stands before a compressed tile."""
 
 
 class TiffStore:
@@ -66,14 +70,14 @@ class TiffStore:
         )
         ome = _wants_ome(self.path, info)
         codec = TileCodec.of(self.path, options.encoding.compression, info.dtype, ome)
-        self._layout = Layout(info, self.levels, codec, _image_name(self.path), ome)
+        self._layout = TiffLayout(info, self.levels, codec, _image_name(self.path), ome)
         self._codec, self._tile_bytes = codec, self._layout.tile_bytes
         # Compressed tiles and their copy take about as much as plain ones; `finish` looks again.
         check_space(options.file, self._layout.plain_bytes)
         self._folder = Path()
         self._handle = -1
         self._start = 0
-        """Where the first tile's place is in the open file."""
+        """Offset of the first tile's place in the open file."""
 
     @property
     def _slot_bytes(self) -> int:
@@ -207,6 +211,13 @@ def read_checksums(path: Path) -> list[NDArray[np.uint32]] | None:
     with translated(path, "read its checksums"), tifffile.TiffFile(path) as tif:
         found = [np.atleast_1d(np.array(tag.value, np.uint32)) for tag in checksum_tags(tif)]
     return found or None
+
+
+def read_record(path: Path) -> Any:
+    """How a TIFF of ours was made; None if it does not say so."""
+    with tifffile.TiffFile(path) as tif:
+        text: str | None = tif.pages.first.tags.valueof(RECORD_TAG)
+    return json.loads(text or "null")
 
 
 def _tile_side(chunk_px: int, length_px: int) -> int:

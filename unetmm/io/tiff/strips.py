@@ -13,20 +13,21 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from unetmm.io.inflate import InflatedRows, Layout
-from unetmm.io.photo.header import WHOLE_BYTES
+from unetmm.io.inflate import DeflateLayout, InflatedRows
+from unetmm.io.remedy import WHOLE_BYTES
 from unetmm.io.tiff.segments import PageData, SegmentFiles, SegmentGrid
 
 _KEPT_BYTES = 64 * 2**20
+"""Most memory of small decoded pages that are kept."""
 _MOST_KEPT = 16
-"""Small pages are kept up to this size and number."""
+"""Most small decoded pages that are kept."""
 _HUGE_KEPT_PAGES = 2
-"""Pages in work at once where one ends and the next begins."""
+"""Huge pages that are kept, for two are in work where one ends and the next begins."""
 _UNDONE_COPIES = 3
-"""Rows as stored, in native byte order, and without predictor."""
+"""Copies of rows in memory: as stored, in native byte order, and without predictor."""
 
 Decode = Callable[[PageData, int], "NDArray[Any] | None"]
-"""(page, segment) -> (rows, columns, samples), None where nothing is stored."""
+"""Decoder of a segment: (page, segment) -> (rows, columns, samples), None for nothing stored."""
 
 
 def layers_of(grid: SegmentGrid) -> int:
@@ -104,11 +105,13 @@ class InflatedStrips:
                 self._kept.pop(next(iter(self._kept)))
         return rows
 
-    def layout(self, page: PageData, segment: int) -> Layout:
+    def layout(self, page: PageData, segment: int) -> DeflateLayout:
         """Where a segment lies."""
         place = [[int(page.offsets[segment]), int(page.counts[segment])]]
         row_bytes = self._grid.segment_width * self._grid.pixel_bytes
-        return Layout(np.array(place, np.int64), self._grid.height, row_bytes, _UNDONE_COPIES)
+        return DeflateLayout(
+            np.array(place, np.int64), self._grid.height, row_bytes, _UNDONE_COPIES
+        )
 
     def resident_bytes(self, pages: list[PageData | None]) -> int:
         """Marks of all strips that are kept at once."""

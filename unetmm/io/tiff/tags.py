@@ -7,27 +7,26 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from unetmm.io.exif import Entry, read_directories
+from unetmm.io.exif import ExifEntry, read_directories
 from unetmm.io.image import ImageInfo
+from unetmm.io.metadata import Tag
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, has_rgb_bands, make_gdal_metadata
-from unetmm.io.tiff.notes import MAKER_TAGS, MAX_VALUE_TAG
+from unetmm.io.tiff.metadata import MAKER_TAGS, MAX_VALUE_TAG
 from unetmm.io.units import in_unit
 
 CHECKSUMS_TAG = 65111
-"""Private tag: CRC-32 of every tile's values, planes in the order t, c, z; one a level."""
+"""Number of our tag of checksums: CRC-32 of each tile's values, planes in the order t, c, z."""
 RECORD_TAG = 65112
-"""Private tag: how the image was made, as JSON."""
+"""Number of our tag that says how the image was made, as JSON."""
 _NODATA_TAG = 42113
 _ASCII, _SHORT = 2, 3
 _OTHER_SOFTWARE = ("Aperio", "ImageJ=", "<", "{", "shape=", "SCANIMAGE", "SI.")
-"""Descriptions by which readers know a format that the output is not."""
-
-Tag = tuple[int, int, int, Any]
+"""Beginnings of descriptions by which readers know a format that the output is not."""
 
 
 def colour_tags(info: ImageInfo, one_page: bool) -> dict[str, Any]:
     """What tifffile is told of the samples of a pixel."""
-    grey = info.notes.get("photometric", "minisblack")
+    grey = info.metadata.display.photometric or "minisblack"
     if one_page:
         if has_rgb_bands(info):
             extra = ["unspecified"] * (info.length("C") - 3)
@@ -38,23 +37,24 @@ def colour_tags(info: ImageInfo, one_page: bool) -> dict[str, Any]:
     if info.samples > 1:
         tags["planarconfig"] = "contig"
     if info.alpha:
-        premultiplied = info.notes.get("premultiplied", False)
+        premultiplied = info.metadata.display.premultiplied
         tags["extrasamples"] = ["assocalpha" if premultiplied else "unassalpha"]
     return tags
 
 
 def kept_tags(info: ImageInfo, record: Mapping[str, Any]) -> list[Tag]:
     """(code, type, count, value) of tags beyond those of pixels and colours."""
-    stored = {tag[0]: tag for tag in info.notes.get("tiff_tags", ())}
-    for entry in read_directories(info.notes.get("exif", b"")).get(0, ()):
+    metadata = info.metadata
+    stored = {tag[0]: tag for tag in metadata.tiff.tags}
+    for entry in read_directories(metadata.photo.exif).get(0, ()):
         if entry.code in MAKER_TAGS:
             stored.setdefault(entry.code, _text_tag(entry))
     gdal = stored.pop(GDAL_METADATA_TAG, None)
     if text := make_gdal_metadata("" if gdal is None else gdal[3], info):
         stored[GDAL_METADATA_TAG] = (GDAL_METADATA_TAG, _ASCII, 0, text)
-    bits = info.notes.get("bits", 16)
+    bits = metadata.display.bits or 16
     if bits < min(16, 8 * info.dtype.itemsize) and info.dtype.kind == "u":
-        count = info.length("C") if "bands" in info.notes else info.samples
+        count = info.length("C") if metadata.tiff.bands else info.samples
         stored[MAX_VALUE_TAG] = (MAX_VALUE_TAG, _SHORT, count, (2**bits - 1,) * count)
     if record:
         stored[RECORD_TAG] = (RECORD_TAG, _ASCII, 0, json.dumps(record))
@@ -63,15 +63,15 @@ def kept_tags(info: ImageInfo, record: Mapping[str, Any]) -> list[Tag]:
     return list(stored.values())
 
 
-def _text_tag(entry: Entry) -> Tag:
+def _text_tag(entry: ExifEntry) -> Tag:
     return (entry.code, entry.kind, entry.count, entry.value)
 
 
 def resolution_tags(info: ImageInfo) -> dict[str, Any]:
     """Pixels per unit: as the input states them, or from the size of a pixel."""
-    if "resolution" in info.notes:
-        *resolution, unit = info.notes["resolution"]
-        return {"resolution": tuple(resolution), "resolutionunit": unit}
+    if info.metadata.photo.resolution:
+        x, y, unit = info.metadata.photo.resolution
+        return {"resolution": (x, y), "resolutionunit": unit}
     found = []
     for axis in "XY":
         size = in_unit(*info.pixel_size.get(axis, (0.0, "")), "centimeter")
@@ -85,7 +85,7 @@ def resolution_tags(info: ImageInfo) -> dict[str, Any]:
 
 def kept_description(info: ImageInfo) -> bytes | None:
     """The input's own text, unless it would make readers take the output for another format."""
-    text = str(info.notes.get("description", "")).strip("\0 ")
+    text = info.metadata.tiff.description.strip("\0 ")
     if not text or text.startswith(_OTHER_SOFTWARE):
         return None
     return text.encode("utf-8")

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from unetmm.errors import ImageError, UnetmmError
 
 MAX_REASON_CHARS = 200
+"""Longest reason in a message, in characters."""
 _MISFITS = (ArithmeticError, LookupError, TypeError, AttributeError, struct.error)
-"""What readers stumble over where a file's parts do not fit together."""
+"""Errors that decoders raise where parts of a file do not fit together."""
 
 
 @contextmanager

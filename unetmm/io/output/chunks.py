@@ -17,12 +17,16 @@ from unetmm.io.output.levels import Level
 
 @dataclass(frozen=True)
 class ChunkKey:
-    """One chunk: level of the pyramid, plane, and place in the level's grid."""
+    """Which chunk of an output."""
 
     level: int
+    """Number of the level, 0 for full resolution."""
     plane: Plane
+    """Plane that the chunk is of."""
     row: int
+    """Row of chunks in the level's grid."""
     column: int
+    """Column of chunks in the level's grid."""
 
     @property
     def parent(self) -> ChunkKey:
@@ -52,7 +56,7 @@ class ChunkTable:
         self._done = [np.zeros(shape, bool) for shape in self._shapes]
         self._claimed = [np.zeros(shape, bool) for shape in self._shapes]
         self.checksums = [np.zeros(shape, np.uint32) for shape in self._shapes]
-        """(t, c, z, rows, columns) of every level."""
+        """CRC-32 of the chunks of each level, shape (t, c, z, rows, columns)."""
         self._lock = threading.Lock()
 
     @property

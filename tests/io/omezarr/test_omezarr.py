@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane, SinkOptions
-from unetmm.io.omezarr.notes import pack_notes, unpack_notes
+from unetmm.io.metadata import DisplayFacts, GeoFacts, Metadata, PhotoFacts, ReadingFacts, TiffFacts
+from unetmm.io.omezarr.kept import pack_metadata, unpack_metadata
 from unetmm.io.open import open_sink, open_source
 
 AXES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
@@ -95,8 +97,8 @@ def test_transformations_of_image_and_dataset_follow_each_other(tmp_path: Path) 
     group.create_array("0", data=random_pixels((9, 8)))
     info = open_source(tmp_path / "a.zarr").info
     assert info.pixel_size == {"Y": (5.0, "micrometer"), "X": (5.0, "micrometer")}
-    assert info.notes["origin"] == {"X": (31.0, "micrometer")}
-    assert info.notes["omero"] == omero
+    assert info.metadata.microscopy.origin == {"X": (31.0, "micrometer")}
+    assert info.metadata.microscopy.omero == omero
 
 
 BARE = [
@@ -177,18 +179,21 @@ def test_boxes_in_random_order_from_threads_make_the_image(
 
 
 def test_metadata_of_other_formats_survives_and_damaged_one_is_left_out() -> None:
-    notes = {
-        "exif": bytes(range(256)),
-        "tiff_tags": ((33550, 12, 3, (10.0, 10.0, 0.0)), (42112, 2, 5, "<a/>"), (1, 7, 2, b"ab")),
-        "resolution": (np.float32(72), 72.0, "inch"),
-        "geo": {"crs": "EPSG:32633", "transform": (1.0, 0.0)},
-        "compression": "not kept, for it is not the image's",
-    }
-    stored = json.loads(json.dumps(pack_notes(notes)))
-    kept = {key: value for key, value in notes.items() if key != "compression"}
-    assert unpack_notes(stored) == kept
-    assert unpack_notes(stored | {"exif": {"base64": "?"}}) == {}
-    assert unpack_notes(None) == {}
+    tags = ((33550, 12, 3, (10.0, 10.0, 0.0)), (42112, 2, 5, "<a/>"), (1, 7, 2, b"ab"))
+    kept = Metadata(
+        PhotoFacts(exif=bytes(range(256)), resolution=(np.float32(72), 72.0, "inch")),
+        TiffFacts(tags=tags),
+        GeoFacts(crs="EPSG:32633", transform=(1.0, 0.0)),
+        display=DisplayFacts(bits=12, premultiplied=True),
+    )
+    known = replace(kept, reading=ReadingFacts(compression="not kept: it is not the image's"))
+    stored = json.loads(json.dumps(pack_metadata(known)))
+    assert unpack_metadata(stored) == kept
+    assert unpack_metadata(stored | {"geo": {"crs": "EPSG:1", "of later versions": 1}}) == replace(
+        kept, geo=GeoFacts(crs="EPSG:1")
+    )
+    for damaged in (stored | {"exif": {"base64": "?"}}, stored | {"geo": 7}, None, {}, 3):
+        assert unpack_metadata(damaged) == Metadata()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,16 +1,14 @@
-"""Images behind URLs: a bucket of a real S3 server on loopback, fsspec's memory, a web server."""
+"""Runs on images behind URLs: a real S3 server on loopback, memory, a web server."""
 
 from __future__ import annotations
 
 import functools
 import http.server
-import logging
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,32 +16,24 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
-from helpers import lively_model
-from moto.server import ThreadedMotoServer
+from remote_images import INFO, PIXELS, write_image
 from typer.testing import CliRunner
 
 from unetmm.errors import ImageError
 from unetmm.io.image import Box, Encoding, ImageInfo, SinkOptions
 from unetmm.io.open import open_sink, open_source
-from unetmm.io.output.lease import Lease
 from unetmm.io.output.output import Output
-from unetmm.io.output.remote_workspace import RemoteJournal, RemoteWorkspace
-from unetmm.io.output.table import ChunkKey
+from unetmm.io.output.remote_workspace import RemoteWorkspace
 from unetmm.io.places import RemotePath, to_place
-from unetmm.models.weights import save_model
-from unetmm.nets.config import NetConfig
 from unetmm.options import Options
 from unetmm.provenance.verify import finalize, verify
 from unetmm.run.of_file import restore_file
 from unetmm.run.share import Share
 from unetmm_cli.app import app
 
-NET = NetConfig(1, 1, 8, (1, 1), 0, (1, 1))
-PIXELS = np.random.default_rng(1).normal(3000, 400, (1300, 700)).astype(np.uint16)
-INFO = ImageInfo("any", "YX", PIXELS.shape, PIXELS.dtype, (1, 1))
 SLOW_CLI = (
     "import time\n"
-    "from unetmm.io import remote_workspace\n"
+    "from unetmm.io.output import remote_workspace\n"
     "from unetmm.io.output.output import Output\n"
     "remote_workspace.SAVE_EVERY_S = 0.1\n"
     "put = Output._put\n"
@@ -57,12 +47,6 @@ SLOW_CLI = (
 """The command line with a pause after every chunk, so that a kill comes between two."""
 
 
-def write_image(where: str | Path) -> None:
-    sink = open_sink(SinkOptions(to_place(where)), INFO)
-    sink.write((0, 0, 0), Box(0, 0, *PIXELS.shape), PIXELS[..., None])
-    sink.close()
-
-
 def objects(where: str | Path) -> dict[str, bytes]:
     """Every object below an URL, or file of a folder, by name."""
     place = to_place(where)
@@ -70,46 +54,6 @@ def objects(where: str | Path) -> dict[str, bytes]:
         return {name: (place / name).read_bytes() for name in place.all_names()}
     files = (p for p in place.rglob("*") if p.is_file())
     return {p.relative_to(place).as_posix(): p.read_bytes() for p in files}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    save_model(path, NET, lively_model(NET).tensors, {"task": "denoise"})
-    return path
-
-
-@pytest.fixture
-def options(model: Path) -> Options:
-    return Options(model=model, budget_bytes=10**9)
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """The URL of a bucket that holds in.zarr; the server is named by the environment."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        fsspec.filesystem("s3").mkdir("images")
-        write_image("s3://images/in.zarr")
-        yield "s3://images"
-    server.stop()
-
-
-@pytest.fixture
-def memory() -> Iterator[str]:
-    """An empty object store within this process, with an image."""
-    store = fsspec.filesystem("memory")
-    store.store.clear()
-    write_image("memory://images/in.zarr")
-    yield "memory://images"
-    store.store.clear()
 
 
 def cli(*code: str) -> list[str]:
@@ -254,112 +198,6 @@ def test_several_urls_are_restored_below_another(memory: str, model: Path) -> No
     done = CliRunner().invoke(app, [*command, "--mem-budget", "4GB", "--suffix", "_dn"])
     assert done.exit_code == 0, done.output
     assert RemotePath("memory://results/all").names() == ["b_dn.ome.zarr", "in_dn.zarr"]
-
-
-def test_an_abort_leaves_nothing(memory: str) -> None:
-    sink = open_sink(SinkOptions(to_place(f"{memory}/out.zarr")), INFO)
-    sink.write((0, 0, 0), Box(0, 0, 512, 700), PIXELS[:512, :, None])
-    sink.abort()
-    assert RemotePath(memory).names() == ["in.zarr"]
-
-
-REFUSED = [
-    ("memory://images/out.tif", "only OME-Zarr is written to URLs"),
-    ("https://example.org/out.zarr", "web servers are only read"),
-    ("memory://images/in.zarr/0", "exists; give --overwrite"),
-    ("memory://images", "names no image; give one, as memory://images/scan.ome.zarr"),
-    ("memory://images/data.zarr", "objects below it that are no Zarr"),
-    ("memory://images/in[12].zarr", "take \\*, \\? and \\[ for patterns"),
-]
-
-
-@pytest.mark.parametrize(("url", "text"), REFUSED)
-def test_outputs_that_cannot_be_are_refused(memory: str, url: str, text: str) -> None:
-    RemotePath("memory://images/data.zarr/mine.txt").write_bytes(b"precious")
-    with pytest.raises(ImageError, match=text):
-        open_sink(SinkOptions(to_place(url)), INFO, None if url.endswith(".tif") else "ome-zarr")
-    assert RemotePath("memory://images/data.zarr/mine.txt").exists()
-
-
-def test_only_what_is_named_is_removed(memory: str) -> None:
-    for name in ("a1", "a2", "a[12]"):
-        RemotePath(f"{memory}/{name}/zarr.json").write_bytes(b"{}")
-    RemotePath(f"{memory}/a[12]").remove()
-    assert RemotePath(memory).names() == ["a1", "a2", "in.zarr"]
-
-
-def test_shards_behind_an_url_are_refused(memory: str) -> None:
-    options = SinkOptions(to_place(f"{memory}/o.zarr"), encoding=Encoding(shard_px=1024))
-    with pytest.raises(ImageError, match="shards are made of local files"):
-        open_sink(options, INFO)
-
-
-def test_inputs_that_cannot_be_are_refused(memory: str) -> None:
-    with pytest.raises(ImageError, match="only Zarr is read from URLs; download it"):
-        open_source(f"{memory}/in.tif")
-    with pytest.raises(ImageError, match="nothing is known of such URLs"):
-        open_source("telepathy://bucket/in.zarr")
-
-
-def test_places_are_told_from_their_text() -> None:
-    assert to_place("a//b.zarr") == Path("a/b.zarr")
-    assert to_place("file:///a/b.zarr") == Path("/a/b.zarr")
-    for nothing in ("s3://", "s3:///"):
-        with pytest.raises(ImageError, match="names no place"):
-            to_place(nothing)
-    url = to_place("s3://bucket/a/b.ome.zarr/")
-    assert isinstance(url, RemotePath) and str(url) == "s3://bucket/a/b.ome.zarr"
-    assert (url.name, url.suffix) == ("b.ome.zarr", ".zarr")
-    assert str(url.with_name("c")) == "s3://bucket/a/c" == str(url.parent / "c")
-
-
-def test_a_journal_saves_itself_and_says_when_it_could_not(
-    memory: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("unetmm.io.output.remote_workspace.SAVE_EVERY_S", 0.01)
-    place = RemotePath(f"{memory}/out.zarr.part/journal-x")
-    journal = RemoteJournal(place)
-    journal.record(ChunkKey(0, (0, 0, 0), 1, 2), 3)
-    give_up = time.monotonic() + 10
-    while b"0 0 0 0 1 2 00000003\n" not in place.read_bytes():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
-
-    def failing(self: RemotePath, data: bytes) -> None:
-        raise ImageError("the cable was pulled")
-
-    monkeypatch.setattr(RemotePath, "write_bytes", failing)
-    journal.record(ChunkKey(0, (0, 0, 0), 1, 3), 3)
-    with pytest.raises(ImageError, match="cable"):
-        while time.monotonic() < give_up:
-            journal.record(ChunkKey(0, (0, 0, 0), 1, 3), 3)
-            time.sleep(0.01)
-    journal.close()
-
-
-def test_a_lease_has_one_owner_and_that_of_a_dead_one_is_taken(
-    bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("unetmm.io.output.lease.RENEW_EVERY_S", 0.05)
-    monkeypatch.setattr("unetmm.io.output.lease.LOOK_EVERY_S", 0.01)
-    place, inside, most = RemotePath(f"{bucket}/lock-x"), [0], [0]
-
-    def enter(number: int) -> None:
-        lease = Lease(place)
-        lease.take()
-        inside[0] += 1
-        most[0] = max(most[0], inside[0])
-        time.sleep(0.1)
-        inside[0] -= 1
-        lease.give_back()
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(enter, range(4)))
-    assert most[0] == 1 and not place.exists()
-    place.write_bytes(b"host 1 dead 0")
-    monkeypatch.setattr("unetmm.io.output.lease.DEAD_AFTER_S", 0.2)
-    enter(0)
-    assert not place.exists()
 
 
 def test_shares_that_begin_at_once_agree_on_who_creates_the_output(

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.image import DTYPES, Box, Encoding, ImageInfo, Plane, SinkOptions
+from unetmm.io.metadata import DisplayFacts, Metadata, MicroscopyFacts
 from unetmm.io.omezarr import shards as omezarr_shards
 from unetmm.io.open import open_sink, open_source
+from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.output import Output
-from unetmm.io.output.table import ChunkKey
 from unetmm.io.select import Selection, parse_channels
 
 SIZES = {"Y": (0.5, "micrometer"), "X": (0.25, "micrometer")}
@@ -35,7 +36,7 @@ CASES: list[tuple[str, str, tuple[int, ...], dict[str, Any]]] = [
         (2, 2, 2, 20, 18),
         {
             "channel_names": ("DAPI", "Cy5"),
-            "notes": {"channel_colors": ("#0000ff", "#ff0000")},
+            "metadata": Metadata(microscopy=MicroscopyFacts(channel_colors=("#0000ff", "#ff0000"))),
             "pixel_size": SIZES | {"Z": (2.0, "micrometer"), "T": (1.5, "second")},
         },
     ),
@@ -119,8 +120,9 @@ def test_a_slope_lies_at_the_same_place_in_every_level(tmp_path: Path) -> None:
     """Pixels that say where they are tell whether a level's translation is right."""
     x = np.arange(64, dtype=np.float32) * 0.25 + 100
     pixels = np.tile(x, (64, 1))
-    notes = {"origin": {"X": (0.1, "millimeter"), "Y": (7.0, "reference frame")}}
-    path = write(tmp_path / "a.zarr", pixels, "YX", Encoding(), notes=notes)
+    origin = {"X": (0.1, "millimeter"), "Y": (7.0, "reference frame")}
+    known = Metadata(microscopy=MicroscopyFacts(origin=origin))
+    path = write(tmp_path / "a.zarr", pixels, "YX", Encoding(), metadata=known)
     datasets = ome(path)["multiscales"][0]["datasets"]
     for number, dataset in enumerate(datasets):
         scale, translation = (t[t["type"]] for t in dataset["coordinateTransformations"])
@@ -128,7 +130,7 @@ def test_a_slope_lies_at_the_same_place_in_every_level(tmp_path: Path) -> None:
         columns = np.arange(array.shape[1])
         np.testing.assert_allclose(array[0], translation[1] + scale[1] * columns)
         assert translation[0] == 0.5 * (2**number - 1) / 2, "a frame unknown to us is no place"
-    assert open_source(path).info.notes["origin"] == {"X": (100.0, "micrometer")}
+    assert open_source(path).info.metadata.microscopy.origin == {"X": (100.0, "micrometer")}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -166,7 +168,7 @@ def test_version_0_4_is_laid_out_as_its_readers_want(tmp_path: Path) -> None:
     assert {".zattrs", ".zgroup", "0/.zarray", "0/2/3", "checksums/.zgroup"} <= files.keys()
     assert not [name for name in files if name.endswith("zarr.json")]
     assert ome(path)["multiscales"][0]["version"] == "0.4"
-    assert open_source(path).info.notes["zarr_format"] == 2
+    assert open_source(path).info.metadata.reading.zarr_format == 2
 
 
 def test_without_a_pyramid_there_is_one_level(tmp_path: Path) -> None:
@@ -280,9 +282,10 @@ def channels(path: Path) -> list[dict[str, Any]]:
 
 def test_rendering_is_made_of_names_colours_and_pixel_type(tmp_path: Path) -> None:
     pixels = pixels_of((2, 20, 18))
-    notes = {"channel_colors": ("#0000ff", "#ff8000"), "bits": 12}
+    colors = MicroscopyFacts(channel_colors=("#0000ff", "#ff8000"))
+    known = Metadata(microscopy=colors, display=DisplayFacts(bits=12))
     path = write(
-        tmp_path / "a.zarr", pixels, "CYX", Encoding(), channel_names=("a", "b"), notes=notes
+        tmp_path / "a.zarr", pixels, "CYX", Encoding(), channel_names=("a", "b"), metadata=known
     )
     assert [(c["label"], c["color"]) for c in channels(path)] == [("a", "0000FF"), ("b", "FF8000")]
     assert channels(path)[0]["window"] == {"min": 0.0, "max": 4095.0, "start": 0.0, "end": 4095.0}
@@ -315,13 +318,16 @@ def test_rendering_of_the_input_is_kept_and_follows_the_channels(tmp_path: Path)
     }
     pixels = pixels_of((2, 20, 18))
     names = {"channel_names": ("a", "b")}
-    first = write(tmp_path / "a.zarr", pixels, "CYX", Encoding(), notes={"omero": given}, **names)
+    known = Metadata(microscopy=MicroscopyFacts(omero=given))
+    first = write(tmp_path / "a.zarr", pixels, "CYX", Encoding(), metadata=known, **names)
     window = {"min": 0.0, "max": 65535.0, "start": 5, "end": 60}
     assert channels(first)[0] == {"label": "a", "color": "112233", "active": True, "window": window}
     assert channels(first)[1]["family"] == "linear" and not channels(first)[1]["active"]
     assert ome(first)["omero"]["rdefs"] == given["rdefs"]
     source = open_source(first, Selection(channels=parse_channels("b")))
-    second = write(tmp_path / "b.zarr", pixels[1:], "CYX", Encoding(), notes=source.info.notes)
+    second = write(
+        tmp_path / "b.zarr", pixels[1:], "CYX", Encoding(), metadata=source.info.metadata
+    )
     assert [c["color"] for c in channels(second)] == ["445566"]
 
 
@@ -354,7 +360,7 @@ def test_rendering_that_is_malformed_costs_nothing_else(
     source = open_source(path)
     named = isinstance(omero, dict) and isinstance(omero["channels"][0], dict)
     assert source.info.channel_names == (("a", "") if named else ())
-    second = write(tmp_path / "b.zarr", pixels, "CYX", Encoding(), notes=source.info.notes)
+    second = write(tmp_path / "b.zarr", pixels, "CYX", Encoding(), metadata=source.info.metadata)
     assert len(channels(second)) == 2 and all("start" in c["window"] for c in channels(second))
     assert channels(second)[0].get("label", "") == ("a" if named else "")
     chosen = open_source(path, Selection(channels=parse_channels("1")))

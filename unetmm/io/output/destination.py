@@ -1,28 +1,19 @@
-"""An output grows under a name of its own beside its final one and is renamed when whole."""
+"""Whether an output can be put where it is asked for: names, folders, free space."""
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
 import shutil
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.guard import translated
+from unetmm.io.failures import translated
 from unetmm.io.places import Place, RemotePath
 from unetmm.io.sniff import is_zarr
 
 
-def part_path(path: Path) -> Path:
-    """Hidden name beside `path`, so that the final rename stays within one file system."""
-    return path.with_name(f".{path.name}.part")
-
-
-def check_target(path: Place, *, overwrite: bool, folder: bool) -> None:
+def check_destination(path: Place, *, overwrite: bool, folder: bool) -> None:
     """Refuse an output that could not be put under its name later.
 
     Parameters
@@ -81,48 +72,3 @@ def check_space(path: Path, needed_bytes: int) -> None:
             f"{path}: needs {needed_bytes / 2**20:.0f} MiB on disk, {free_bytes / 2**20:.0f} MiB "
             "are free; free some space or write elsewhere"
         )
-
-
-def publish(part: Path, path: Path) -> None:
-    """Give the finished output its final name; an old one disappears only now."""
-    with translated(path, "give the output its name"):
-        if part.is_dir() and path.is_dir():
-            # A folder cannot be replaced in one step: the old one waits aside meanwhile.
-            old = path.with_name(f".{path.name}.old")
-            discard(old)
-            os.rename(path, old)
-            try:
-                os.rename(part, path)
-            except OSError:
-                os.rename(old, path)
-                raise
-            discard(old)
-        else:
-            os.replace(part, path)
-        sync(path.parent)
-
-
-def write_at(handle: int, array: NDArray[Any], offset: int) -> None:
-    """Write all of a contiguous array into an open file."""
-    view = array.data.cast("B")
-    while len(view):
-        count = os.pwrite(handle, view, offset)
-        view, offset = view[count:], offset + count
-
-
-def sync(path: Path) -> None:
-    """Make a file's content, or a folder's names, reach the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def discard(path: Path) -> None:
-    """Remove a file or folder of ours if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()

@@ -15,6 +15,7 @@ from PIL import Image
 
 from unetmm.errors import ImageError
 from unetmm.io.image import Box
+from unetmm.io.metadata import DisplayFacts, Metadata
 from unetmm.io.open import open_source
 
 BOX = Box(3, 4, 17, 29)
@@ -103,7 +104,9 @@ def test_12_bit_pgm_with_comments(tmp_path: Path) -> None:
     head = b"P5 # made by hand\n# really\n30\t20\n4095\n"
     (tmp_path / "a.pgm").write_bytes(head + pixels.astype(">u2").tobytes())
     source = open_source(tmp_path / "a.pgm")
-    assert source.info.dtype == np.uint16 and source.info.notes == {"bits": 12}
+    assert source.info.dtype == np.uint16 and source.info.metadata == Metadata(
+        display=DisplayFacts(bits=12)
+    )
     np.testing.assert_array_equal(source.read((0, 0, 0), BOX)[..., 0], pixels[3:17, 4:29])
 
 
@@ -156,7 +159,7 @@ def test_vendor_planes_through_bioio(tmp_path: Path, monkeypatch: pytest.MonkeyP
     info = source.info
     assert (info.format, info.axes, info.shape) == ("czi", "TCZYX", (2, 3, 4, 20, 30))
     assert info.pixel_size == {"Z": (0.3, "micrometer"), "Y": (0.1, "micrometer")}
-    assert info.channel_names == ("a", "b", "c") and info.notes["other_scenes"] == 1
+    assert info.channel_names == ("a", "b", "c") and info.metadata.reading.other_scenes == 1
     for plane in ((1, 2, 3), (0, 1, 2)):
         wanted = FakeBioImage.pixels[plane][3:17, 4:29]
         np.testing.assert_array_equal(source.read(plane, BOX)[..., 0], wanted)

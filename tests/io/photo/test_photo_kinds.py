@@ -51,7 +51,7 @@ def test_photos_are_upright_and_say_so(tmp_path: Path, format: str, orientation:
     box = Box(3, 5, 20, 22)
     np.testing.assert_array_equal(source.read((0, 0, 0), box), expected[3:20, 5:22])
     kept = Image.Exif()
-    kept.load(source.info.notes["exif"])
+    kept.load(source.info.metadata.photo.exif)
     assert (kept[274], kept[271]) == (1, "Maker")
 
 
@@ -67,7 +67,7 @@ def test_webp_equals_pillow(tmp_path: Path, mode: str, lossless: bool) -> None:
     path = tmp_path / "a.webp"
     rgba().convert(mode).save(path, lossless=lossless, icc_profile=b"profile", exact=True)
     info = open_source(path).info
-    assert info.alpha == (mode == "RGBA") and info.notes["icc_profile"] == b"profile"
+    assert info.alpha == (mode == "RGBA") and info.metadata.photo.icc_profile == b"profile"
     with Image.open(path) as image:
         np.testing.assert_array_equal(whole(path), np.asarray(image.convert(mode)))
 

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from unetmm.io.image import DTYPES, Box, Encoding, ImageInfo, SinkOptions
 from unetmm.io.open import open_sink
+from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.halves import Halves
 from unetmm.io.output.levels import halve, halve_bytes, make_levels
 from unetmm.io.output.output import Output
-from unetmm.io.output.table import ChunkKey
 
 PLANE = (0, 0, 0)
 SIDE = 16
@@ -141,7 +141,7 @@ def test_rows_of_chunks_in_turn_read_nothing_back(
     for box in boxes_of(pixels, sink):
         put(sink, pixels, box)
         held = max(held, sink._halves._held_bytes)
-    assert 0 < held <= sink._halves.limit_bytes // 2, "a row's pieces are half of what may wait"
+    assert 0 < held <= sink._halves.limit_bytes // 2, "a row's halves are half of what may wait"
     sink.close()
     assert not seen
     assert_levels(tmp_path / name, pixels, None)
@@ -206,13 +206,13 @@ def test_the_oldest_halves_are_dropped_first() -> None:
     pixels = np.zeros((64, 64, 1), np.uint16)
     info = info_of(pixels)
     halves = Halves(info, make_levels(info, (SIDE, SIDE)))
-    piece_bytes = SIDE // 2 * SIDE // 2 * 2
-    assert halves.limit_bytes == 2 * 2 * 4 * piece_bytes, "two rows of 4, and higher levels"
-    halves.limit_bytes = 3 * piece_bytes
+    half_bytes = SIDE // 2 * SIDE // 2 * 2
+    assert halves.limit_bytes == 2 * 2 * 4 * half_bytes, "two rows of 4, and higher levels"
+    halves.limit_bytes = 3 * half_bytes
     keys = [ChunkKey(0, PLANE, 0, column) for column in range(4)]
     for key in (*keys, keys[3]):  # one of them twice, as after running out of memory
         halves.keep(key, pixels[:SIDE, :SIDE])
-    assert halves._held_bytes == 3 * piece_bytes
+    assert halves._held_bytes == 3 * half_bytes
     found = [halves.take(key) is not None for key in keys]
     assert found == [False, True, True, True]
     assert halves._held_bytes == 0 and halves.take(keys[3]) is None

@@ -1,0 +1,227 @@
+"""Every image format: its names, how it is recognised, what reads it and what writes it.
+
+To add a format, write its reader (a `Source`) or its store (a `ChunkStore`) and a row of `FORMATS`.
+The command line, folders of images, training and `verify` know it from there. Nothing is imported
+for a row before a file of that format is opened: codecs are slow to load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from unetmm.io.image import ImageInfo, SinkOptions, Source
+    from unetmm.io.output.store import ChunkStore
+
+
+def lazily(module: str, name: str, *more: Any) -> Callable[..., Any]:
+    """A function or class of unetmm.io, imported when it is called first.
+
+    Parameters
+    ----------
+    more : arguments that it gets behind those of the call.
+    """
+
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(f"unetmm.io.{module}"), name)(*arguments, *more)
+
+    return call
+
+
+@dataclass(frozen=True)
+class Format:
+    """One image format that is read, written or both."""
+
+    name: str
+    """Short name in lower case, as `--format` takes it and `ImageInfo.format` states it."""
+    title: str
+    """Name in messages for people."""
+    suffixes: tuple[str, ...]
+    """Extensions of its files in lower case, the one that outputs get first."""
+    marks: tuple[bytes, ...] = ()
+    """Beginnings of its files, each of which tells the format; none where an image is a folder."""
+    aliases: tuple[str, ...] = ()
+    """Further short names by which it may be asked for."""
+    read_only_suffixes: tuple[str, ...] = ()
+    """Extensions of inputs that are of this format, but that no output gets."""
+    reader: Callable[[Any], Source] | None = None
+    """Opener of an image at a place; None if the format is not read."""
+    extra: bool = False
+    """Whether reading it needs packages that are not installed with unetmm."""
+    store: Callable[[SinkOptions, ImageInfo], ChunkStore] | None = None
+    """Maker of the store that an output is written into; None if the format is not written."""
+    is_folder: bool = False
+    """Whether an image is a folder, which may lie behind a URL too, rather than a file."""
+    record: Callable[[Any], Any] | None = None
+    """Reader of how an output was made; None if the format has no place for that."""
+    checksums: Callable[[Any], list[NDArray[np.uint32]] | None] | None = None
+    """Reader of the checksums of an output's chunks; None if the format has no place for them."""
+
+
+FORMATS = (
+    Format(
+        name="tiff",
+        title="TIFF",
+        suffixes=(".tif", ".tiff", ".ome.tif", ".ome.tiff", ".tf8", ".btf"),
+        marks=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+        aliases=("tif",),
+        read_only_suffixes=(".svs", ".ndpi"),
+        reader=lazily("tiff.source", "TiffSource"),
+        store=lazily("tiff.store", "TiffStore"),
+        record=lazily("tiff.store", "read_record"),
+        checksums=lazily("tiff.store", "read_checksums"),
+    ),
+    Format(
+        name="ome-zarr",
+        title="OME-Zarr",
+        suffixes=(".ome.zarr", ".zarr"),
+        aliases=("zarr",),
+        reader=lazily("omezarr.source", "OmeZarrSource"),
+        store=lazily("omezarr.store", "OmeZarrStore"),
+        is_folder=True,
+        record=lazily("omezarr.store", "read_record"),
+        checksums=lazily("omezarr.store", "read_checksums"),
+    ),
+    Format(
+        name="png",
+        title="PNG",
+        suffixes=(".png",),
+        marks=(b"\x89PNG\r\n\x1a\n",),
+        reader=lazily("photo.png_rows", "open_png"),
+        store=lazily("photo.png_store", "PngStore"),
+    ),
+    Format(
+        name="jpeg",
+        title="JPEG",
+        suffixes=(".jpg", ".jpeg"),
+        marks=(b"\xff\xd8\xff",),
+        aliases=("jpg",),
+        reader=lazily("photo.source", "PhotoSource", "jpeg"),
+        store=lazily("photo.jpeg_store", "JpegStore"),
+    ),
+    Format(
+        name="jpeg2000",
+        title="JPEG 2000",
+        suffixes=(".jp2",),
+        marks=(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
+        reader=lazily("photo.source", "PhotoSource", "jpeg2000"),
+    ),
+    Format(
+        name="webp",
+        title="WebP",
+        suffixes=(".webp",),
+        marks=(b"RIFF",),
+        reader=lazily("photo.source", "PhotoSource", "webp"),
+    ),
+    Format(
+        name="bmp",
+        title="BMP",
+        suffixes=(".bmp",),
+        marks=(b"BM",),
+        reader=lazily("photo.source", "PhotoSource", "bmp"),
+    ),
+    Format(
+        name="pnm",
+        title="PNM",
+        suffixes=(".pgm", ".ppm"),
+        marks=(b"P5", b"P6"),
+        reader=lazily("flat.source", "FlatSource", "pnm"),
+    ),
+    Format(
+        name="npy",
+        title="NumPy .npy",
+        suffixes=(".npy",),
+        marks=(b"\x93NUMPY",),
+        reader=lazily("flat.source", "FlatSource", "npy"),
+        store=lazily("flat.npy_store", "NpyStore"),
+    ),
+    Format(
+        name="czi",
+        title="CZI",
+        suffixes=(".czi",),
+        marks=(b"ZISRAWFILE",),
+        reader=lazily("vendor", "VendorSource", "czi"),
+        extra=True,
+    ),
+    Format(
+        name="nd2",
+        title="ND2",
+        suffixes=(".nd2",),
+        marks=(b"\xda\xce\xbe\n",),
+        reader=lazily("vendor", "VendorSource", "nd2"),
+        extra=True,
+    ),
+    Format(
+        name="lif",
+        title="LIF",
+        suffixes=(".lif",),
+        marks=(b"\x70\0\0\0",),
+        reader=lazily("vendor", "VendorSource", "lif"),
+        extra=True,
+    ),
+)
+"""Table of formats, in the order in which messages name them."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A kind of file that is recognised only to be refused by its name."""
+
+    what: str
+    """Words for such a file, with their article."""
+    marks: tuple[bytes, ...]
+    """Beginnings of its files, each of which tells the kind."""
+    suffixes: tuple[str, ...] = ()
+    """Extensions of files that people take for images like those we read."""
+
+
+FOREIGN = (
+    Foreign("a GIF", (b"GIF8",), (".gif",)),
+    Foreign("a JPEG XL", (b"\xff\x0a", b"\0\0\0\x0cJXL ")),
+    Foreign("an HDF5 (also Imaris .ims)", (b"\x89HDF",)),
+    Foreign("an OLE file (such as Olympus .oib or Zeiss .zvi)", (b"\xd0\xcf\x11\xe0",)),
+    Foreign("a zip archive (such as NumPy .npz)", (b"PK",)),
+    Foreign("a gzip file", (b"\x1f\x8b",)),
+    Foreign("a PDF", (b"%PDF",)),
+    Foreign("a Photoshop PSD", (b"8BPS",)),
+    Foreign("a FITS", (b"SIMPLE",)),
+)
+"""Kinds of files that users mistake for images that unetmm reads."""
+
+
+def _suffixes(formats: Iterable[Format]) -> frozenset[str]:
+    return frozenset(s for f in formats for s in (*f.suffixes, *f.read_only_suffixes))
+
+
+def _listed(words: list[str]) -> str:
+    """ "a, b or c"."""
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+WRITTEN = tuple(f.name for f in FORMATS if f.store)
+"""Short names of the formats that outputs may have."""
+READ_SUFFIXES = _suffixes(f for f in FORMATS if f.reader)
+"""Extensions by which a file of a folder counts as an image that can be read."""
+IMAGE_SUFFIXES = READ_SUFFIXES | {s for kind in FOREIGN for s in kind.suffixes}
+"""Extensions by which a file of a folder counts as an image, whether it can be read or not."""
+READABLE = _listed([f.title for f in FORMATS if f.reader and not f.extra])
+"""Formats that are read without further packages, in words for a message."""
+OUTPUT_SUFFIXES = _listed([f.suffixes[0] for f in FORMATS if f.store])
+"""Usual extensions of outputs, in words for a message."""
+OUTPUT_SUFFIX = {f.name: f.suffixes[0] for f in FORMATS if f.store}
+"""Short name of a format that is written -> extension that its outputs get."""
+DOUBLE_SUFFIXES = tuple(s for f in FORMATS for s in f.suffixes if s.count(".") > 1)
+"""Extensions of two parts, which belong together where a name is split."""
+RECORDLESS_SUFFIXES = tuple(s for f in FORMATS if f.store and not f.record for s in f.suffixes)
+"""Extensions of outputs that cannot say how they were made."""
+
+
+def find_format(name: str) -> Format | None:
+    """The format of a short name or an alias; None if there is none."""
+    return next((f for f in FORMATS if name in (f.name, *f.aliases)), None)

@@ -1,0 +1,49 @@
+"""What every workspace holds: the job, and journals of the chunks that are written."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from unetmm.io.output.chunks import ChunkKey
+from unetmm.io.places import Place
+
+log = logging.getLogger(__name__)
+
+JOB = "job.json"
+"""Name of the file that says what the output is made from."""
+JOURNAL = "journal-"
+"""Beginning of the names of journals."""
+LOCK = "lock-"
+"""Beginning of the names of locks."""
+
+
+def format_record(key: ChunkKey, crc: int) -> str:
+    """A journal's line, without its end."""
+    return " ".join(map(str, (key.level, *key.plane, key.row, key.column))) + f" {crc:08x}"
+
+
+def parse_records(lines: Iterable[str]) -> Iterator[tuple[ChunkKey, int]]:
+    """What `format_record` wrote; whatever else there is, a torn last line too, does not count."""
+    for line in lines:
+        try:
+            level, t, c, z, row, column, crc = line.removesuffix("\n").split(" ")
+            key = ChunkKey(int(level), (int(t), int(c), int(z)), int(row), int(column))
+            if line.endswith("\n"):
+                yield key, int(crc, 16)
+        except ValueError:
+            continue
+
+
+def load_job(file: Place) -> dict[str, Any] | None:
+    """The content of a job.json; None if it is not there, or damaged."""
+    try:
+        job: dict[str, Any] = json.loads(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError:
+        log.warning("%s is damaged, so the output is begun anew", file)
+        return None
+    return job
