@@ -87,7 +87,7 @@ KINDS: dict[str, Callable[[Path, np.random.Generator], object]] = {
     ),
     "cells.ome.zarr": write_zarr,
 }  # fmt: skip
-"""Name -> how such a file is written."""
+"""Writers of the files: name -> function that writes such a file."""
 
 
 def damage(path: Path, how: int) -> None:

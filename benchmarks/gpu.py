@@ -200,9 +200,9 @@ class Rate:
     """Of the stream alone."""
 
     px_per_s: float
-    """Of the strip."""
+    """Speed in pixels of the strip."""
     computed_px_per_s: float
-    """Of all bands that were computed for it."""
+    """Speed in pixels of all bands that were computed for it."""
 
     @property
     def figures(self) -> Figures:

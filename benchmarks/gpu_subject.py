@@ -42,7 +42,7 @@ class Subject:
     budget_bytes: int
     repeats: int
     more_bands: tuple[int, ...] = ()
-    """Other heights of bands that the stream alone is tried with."""
+    """Further heights of bands that the stream alone is tried with."""
     loaded: Loaded = field(default_factory=Loaded)
 
     @cached_property

@@ -55,7 +55,7 @@ WRONG_PHRASES = re.compile(
     r"|(added|read|used) (by|for|to)\b|[(0-9]"
 )
 """Beginnings of docstrings that point at something else, or show a shape without its owner."""
-BANNED_WORD = re.compile(r"(?<![a-z])piece(s|wise)?(?![a-z])", re.IGNORECASE)
+BANNED_WORD = re.compile(r"(?<!in one )(?<![a-z])piece(s|wise)?(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def unspoiled(tmp_path_factory: pytest.TempPathFactory) -> str:
             "unetmm.engine.torch.net -> unetmm.engine.cpu.stream",
         ),
         ("nets.constants", "unetmm.nets.blocks", FOR_TYPES, ".constants -> .blocks"),
-    ],  # fmt: skip
+    ],
 )
 def test_a_forbidden_import_is_refused(
     tmp_path: Path, unspoiled: str, importer: str, imported: str, how: str, line: str

@@ -34,7 +34,7 @@ from unetmm.train.degrade import add_noise
 from unetmm.train.export import export, make_card
 from unetmm.train.export import main as run_export
 from unetmm.train.history import Row, append_row, log_path, read_rows, total_seconds
-from unetmm.train.loop import Progress, Trainer, learning_rate
+from unetmm.train.loop import Trainer, TrainingProgress, learning_rate
 from unetmm.train.pack import load_pack, save_pack
 from unetmm.train.validate import Validation, make_validation
 
@@ -283,7 +283,7 @@ def with_camera_and_validation(config: TrainConfig) -> TrainConfig:
 def test_validation_and_camera_noise_resume_to_the_bit(config: TrainConfig, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     chosen = with_camera_and_validation(config)
-    told: list[Progress] = []
+    told: list[TrainingProgress] = []
     whole = Trainer(chosen, tmp_path / "whole")
     assert whole.run(told.append, every=3)
     assert [p.step for p in told] == [2, 3, 4, 6]

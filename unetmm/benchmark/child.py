@@ -37,7 +37,7 @@ from unetmm.errors import UnetmmError
 from unetmm.sizes import available_bytes, format_size
 
 SLOW_S = 20.0
-"""What takes longer gets `Setting.slow_repeats`."""
+"""Time of a first run above which a contender gets `Setting.slow_repeats`."""
 
 PR_SET_PDEATHSIG = 1
 

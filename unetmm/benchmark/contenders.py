@@ -32,9 +32,9 @@ Pixels = NDArray[Any]
 PREPARE = "prepare"
 REFERENCE = "nchw"
 START_PX = 512
-"""Side of the image of the start-up."""
+"""Side of the image that the start-up is measured with."""
 NOISE_STD = 25
-"""Of the synthetic image, of 255."""
+"""Standard deviation of the synthetic image's noise, in grey levels of 255."""
 
 
 class NotPossibleError(Exception):
@@ -104,11 +104,11 @@ class Contender:
     """Something that is ready to be measured."""
 
     run: Callable[[], Any]
-    """What is timed; gives float32 (height, width, channels), or nothing to compare."""
+    """Work that is timed; gives float32 (height, width, channels), or nothing to compare."""
     answer: Callable[[], Pixels] | None = None
-    """The result to compare, where it is not that of `run`."""
+    """Source of the result to compare, where `run` does not give it."""
     seconds: Callable[[], float] | None = None
-    """Does the work and says itself how long it took, instead of `run`."""
+    """Work that takes its own time, in place of `run`; gives seconds."""
     peak_bytes: Callable[[], int | None] = process.peak_bytes
     per_px: bool = True
     note: str = ""
@@ -286,6 +286,6 @@ OWN: dict[str, tuple[str, Callable[[Subject], Contender]]] = {
     "file": ("file to file", file_to_file),
     "start": ("start-up", start_up),
 }
-"""Key -> label and what makes it ready, in the order in which they are measured."""
+"""Contenders in the order of measuring: key -> label and function that makes it ready."""
 BF16 = "stream-bf16", "matrix-bf16"
-"""Those that need a processor with bfloat16."""
+"""Contenders that need a processor with bfloat16."""

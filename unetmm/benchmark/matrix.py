@@ -26,18 +26,18 @@ from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import macs_per_px, tensor_shapes
 
 SAMPLE_S = 0.01
-"""A measurement lasts at least about this long."""
+"""Shortest time of a measurement, about."""
 TRIES = 3
-"""The fastest of so many counts."""
+"""Measurements of a product, of which the fastest counts."""
 OWN_PIXELS = (64, 256)
 """Pixels that go through the stream's own product at once."""
 ADDMM_PIXELS = (256, 2048)
-"""The same for torch.addmm."""
+"""Pixels that go through torch.addmm at once."""
 
 BLOCK_PRODUCTS = "conv1", "conv3", "conv4", "conv5"
 
 Calls = Callable[[int], None]
-"""Does a product so many times."""
+"""Function that computes a product a given number of times."""
 
 
 @dataclass(frozen=True)

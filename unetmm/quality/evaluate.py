@@ -44,7 +44,7 @@ class Case:
 
     score: Score
     clean: Pixels
-    """(height, width, channels), and so the others."""
+    """Clean picture, (height, width, channels); the other two have this shape as well."""
     noisy: Pixels
     restored: Pixels
     low: float = 0.0
@@ -52,7 +52,7 @@ class Case:
 
 
 OnResult = Callable[[Case, int, int], None]
-"""Told each case, how many are done and how many there will be."""
+"""Callback with a finished case, the number of finished cases, and their final number."""
 
 Restore = Callable[[Pixels], Pixels]
 """A denoiser of any kind: takes and gives (height, width, channels) of stored values, unclipped."""

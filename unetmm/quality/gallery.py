@@ -13,9 +13,9 @@ from unetmm.quality.evaluate import Case
 from unetmm.quality.scores import Score
 
 WORST = 8
-"""Cases that are kept."""
+"""Number of cases that are kept."""
 GAP_PX = 6
-"""White between two pictures."""
+"""Width of the white gap between two pictures."""
 
 
 class Gallery:

@@ -20,13 +20,11 @@ Pixels = NDArray[Any]
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".pgm", ".ppm"}
 )
-"""What counts as an image of a folder. Those that cannot be read are refused, not passed over:
-a mean over fewer images than the set has would be compared with others' means all the same."""
+"""Suffixes of files that count as images of a folder. An image that cannot be read is refused, not
+passed over: a mean over fewer images would still be compared with means over the whole set."""
 RGB_SAMPLES = 3
-
-
 PAIR_FOLDERS = ("noisy", "clean")
-"""What the two halves of a set of pairs are called."""
+"""Names of the two folders of a set of pairs."""
 
 
 def pair_folders(folder: Path) -> tuple[Path, Path] | None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from unetmm.nets.blocks import NAFBlock
 
 WARM_UP_BATCHES = 3
-"""Before a recording, so that libraries have chosen their kernels and taken their memory."""
+"""Batches before a recording, in which libraries choose their kernels and take their memory."""
 
 
 def psnr_loss(output: Tensor, target: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from unetmm.train.data import PatchSampler, load_images, read_training_image
 from unetmm.train.degrade import Patches, degrade
 
 VALIDATION_SEED = 20_000_003
-"""Set apart from the steps, which seed the training patches."""
+"""Seed of the validation patches, far from the step numbers, which seed the training patches."""
 
 
 class Validation:
