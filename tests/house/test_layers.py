@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import grimp
@@ -99,3 +100,11 @@ def test_no_module_imports_a_package_that_it_lies_in() -> None:
         if importer.startswith(f"{package}.")
     ]
     assert not upwards
+
+
+def test_the_page_about_the_architecture_shows_the_layers_of_the_contract() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    shown = page.partition("## Who may import whom")[2].split("```")[1].split("\n")[1:-1]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    packages, rooms = (c["layers"] for c in contracts["contracts"] if c["type"] == "layers")
+    assert shown == [packages[0], *(room.replace("(", "").replace(")", "") for room in rooms)]
