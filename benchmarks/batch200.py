@@ -135,7 +135,7 @@ def main() -> None:
 
 
 def check(folder: Path, arguments: argparse.Namespace) -> list[str]:
-    """What is not as it should be."""
+    """Sentences about all that is not as it should be."""
     paths = make_files(folder / "in")
     report = folder / "report.json"
     words = (folder / "in", "-o", folder / "out", "--report", report)

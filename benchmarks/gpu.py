@@ -138,7 +138,7 @@ def matmul_rate(target: Target, precision: DevicePrecision) -> float:
 
 
 def measured(subject: Subject, bounds: Figures, row: Figures) -> Iterator[Figures]:
-    """Its figures, a few at a time."""
+    """Figures of a subject, a few at a time."""
     megapixels, target = subject.size_px**2 / 1e6, subject.target
     yield planned(subject)
     yield {"difference_counts": difference(subject)}
@@ -197,7 +197,7 @@ def memory(subject: Subject) -> Figures:
 
 @dataclass(frozen=True)
 class Rate:
-    """Of the stream alone."""
+    """Speed of the stream alone."""
 
     px_per_s: float
     """Speed in pixels of the strip."""
@@ -242,7 +242,7 @@ def open_stream(subject: Subject, band_rows: int) -> DeviceStream:
 
 
 def random_rows(subject: Subject, band_rows: int) -> NDArray[np.float32]:
-    """Of a band, to be pushed again and again."""
+    """Random rows of a band, to be pushed again and again."""
     shape = band_rows, subject.plan.strip_width_px, subject.model.config.in_channels
     return np.random.default_rng(0).random(shape, np.float32)
 
@@ -286,7 +286,7 @@ def profile(subject: Subject) -> str:
 
 
 def lines(row: Figures) -> list[tuple[str, str]]:
-    """Of a net's table: those figures that there are."""
+    """Lines of a net's table, for those figures that there are."""
     formats = {
         "band_rows": ("band, rows", "{:,}"),
         "strip_width_px": ("strip, px", "{:,}"),

@@ -63,7 +63,7 @@ sys.exit(run_command(sys.argv[2:]))
 
 
 class Counter:
-    """What the runs since the last `take` have computed, in pixels."""
+    """Pixels that the runs since the last `take` have computed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -63,7 +63,7 @@ class Run:
 
 
 def all_runs(base: TrainConfig) -> list[Run]:
-    """Those of a section lie together; the first of a section are what others are compared with."""
+    """Runs of all sections, section by section; others are compared with the first of a section."""
     return [*_seed_runs(base), *_ablations(base), *_bodies(base)]
 
 

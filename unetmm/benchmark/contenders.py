@@ -54,7 +54,7 @@ class Subject:
 
     @cached_property
     def image(self) -> Pixels:
-        """uint8, (height, width, channels)."""
+        """Image to restore, uint8, (height, width, channels)."""
         pixels: Pixels = np.load(self.files.image)
         return pixels
 
@@ -175,7 +175,7 @@ def stream(subject: Subject) -> Contender:
 
 
 def calibrated_stream(subject: Subject) -> Contender:
-    """The same with statistics that are known."""
+    """The row stream from array to array, with statistics that are known."""
     return _stream(subject, subject.options(calibration=subject.calibration), "calibration given")
 
 
@@ -185,7 +185,7 @@ def bf16_stream(subject: Subject) -> Contender:
 
 
 def bf16_matrix(subject: Subject) -> Contender:
-    """The bound of that."""
+    """The time of the net's matrix products alone, those of the blocks in bfloat16."""
     return matrix(subject, "bf16")
 
 
@@ -194,7 +194,7 @@ def _stream(subject: Subject, options: Options, note: str) -> Contender:
     loaded.fold(subject.model, options.target.host_precision)  # peers load their nets before, too
 
     def answer() -> Pixels:
-        """From floats, which are not rounded in the end."""
+        """Answer of the stream to floats, which are not rounded in the end."""
         known = subject.calibration
         entry = replace(known.entry(0, 0), low=0.0, high=1.0)
         exact = replace(known, entries={key: entry for key in known.entries})
@@ -207,12 +207,12 @@ def _stream(subject: Subject, options: Options, note: str) -> Contender:
 
 
 def nchw(subject: Subject) -> Contender:
-    """What every tool does: the whole image through torch as it is."""
+    """The whole image through torch as it is, which is what every tool does."""
     return _plain(subject, channels_last=False)
 
 
 def channels_last(subject: Subject) -> Contender:
-    """The same with the memory layout that suits most processors better."""
+    """The whole image through torch, in the memory layout that suits most processors better."""
     return _plain(subject, channels_last=True)
 
 

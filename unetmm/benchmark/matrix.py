@@ -1,4 +1,4 @@
-"""What a net's matrix products take by themselves: the bound that the row stream approaches.
+"""Time of a net's matrix products by themselves: the bound that the row stream approaches.
 
 Depthwise convolutions, normalisation and gates are not counted: they are what the stream has to
 hide. Each product has the shape it has in the net, all threads are busy, and the faster of

@@ -37,7 +37,7 @@ class Measurement:
 
     @property
     def median(self) -> float:
-        """Seconds a megapixel, or seconds."""
+        """Median time in seconds a megapixel, or in seconds where size does not matter."""
         return self._per_mpx(statistics.median(self.seconds))
 
     @property

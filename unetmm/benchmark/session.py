@@ -165,7 +165,7 @@ class _Running:
     seconds: list[float] = field(default_factory=list)
 
     def warm_up(self, on_step: OnStep) -> None:
-        """Until its first run is over."""
+        """Wait until its first run is over."""
         if self._listen("warm_s"):
             on_step(Step(self.label, "first run", self.facts["warm_s"]))
 

@@ -62,7 +62,7 @@ class Files:
 
     @property
     def image(self) -> Path:
-        """uint8, (height, width, channels)."""
+        """File of the image, uint8, (height, width, channels)."""
         return self.folder / "image.npy"
 
     @property
@@ -71,17 +71,17 @@ class Files:
 
     @property
     def png(self) -> Path:
-        """A small one, for the start-up."""
+        """File of a small image, for the start-up."""
         return self.folder / "image.png"
 
     @property
     def calibration(self) -> Path:
-        """Statistics of the image, which everybody uses."""
+        """File of the image's statistics, which all contenders use."""
         return self.folder / "calibration.json"
 
     @property
     def reference(self) -> Path:
-        """What the untiled forward gave: float32, (height, width, channels)."""
+        """File of the untiled forward's answer, float32, (height, width, channels)."""
         return self.folder / "reference.npy"
 
 

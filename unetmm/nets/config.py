@@ -16,7 +16,7 @@ BODIES = ("nafnet", "unet")
 
 @dataclass(frozen=True)
 class AggregateConfig:
-    """What replaces the skip-connections of a UNet--: one small map E' (MSIAM in, IEM out)."""
+    """Map E' that replaces the skip-connections of a UNet-- (MSIAM in, IEM out)."""
 
     channels: int
     """Channels of E'; the default UNet-- keeps twice the net's width."""
@@ -108,7 +108,7 @@ class NetConfig:
 
     @property
     def stride_px(self) -> int:
-        """Sizes and strip starts must be multiples of this many pixels."""
+        """Pixels of which image sizes and strip starts must be multiples."""
         return 1 << self.levels
 
     @property

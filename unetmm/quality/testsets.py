@@ -126,7 +126,7 @@ def check_image(path: Path, model: Model) -> ImageInfo:
 
 
 def check_integers(info: ImageInfo, path: Path) -> None:
-    """Only integers have a full scale, which becomes 255."""
+    """Refuse images without a full scale, which becomes 255: integers alone have one."""
     if info.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{path}: is {info.dtype}; noise is added to uint8 or uint16 images")
 

@@ -50,7 +50,7 @@ LEAST_ERROR = 0.02
 
 @dataclass(frozen=True)
 class AdaptOptions:
-    """What a user may choose."""
+    """Choices of the user for an adaptation."""
 
     model: str | Path | Model | None = None
     """Net to start from; None picks one by the image's samples."""
@@ -65,7 +65,7 @@ class AdaptOptions:
 
 @dataclass(frozen=True)
 class AdaptProgress:
-    """What a caller is told at every check."""
+    """State of an adaptation that a caller is told at every check."""
 
     step: int
     seconds: float

@@ -19,7 +19,7 @@ MAPS = 20
 
 
 def check_budget(source: Source, config: NetConfig, budget_bytes: int | None) -> int:
-    """The projected peak in bytes.
+    """Projected peak of an adaptation in bytes; refuses one beyond the budget.
 
     Raises
     ------

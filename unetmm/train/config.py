@@ -81,7 +81,7 @@ class NoiseConfig:
             raise ValueError(f"noise: the shares of camera and micrograph add up to {taken:g}")
 
     def describe(self) -> str:
-        """What a model card says of it."""
+        """Sentence about the noise for a model card."""
         parts = []
         if self.camera is not None:
             parts.append(
@@ -135,7 +135,7 @@ class ValidationConfig:
 
 @dataclass(frozen=True)
 class Stage:
-    """From this share of the steps on, batches have this shape."""
+    """Shape of the batches from a share of the steps on."""
 
     start: float
     patch_px: int
@@ -196,7 +196,7 @@ class TrainConfig:
             )
 
     def facts(self) -> dict[str, Any]:
-        """What a run may not change on its way, as JSON holds it; its length and rates it may."""
+        """Facts that a run may not change on its way, as JSON holds them; its length it may."""
         chosen: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return {name: chosen[name] for name in _FIXED}
 

@@ -26,7 +26,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class _Axes:
-    """Where values are in the picture."""
+    """Axes of the plot; they tell where a value lies in the picture."""
 
     steps: list[float]
     """Ticks, the first and last of which are the ends."""

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """What a caller is told every few steps."""
+    """State of a training that a caller is told every few steps."""
 
     step: int
     steps: int

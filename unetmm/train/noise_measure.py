@@ -41,7 +41,7 @@ class Noise:
         return int(down > 0), int(across > 0)
 
     def variance(self, signal: Tensor) -> Tensor:
-        """Of each pixel, for signal (b, c, h, w)."""
+        """Variance of the noise of each pixel, for signal (b, c, h, w)."""
         return (self.slope * signal + self.offset).clamp(min=self.floor)
 
     def draw(self, variance: Tensor, generator: torch.Generator) -> Tensor:
