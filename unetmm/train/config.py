@@ -196,7 +196,7 @@ class TrainConfig:
             )
 
     def facts(self) -> dict[str, Any]:
-        """Facts that a run may not change on its way, as JSON holds them; its length it may."""
+        """Facts as JSON holds them that a run may not change on its way; its length may change."""
         chosen: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return {name: chosen[name] for name in _FIXED}
 

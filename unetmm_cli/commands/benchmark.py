@@ -32,13 +32,13 @@ def measure(setting: Setting, as_json: bool) -> None:
         setting = replace(setting, peers=installed_peers())
     # A batch system's signal ends the run as Ctrl-C does: its processes and files go with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    result = run_benchmark(setting, _show)
+    outcome = run_benchmark(setting, _show)
     if sys.stderr.isatty():
         display.progress_line("")
     if as_json:
-        display.result_json(result.as_dict())
+        display.result_json(outcome.as_dict())
     else:
-        display.show_benchmark(facts_of(result), [row(m, result) for m in result.measurements])
+        display.show_benchmark(facts_of(outcome), [row(m, outcome) for m in outcome.measurements])
 
 
 def _show(step: Step) -> None:
@@ -50,23 +50,23 @@ def _show(step: Step) -> None:
         display.say(text)
 
 
-def facts_of(result: BenchmarkResult) -> dict[str, str]:
+def facts_of(outcome: BenchmarkResult) -> dict[str, str]:
     """What was measured, in words."""
-    threads = f"{result.threads} thread{'s' * (result.threads > 1)}"
+    threads = f"{outcome.threads} thread{'s' * (outcome.threads > 1)}"
     return {
-        "model": result.model,
-        "image": f"{result.side_px} x {result.side_px} px, 8-bit",
-        "machine": f"{threads} of {result.processor}",
+        "model": outcome.model,
+        "image": f"{outcome.side_px} x {outcome.side_px} px, 8-bit",
+        "machine": f"{threads} of {outcome.processor}",
     }
 
 
-def row(measurement: Measurement, result: BenchmarkResult) -> tuple[str, ...]:
+def row(measurement: Measurement, outcome: BenchmarkResult) -> tuple[str, ...]:
     """A contender's line of the table."""
     m = measurement
     if m.failure:
         return m.label, "-", "-", "-", "-", "-", m.failure
     unit = "" if m.megapixels else " s"
-    ratio = result.ratio(m)
+    ratio = outcome.ratio(m)
     return (
         m.label,
         f"{m.median:.3f}{unit}",
@@ -74,13 +74,13 @@ def row(measurement: Measurement, result: BenchmarkResult) -> tuple[str, ...]:
         "" if ratio is None else f"{ratio:.2f}",
         "" if m.peak_bytes is None else format_size(m.peak_bytes),
         "" if m.difference is None else f"{m.difference:.1e}",
-        "; ".join(filter(None, (m.note, _beside_products(m, result)))),
+        "; ".join(filter(None, (m.note, _beside_products(m, outcome)))),
     )
 
 
-def _beside_products(measurement: Measurement, result: BenchmarkResult) -> str:
+def _beside_products(measurement: Measurement, outcome: BenchmarkResult) -> str:
     """What a stream takes more than the least that any engine would, if that was measured."""
-    found = result.times_products(measurement)
+    found = outcome.times_products(measurement)
     if found is None:
         return ""
     median, least, most = found
