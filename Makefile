@@ -44,10 +44,12 @@ test-slurm: venv  ## job array and Dask workers on a real Slurm of one node; nee
 	PYTHON="$(CURDIR)/$(BIN)/python" bash tests/slurm/run.sh; code=$$?; \
 		bash tests/slurm/stop.sh; exit $$code
 
-lint: venv  ## ruff and mypy
+lint: venv  ## ruff, mypy, who may import whom, and the length of modules and functions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/python tests/house/source_rules.py
 
 format: venv  ## let ruff format and sort imports
 	$(BIN)/ruff check --fix-only --quiet .

@@ -87,7 +87,7 @@ KINDS: dict[str, Callable[[Path, np.random.Generator], object]] = {
     ),
     "cells.ome.zarr": write_zarr,
 }  # fmt: skip
-"""Name -> how such a file is written."""
+"""Writers of the files: name -> function that writes such a file."""
 
 
 def damage(path: Path, how: int) -> None:
@@ -135,7 +135,7 @@ def main() -> None:
 
 
 def check(folder: Path, arguments: argparse.Namespace) -> list[str]:
-    """What is not as it should be."""
+    """Sentences about all that is not as it should be."""
     paths = make_files(folder / "in")
     report = folder / "report.json"
     words = (folder / "in", "-o", folder / "out", "--report", report)

@@ -19,10 +19,10 @@ from unetmm.errors import ImageError
 from unetmm.train.noise_measure import Noise, measure_noise
 
 Image = NDArray[np.float64]
-"""(height, width, channels) on the scale 0 to 255."""
+"""Picture, (height, width, channels) on the scale 0 to 255."""
 
 PATCH_PX, PATCH_STEP_PX = 8, 3
-"""Of the noise estimate."""
+"""Side and distance of the patches that noise is estimated from."""
 BLOCK_PX = 32
 """Side of the blocks whose mean and variance tell how noise depends on the signal."""
 NLM_STRENGTH = 0.8

@@ -39,7 +39,7 @@ from unetmm.quality.testsets import Pixels, list_images, read_image
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER_SEED = 0
-"""Of the order in which a set's images are measured: a part of a set is a random one."""
+"""Seed of the order in which a set's images are measured: a part of a set is a random one."""
 MODELS = frozenset({"tiny-rgb", "tiny-mono", "camera-tiny", "micrograph-tiny"})
 
 
@@ -49,14 +49,14 @@ class TestSet:
 
     name: str
     folder: str
-    """Below the data folder; with noisy/ and clean/ in it if there are no sigmas."""
+    """Folder below the data folder; with noisy/ and clean/ in it if there are no sigmas."""
     channels: int
     methods: tuple[str, ...]
     sigmas: tuple[int, ...] = ()
-    """White noise that is added."""
+    """Levels of the white noise that is added, in grey levels of 255."""
     affine: bool = False
     images: int | None = None
-    """How many are measured, in a seeded order; None: all."""
+    """Number of images that are measured, in a seeded order; None: all."""
 
 
 COLOUR = ("camera-tiny", "tiny-rgb", "bm3d-told")

@@ -25,9 +25,9 @@ from watch import files_of
 
 SIDE_PX = 4000
 SMALL_DISK_MB = 8
-"""Holds a part of the output only."""
+"""Size of a disk that holds a part of the output only."""
 NAME = "out.ome.zarr"
-"""Of all outputs, for it is in their metadata."""
+"""Name of all outputs, as it is in their metadata."""
 RUN_LIMIT_S = 300.0
 
 

@@ -141,7 +141,7 @@ def matmul_rate(engine: TorchEngine, precision: Precision) -> float:
 
 
 def measured(subject: Subject, bounds: Figures, row: Figures) -> Iterator[Figures]:
-    """Its figures, a few at a time."""
+    """Figures of a subject, a few at a time."""
     megapixels, engine = subject.size_px**2 / 1e6, subject.engine
     yield planned(subject)
     yield {"difference_counts": difference(subject)}
@@ -200,12 +200,12 @@ def memory(subject: Subject) -> Figures:
 
 @dataclass(frozen=True)
 class Rate:
-    """Of the stream alone."""
+    """Speed of the stream alone."""
 
     px_per_s: float
-    """Of the strip."""
+    """Speed in pixels of the strip."""
     computed_px_per_s: float
-    """Of all bands that were computed for it."""
+    """Speed in pixels of all bands that were computed for it."""
 
     @property
     def figures(self) -> Figures:
@@ -244,7 +244,7 @@ def open_stream(subject: Subject, band_rows: int) -> TorchStream:
 
 
 def random_rows(subject: Subject, band_rows: int) -> NDArray[np.float32]:
-    """Of a band, to be pushed again and again."""
+    """Random rows of a band, to be pushed again and again."""
     shape = band_rows, subject.plan.strip_width_px, subject.model.config.in_channels
     return np.random.default_rng(0).random(shape, np.float32)
 
@@ -288,7 +288,7 @@ def profile(subject: Subject) -> str:
 
 
 def lines(row: Figures) -> list[tuple[str, str]]:
-    """Of a net's table: those figures that there are."""
+    """Lines of a net's table, for those figures that there are."""
     formats = {
         "band_rows": ("band, rows", "{:,}"),
         "strip_width_px": ("strip, px", "{:,}"),

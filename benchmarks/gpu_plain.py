@@ -38,7 +38,7 @@ def plain(subject: Subject) -> Figures:
 
 
 def frozen_net(subject: Subject) -> EncoderDecoder:
-    """With the image's channel factors."""
+    """Reference net with the image's channel factors."""
     dtype, device = DTYPES[subject.precision], subject.engine.device
     net = load_subject(subject.name).net.to(device, dtype)
     factors = subject.calibration.entry(0, 0).attention

@@ -45,7 +45,7 @@ class Subject:
     budget_bytes: int
     repeats: int
     more_bands: tuple[int, ...] = ()
-    """Other heights of bands that the stream alone is tried with."""
+    """Further heights of bands that the stream alone is tried with."""
     loaded: Loaded = field(default_factory=Loaded)
 
     @cached_property
@@ -54,7 +54,7 @@ class Subject:
 
     @cached_property
     def image(self) -> NDArray[np.uint8]:
-        """uint8, (size_px, size_px, 3)."""
+        """Image to restore, uint8, (size_px, size_px, 3)."""
         scene = synthetic_image(min(self.size_px, SCENE_PX), 3)
         times = -(-self.size_px // len(scene))
         return np.tile(scene, (times, times, 1))[: self.size_px, : self.size_px]
@@ -78,7 +78,7 @@ class Subject:
 
     @cached_property
     def plan(self) -> Plan:
-        """The very one that `restore_array` makes."""
+        """Plan as `restore_array` makes it."""
         info = array_info(self.image.shape, self.image.dtype, "YXS")
         storage = in_memory_storage((ARRAY_CHUNK_PX, ARRAY_CHUNK_PX))
         return plan_image(info, storage, storage, self.model, self.options())

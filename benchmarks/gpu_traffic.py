@@ -23,8 +23,9 @@ def macs_per_px(layout: Layout) -> float:
 
 
 def moved_bytes_per_px(layout: Layout, width_px: int, item_bytes: int) -> float:
-    """Bytes per pixel of a steady step: every operation of `device/stages.py` and `stream.py`
-    reads its operands once and writes its result once.
+    """Bytes per pixel of a steady step of the torch engine.
+
+    Every operation reads its operands once and writes its result once.
     """
     pixels = layout.band_rows * width_px
     total = item_bytes * (weight_numbers(layout) + frozen_numbers(layout))
@@ -49,7 +50,7 @@ def moved_bytes_per_px(layout: Layout, width_px: int, item_bytes: int) -> float:
 
 
 def _pixels(ring: Ring, width_px: int) -> int:
-    """Of a band of a map."""
+    """Pixels of a band of a map."""
     return ring.band * (width_px // ring.scale)
 
 

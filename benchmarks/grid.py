@@ -149,7 +149,7 @@ def facts_of(run: Run, free: dict[str, Any]) -> dict[str, Any]:
 
 
 def ended_well(facts: dict[str, Any]) -> bool:
-    """At its end, or in order where it was stopped."""
+    """Whether a run came to its end, or ended in order where it was stopped."""
     return facts["exit_code"] == (0 if facts["stopped_at"] is None else 130)
 
 
@@ -181,7 +181,7 @@ def row(case: Case, facts: dict[str, Any]) -> list[str]:
 
 
 def summary(found: list[tuple[Case, dict[str, Any]]]) -> int:
-    """What the table comes to; 1 if a run broke its budget or did not end well."""
+    """Print the sum of the table; 1 if a run broke its budget or did not end well."""
     ran = [(case, facts) for case, facts in found if "refused" not in facts]
     kept = [f["measured_bytes"] <= BUDGETS[c.budget] for c, f in ran]
     planned = [f["measured_bytes"] <= f["projected_bytes"] for _, f in ran]

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -58,11 +59,11 @@ GroupStream.take, stream.ObservingStream.observe = counted_take, counted_observe
 from unetmm_cli.__main__ import run as run_command
 sys.exit(run_command(sys.argv[2:]))
 """
-"""The command, which counts what it computes."""
+"""Program that runs the command and counts what it computes."""
 
 
 class Counter:
-    """What the runs since the last `take` have computed, in pixels."""
+    """Pixels that the runs since the last `take` have computed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -105,6 +106,27 @@ def main() -> int:
         return int(kill_and_compare(Path(name), arguments) > 0)
 
 
+def run_with_kills(
+    words: list[str], output: Path, most_kills: int, draw_wait_s: Callable[[], float]
+) -> int:
+    """Run a command until its output is there, killing it now and then; how often it was killed."""
+    kills = 0
+    while True:
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+        try:
+            wait_s = draw_wait_s()
+            process.wait(wait_s if kills < most_kills else None)
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+            if output.exists():  # killed after its work was done
+                break
+    assert output.exists(), f"exit {process.returncode}"
+    return kills
+
+
 def kill_and_compare(folder: Path, arguments: argparse.Namespace) -> int:
     """How many outputs are not those of an undisturbed run."""
     draw = random.Random(arguments.seed)
@@ -125,30 +147,19 @@ def kill_and_compare(folder: Path, arguments: argparse.Namespace) -> int:
         kind = ("ome.zarr", "tif")[runs % 2]
         output = folder / f"peace.{kind}"  # the same name, which is in the metadata
         remove(output)
-        before = kills
-        while True:
-            words = command(image, output, report, counter)
-            process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
-            try:
-                wait_s = draw.uniform(0.2, 0.8) * seconds[kind]
-                process.wait(wait_s if kills < arguments.kills else None)
-                break
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                kills += 1
-                if output.exists():  # killed after its work was done
-                    break
+        killed = run_with_kills(
+            command(image, output, report, counter), output, arguments.kills - kills,
+            lambda kind=kind: draw.uniform(0.2, 0.8) * seconds[kind],
+        )  # fmt: skip
+        kills += killed
         runs += 1
-        assert output.exists(), f"exit {process.returncode}"
         wrong += files_of(output) != peace[kind]
         streamed, calibrated = counter.take()
         streamed_px += streamed
         calibrated_px += calibrated
         undisturbed_px += peace_px[kind]
         print(
-            f"output {runs}: {kills - before} kills, {streamed / peace_px[kind] - 1:.1%} computed "
-            "again",
+            f"output {runs}: {killed} kills, {streamed / peace_px[kind] - 1:.1%} computed again",
             flush=True,
         )
     print(f"{runs} outputs after {kills} kills: {wrong} differ")

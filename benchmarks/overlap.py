@@ -32,9 +32,9 @@ from unetmm.process import available_cores
 from unetmm.run.of_array import restore_array
 
 PROBE_PX = 160, 416
-"""Chunks from which the memory of others is foreseen; their halos come on top."""
+"""Sides of the chunks from which the memory of others is foreseen; their halos come on top."""
 FILL = 1.1
-"""Of the budget, up to which chunks are tried: what is foreseen is not exact."""
+"""Share of the budget up to which chunks are tried, as a forecast is not exact."""
 
 
 def main() -> int:
@@ -159,10 +159,10 @@ def within_budget(
     """Run with ever more chunks an axis until the peak is within the budget; None if none is."""
     stride, halo = subject.model.config.stride_px, halo_px(subject.model.config)
     side = subject.setting.side_px
-    for pieces in range(1, side // stride + 1):
-        chunk = round_up(-(-side // pieces), stride)
-        window = chunk + min(2, pieces - 1) * halo
-        live = min(workers, pieces * pieces)
+    for count in range(1, side // stride + 1):
+        chunk = round_up(-(-side // count), stride)
+        window = chunk + min(2, count - 1) * halo
+        live = min(workers, count * count)
         if floor + live * slope * window**2 > FILL * budget:
             continue
         run = aside(run_dask, subject, chunk, workers, 1)

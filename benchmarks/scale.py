@@ -85,7 +85,7 @@ def command_cost(run: Run) -> float:
 
 
 def compute_cost(run: Run) -> float:
-    """The same without start-up, calibration and the end."""
+    """Seconds a megapixel of the computing alone, without start-up, calibration and the end."""
     return float(run.report["seconds"]["compute"]) / run.megapixels
 
 

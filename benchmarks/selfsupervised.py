@@ -61,10 +61,10 @@ class Row:
     start: str
     noisy_db: float
     before_db: float
-    """With the start as it is; the noisy image's own where it is random."""
+    """PSNR of the start as it is; of the noisy image where the start is random."""
     after_db: float
     kept: str
-    """Whether `unetmm adapt` would have written it; no choice from random weights."""
+    """Answer to whether `unetmm adapt` would have written the net; empty for random weights."""
     steps: int
     best_step: int
     cpu_s: float

@@ -41,11 +41,11 @@ def main() -> None:
         setting = Setting(
             model, arguments.size, arguments.repeat, arguments.repeat_slow, available_cores(), peers
         )
-        outcome = run_benchmark(setting, show)
-        found.append(outcome.as_dict())
-        print(f"{model}, {arguments.size} x {arguments.size}, {outcome.threads} threads\n")
+        result = run_benchmark(setting, show)
+        found.append(result.as_dict())
+        print(f"{model}, {arguments.size} x {arguments.size}, {result.threads} threads\n")
         header = ("", "s/Mpx", "spread", "x the stream", "peak", "largest difference", "")
-        print(markdown(header, [row(m, outcome) for m in outcome.measurements]), flush=True)
+        print(markdown(header, [row(m, result) for m in result.measurements]), flush=True)
         if arguments.json:  # after every net, so that a run that is cut short leaves something
             arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 

@@ -23,9 +23,9 @@ from typing import Any
 CGROUPS = Path("/sys/fs/cgroup")
 TILE_PX = 512
 TILES = 8
-"""Different ones that a synthetic image is made of."""
+"""Number of different tiles that a synthetic image is made of."""
 QUIET_S = 3.0
-"""A peak that has not moved for so long, every strip under way, is taken for the peak."""
+"""Time after which a peak that has not moved, every strip under way, is taken for the peak."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Run:
 
     plan: dict[str, Any] = field(default_factory=dict)
     megapixels: float = 0.0
-    """Of the image."""
+    """Size of the image."""
     peak_bytes: int = 0
     """Largest resident set of the process's life, as the kernel has it."""
     seconds: float = 0.0
@@ -42,11 +42,11 @@ class Run:
     stopped_at: float | None = None
     """Share of the image after which it was stopped; None if it ran to its end."""
     report: dict[str, Any] = field(default_factory=dict)
-    """What --report wrote, if it came so far."""
+    """Content of the --report, if the run came so far."""
     words: str = ""
-    """Why it failed, or its last line that was no event."""
+    """Reason of a failure, or the last line that was no event."""
     group_peak_bytes: int | None = None
-    """What the control group counted, files in memory included."""
+    """Peak that the control group counted, files in memory included."""
     kills: int = 0
     """Processes that the control group killed."""
 

@@ -148,7 +148,7 @@ def _spread(values: list[float], sign: str = "") -> str:
 
 
 def _mean(by_set: dict[str, list[float]]) -> float:
-    """Over all sets and levels."""
+    """Mean over all sets and levels."""
     return statistics.fmean(db for s in TEST_SETS for db in by_set[s])
 
 

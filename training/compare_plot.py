@@ -32,7 +32,7 @@ class Point:
 
 
 def points(runs: Sequence[Run], results: Results) -> list[Point]:
-    """Of every finished run that is to be shown; seeds of one kind get one label."""
+    """Points of the finished runs that are to be shown; seeds of one kind get one label."""
     level = SIGMAS.index(SIGMA)
     labelled: set[tuple[str, str]] = set()
     found = []

@@ -28,12 +28,12 @@ from unetmm.models.weights import Model, load_model
 from unetmm.nets.config import AggregateConfig, NetConfig
 from unetmm.quality.evaluate import evaluate, reference_on_255
 from unetmm.train.config import TrainConfig, load_train_config
-from unetmm.train.loop import Progress, Trainer
+from unetmm.train.loop import Trainer, TrainingProgress
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = (1, 2, 3)
 SHORT_STEPS = 3000
-"""Of everything but the seeds; each of its sections is compared with runs as short."""
+"""Steps of all runs but the seeds; each section compares runs of one length."""
 TEST_SETS = ("kodak24", "mcmaster")
 STATISTICS = {"tiny-rgb": "kodak24", "tiny-mono": "set12"}
 """Models of the zoo measured with frozen and with global channel attention, and on which set."""
@@ -41,7 +41,8 @@ FOLDERS = {"seeds": "compare", "ablations": "ablate", "bodies": "ablate", "stati
 """Sections, and where their runs lie."""
 
 Results = dict[str, Any]
-"""Run -> {test set -> [dB a sigma]}, or zoo model -> {"frozen" and "global" -> [dB a sigma]}."""
+"""Figures in dB, one a sigma: run -> {test set -> [...]}, or zoo model -> {"frozen" and "global" ->
+[...]}."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class Run:
 
     section: str
     kind: str
-    """Runs that differ in the seed alone are of one kind."""
+    """Kind of the run; runs that differ in the seed alone are of one kind."""
     told: str
-    """What the page calls it."""
+    """Name of the run on the page."""
     config: TrainConfig
     in_plot: bool = True
 
@@ -62,7 +63,7 @@ class Run:
 
 
 def all_runs(base: TrainConfig) -> list[Run]:
-    """Those of a section lie together; the first of a section are what others are compared with."""
+    """Runs of all sections, section by section; others are compared with the first of a section."""
     return [*_seed_runs(base), *_ablations(base), *_bodies(base)]
 
 
@@ -128,7 +129,7 @@ def train(run: Run, folder: Path, deadline: Iterator[float | None]) -> Trainer |
     """A finished run, or None if its time ended first."""
     trainer = Trainer(run.config, folder / run.name)
 
-    def report(p: Progress) -> None:
+    def report(p: TrainingProgress) -> None:
         line = f"{run.name}: step {p.step}/{p.steps}  {p.psnr_db:.2f} dB  {p.seconds:.0f} s\n"
         sys.stderr.write(line)
 

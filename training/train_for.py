@@ -26,12 +26,13 @@ from unetmm.train.checkpoint import save_checkpoint
 from unetmm.train.config import TrainConfig, load_train_config
 from unetmm.train.data import PatchSampler, make_sampler
 from unetmm.train.history import log_path
-from unetmm.train.loop import Progress, Trainer
+from unetmm.train.loop import Trainer, TrainingProgress
 
 WARM_UP_STEPS = 20
 TIMED_STEPS = 200
 SPARE_SHARE = 0.92
-"""Of the time that is left after measuring; validation and a slower minute need the rest."""
+"""Share of the time left after measuring that steps may take; validation and slower minutes get the
+rest."""
 ROUND_STEPS = 100
 
 
@@ -96,7 +97,7 @@ def seconds_a_step(
     return mean_s
 
 
-def report(p: Progress) -> None:
+def report(p: TrainingProgress) -> None:
     validation = "" if p.validation_db is None else f", validation {p.validation_db:.2f} dB"
     show(f"step {p.step}/{p.steps}  {p.psnr_db:.2f} dB{validation}  {p.seconds:.0f} s")
 

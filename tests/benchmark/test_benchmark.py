@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import CONFIGS, lively_model
 
-from unetmm.benchmark import LAYOUTS, Measurement, Outcome, Setting, Step, run_benchmark
+from unetmm.benchmark import LAYOUTS, BenchmarkResult, Measurement, Setting, Step, run_benchmark
 from unetmm.benchmark import child as benchmark_child
 from unetmm.benchmark.contenders import OWN, Subject, nchw, prepare, stream
 from unetmm.benchmark.matrix import depthwise_share, matrix_products
@@ -170,12 +170,12 @@ def test_ratios_are_to_the_stream_and_failures_have_none() -> None:
     other = Measurement("nchw", "plain", (30.0, 24.0, 27.0), 4.0, 10**9, 1e-7)
     start = Measurement("start", "start-up", (1.5,))
     dead = Measurement("openvino", "OpenVINO", failure="killed")
-    outcome = Outcome("net", 2000, 2, "a processor", (base, other, start, dead))
-    assert outcome.ratio(base) == 1 and outcome.ratio(other) == pytest.approx(9)
-    assert outcome.ratio(start) is None and outcome.ratio(dead) is None
-    assert row(other, outcome)[1:6] == ("6.750", "6.000 to 7.500", "9.00", "1.00 GB", "1.0e-07")
-    assert row(dead, outcome)[-1] == "killed"
-    content = json.loads(json.dumps(outcome.as_dict()))
+    result = BenchmarkResult("net", 2000, 2, "a processor", (base, other, start, dead))
+    assert result.ratio(base) == 1 and result.ratio(other) == pytest.approx(9)
+    assert result.ratio(start) is None and result.ratio(dead) is None
+    assert row(other, result)[1:6] == ("6.750", "6.000 to 7.500", "9.00", "1.00 GB", "1.0e-07")
+    assert row(dead, result)[-1] == "killed"
+    content = json.loads(json.dumps(result.as_dict()))
     found = {m["key"]: m for m in content["measurements"]}
     assert found["nchw"]["median_s_per_mpx"] == 6.75 and found["start"]["median_s"] == 1.5
     assert found["openvino"]["failure"] == "killed"
@@ -187,19 +187,19 @@ def test_a_stream_is_compared_with_its_products_run_by_run() -> None:
     given = Measurement("stream-calibrated", "row stream, calibrated", failure="killed")
     half = Measurement("stream-bf16", "row stream, bf16", (1.0,), 4.0)
     products = Measurement("matrix", "its matrix products", (2.0, 4.0), 4.0)
-    outcome = Outcome("net", 2000, 2, "a processor", (stream, given, products, half))
-    assert outcome.times_products(stream) == (pytest.approx(1.45), 1.4, 1.5)
+    result = BenchmarkResult("net", 2000, 2, "a processor", (stream, given, products, half))
+    assert result.times_products(stream) == (pytest.approx(1.45), 1.4, 1.5)
     for other in (given, products, half):
-        assert outcome.times_products(other) is None
+        assert result.times_products(other) is None
     note = "from array to array; 1.45 x its matrix products (1.40 to 1.50)"
-    assert row(stream, outcome)[-1] == note and row(products, outcome)[-1] == ""
-    found = outcome.as_dict()["measurements"]
+    assert row(stream, result)[-1] == note and row(products, result)[-1] == ""
+    found = result.as_dict()["measurements"]
     assert [m.get("min_times_its_products") for m in found] == [1.4, None, None, None]
 
 
 def run_stand_ins(
     script: str, keys: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Outcome, list[Step]]:
+) -> tuple[BenchmarkResult, list[Step]]:
     """A benchmark of some contenders whose processes run a script instead."""
     stand_in = folder / "child.py"
     stand_in.write_text(script)
@@ -226,10 +226,10 @@ def test_a_contender_that_dies_does_not_end_the_benchmark(
         "        'repeats': 1}, {'peak_bytes': 5, 'difference': None, 'per_px': True}):\n"
         "        os.write(descriptor, json.dumps(event).encode() + b'\\n')\n"
     )
-    outcome, steps = run_stand_ins(
+    result, steps = run_stand_ins(
         script, ("nchw", "channels-last", "matrix", "stream"), tmp_path, monkeypatch
     )
-    found = {m.key: m for m in outcome.measurements}
+    found = {m.key: m for m in result.measurements}
     assert "more memory" in found["nchw"].failure
     assert found["channels-last"].failure == "needs more"
     assert found["matrix"].failure == "RuntimeError: broken"
@@ -252,8 +252,8 @@ def test_a_stream_and_its_bound_take_turns(tmp_path: Path, monkeypatch: pytest.M
         "    send(seconds=2.0, repeats=repeats)\n"
         "send(peak_bytes=5, difference=None, per_px=True)\n"
     )
-    outcome, steps = run_stand_ins(script, ("nchw", "stream", "matrix"), tmp_path, monkeypatch)
-    assert [(m.key, len(m.seconds)) for m in outcome.measurements] == [
+    result, steps = run_stand_ins(script, ("nchw", "stream", "matrix"), tmp_path, monkeypatch)
+    assert [(m.key, len(m.seconds)) for m in result.measurements] == [
         ("nchw", 2),
         ("stream", 2),
         ("matrix", 3),

@@ -17,7 +17,7 @@ from unetmm_cli.__main__ import run as run_cli
 
 NAMES = sorted(zoo_models())
 CUT_SHORT_STEPS = {"small-rgb": 1432}
-"""That a time limit took off the end of a run; its card says so."""
+"""Steps that a time limit took off the end of a run; its card says so."""
 REPOSITORY_LIMIT_BYTES = 150 * 2**20
 
 

@@ -56,9 +56,9 @@ def test_stabilised_method_gets_white_noise_of_the_level_it_is_told() -> None:
     restored = classical.stabilised(noisy, perfect)
     (sigma, stretched), *more = told
     assert not more
-    pieces = stretched.reshape(8, 32, 8, 32).transpose(0, 2, 1, 3).reshape(64, -1)
-    dark, bright = np.argsort(pieces.mean(1))[[0, -1]]
-    for piece in (dark, bright):
-        steps = np.diff(pieces[piece].reshape(32, 32), axis=1)
+    blocks = stretched.reshape(8, 32, 8, 32).transpose(0, 2, 1, 3).reshape(64, -1)
+    dark, bright = np.argsort(blocks.mean(1))[[0, -1]]
+    for block in (dark, bright):
+        steps = np.diff(blocks[block].reshape(32, 32), axis=1)
         assert steps.std() / 2**0.5 == pytest.approx(sigma, rel=0.12)
     assert abs(float((restored - noisy).mean())) < 2.5, "the inverse undoes the transform"

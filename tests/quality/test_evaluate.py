@@ -32,7 +32,7 @@ RGB = lively_model(SMALL_UNETMM)
 IDENTITY = Model(
     "identity", MONO, {}, None, {n: np.zeros(s, np.float32) for n, s in tensor_shapes(MONO).items()}
 )
-"""Only the global residual is left, so the output is the input."""
+"""Model with nothing but the global residual, so the output is the input."""
 
 
 def photo(seed: int, shape: tuple[int, ...] = (37, 41, 3), dtype: str = "uint8") -> NDArray[Any]:

@@ -5,8 +5,8 @@ number of threads, so that neither memory nor thread pools of one weigh on anoth
 its matrix products take turns, so that a slower minute of the machine is one of both.
 """
 
-from unetmm.benchmark.outcome import Measurement, Outcome
+from unetmm.benchmark.result import BenchmarkResult, Measurement
 from unetmm.benchmark.session import Step, run_benchmark
 from unetmm.benchmark.setting import LAYOUTS, Setting
 
-__all__ = ["LAYOUTS", "Measurement", "Outcome", "Setting", "Step", "run_benchmark"]
+__all__ = ["LAYOUTS", "Measurement", "BenchmarkResult", "Setting", "Step", "run_benchmark"]

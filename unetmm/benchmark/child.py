@@ -37,7 +37,7 @@ from unetmm.errors import UnetmmError
 from unetmm.sizes import available_bytes, format_size
 
 SLOW_S = 20.0
-"""What takes longer gets `Setting.slow_repeats`."""
+"""Time of a first run above which a contender gets `Setting.slow_repeats`."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -111,7 +111,7 @@ def make(key: str, subject: Subject) -> Contender:
 
 
 def seconds_of(contender: Contender) -> float:
-    """How long it takes once."""
+    """Time of one run of a contender."""
     if contender.seconds is not None:
         return contender.seconds()
     start = time.perf_counter()
@@ -128,9 +128,9 @@ def _end_with_parent() -> None:
 
 
 def _stay_within_memory() -> int:
-    """Fail, rather than have the kernel choose a process to end; and if it must, this one.
+    """Limit the memory of this process; returns the bytes that it may allocate.
 
-    Gives the bytes that may be allocated.
+    Beyond them it fails by itself. If the kernel has to end a process, it ends this one.
     """
     limit = available_bytes()
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

@@ -33,9 +33,9 @@ Pixels = NDArray[Any]
 PREPARE = "prepare"
 REFERENCE = "nchw"
 START_PX = 512
-"""Side of the image of the start-up."""
+"""Side of the image that the start-up is measured with."""
 NOISE_STD = 25
-"""Of the synthetic image, of 255."""
+"""Standard deviation of the synthetic image's noise, in grey levels of 255."""
 
 
 class NotPossibleError(Exception):
@@ -55,7 +55,7 @@ class Subject:
 
     @cached_property
     def image(self) -> Pixels:
-        """uint8, (height, width, channels)."""
+        """Image to restore, uint8, (height, width, channels)."""
         pixels: Pixels = np.load(self.files.image)
         return pixels
 
@@ -105,11 +105,11 @@ class Contender:
     """Something that is ready to be measured."""
 
     run: Callable[[], Any]
-    """What is timed; gives float32 (height, width, channels), or nothing to compare."""
+    """Work that is timed; gives float32 (height, width, channels), or nothing to compare."""
     answer: Callable[[], Pixels] | None = None
-    """The result to compare, where it is not that of `run`."""
+    """Source of the result to compare, where `run` does not give it."""
     seconds: Callable[[], float] | None = None
-    """Does the work and says itself how long it took, instead of `run`."""
+    """Work that takes its own time, in place of `run`; gives seconds."""
     peak_bytes: Callable[[], int | None] = process.peak_bytes
     per_px: bool = True
     note: str = ""
@@ -176,7 +176,7 @@ def stream(subject: Subject) -> Contender:
 
 
 def calibrated_stream(subject: Subject) -> Contender:
-    """The same with statistics that are known."""
+    """The row stream from array to array, with statistics that are known."""
     return _stream(subject, subject.options(calibration=subject.calibration), "calibration given")
 
 
@@ -186,7 +186,7 @@ def bf16_stream(subject: Subject) -> Contender:
 
 
 def bf16_matrix(subject: Subject) -> Contender:
-    """The bound of that."""
+    """The time of the net's matrix products alone, those of the blocks in bfloat16."""
     return matrix(subject, "bf16")
 
 
@@ -195,7 +195,7 @@ def _stream(subject: Subject, options: Options, note: str) -> Contender:
     loaded.fold(subject.model, options.engine)  # peers load their nets before, too
 
     def answer() -> Pixels:
-        """From floats, which are not rounded in the end."""
+        """Answer of the stream to floats, which are not rounded in the end."""
         known = subject.calibration
         entry = replace(known.entry(0, 0), low=0.0, high=1.0)
         exact = replace(known, entries={key: entry for key in known.entries})
@@ -208,12 +208,12 @@ def _stream(subject: Subject, options: Options, note: str) -> Contender:
 
 
 def nchw(subject: Subject) -> Contender:
-    """What every tool does: the whole image through torch as it is."""
+    """The whole image through torch as it is, which is what every tool does."""
     return _plain(subject, channels_last=False)
 
 
 def channels_last(subject: Subject) -> Contender:
-    """The same with the memory layout that suits most processors better."""
+    """The whole image through torch, in the memory layout that suits most processors better."""
     return _plain(subject, channels_last=True)
 
 
@@ -287,6 +287,6 @@ OWN: dict[str, tuple[str, Callable[[Subject], Contender]]] = {
     "file": ("file to file", file_to_file),
     "start": ("start-up", start_up),
 }
-"""Key -> label and what makes it ready, in the order in which they are measured."""
+"""Contenders in the order of measuring: key -> label and function that makes it ready."""
 BF16 = "stream-bf16", "matrix-bf16"
-"""Those that need a processor with bfloat16."""
+"""Contenders that need a processor with bfloat16."""

@@ -1,4 +1,4 @@
-"""What a net's matrix products take by themselves: the bound that the row stream approaches.
+"""Time of a net's matrix products by themselves: the bound that the row stream approaches.
 
 Depthwise convolutions, normalisation and gates are not counted: they are what the stream has to
 hide. Each product has the shape it has in the net, all threads are busy, and the faster of
@@ -27,18 +27,18 @@ from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import macs_per_px, tensor_shapes
 
 SAMPLE_S = 0.01
-"""A measurement lasts at least about this long."""
+"""Shortest time of a measurement, about."""
 TRIES = 3
-"""The fastest of so many counts."""
+"""Measurements of a product, of which the fastest counts."""
 OWN_PIXELS = (64, 256)
 """Pixels that go through the stream's own product at once."""
 ADDMM_PIXELS = (256, 2048)
-"""The same for torch.addmm."""
+"""Pixels that go through torch.addmm at once."""
 
 BLOCK_PRODUCTS = "conv1", "conv3", "conv4", "conv5"
 
 Calls = Callable[[int], None]
-"""Does a product so many times."""
+"""Function that computes a product a given number of times."""
 
 
 @dataclass(frozen=True)

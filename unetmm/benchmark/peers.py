@@ -24,15 +24,15 @@ from unetmm.nets.config import NetConfig
 TRACE_PX = 64
 """Side of the image with which a net is exported."""
 WINDOWS_AN_AXIS = (2, 3, 4, 6)
-"""That are tried where the fastest size is taken."""
+"""Windows along an axis that are tried where the fastest size is taken."""
 TILER_PX, TILER_OVERLAP_PX = 512, 16
-"""chaiNNer's overlap, and a tile that fits most graphics cards."""
+"""Side of a tile that fits most graphics cards, and chaiNNer's overlap."""
 MONAI_ROI_PX, MONAI_OVERLAP = 512, 0.25
 
 Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""(1, c, h, w) -> the same shape."""
+"""Net in a runtime: (1, c, h, w) -> the same shape."""
 Build = Callable[[int, int], Infer]
-"""(height, width) -> what infers images of this size."""
+"""Maker of a net in a runtime, for images of a height and a width."""
 
 
 @dataclass(frozen=True)
@@ -292,4 +292,4 @@ PEERS: dict[str, Peer] = {
     "monai": Peer("MONAI sliding window", ("monai",), monai_sliding),
     "tiler": Peer("power-of-two tiler", (), power_of_two_tiler),
 }
-"""By the name that --peer takes."""
+"""Peers by the name that --peer takes."""

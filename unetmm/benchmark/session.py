@@ -1,4 +1,4 @@
-"""Runs a benchmark: one process after the other, what they say collected into an outcome."""
+"""Runs a benchmark: one process after the other, what they say collected into a result."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unetmm.benchmark.outcome import BOUNDS, Measurement, Outcome, processor_name
+from unetmm.benchmark.result import BOUNDS, BenchmarkResult, Measurement, processor_name
 from unetmm.benchmark.setting import LAYOUTS, Files, Setting
 from unetmm.errors import ShapeError, UnetmmError
 from unetmm.process import child_environment
 
 LEAST_SIDE_PX = 64
 CHILD = "-m", "unetmm.benchmark.child"
-"""What a process that measures runs."""
+"""Arguments of Python that start a process which measures."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Step:
 
     label: str
     what: str
-    """setting up, first run, run i of n, done, failed."""
+    """State of the contender: setting up, first run, run i of n, failed."""
     seconds: float = 0.0
 
 
 OnStep = Callable[[Step], None]
 
 
-def run_benchmark(setting: Setting, on_step: OnStep = lambda step: None) -> Outcome:
+def run_benchmark(setting: Setting, on_step: OnStep = lambda step: None) -> BenchmarkResult:
     """Measure the stream, its bound, the plain forwards and the peers asked for.
 
     A contender that does not fit the memory or fails is reported as such.
@@ -63,7 +63,9 @@ def run_benchmark(setting: Setting, on_step: OnStep = lambda step: None) -> Outc
             for group in _in_turns(contenders)
             for measurement in _measure(group, setting, files, on_step)
         ]
-    return Outcome(setting.model, setting.side_px, setting.threads, processor_name(), tuple(found))
+    return BenchmarkResult(
+        setting.model, setting.side_px, setting.threads, processor_name(), tuple(found)
+    )
 
 
 def _contenders(setting: Setting) -> dict[str, str]:
@@ -142,7 +144,7 @@ class _Child:
     process: subprocess.Popen[bytes]
     events: Iterator[dict[str, Any]]
     last_words: str = ""
-    """What it wrote to stderr, once it has ended."""
+    """Text the process wrote to stderr, once it has ended."""
 
     def go(self) -> None:
         """Let it run once; if it has ended, its events say so."""
@@ -159,11 +161,11 @@ class _Running:
     label: str
     child: _Child
     facts: dict[str, Any] = field(default_factory=dict)
-    """What it has told so far."""
+    """Facts that its process has sent so far."""
     seconds: list[float] = field(default_factory=list)
 
     def warm_up(self, on_step: OnStep) -> None:
-        """Until its first run is over."""
+        """Wait until its first run is over."""
         if self._listen("warm_s"):
             on_step(Step(self.label, "first run", self.facts["warm_s"]))
 

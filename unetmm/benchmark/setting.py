@@ -19,7 +19,7 @@ LAYOUTS: dict[str, Callable[[], NetConfig]] = {
 }
 """Nets that are measured with random weights, because none are shipped: name -> config."""
 SCALE_STD = 0.3
-"""Of a random net's residual scales; at zero its blocks would do nothing."""
+"""Standard deviation of a random net's residual scales; at 0 its blocks would do nothing."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Setting:
     """What is measured, and how often."""
 
     model: str
-    """A name of LAYOUTS, a zoo name, or a weight file."""
+    """Name of LAYOUTS or of the zoo, or path of a weight file."""
     side_px: int = 2048
     """Height and width of the image."""
     repeats: int = 5
     slow_repeats: int = 0
-    """Repeats of what takes more than SLOW_S; 0: as many as of everything."""
+    """Repeats of a contender that takes more than SLOW_S; 0: `repeats`."""
     threads: int = 1
     peers: tuple[str, ...] = ()
 
@@ -62,7 +62,7 @@ class Files:
 
     @property
     def image(self) -> Path:
-        """uint8, (height, width, channels)."""
+        """File of the image, uint8, (height, width, channels)."""
         return self.folder / "image.npy"
 
     @property
@@ -71,17 +71,17 @@ class Files:
 
     @property
     def png(self) -> Path:
-        """A small one, for the start-up."""
+        """File of a small image, for the start-up."""
         return self.folder / "image.png"
 
     @property
     def calibration(self) -> Path:
-        """Statistics of the image, which everybody uses."""
+        """File of the image's statistics, which all contenders use."""
         return self.folder / "calibration.json"
 
     @property
     def reference(self) -> Path:
-        """What the untiled forward gave: float32, (height, width, channels)."""
+        """File of the untiled forward's answer, float32, (height, width, channels)."""
         return self.folder / "reference.npy"
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from unetmm.nets.body import EncoderDecoder
 
 HEADER_LIMIT_BYTES = 10**7
-"""A safetensors header beyond this is not one of ours."""
+"""Longest header of a safetensors file of ours."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from unetmm.nets.config import NetConfig
 
 
 class Skips(Protocol):
-    """What the encoder leaves for the decoder: `put` finest first, `take` coarsest first."""
+    """Carrier from encoder to decoder: `put` finest level first, `take` coarsest first."""
 
     def put(self, x: Tensor) -> None:
         """Accept the encoder output of the next level."""
@@ -57,7 +57,7 @@ class AggregatedSkips:
 
 
 class EncoderDecoder(nn.Module):
-    """What all bodies share: the way through them, and MSIAM and IEM instead of skips.
+    """Base of all bodies: the way through them, and MSIAM and IEM in place of skips.
 
     (b, in_channels, h, w), nominally in [0, 1] -> (b, out_channels, h, w). Sizes that are not a
     multiple of the stride are mirrored at the bottom and right, and cropped again. (The public
@@ -102,7 +102,7 @@ class EncoderDecoder(nn.Module):
         return AggregatedSkips(self.msiam, self.iems, image)
 
     def merge(self, x: Tensor, skip: Tensor) -> Tensor:
-        """What a decoder level reads, of the map from below and of its skip: here their sum."""
+        """Input of a decoder level from the coarser map and its skip: here their sum."""
         return x + skip
 
     def forward(self, image: Tensor) -> Tensor:

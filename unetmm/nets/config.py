@@ -11,12 +11,12 @@ from typing import Any
 from unetmm.errors import ShapeError
 
 BODIES = ("nafnet", "unet")
-"""What a net is made of, whatever its skips: NAFNet blocks, or double 3x3 convolutions."""
+"""Kinds of blocks a net is made of, whatever its skips: NAFNet blocks, double 3x3 convolutions."""
 
 
 @dataclass(frozen=True)
 class AggregateConfig:
-    """What replaces the skip-connections of a UNet--: one small map E' (MSIAM in, IEM out)."""
+    """Map E' that replaces the skip-connections of a UNet-- (MSIAM in, IEM out)."""
 
     channels: int
     """Channels of E'; the default UNet-- keeps twice the net's width."""
@@ -51,11 +51,11 @@ class NetConfig:
     decoder_blocks: tuple[int, ...]
     """Blocks of each decoder level, coarsest first, as in public NAFNet."""
     aggregate: AggregateConfig | None = None
-    """None: the body with ordinary skips. Otherwise: UNet--."""
+    """Small map of a UNet-- in place of the skips; None keeps ordinary skips."""
     output_scale: int = 1
     """Output pixels per input pixel and axis: 1 restores, 2 and 4 upscale."""
     body: str = "nafnet"
-    """One of BODIES. Only nafnet has a row stream."""
+    """Kind of blocks, a name of BODIES. Only nafnet has a row stream."""
 
     def __post_init__(self) -> None:
         if min(self.in_channels, self.out_channels, self.width) < 1:
@@ -108,7 +108,7 @@ class NetConfig:
 
     @property
     def stride_px(self) -> int:
-        """Sizes and strip starts must be multiples of this many pixels."""
+        """Pixels of which image sizes and strip starts must be multiples."""
         return 1 << self.levels
 
     @property

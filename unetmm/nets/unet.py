@@ -51,7 +51,7 @@ class UNet(EncoderDecoder):
         self.replace_skips(lambda channels, count: double_convs(channels, channels, count))
 
     def merge(self, x: Tensor, skip: Tensor) -> Tensor:
-        """Both side by side: (b, 2c, h, w)."""
+        """Map and skip side by side: (b, 2c, h, w)."""
         return torch.cat((skip, x), dim=1)
 
 

@@ -44,7 +44,7 @@ class Case:
 
     score: Score
     clean: Pixels
-    """(height, width, channels), and so the others."""
+    """Clean picture, (height, width, channels); the other two have this shape as well."""
     noisy: Pixels
     restored: Pixels
     low: float = 0.0
@@ -52,7 +52,7 @@ class Case:
 
 
 OnResult = Callable[[Case, int, int], None]
-"""Told each case, how many are done and how many there will be."""
+"""Callback with a finished case, the number of finished cases, and their final number."""
 
 Restore = Callable[[Pixels], Pixels]
 """A denoiser of any kind: takes and gives (height, width, channels) of stored values, unclipped."""
@@ -164,7 +164,7 @@ def model_on_255(model: Model, options: Options | None = None) -> Restore:
 
 
 def reference_on_255(model: Model) -> Restore:
-    """The same by the reference forward: whole images, their own averages, memory not bounded."""
+    """A model as its reference forward on 0 to 255: whole images, their own averages, no budget."""
     import torch
 
     net = model.net
@@ -234,13 +234,13 @@ def _warm_up(model: Model) -> None:
 
 
 def _stream(image: NDArray[np.float32], options: Options) -> NDArray[np.float64]:
-    """Restored (h, w, c), in double precision, in which everything is compared."""
+    """Restored image (h, w, c) in double precision, in which everything is compared."""
     restored = restore_array(np.ascontiguousarray(image), options, "YXS")
     return np.asarray(restored, np.float64)
 
 
 def _timed(restore: Restore, noisy: Pixels) -> tuple[Pixels, float]:
-    """Restored (h, w, c), and the seconds it took."""
+    """Restored image (h, w, c), and the seconds it took."""
     started = time.perf_counter()
     restored = restore(noisy)
     return restored, time.perf_counter() - started
@@ -275,7 +275,7 @@ def _case(
 
 
 class _Collected:
-    """Scores so far; the caller is told each case, and its pictures are then let go."""
+    """Scores so far. Each case is told to the caller; then its pictures are let go."""
 
     def __init__(self, total: int, on_result: OnResult) -> None:
         self.scores: list[Score] = []

@@ -13,9 +13,9 @@ from unetmm.quality.evaluate import Case
 from unetmm.quality.scores import Score
 
 WORST = 8
-"""Cases that are kept."""
+"""Number of cases that are kept."""
 GAP_PX = 6
-"""White between two pictures."""
+"""Width of the white gap between two pictures."""
 
 
 class Gallery:
@@ -35,7 +35,7 @@ class Gallery:
 
     @property
     def cases(self) -> list[Case]:
-        """Worst first."""
+        """Kept cases, the worst first."""
         return [case for _, _, case in sorted(self._heap, reverse=True)]
 
     def save(self, folder: Path) -> list[Path]:
@@ -64,7 +64,7 @@ class Gallery:
 
 
 def _gain_db(score: Score) -> float:
-    """What restoration brought; an image without noise could only lose."""
+    """Gain in PSNR by restoration; an image without noise can only lose."""
     if np.isinf(score.psnr_before_db):
         return 0.0 if np.isinf(score.psnr_db) else -np.inf
     return score.psnr_db - score.psnr_before_db

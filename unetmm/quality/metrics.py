@@ -85,7 +85,7 @@ def _blur(plane: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _blur_rows(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(h, w) -> (h - 10, w): along the first axis."""
+    """(h, w) -> (h - 10, w): the mean below the window, along the first axis only."""
     rows = len(plane) - WINDOW_PX + 1
     window = gaussian_window()
     out: NDArray[np.float64] = window[0] * plane[:rows]

@@ -29,9 +29,9 @@ class Score:
     seconds: float
     """Time to restore the image, calibration included."""
     peak: float = PEAK
-    """What PSNR and SSIM take as the full range, in stored values."""
+    """Full range for PSNR and SSIM, in stored values."""
     gain: float = 1.0
-    """The clean image was compared as gain * clean + offset."""
+    """Factor of the clean image, which was compared as gain * clean + offset."""
     offset: float = 0.0
 
 
@@ -58,7 +58,7 @@ class Evaluation:
     seed: int | None
     """Seed of the added noise; None for pairs."""
     scores: tuple[Score, ...]
-    """By image, then by noise level."""
+    """Scores sorted by image, then by noise level."""
 
     @property
     def means(self) -> tuple[Mean, ...]:

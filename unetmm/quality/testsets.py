@@ -23,7 +23,7 @@ Pixels = NDArray[Any]
 RGB_SAMPLES = 3
 """Number of samples of a colour pixel without opacity."""
 PAIR_FOLDERS = ("noisy", "clean")
-"""What the two halves of a set of pairs are called."""
+"""Names of the two folders of a set of pairs."""
 
 
 def pair_folders(folder: Path) -> tuple[Path, Path] | None:
@@ -129,7 +129,7 @@ def check_image(path: Path, model: Model) -> ImageInfo:
 
 
 def check_integers(info: ImageInfo, path: Path) -> None:
-    """Only integers have a full scale, which becomes 255."""
+    """Refuse images without a full scale, which becomes 255: integers alone have one."""
     if info.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{path}: is {info.dtype}; noise is added to uint8 or uint16 images")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from unetmm.train.config import load_train_config
-from unetmm.train.loop import Progress, Trainer
+from unetmm.train.loop import Trainer, TrainingProgress
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def main() -> int:
         config, arguments.folder, arguments.device, arguments.workers, arguments.compile
     )
 
-    def report(p: Progress) -> None:
+    def report(p: TrainingProgress) -> None:
         sys.stderr.write(f"step {p.step}/{p.steps}  {p.psnr_db:.2f} dB  {p.seconds:.0f} s\n")
 
     return 0 if trainer.run(report, limit_s=arguments.limit_s) else 75

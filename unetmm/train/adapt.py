@@ -39,40 +39,40 @@ CHECK_EVERY = 50
 CHECK_DRAWS = 3
 """Draws of noise for every held-out block."""
 PATIENCE = 6
-"""Checks without a smaller error after which it is over."""
+"""Checks without a smaller error after which the training ends."""
 LEAST_STEP_GAIN = 1e-3
-"""By this share an error must be smaller to count as such."""
+"""Least share by which an error must fall to count as smaller."""
 LEAST_GAIN = 0.1
 """Share of the held-out error that must go for the net to be worth keeping."""
 LEAST_ERROR = 0.02
-"""Of the noise's variance; no error is known better than that."""
+"""Share of the noise's variance below which no error is known."""
 
 
 @dataclass(frozen=True)
 class AdaptOptions:
-    """What a user may choose."""
+    """Choices of the user for an adaptation."""
 
     model: str | Path | Model | None = None
-    """Where to start; None picks by the image's samples."""
+    """Net to start from; None picks one by the image's samples."""
     minutes: float = 10.0
     """Longest time to train."""
     steps: int | None = None
     """Most steps to train; with time enough for them, equal runs give equal weights."""
     budget_bytes: int | None = None
-    """Peak memory; None: half of what is available."""
+    """Largest peak memory; None: half of what is available."""
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class AdaptProgress:
-    """What a caller is told at every check."""
+    """State of an adaptation that a caller is told at every check."""
 
     step: int
     seconds: float
     error: float
     """Estimated mean squared error on the held-out blocks, on the net's scale."""
     first_error: float
-    """Before the first step."""
+    """Estimated error before the first step, on the same scale."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +80,18 @@ class Adapted:
     """A finished adaptation."""
 
     tensors: dict[str, NDArray[np.float32]]
-    """Of the step with the least held-out error."""
+    """Weights of the step with the least held-out error, by name."""
     reach: tuple[int, int]
     """Rows and columns over which the noise was found to be correlated."""
     steps: int
     best_step: int
     seconds: float
     noise_variance: float
-    """Mean over the held-out blocks."""
+    """Mean variance of the noise over the held-out blocks, on the net's scale."""
     first_error: float
     best_error: float
     ended_by: str
-    """time, number of steps, no improvement, or a signal."""
+    """Reason for the end: time, number of steps, no improvement, or a signal."""
 
     @property
     def gain(self) -> float:

@@ -10,16 +10,16 @@ from unetmm.sizes import default_budget_bytes, format_size
 from unetmm.train.blocks import BATCH, BLOCK_PX, HELD_OUT, POOL
 
 RUNTIME_BYTES = 450 * 2**20
-"""Python, torch and the image libraries."""
+"""Memory of Python, torch and the image libraries."""
 FLOAT_BYTES = 4
 COPIES = 8
-"""Of the parameters: net, start, average, gradients, two moments, the best so far, its writing."""
+"""Copies of the parameters: net, start, average, gradients, two moments, the best, its writing."""
 MAPS = 20
 """Feature maps that a training step keeps of one body block."""
 
 
 def check_budget(source: Source, config: NetConfig, budget_bytes: int | None) -> int:
-    """The projected peak in bytes.
+    """Projected peak of an adaptation in bytes; refuses one beyond the budget.
 
     Raises
     ------

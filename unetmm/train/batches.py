@@ -14,7 +14,7 @@ from unetmm.train.data import PatchSampler
 from unetmm.train.degrade import degrade
 
 AHEAD_BATCHES = 4
-"""That each worker may be ahead."""
+"""Batches that each worker may be ahead."""
 Pair = tuple[Tensor, Tensor]
 """Noisy patches and their targets, (b, c, h, w) each."""
 

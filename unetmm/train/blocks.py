@@ -26,7 +26,7 @@ BATCH = 8
 HELD_OUT = 32
 """Blocks that are not trained on."""
 LEAST_BLOCKS = 16
-"""Of fewer too few are held out to tell a gain from chance."""
+"""Fewest blocks of an image; of fewer, too few are held out to tell a gain from chance."""
 
 _TOO_FEW = (
     "hardly any part of the image holds measurements only; give an image with fewer unmeasured "
@@ -34,7 +34,7 @@ _TOO_FEW = (
 )
 
 Blocks = NDArray[np.float32]
-"""(n, c, block, block) on the net's scale."""
+"""Blocks one behind the other, (n, c, block, block) on the net's scale."""
 
 
 @dataclass(frozen=True)

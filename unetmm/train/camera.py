@@ -25,16 +25,17 @@ Patch = NDArray[np.float32]
 TO_YCC = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
 )
-"""JPEG's brightness and colour differences."""
+"""Matrix from RGB to JPEG's brightness and colour differences."""
 FROM_YCC = np.linalg.inv(TO_YCC).astype(np.float32)
 BALANCE = (1.2, 2.4)
-"""What white balance multiplies red and blue by."""
+"""Span of the factors by which white balance multiplies red and blue."""
 READ_SLOPE, READ_OFFSET, READ_SPREAD = 2.18, 1.20, 0.26
-"""log(read variance) = slope * log(shot) + offset, give or take the spread."""
+"""Law of the read noise: log(read variance) = slope * log(shot) + offset, within the spread."""
 CHROMA_GAIN = (0.3, 1.0)
-"""Amplitude of colour noise, times sqrt(1 + its blur), or a strong blur would leave none of it."""
+"""Span of the amplitude of colour noise. It is multiplied by sqrt(1 + blur), or a strong blur would
+leave none of it."""
 COARSE_BLUR_PX = 3.0
-"""Blur of the coarse noise."""
+"""Standard deviation of the coarse noise's blur."""
 
 
 def add_camera_noise(clean: Patch, camera: CameraNoise, rng: np.random.Generator) -> Patch:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from unetmm.train.config import TrainConfig
 
 SHARD_BYTES = 15 * 2**20
-"""Largest file of a checkpoint."""
+"""Largest size of a checkpoint's file."""
 OWN_NAME = re.compile(r"\w+-\d+-\d+\.safetensors")
-"""What the files of a checkpoint are called; finished weights beside them are not touched."""
+"""Pattern of the names of a checkpoint's files; finished weights beside them are not touched."""
 
 
 def save_checkpoint(

@@ -26,7 +26,7 @@ class CameraNoise:
     luma_blur_px: Span = (0.0, 0.9)
     """Standard deviation of the blur that the noise of brightness has had."""
     chroma_blur_px: Span = (0.5, 4.0)
-    """The same for the noise of colour, which cameras smooth more."""
+    """Standard deviation of the blur of the noise of colour, which cameras smooth more."""
     coarse: Span = (0.0, 0.4)
     """Strength of noise in grains of several pixels, relative to the fine noise."""
     jpeg_share: float = 0.6
@@ -49,11 +49,11 @@ class MicrographNoise:
     """Share of these samples whose clean image is first blurred by a point spread function."""
     blur_px: Span = (0.5, 2.0)
     excess_share: float = 0.15
-    """Share with multiplication noise, as of an EMCCD or photomultiplier: twice the variance."""
+    """Share of samples with the noise of an EMCCD or photomultiplier, of twice the variance."""
     scan_share: float = 0.15
-    """Share where a scanner smears the noise into the next column."""
+    """Share of samples where a scanner smears the noise into the next column."""
     clip_share: float = 0.5
-    """Share that was stored as integers with its ends cut off."""
+    """Share of samples that were stored as integers with their ends cut off."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class NoiseConfig:
     """Which noise is added to clean images; levels are in counts of 255."""
 
     sigma_max: float = 55.0
-    """Gaussian standard deviation is uniform in [0, sigma_max]."""
+    """Largest standard deviation of Gaussian noise, which is drawn uniformly from 0 on."""
     poisson_share: float = 0.25
     """Share of the samples that get Poisson-Gaussian noise instead of Gaussian."""
     camera: CameraNoise | None = None
-    """Samples left over by camera and micrograph get Gaussian or Poisson-Gaussian noise."""
+    """Noise of cameras; samples that neither this nor `micrograph` takes get the noise above."""
     micrograph: MicrographNoise | None = None
     row_share: float = 0.0
     """Share of all samples that get an offset for each row (or column) on top."""
@@ -81,7 +81,7 @@ class NoiseConfig:
             raise ValueError(f"noise: the shares of camera and micrograph add up to {taken:g}")
 
     def describe(self) -> str:
-        """What a model card says of it."""
+        """Sentence about the noise for a model card."""
         parts = []
         if self.camera is not None:
             parts.append(
@@ -135,7 +135,7 @@ class ValidationConfig:
 
 @dataclass(frozen=True)
 class Stage:
-    """From this share of the steps on, batches have this shape."""
+    """Shape of the batches from a share of the steps on."""
 
     start: float
     patch_px: int
@@ -165,12 +165,12 @@ class TrainConfig:
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     stages: tuple[Stage, ...] = (Stage(0.0, 80, 8),)
     learning_rate: float = 1e-3
-    """At the start; falls to learning_rate_end along a cosine."""
+    """Rate at the start; it falls to learning_rate_end along a cosine."""
     learning_rate_end: float = 1e-6
     ema_decay: float = 0.999
     seed: int = 0
     precision: str = "bf16"
-    """bf16: autocast with float32 weights and residuals; fp32."""
+    """Arithmetic: bf16 (autocast with float32 weights and residuals) or fp32."""
     half_size_share: float = 0.3
     """Share of the patches taken from the image reduced by two, where JPEG traces vanish."""
     checkpoint_every: int = 500
@@ -196,7 +196,7 @@ class TrainConfig:
             )
 
     def facts(self) -> dict[str, Any]:
-        """What a run may not change on its way, as JSON holds it; its length and rates it may."""
+        """Facts as JSON holds them that a run may not change on its way; its length may change."""
         chosen: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return {name: chosen[name] for name in _FIXED}
 

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 SIZE_PX = (900, 480)
 """Width and height of the picture."""
 MARGIN_PX = (60, 20, 30, 45)
-"""Left, right, top, bottom of the plot."""
+"""Margins left, right, above and below the plot."""
 TRAINING, VALIDATION, INK, GRID = "#9db8d9", "#c0392b", "#333333", "#e6e6e6"
 TICKS = 6
-"""About as many lines across the plot."""
+"""Number of lines across the plot, about."""
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class _Axes:
-    """Where values are in the picture."""
+    """Axes of the plot; they tell where a value lies in the picture."""
 
     steps: list[float]
     """Ticks, the first and last of which are the ends."""

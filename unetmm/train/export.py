@@ -100,7 +100,7 @@ def _figures(evaluation: Evaluation, measure: str, style: str) -> str:
 
 
 def make_card(config: TrainConfig, folder: Path, step: int, command: str = "") -> dict[str, Any]:
-    """What a user should know of a model: from its config, its log and its config's [card]."""
+    """Card of a model for its users: from its config, its log and its config's [card]."""
     return {
         **config.card,
         "data": list(config.data),

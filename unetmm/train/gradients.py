@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from unetmm.nets.blocks import NAFBlock
 
 WARM_UP_BATCHES = 3
-"""Before a recording, so that libraries have chosen their kernels and taken their memory."""
+"""Batches before a recording, in which libraries choose their kernels and take their memory."""
 
 
 def psnr_loss(output: Tensor, target: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ class Gradients:
 
 
 class RecordedGradients(Gradients):
-    """The same as one CUDA graph for each shape of batch: small nets wait for launches otherwise.
+    """Gradients as one CUDA graph for each shape of batch: small nets wait for launches otherwise.
 
     Its numbers are those of `Gradients` but for the order of sums.
 
@@ -95,7 +95,7 @@ def compile_blocks(net: nn.Module) -> None:
 def make_gradients(
     net: nn.Module, precision: str, device: torch.device, compiled: bool = False
 ) -> Gradients:
-    """What suits the device."""
+    """Gradients in the way that suits the device."""
     if device.type == "cuda":
         return RecordedGradients(net, precision, compiled)
     return Gradients(net, precision)

@@ -15,7 +15,7 @@ class Row:
 
     step: int
     psnr_db: float
-    """Mean over the training batches since the line before."""
+    """Mean PSNR of the training batches since the line before."""
     seconds: float
     """Wall time of the process that wrote it."""
     validation_db: float | None = None

@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What a caller is told every few steps."""
+class TrainingProgress:
+    """State of a training that a caller is told every few steps."""
 
     step: int
     steps: int
@@ -40,7 +40,7 @@ class Progress:
     seconds: float
     """Wall time of this process."""
     steps_per_s: float
-    """In this process."""
+    """Speed of this process."""
     validation_db: float | None = None
     """PSNR of the averaged weights on the validation patches, when last measured."""
 
@@ -182,7 +182,7 @@ class Trainer:
 
     def run(
         self,
-        report: Callable[[Progress], None],
+        report: Callable[[TrainingProgress], None],
         every: int = 100,
         limit_s: float | None = None,
         stop: threading.Event | None = None,
@@ -212,7 +212,9 @@ class Trainer:
                 append_row(log_path(self.folder), row)
                 rate = (self.step - first) / seconds
                 report(
-                    Progress(self.step, self.config.steps, row.psnr_db, seconds, rate, validated)
+                    TrainingProgress(
+                        self.step, self.config.steps, row.psnr_db, seconds, rate, validated
+                    )
                 )
                 self.unreported = []
             over = limit_s is not None and time.monotonic() - start > limit_s

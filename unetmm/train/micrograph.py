@@ -11,9 +11,9 @@ from unetmm.train.spectrum import blur_image, log_uniform
 Patch = NDArray[np.float32]
 
 SCAN_KERNEL = (0.15, 0.7, 0.15)
-"""How far a scanning detector is still at the pixel before."""
+"""Shares of the pixel before, of a pixel itself, and of the next in what a slow detector sees."""
 GAMMA = (0.8, 2.5)
-"""Photographs become darker and sparser by a power from this span."""
+"""Span of the power that makes photographs darker and sparser."""
 
 
 def make_micrograph(

@@ -15,13 +15,13 @@ from unetmm.errors import ImageError
 CORRELATED = 0.1
 """Correlation of neighbours above which noise is taken to reach from one to the next."""
 STRONGLY_CORRELATED = 0.5
-"""Above this it reaches further than a neighbour."""
+"""Correlation of neighbours above which noise reaches further than one pixel."""
 LEAST_VARIANCE = 0.02
-"""Of the mean variance; no part of an image is taken to have less noise."""
+"""Share of the mean variance; no part of an image is taken to have less noise."""
 RECORRUPTION = 0.5
 """Factor of the noise that is added for an estimate of the error."""
 FIT_ROUNDS = 3
-"""Of the least-squares fit, each weighted by the variances of the one before."""
+"""Rounds of the least-squares fit, each weighted by the variances of the round before."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Noise:
     offset: float
     floor: float
     correlation: tuple[float, float]
-    """Of neighbours down and across; 0 where it is too small to matter."""
+    """Correlation of neighbours down and across; 0 where it is too small to matter."""
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -41,7 +41,7 @@ class Noise:
         return int(down > 0), int(across > 0)
 
     def variance(self, signal: Tensor) -> Tensor:
-        """Of each pixel, for signal (b, c, h, w)."""
+        """Variance of the noise of each pixel, for signal (b, c, h, w)."""
         return (self.slope * signal + self.offset).clamp(min=self.floor)
 
     def draw(self, variance: Tensor, generator: torch.Generator) -> Tensor:

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 HIDDEN_SHARE = 0.03
-"""Share of the pixels that are asked for at once."""
+"""Share of the pixels that are hidden, and guessed, at once."""
 REACH_PX = 2
-"""How far beyond the hidden pixels the value may lie that stands in for one."""
+"""Distance, beyond the hidden pixels, within which a stand-in value may lie."""
 
 
 def blind_spot_loss(

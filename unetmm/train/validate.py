@@ -17,7 +17,7 @@ from unetmm.train.degrade import Patches, degrade
 from unetmm.train.images import load_images, read_training_image
 
 VALIDATION_SEED = 20_000_003
-"""Set apart from the steps, which seed the training patches."""
+"""Seed of the validation patches, far from the step numbers, which seed the training patches."""
 
 
 class Validation:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
     from unetmm.train.config import TrainConfig
-    from unetmm.train.loop import Progress, Trainer
+    from unetmm.train.loop import Trainer, TrainingProgress
 
 LINE_INTERVAL_S = 30.0
 """Least time between two lines where stderr is no terminal, in seconds."""
@@ -80,7 +80,7 @@ class TrainLines(View):
     def __init__(self) -> None:
         self._next_s = 0.0
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: TrainingProgress) -> None:
         """Take what the library says about the run."""
         if progress.seconds >= self._next_s or progress.step == progress.steps:
             self._next_s = progress.seconds + LINE_INTERVAL_S
@@ -102,7 +102,7 @@ class TrainBar(TrainLines):
         )
         self._task = self.bar.add_task("starting", total=None)
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: TrainingProgress) -> None:
         self.bar.update(
             self._task,
             completed=progress.step,
@@ -111,7 +111,7 @@ class TrainBar(TrainLines):
         )
 
 
-def progress_line(progress: Progress) -> str:
+def progress_line(progress: TrainingProgress) -> str:
     """Where a run is, in one line."""
     measured = progress.validation_db
     validation = "" if measured is None else f", validation {measured:.2f} dB"

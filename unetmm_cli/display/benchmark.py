@@ -8,10 +8,10 @@ from unetmm.sizes import format_size
 from unetmm_cli.display.tables import make_table, show_pairs, show_table
 
 if TYPE_CHECKING:
-    from unetmm.benchmark import Measurement, Outcome
+    from unetmm.benchmark import BenchmarkResult, Measurement
 
 
-def show_benchmark(outcome: Outcome) -> None:
+def show_benchmark(outcome: BenchmarkResult) -> None:
     """What was measured, and a line for every contender."""
     show_pairs(facts_of(outcome))
     right = ("s/Mpx", "spread", "x stream", "peak", "max diff")
@@ -21,7 +21,7 @@ def show_benchmark(outcome: Outcome) -> None:
     show_table(table)
 
 
-def facts_of(outcome: Outcome) -> dict[str, str]:
+def facts_of(outcome: BenchmarkResult) -> dict[str, str]:
     """What was measured, in words."""
     threads = f"{outcome.threads} thread{'s' * (outcome.threads > 1)}"
     return {
@@ -31,7 +31,7 @@ def facts_of(outcome: Outcome) -> dict[str, str]:
     }
 
 
-def row(measurement: Measurement, outcome: Outcome) -> tuple[str, ...]:
+def row(measurement: Measurement, outcome: BenchmarkResult) -> tuple[str, ...]:
     """A contender's line of the table."""
     m = measurement
     if m.failure:
@@ -49,7 +49,7 @@ def row(measurement: Measurement, outcome: Outcome) -> tuple[str, ...]:
     )
 
 
-def _beside_products(measurement: Measurement, outcome: Outcome) -> str:
+def _beside_products(measurement: Measurement, outcome: BenchmarkResult) -> str:
     """What a stream takes more than the least that any engine would, if that was measured."""
     found = outcome.times_products(measurement)
     if found is None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 BASE = "stream"
-"""What all ratios are to."""
+"""Key of the contender that all times are divided by."""
 BOUNDS = {"stream": "matrix", "stream-calibrated": "matrix", "stream-bf16": "matrix-bf16"}
-"""Of each stream, the contender that is its matrix products alone."""
+"""Bounds of the streams: key of a stream -> key of its matrix products alone."""
 
 
 @dataclass(frozen=True)
@@ -19,25 +19,25 @@ class Measurement:
     key: str
     label: str
     seconds: tuple[float, ...] = ()
-    """Of every repeat; without the first run, in which caches and allocators settle."""
+    """Times of the repeats, without the first run, in which caches and allocators settle."""
     megapixels: float = 0.0
-    """Of the image; 0 where the time has nothing to do with its size."""
+    """Size of the image; 0 where the time has nothing to do with it."""
     peak_bytes: int | None = None
-    """Peak resident memory of the process while it was measured; None: says nothing."""
+    """Peak resident memory of the process while it was measured; None where it says nothing."""
     difference: float | None = None
     """Largest absolute difference from the untiled forward, on the scale 0 to 1."""
     setup_s: float = 0.0
-    """Before the first run: imports, loading, exporting, compiling."""
+    """Time before the first run: imports, loading, exporting, compiling."""
     note: str = ""
     failure: str = ""
-    """Why there are no times, empty if there are."""
+    """Reason why there are no times; empty if there are."""
 
     def _per_mpx(self, seconds: float) -> float:
         return seconds / self.megapixels if self.megapixels else seconds
 
     @property
     def median(self) -> float:
-        """Seconds a megapixel, or seconds."""
+        """Median time in seconds a megapixel, or in seconds where size does not matter."""
         return self._per_mpx(statistics.median(self.seconds))
 
     @property
@@ -67,8 +67,8 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """All that one benchmark found."""
+class BenchmarkResult:
+    """Everything that one benchmark found."""
 
     model: str
     side_px: int
