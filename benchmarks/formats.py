@@ -29,7 +29,7 @@ from formats_page import FINE, Judgement, make_page
 
 from unetmm.errors import UnetmmError
 from unetmm.io.open import open_source
-from unetmm.io.sniff import ZARR_MARKS
+from unetmm.io.places import ZARR_MARKS
 
 LIMIT_S = 60
 """Longest time that a file may take, in seconds."""

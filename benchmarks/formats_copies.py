@@ -41,9 +41,9 @@ class Copy:
     """What became of a copy."""
 
     state: str
-    """One of exact, refused, or words on what went wrong."""
+    """Verdict: exact, refused, or words on what went wrong."""
     lost: tuple[str, ...] = ()
-    """Those of FACTS that the copy does not say any more."""
+    """Facts of FACTS that the copy does not say any more."""
 
 
 def copy_everywhere(source: Source) -> dict[str, Copy]:

@@ -19,7 +19,7 @@ class Judgement:
     """What became of a file."""
 
     state: str
-    """One of exact, refused, differs, traceback, hung, crashed."""
+    """Verdict: exact, refused, differs, traceback, hung, crashed."""
     what: str = ""
     """Words on what the file holds."""
     line: str = ""
@@ -91,7 +91,7 @@ KEPT = """\
   settings.
 - A GeoTIFF without a resolution stays without one. `.npy` holds no metadata at all.
 """
-"""What the judge does not count; said by hand."""
+"""Remarks that the judge does not make; said by hand."""
 
 
 def copies_section(results: Results) -> list[str]:

@@ -18,7 +18,7 @@ class Span:
 
     read_start: int
     read_stop: int
-    """May lie beyond the image: up to the next multiple of the stride, see `mirrored`."""
+    """End of what is read, a multiple of the stride; beyond the image see `mirrored`."""
     write_start: int
     write_stop: int
 
@@ -46,16 +46,16 @@ def mirrored(length: int, count: int) -> list[int]:
 
 
 def split_axis(
-    length_px: int, pieces: int, align_px: int, halo_px: int, stride_px: int
+    length_px: int, parts: int, align_px: int, halo_px: int, stride_px: int
 ) -> list[Span]:
-    """Cut an axis into at most `pieces` spans of about equal length.
+    """Cut an axis into at most `parts` spans of about equal length.
 
     Writes start at multiples of `align_px` (itself a multiple of the stride), so no two spans
     share a chunk of the output.
     """
     cells = -(-length_px // align_px)
-    pieces = max(1, min(pieces, cells))
-    edges = [cells * i // pieces * align_px for i in range(pieces)] + [length_px]
+    parts = max(1, min(parts, cells))
+    edges = [cells * i // parts * align_px for i in range(parts)] + [length_px]
     return [
         make_span(start, stop, length_px, halo_px, stride_px)
         for start, stop in zip(edges, edges[1:], strict=False)

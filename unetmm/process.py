@@ -20,7 +20,7 @@ KEPT_BLOCK_BYTES = 32 * 1024**2
 FRESH_BYTES = 105 * 10**6
 """Resident memory of the command line when it makes its plan; a part of the runtime term."""
 HELD_STEP_BYTES = 32 * 10**6
-"""What differs from run to run stays below this."""
+"""Bytes that the same run may differ by from one time to the next."""
 
 
 def limit_allocator() -> None:

@@ -11,11 +11,10 @@ import tifffile
 from helpers import CONFIGS, compiled, frozen_attention, lively_model
 
 from unetmm.compiling.processor import LANES
-from unetmm.engine.contract import Pixels
+from unetmm.engine.contract import THREAD_BYTES, Pixels
 from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.engine.cpu.footprint import (
     LINE_FLOATS,
-    THREAD_BYTES,
     frozen_bytes,
     packed_bytes,
     scratch_bytes,

@@ -20,7 +20,7 @@ from unetmm.run.job import make_job
 from unetmm.run.scheduler import run
 
 WAIT_S = 60
-"""Far beyond what anything here takes; only a failure waits so long."""
+"""Longest wait in seconds, far beyond what anything here takes."""
 CONFIG = NetConfig(1, 1, 8, (1,), 1, (1,))
 
 

@@ -42,7 +42,7 @@ def pick_engine(device: str, precision: str) -> Engine:
     if cuda is None:
         if find_spec("torch") is None:
             raise ShapeError("device torch: torch is not installed; use device cpu")
-        return TorchEngine(chosen)
+        return TorchEngine(CpuEngine(), chosen)
     return _on_gpu(device, int(cuda[1] or 0), chosen)
 
 
@@ -68,4 +68,4 @@ def _on_gpu(device: str, index: int, precision: Precision) -> TorchEngine:
             f"precision bf16 needs a GPU of compute capability 8 or more, {cuda.model(index)} has "
             "less; use fp32 or fp16"
         )
-    return TorchEngine(precision, index, cuda.model(index), cuda.free_bytes(index))
+    return TorchEngine(CpuEngine(), precision, index, cuda.model(index), cuda.free_bytes(index))

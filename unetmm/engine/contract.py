@@ -25,6 +25,8 @@ from unetmm.engine.precision import Precision
 from unetmm.nets.config import NetConfig
 
 Rows = NDArray[np.float32]
+THREAD_BYTES = 256 * 1024
+"""Cost of each further thread of a stream besides its scratch: its stack, as far as used."""
 
 
 @dataclass(frozen=True)
@@ -149,10 +151,6 @@ class Net(Protocol):
         """Held while a strip is live where the engine has memory for one strip only."""
 
     @property
-    def matrix_bytes(self) -> int:
-        """Bytes of the process's memory that its matrices take, as a plan counts them."""
-
-    @property
     def library_bytes(self) -> int:
         """Bytes of libraries that only this engine loads, as a plan counts them."""
 
@@ -169,8 +167,8 @@ class Engine(Protocol):
         """Precision of the matrix products."""
 
     @property
-    def calibration_precision(self) -> Precision:
-        """Precision in which the compiled kernels measure an image for it."""
+    def calibrator(self) -> Engine:
+        """Engine that measures an image for it: the compiled kernels, whatever computes then."""
 
     @property
     def device_name(self) -> str:
@@ -209,6 +207,9 @@ class Engine(Protocol):
         self, layout: Layout, width_px: int, pixels: Pixels, workers: int, threads: int
     ) -> Footprint:
         """What `workers` live strips `width_px` wide take, `threads` on each stream."""
+
+    def net_bytes(self, layout: Layout) -> int:
+        """Bytes of the process's memory that a folded net takes."""
 
     def stream_bytes(self, layout: Layout, width_px: int, threads: int) -> int:
         """What one stream takes where its memory is: on the GPU, or in the process."""

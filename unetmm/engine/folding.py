@@ -116,7 +116,7 @@ class FoldedBlock:
     first: Array
     first_bias: NDArray[np.float64]
     depthwise: Array
-    """(2c, 9)."""
+    """Matrix (2c, 9) of the depthwise convolution."""
     depthwise_bias: Array
     third: Array
     third_bias: Array
@@ -165,7 +165,7 @@ class PackedBlock:
 
     first: Packed
     depthwise: Packed
-    """(9, 2c), both halves padded."""
+    """Matrix (9, 2c) of the depthwise convolution, both halves padded."""
     fourth: Packed
     fifth: Packed
     attended: Attended

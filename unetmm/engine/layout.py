@@ -45,7 +45,8 @@ class Ring:
     reach: int = 0
     """Largest lag of the first row that any reader needs."""
     encoder_reach: int = 0
-    """The same for the readers in the encoder only: what lies beyond is a skip-connection."""
+    """Largest lag of the first row that a reader in the encoder needs; what lies beyond is a
+    skip-connection."""
     map_rows: int | None = None
     """Rows of the whole map, where that is known; a ring needs no more."""
 
@@ -86,7 +87,7 @@ class Product:
     """
 
     name: str
-    """Which weights: see weights.py."""
+    """Name of its weights, see `folding.ProductFolder`."""
     source: Ring
     target: Ring
     step: int
@@ -116,7 +117,7 @@ class Guide:
     image: Ring
     target: Ring
     lag: int
-    """In rows of E'."""
+    """Lag of the reading clock, in rows of E'."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,9 @@ from unetmm.io.failures import translated
 REMOTE_BYTES = 16 * 2**20
 """Memory of a driver's connections and buffers from the first chunk on, measured with s3fs."""
 
+ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
+"""Names of files, each of which makes a folder a Zarr."""
+
 _URL = re.compile(r"([a-z][a-z0-9+.\-]*)://", re.IGNORECASE)
 _EXTRAS = {"s3": "s3fs", "s3a": "s3fs", "http": "aiohttp", "https": "aiohttp"}
 _NO_LISTINGS = {"use_listings_cache": False}
@@ -226,3 +229,8 @@ def _reached(where: RemotePath) -> Iterator[None]:
         if isinstance(error.__cause__, _LEFT_OPEN):
             raise error.__cause__ from None
         raise
+
+
+def is_zarr(path: Place) -> bool:
+    """Whether a folder is a Zarr group or array."""
+    return any((path / mark).is_file() for mark in ZARR_MARKS)

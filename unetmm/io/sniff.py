@@ -7,12 +7,10 @@ from pathlib import Path
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
 from unetmm.io.formats import FOREIGN, FORMATS, READABLE, Format
-from unetmm.io.places import Place, RemotePath
+from unetmm.io.places import ZARR_MARKS, Place, RemotePath, is_zarr
 
 HEAD_BYTES = 16
 """Number of bytes at the start of a file that tell its format."""
-ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
-"""Names of files, each of which makes a folder a Zarr."""
 
 
 def sniff_format(path: Place) -> Format:
@@ -52,11 +50,6 @@ def looks_like_image(head: bytes) -> bool:
 
 def _is_text(head: bytes) -> bool:
     return all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head)
-
-
-def is_zarr(path: Place) -> bool:
-    """Whether a folder is a Zarr group or array."""
-    return any((path / mark).is_file() for mark in ZARR_MARKS)
 
 
 def _zarr() -> Format:

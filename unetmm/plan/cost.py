@@ -20,13 +20,13 @@ CONVERT_S = 2.5e-9
 def divisions(
     length_px: int, align_px: int, chunk_px: int, layout: Layout, limit: int
 ) -> Iterator[Division]:
-    """Ways to divide an axis: every small number of pieces, then ever larger steps."""
+    """Ways to divide an axis: every small number of parts, then ever larger steps."""
     seen = set()
-    pieces, most = 1, min(limit, -(-length_px // align_px))
+    parts, most = 1, min(limit, -(-length_px // align_px))
     while True:
-        spans = split_axis(length_px, pieces, align_px, layout.halo_px, layout.config.stride_px)
+        spans = split_axis(length_px, parts, align_px, layout.halo_px, layout.config.stride_px)
         widest = max(s.read_px for s in spans)
-        if widest not in seen:  # more pieces that are not narrower only add halo
+        if widest not in seen:  # more parts that are not narrower only add halo
             seen.add(widest)
             yield Division(
                 tuple(spans),
@@ -35,9 +35,9 @@ def divisions(
                 max(s.write_stop - s.read_start for s in spans),
                 max(_touched(s, chunk_px, length_px) for s in spans),
             )
-        if pieces >= most:
+        if parts >= most:
             return
-        pieces = min(most, pieces + 1 + pieces // 12)
+        parts = min(most, parts + 1 + parts // 12)
 
 
 def _touched(span: Span, chunk_px: int, length_px: int) -> int:

@@ -33,7 +33,7 @@ from unetmm.version import __version__
 COMPARED_BAND_STEPS = (1, 2, 4, 8)
 """Band heights that the widest strip is looked for with, in strides of the net."""
 MAX_WIDTH_PX = 2**22
-"""No strip is looked for beyond this width."""
+"""Largest width of a strip that is looked for."""
 
 
 def plan_image(
@@ -92,7 +92,7 @@ def _plan_with(
         sink=sink,
         budget_bytes=options.budget_bytes or default_budget_bytes(),
         calibration_bytes=calibration_bytes(
-            model.config, info, calibration_cores, engine.calibration_precision
+            model.config, info, calibration_cores, engine.calibrator.precision
         ),
         held_bytes=held_bytes,
         max_cores=options.workers,
@@ -108,7 +108,7 @@ class Variant:
 
     name: str
     skip_floats_per_px: float
-    """Kept for the decoder per image pixel in a whole-image forward."""
+    """Floats kept for the decoder per image pixel in a whole-image forward."""
     plan: Plan | None
     needed_bytes: int
     """The smallest budget that would do, if `plan` is None; its projected peak otherwise."""

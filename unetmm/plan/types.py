@@ -27,7 +27,7 @@ class Request:
     budget_bytes: int
     calibration_bytes: int
     held_bytes: int = 0
-    """What the process holds already beyond a fresh one."""
+    """Bytes that the process holds already beyond a fresh one."""
     max_cores: int = 0
     """Cores used at most, over all live strips; 0 for all that the process may use."""
     engine: Engine = CpuEngine()
@@ -44,9 +44,9 @@ class Division:
     read_px: int
     write_px: int
     new_px: int
-    """Without what is read beyond the end of the write: once it is complete a task ends."""
+    """Pixels read up to the end of the write: once that is complete, a task ends."""
     touched_px: int
-    """Of the chunks that are decoded for a span."""
+    """Pixels of the chunks that are decoded for a span."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from unetmm.intensities.stored import to_dtype
 from unetmm.io.formats import IMAGE_SUFFIXES
 from unetmm.io.image import Box, ImageInfo
 from unetmm.io.open import open_source
-from unetmm.io.sniff import is_zarr
+from unetmm.io.places import is_zarr
 from unetmm.models.weights import Model
 from unetmm.quality.metrics import LUMA, WINDOW_PX
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, cast
 from unetmm.calibrate.calibration import Calibration
 from unetmm.calibrate.measure import calibrate
 from unetmm.engine.contract import Net
-from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.errors import ShapeError
 from unetmm.io.image import Sink, Source
 from unetmm.models.groups import Groups, sample_groups
@@ -107,7 +106,7 @@ def compile_and_calibrate(
     loaded, engine = loaded or Loaded(), options.engine
     known = known_calibration(options, model)
     if known is None:
-        kernels = cast("CpuNet", loaded.fold(model, CpuEngine(engine.calibration_precision)))
+        kernels = cast("CpuNet", loaded.fold(model, engine.calibrator))
         groups = sample_groups(model.config, source.info)
         known = calibrate(source, kernels.compiled, model.name, groups, options.fixed_range, cores)
     return loaded.fold(model, engine), known

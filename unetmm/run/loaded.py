@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unetmm import process
 from unetmm.engine.contract import Engine, Net
-from unetmm.engine.cpu.engine import CpuEngine
+from unetmm.engine.layout import make_layout
 from unetmm.geometry import round_up
 from unetmm.io.image import ImageInfo
 from unetmm.models.choice import pick_model
@@ -56,8 +56,10 @@ class Loaded:
         """
         if not self._nets:
             return process.held_bytes()
-        kernels = self._nets.get(_key(model, CpuEngine(engine.calibration_precision)))
-        counted = RUNTIME_BYTES + (kernels.matrix_bytes if kernels else 0)
+        counted = RUNTIME_BYTES
+        if _key(model, engine.calibrator) in self._nets:
+            layout = make_layout(model.config, model.config.stride_px)
+            counted += engine.calibrator.net_bytes(layout)
         counted += max(net.library_bytes for net in self._nets.values())
         return round_up(max(0, process.resident_bytes() - counted), STEP_BYTES)
 

@@ -89,7 +89,7 @@ class _Common:
     """What every box needs; the result of one task, shared by all others."""
 
     info: ImageInfo
-    """What is known of the whole image."""
+    """Facts about the whole image."""
     plan: Plan
     """Cut of the image into boxes."""
     net: Net

@@ -89,10 +89,8 @@ def restore_file(
         except _FinishedMeanwhile:
             remove_leftovers(output)  # the workspace that this process has just set up
             return _finished(path, output, source.info, model, options)
-    report.seconds |= {
-        "finish": time.monotonic() - finishing,
-        "total": time.monotonic() - started,
-    }
+    ended = time.monotonic()
+    report.seconds |= {"finish": ended - finishing, "total": ended - started}
     report.measured_peak_bytes = process.peak_bytes()
     return report
 
@@ -150,7 +148,7 @@ class _Work:
     plan: Plan
     """Way to run that fits the budget."""
     options: Options
-    """What is asked for."""
+    """Options of the run."""
     share: Share
     """Part of the run that is done here."""
     loaded: Loaded

@@ -109,4 +109,4 @@ class PatchSampler:
 
 
 Images = tuple[PatchSampler, list[NDArray[np.uint8]]]
-"""Those that patches are cut from, and those that are held out."""
+"""Sampler of the images that patches are cut from, and the images that are held out."""

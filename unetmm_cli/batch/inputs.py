@@ -10,8 +10,7 @@ from pathlib import Path
 
 from unetmm.errors import ImageError
 from unetmm.io.formats import READ_SUFFIXES
-from unetmm.io.places import Place, RemotePath, to_place
-from unetmm.io.sniff import is_zarr
+from unetmm.io.places import Place, RemotePath, is_zarr, to_place
 
 PIPE = "-"
 """Name that stands for stdin as an input, and for stdout as the output."""

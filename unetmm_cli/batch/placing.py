@@ -20,9 +20,9 @@ class Item:
     """One image of a batch."""
 
     input: Place
-    """Where the image lies."""
+    """Place of the image."""
     output: Place
-    """Where the restored image goes."""
+    """Place of the restored image."""
 
 
 def is_folder(output: str) -> bool:

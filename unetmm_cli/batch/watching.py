@@ -83,7 +83,7 @@ class _Folder:
     output: Place
     """Folder that outputs go to."""
     many: Many
-    """What restores images and counts them."""
+    """Restorer that takes images and counts them."""
     changed: float = field(default_factory=time.monotonic)
     """Time on the monotonic clock when an image last came, grew or was restored, in seconds."""
     _states: dict[Place, State] = field(default_factory=dict)

@@ -67,7 +67,7 @@ class TrainTask:
     limit_s: float | None
     """Longest time to train, in seconds; None for no limit."""
     device: str
-    """Where to train: cpu or cuda."""
+    """Device to train on: cpu or cuda."""
     threads: int
     """CPU threads of torch."""
     workers: int | None

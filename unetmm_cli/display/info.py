@@ -15,7 +15,7 @@ from unetmm_cli.display.text import plain
 BLOCKS = "▁▂▃▄▅▆▇█"
 """Bars of a histogram by height."""
 ASCII_BLOCKS = "_.-:=+*#"
-"""The same bars where stdout cannot show those."""
+"""Bars of a histogram where stdout cannot show those."""
 LONGEST_TEXT = 160
 """Characters of a note that are shown as text; --json has all of it."""
 MOST_ITEMS = 12

@@ -37,7 +37,7 @@ class Choices:
     output: OutputChoices = field(default_factory=OutputChoices)
     """Format and encoding, and which share of the output is written."""
     reporting: ReportingChoices = field(default_factory=ReportingChoices)
-    """What is told of the run."""
+    """Choices of how the run is told."""
     cluster: ClusterChoices = field(default_factory=ClusterChoices)
     """Dask cluster that the run is given to, if it is."""
 

@@ -96,7 +96,7 @@ def test_maps_are_rounded_like_weights() -> None:
 
 
 PRODUCTS = {"as chosen": kernels.matmul, "by vectors": kernels.matmul_by_vectors}
-"""Where the processor has tiles, they are chosen."""
+"""Kernels of products; those by tiles are chosen where the processor has tiles."""
 
 
 @needs_bf16

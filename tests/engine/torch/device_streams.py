@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers import frozen_attention, lively_model, lively_net, reference
 
+from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.engine.precision import Precision
 from unetmm.engine.torch.engine import TorchEngine
 from unetmm.engine.torch.folded import FoldedNet
@@ -19,8 +20,8 @@ TOLERANCE = 2e-6
 """Share of the output's range that float32 sums in another order may change."""
 HALF_TOLERANCE: dict[Precision, float] = {"fp16": 4e-3, "bf16": 4e-2}
 """Shares of the output's range for maps in 11 and in 8 significant bits, with random weights."""
-ON_CPU = TorchEngine("fp32")
-GPU = TorchEngine("fp32", 1, "Some GPU", 40 * 10**9)
+ON_CPU = TorchEngine(CpuEngine(), "fp32")
+GPU = TorchEngine(CpuEngine(), "fp32", 1, "Some GPU", 40 * 10**9)
 torch.set_num_threads(1)
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no NVIDIA GPU")
 

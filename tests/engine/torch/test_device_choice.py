@@ -20,7 +20,7 @@ from unetmm_cli.__main__ import run as run_cli
 
 def test_a_choice_means_a_device() -> None:
     assert pick_engine("cpu", "auto") == CpuEngine("fp32")
-    assert pick_engine("torch", "auto") == TorchEngine("fp32")
+    assert pick_engine("torch", "auto") == TorchEngine(CpuEngine(), "fp32")
     assert pick_engine("torch", "fp16").recorded.startswith("fp16 on CPU, by torch ")
     assert CpuEngine("fp32").recorded == "fp32"  # as outputs of before have it
     assert replace(GPU, precision="bf16").recorded.startswith("bf16 on Some GPU by torch ")
@@ -43,7 +43,7 @@ def test_what_there_is_not_is_refused(device: str, precision: str, message: str)
 
 def test_cuda_is_the_first_gpu_in_fp32(gpus: None) -> None:
     found = pick_engine("cuda", "auto")
-    assert found == TorchEngine("fp32", 0, "GPU 0", 10**10)
+    assert found == TorchEngine(CpuEngine(), "fp32", 0, "GPU 0", 10**10)
     assert found.default_device_budget_bytes == 8 * 10**9
     assert pick_engine("cuda:1", "fp16").gpu == 1
     with pytest.raises(ShapeError, match="cuda:2: this machine has cuda:0 to cuda:1"):

@@ -13,6 +13,7 @@ from device_streams import GPU, image_of, stream_of
 from helpers import CONFIGS, frozen_attention, lively_model
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.engine.layout import make_layout
 from unetmm.engine.precision import Precision
 from unetmm.engine.torch.engine import TorchEngine
@@ -52,7 +53,7 @@ def test_a_step_allocates_nothing_but_what_convolutions_give(
 ) -> None:
     config = CONFIGS[name]
     height, width, band = 40 * config.stride_px, 5 * config.stride_px, 4 * config.stride_px
-    stream = stream_of(config, height, width, band, TorchEngine(precision))
+    stream = stream_of(config, height, width, band, TorchEngine(CpuEngine(), precision))
     image = image_of(height, width, config.in_channels)
     arena, taken = stream.stages.arena, [0]
     take = arena.take
@@ -78,7 +79,7 @@ def test_allocated_bytes_are_the_projected_ones(name: str, width: int, bands: in
     """For a GPU as well, apart from what is stated as a constant."""
     config = CONFIGS[name]
     width_px, band = width * config.stride_px, bands * config.stride_px
-    where = TorchEngine("bf16")
+    where = TorchEngine(CpuEngine(), "bf16")
     with Allocations() as allocations:
         made: list[torch.Tensor] = []
         zeros = torch.zeros
@@ -113,12 +114,12 @@ def test_device_terms_are_the_products_they_should_be() -> None:
     assert three.weights < 3 * one.weights and three.workspace == one.workspace
     assert 2 * small.skip == one.skip and 2 * small.weights == one.weights
     assert small.image_rows == one.image_rows > 4 * 13 * layout.rings[0].rows * width
-    assert TorchEngine("fp32").place == "cpu"
-    on_cpu = TorchEngine("fp32").device_terms(layout, width, 1)
+    assert TorchEngine(CpuEngine(), "fp32").place == "cpu"
+    on_cpu = TorchEngine(CpuEngine(), "fp32").device_terms(layout, width, 1)
     copied = 4 * shapes_of(layout, width).convolving
     assert on_cpu.transfers == on_cpu.workspace == 0 and on_cpu.arena == one.arena + copied
     shapes = product_shapes(layout, width)
-    half_on_cpu = TorchEngine("fp16").device_terms(layout, width, 1)
+    half_on_cpu = TorchEngine(CpuEngine(), "fp16").device_terms(layout, width, 1)
     assert half_on_cpu.workspace == len(shapes) * COMPILED_BYTES
     assert {(22, 11, 164 * 172, "set"), (11, 11, 164 * 172, "accumulated")} < shapes
     assert (13, 33, 164 * 172, "accumulated") in shapes  # the ending, one row of taps at a time
@@ -140,7 +141,7 @@ from unetmm.engine.torch.engine import TorchEngine
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import tensor_shapes
 process.limit_allocator()
-where = TorchEngine({precision!r})
+where = TorchEngine(CpuEngine(), {precision!r})
 config = NetConfig(1, 1, 16, (1,), 0, (0,))
 tensors = {{n: np.ones(s, np.float32) / 9 for n, s in tensor_shapes(config).items()}}
 net = FoldedNet(config, tensors, where.precision, where.device)

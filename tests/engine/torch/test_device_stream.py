@@ -19,6 +19,7 @@ from helpers import CONFIGS, SMALL_UNETMM, assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.engine.precision import Precision
 from unetmm.engine.torch.engine import TorchEngine
 from unetmm.engine.torch.stream import exact
@@ -47,7 +48,7 @@ def test_stream_equals_reference_for_any_band_and_push(
 def test_half_precision_is_close_and_keeps_the_image(precision: Precision) -> None:
     config = SMALL_UNETMM
     image = image_of(48, 32, 3)
-    found = restored(stream_of(config, 48, 32, 16, TorchEngine(precision)), image, 16)
+    found = restored(stream_of(config, 48, 32, 16, TorchEngine(CpuEngine(), precision)), image, 16)
     expected = expected_of(config, image)
     change, exact_change = found - image, expected - image
     assert_close(change, exact_change, HALF_TOLERANCE[precision] * float(np.ptp(exact_change)))

@@ -19,12 +19,12 @@ from unetmm.nets.shapes import macs_per_px
 MACS_PER_S = 85e9 * LANES / 16
 """Multiply-adds a second of one thread, of 136e9 that the vector units can do."""
 SPEED: dict[Precision, float] = {"fp32": 1.0, "bf16": 1.9 if multiplies_tiles() else 1.3}
-"""How much faster a whole net is, of which only the blocks' products are: 1.2 to 1.4 by vectors,
-1.3 (tiny) to 2.6 (NAFNet-32) by tiles."""
+"""Factor by which a whole net is faster, of which only the blocks' products are: 1.2 to 1.4 by
+vectors, 1.3 (tiny) to 2.6 (NAFNet-32) by tiles."""
 WEIGHT_BYTES_PER_S = 20e9
 """Rate at which weights come from beyond a core's own cache, once a step and thread."""
 CACHE_BYTES = 8 * 10**6
-"""Of a core's share in the last cache: what it holds of a band from one stage to the next."""
+"""Bytes of a core's share in the last cache that hold a band from one stage to the next."""
 MAP_BYTES_PER_S = 20e9
 """Rate at which a thread reads and writes maps that the cache does not hold."""
 STAGE_S = 1e-6
@@ -34,7 +34,7 @@ PHASE_S = 4e-6
 WAKE_S = 30e-6
 """Starting a step on several threads."""
 WAKE_THREAD_S = 5e-6
-"""The same, for each thread."""
+"""Time to start a step on each of several threads, in seconds."""
 
 
 def compute_s(

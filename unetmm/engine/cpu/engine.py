@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unetmm.compiling.processor import LANES, multiplies_tiles
-from unetmm.engine.contract import Footprint, Pixels
+from unetmm.engine.contract import THREAD_BYTES, Footprint, Pixels
 from unetmm.engine.cpu import cost
 from unetmm.engine.cpu.footprint import (
-    THREAD_BYTES,
     converted_bytes,
     frozen_bytes,
     packed_bytes,
@@ -41,8 +40,8 @@ class CpuEngine:
     one_strip_at_once = False
 
     @property
-    def calibration_precision(self) -> Precision:
-        return self.precision
+    def calibrator(self) -> CpuEngine:
+        return self
 
     @property
     def recorded(self) -> str:
@@ -66,12 +65,15 @@ class CpuEngine:
         frozen = frozen_bytes(layout, LANES, self.precision)
         return Footprint(
             runtime=live * (threads - 1) * THREAD_BYTES,
-            weights=packed_bytes(layout, LANES, self.precision) + live * frozen,
+            weights=self.net_bytes(layout) + live * frozen,
             stream_state=live * parts.state,
             skip=live * parts.skip,
             image_rows=live * parts.image,
             arena=live * parts.arena + workers * converted,
         )
+
+    def net_bytes(self, layout: Layout) -> int:
+        return packed_bytes(layout, LANES, self.precision)
 
     def stream_bytes(self, layout: Layout, width_px: int, threads: int) -> int:
         return stream_bytes(layout, width_px, LANES, threads)

@@ -14,21 +14,19 @@ from unetmm.engine.precision import Precision
 from unetmm.geometry import round_up
 
 LINE_FLOATS = 16
-"""Floats of a cache line; every piece of a stream's memory starts on one."""
+"""Floats of a cache line; every part of a stream's memory starts on one."""
 BATCH_PX = 64
 """Pixels that share a pass over a block's weights, where a row of a panel is shorter."""
 SCRATCH_TARGET_BYTES = 320 * 1024
 """Working set of a block's inner loop; it should stay in a core's second-level cache."""
-THREAD_BYTES = 256 * 1024
-"""Cost of each further thread of a stream besides its scratch: its stack, as far as used."""
-PIECE_ROWS = 16
-"""Full-resolution rows that the stages at fine scales make in turn, a multiple of PIECE_SCALE."""
-PIECE_SCALE = 4
+PART_ROWS = 16
+"""Full-resolution rows that the stages at fine scales make in turn, a multiple of PART_SCALE."""
+PART_SCALE = 4
 """Coarsest scale of these stages; coarser ones take a band at once, for their weights' sake."""
 
 
-def pieces(layout: Layout, stage: Stage) -> int:
-    """Into how many pieces a step of a stage is divided, so that what it makes stays in cache."""
+def parts(layout: Layout, stage: Stage) -> int:
+    """Into how many parts a step of a stage is divided, so that what it makes stays in cache."""
     if isinstance(stage, Product):
         scale = max(stage.source.scale, stage.target.scale)
     elif isinstance(stage, Block):
@@ -37,8 +35,8 @@ def pieces(layout: Layout, stage: Stage) -> int:
         scale = stage.aggregate.scale
     else:
         scale = stage.source.scale
-    whole, rest = divmod(layout.band_rows, PIECE_ROWS)
-    return whole if scale <= PIECE_SCALE and rest == 0 else 1
+    whole, rest = divmod(layout.band_rows, PART_ROWS)
+    return whole if scale <= PART_SCALE and rest == 0 else 1
 
 
 @dataclass(frozen=True)
@@ -52,9 +50,9 @@ class MemoryMap:
     out: int
     """The band that leaves the stream."""
     scratch: tuple[tuple[int, ...], ...]
-    """Of each thread, the parts of `scratch_floats`."""
+    """First float of each part of `scratch_floats`, thread by thread."""
     size_floats: int
-    """All of it, with room to start on a cache line."""
+    """Size of all of it, with room to start on a cache line."""
 
 
 def memory_map(layout: Layout, width_px: int, lanes: int, threads: int) -> MemoryMap:

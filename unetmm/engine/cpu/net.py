@@ -5,13 +5,10 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from unetmm.compiling.processor import LANES
 from unetmm.engine.checks import Attention
 from unetmm.engine.cpu.compiled import CompiledNet
-from unetmm.engine.cpu.footprint import packed_bytes
 from unetmm.engine.cpu.prepare import ensure_compiled
 from unetmm.engine.cpu.stream import RowStream
-from unetmm.engine.layout import make_layout
 
 
 class CpuNet:
@@ -21,11 +18,6 @@ class CpuNet:
 
     def __init__(self, compiled: CompiledNet) -> None:
         self.compiled, self.config = compiled, compiled.config
-
-    @property
-    def matrix_bytes(self) -> int:
-        layout = make_layout(self.config, self.config.stride_px)
-        return packed_bytes(layout, LANES, self.compiled.precision)
 
     def open_stream(
         self,

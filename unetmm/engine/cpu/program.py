@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu import tables as st
 from unetmm.engine.cpu.compiled import CompiledNet
-from unetmm.engine.cpu.footprint import BATCH_PX, MemoryMap, panel_px, pieces, scratch_floats
+from unetmm.engine.cpu.footprint import BATCH_PX, MemoryMap, panel_px, parts, scratch_floats
 from unetmm.engine.layout import Block, Ending, Guide, Layout, Product, Stage, padded
 
 Table = NDArray[np.int64]
@@ -27,17 +27,17 @@ def ring_table(layout: Layout, places: MemoryMap, width_px: int, height_px: int)
 
 
 def stage_table(
-    layout: Layout, net: CompiledNet, places: MemoryMap, in_pieces: bool = True
+    layout: Layout, net: CompiledNet, places: MemoryMap, in_parts: bool = True
 ) -> Table:
-    """One row per stage, see the columns in `tables`; in_pieces: see `footprint.pieces`."""
+    """One row per stage, see the columns in `tables`; in_parts: see `footprint.parts`."""
     room = scratch_floats(layout, LANES)[st.TAPS_AT]
     table = np.zeros((len(layout.stages), st.COLUMNS), np.int64)
     numbers = {ring.name: i for i, ring in enumerate(layout.rings)}
     for row, stage in zip(table, layout.stages, strict=True):
         row[st.LAG] = stage.lag
         _FILL[type(stage)](row, stage, net, places, numbers)
-        row[st.PIECES] = pieces(layout, stage) if in_pieces else 1
-        row[st.BAND] //= row[st.PIECES]
+        row[st.PARTS] = parts(layout, stage) if in_parts else 1
+        row[st.BAND] //= row[st.PARTS]
         if isinstance(stage, Block):
             row[st.ROOM] = room
     return table

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Cuts = NDArray[np.int64]
-"""Where the threads' shares begin, in cells of columns, and behind them the number of cells."""
+"""Beginnings of the threads' shares, in cells of columns, and behind them the number of cells."""
 FORGETS = 0.5
 """Weight of the last step in what is known of a thread's speed."""
 WORTH_MOVING = 0.97

@@ -36,7 +36,7 @@ from unetmm.engine.cpu.tables import (
     OBSERVED,
     PAD,
     PADDED,
-    PIECES,
+    PARTS,
     PIXELS,
     PRODUCT,
     REPEAT,
@@ -168,7 +168,7 @@ def dot_product(memory, starts, p, c, weights, at):
 @njit(**INLINE)
 def run_stage(
     stage, rings, scratch, starts, memory, weights, matrices, frozen, out, samples, cells, begin,
-    stop, step, piece, thread, progress, sums, seen, factors, observed, resumed,
+    stop, step, part, thread, progress, sums, seen, factors, observed, resumed,
 ):  # fmt: skip
     """A thread's share of one stage. False: the team gave up."""
     own = scratch[thread]
@@ -193,7 +193,7 @@ def run_stage(
     elif stage[KIND] == GUIDE:
         guide(stage, rings, memory, step, begin, stop, cells)
     else:
-        at = out + piece * stage[BAND] * rings[stage[SOURCE], PIXELS] * samples
+        at = out + part * stage[BAND] * rings[stage[SOURCE], PIXELS] * samples
         ending(stage, rings, memory, weights, starts, own, at, samples, step, begin, stop, cells)
     return True
 
@@ -219,18 +219,18 @@ def run_stages(
     begin_work(progress, thread)
     s = first
     while s < last:
-        # Neighbouring stages with as many pieces take turns, so that a piece stays in cache.
-        pieces, end = program[s, PIECES], s + 1
-        while end < last and program[end, PIECES] == pieces:
+        # Neighbouring stages with as many parts take turns, so that a part stays in cache.
+        parts, end = program[s, PARTS], s + 1
+        while end < last and program[end, PARTS] == parts:
             end += 1
-        for piece in range(pieces):
+        for part in range(parts):
             for i in range(s, end):
                 meets = program[i, MEETS] != 0
                 if meets and not meet(progress, thread, threads):
                     return False
                 going_on = run_stage(
                     program[i], rings, scratch, rows, memory, weights, matrices, frozen, out,
-                    samples, cells, begin, stop, step * pieces + piece, piece, thread, progress,
+                    samples, cells, begin, stop, step * parts + part, part, thread, progress,
                     sums, seen, factors, i == observed, i == resumed,
                 )  # fmt: skip
                 if not going_on or (meets and not meet(progress, thread, threads)):

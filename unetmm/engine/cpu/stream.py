@@ -55,7 +55,7 @@ class RowStream:
         threads: int = 1,
     ) -> None:
         layout = make_layout(net.config, band_rows)
-        self._allocate(net, frozen, layout, width_px, height_px, threads, in_pieces=True)
+        self._allocate(net, frozen, layout, width_px, height_px, threads, in_parts=True)
 
     def _allocate(
         self,
@@ -65,9 +65,9 @@ class RowStream:
         width_px: int,
         height_px: int,
         threads: int,
-        in_pieces: bool,
+        in_parts: bool,
     ) -> None:
-        """in_pieces: whether the fine stages divide a step."""
+        """in_parts: whether the fine stages divide a step."""
         check_strip(width_px, height_px, net.config.stride_px)
         self.net, self.frozen, self.layout = net, frozen, layout
         self.width, self.height, self.band = width_px, height_px, layout.band_rows
@@ -75,7 +75,7 @@ class RowStream:
         self.threads = max(1, min(threads, self.cells))
         places = memory_map(self.layout, width_px, LANES, self.threads)
         self.memory = aligned_zeros(places.size_floats - LINE_FLOATS)
-        self.program = stage_table(self.layout, net, places, in_pieces)
+        self.program = stage_table(self.layout, net, places, in_parts)
         self.rings = ring_table(self.layout, places, width_px, height_px)
         self.scratch = np.array(places.scratch, np.int64)
         taps = max(s.taps for s in self.layout.stages if isinstance(s, Product))
@@ -181,7 +181,7 @@ class ObservingStream(RowStream):
         self, net: CompiledNet, unattended: Frozen, width_px: int, height_px: int, threads: int = 1
     ) -> None:
         layout = observing_layout(net.config, height_px)
-        self._allocate(net, unattended, layout, width_px, height_px, threads, in_pieces=False)
+        self._allocate(net, unattended, layout, width_px, height_px, threads, in_parts=False)
         numbers = observed_numbers(layout, width_px, LANES)
         self.sums = np.zeros(numbers, np.float64)
         self.seen = aligned_zeros(numbers * height_px)

@@ -17,8 +17,8 @@ from unetmm.engine.cpu.simd import INT, address_of
 LINE = 8
 """Integers from one thread's progress to the next, so that they share no cache line."""
 BUSY, SINCE, CLOCK = 1, 2, 3
-"""In a thread's line, behind its phases: the time that it has worked, when it went on with it, and
-two integers for the clock. In nanoseconds, on Windows in ticks: only ratios are looked at."""
+"""Places in a thread's line, behind its phases: the time that it has worked, when it went on with
+it, and two integers for the clock. Nanoseconds, on Windows ticks: only ratios are looked at."""
 SPINS = 2000
 """Looks at a neighbour's progress before the core is given away."""
 
@@ -80,7 +80,7 @@ else:
 give_way = types.ExternalFunction(
     "SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32()
 )
-"""Let another thread have the core."""
+"""Function of the system that lets another thread have the core."""
 
 
 @njit(**INLINE)

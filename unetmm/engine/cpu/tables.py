@@ -11,8 +11,8 @@ from unetmm.compiling.flags import INLINE
 
 PRODUCT, BLOCK, GUIDE, ENDING = range(4)
 """Kinds of stages."""
-KIND, LAG, SOURCE, TARGET, PIECES, BAND, MEETS = range(7)
-"""Columns of every stage: kind, reading clock, rings by number, pieces of a step, their rows, and
+KIND, LAG, SOURCE, TARGET, PARTS, BAND, MEETS = range(7)
+"""Columns of every stage: kind, reading clock, rings by number, parts of a step, their rows, and
 whether threads meet around it, for it reads columns of their neighbours."""
 STEP, TAPS, PAD, REPEAT, ACCUMULATE, W, W_SIZE, B, B_SIZE = range(7, 16)
 """Further columns of a product; one matrix for each of its `repeat` rows."""
@@ -30,7 +30,7 @@ TAPS_AT, NORM_AT, HIDDEN_AT, GATED_AT, HELD_AT, SEAM_AT, LAST_SEAM_AT, EDGES_AT 
 
 
 WHOLE, OBSERVED, RESUMED = range(3)
-"""How a block is done: at once, or up to its gated map and from there on."""
+"""Ways to do a block: at once, or up to its gated map and from there on."""
 
 
 @njit(**INLINE)

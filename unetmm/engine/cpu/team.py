@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from unetmm.engine.cpu.sync import BUSY, LINE
 
 Work = Callable[[int], bool]
-"""Does one thread's share, given its number; False if the team gave up."""
+"""Function that does one thread's share, given its number; False if the team gave up."""
 
 
 class Team:

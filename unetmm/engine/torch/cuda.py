@@ -53,7 +53,7 @@ def begin(index: int) -> None:
 def limited(index: int, budget_bytes: int, own_bytes: int) -> Iterator[None]:
     """Torch's allocator takes no more of the GPU than the budget, beside what others hold.
 
-    It keeps what is free for later, in pieces that may not fit; at the limit it gives them back.
+    It keeps what is free for later, in parts that may not fit; at the limit it gives them back.
     The peak is measured from now on.
 
     own_bytes: held already, and a part of the budget.

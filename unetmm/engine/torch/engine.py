@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from unetmm.compiling.processor import LANES
-from unetmm.engine.contract import DeviceTerms, Footprint, Pixels
-from unetmm.engine.cpu.footprint import THREAD_BYTES, packed_bytes
+from unetmm.engine.contract import THREAD_BYTES, DeviceTerms, Engine, Footprint, Pixels
 from unetmm.engine.folding import Tensors
 from unetmm.engine.layout import Layout
 from unetmm.engine.precision import ITEM_BYTES, Precision
@@ -36,6 +34,8 @@ FREE_SHARE_PERCENT = 80
 class TorchEngine:
     """Fulfils `contract.Engine`; planning with it imports no torch."""
 
+    calibrator: Engine
+    """Engine that measures an image: the compiled kernels."""
     precision: Precision = "fp32"
     """Precision of all maps and matrices."""
     gpu: int | None = None
@@ -45,7 +45,6 @@ class TorchEngine:
     free_bytes: int = 0
     """Memory of the GPU that was free when it was looked at."""
 
-    calibration_precision: Precision = "fp32"
     delay_bands = 1
     one_strip_at_once = True
 
@@ -96,8 +95,8 @@ class TorchEngine:
         here = device if self.gpu is None else DeviceTerms(0, 0, 0, 0, 0, 0, 0)
         slots = pixels.nets * host_slot_bytes(layout, width_px, self.place)
         converted = converted_bytes(layout, width_px, pixels)
-        # The compiled kernels have calibrated before, and hold their net.
-        folded = packed_bytes(layout, LANES) + attended_bytes(layout)
+        # The kernels that have calibrated before still hold their net.
+        folded = self.calibrator.net_bytes(layout) + self.net_bytes(layout)
         return Footprint(
             runtime=LIBRARY_BYTES[self.place] + (threads - 1) * THREAD_BYTES,
             weights=folded + here.weights,
@@ -111,6 +110,9 @@ class TorchEngine:
     def device_terms(self, layout: Layout, width_px: int, streams: int) -> DeviceTerms:
         """Terms of so many streams side by side on one strip."""
         return project_device(layout, width_px, self.item_bytes, self.place, streams)
+
+    def net_bytes(self, layout: Layout) -> int:
+        return attended_bytes(layout)
 
     def stream_bytes(self, layout: Layout, width_px: int, threads: int) -> int:
         device = self.device_terms(layout, width_px, streams=1)

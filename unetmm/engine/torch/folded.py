@@ -43,16 +43,16 @@ class TensorPool:
         self.end = 0
 
     def take(self, shape: tuple[int, ...]) -> Tensor:
-        """The next piece, of this shape."""
+        """The next part, of this shape."""
         start, self.end = self.end, self.end + round_up(prod(shape), ALIGN)
         assert self.end <= len(self.data), "the footprint counts what is taken"
         return self.data[start : start + prod(shape)].view(shape)
 
     def put(self, array: NDArray[np.floating], shape: tuple[int, ...]) -> Tensor:
-        """The next piece, with these values."""
-        piece = self.take(shape)
-        piece.copy_(torch.from_numpy(np.ascontiguousarray(array).reshape(shape)))
-        return piece
+        """The next part, with these values."""
+        part = self.take(shape)
+        part.copy_(torch.from_numpy(np.ascontiguousarray(array).reshape(shape)))
+        return part
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class ProductWeights:
     """Matrix and bias of a product or of the ending."""
 
     matrix: Tensor
-    """(outputs, taps, depth); outputs in the order (dy, dx, channel)."""
+    """Matrix (outputs, taps, depth); outputs in the order (dy, dx, channel)."""
     bias: Tensor | None
-    """(outputs, 1), or None where it is zero."""
+    """Column (outputs, 1), or None where it is zero."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class BlockWeights:
     first: Tensor
     first_bias: Tensor
     depthwise: Tensor
-    """(2c, 1, 3, 3), its bias (2c,)."""
+    """Weights (2c, 1, 3, 3) of the depthwise convolution, its bias (2c,)."""
     depthwise_bias: Tensor
     third_bias: Tensor
     fourth: Tensor

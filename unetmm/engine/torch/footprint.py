@@ -74,7 +74,7 @@ class Shapes:
 
 
 def aligned(shapes: Iterable[tuple[int, ...]]) -> int:
-    """Numbers of pieces one behind the other."""
+    """Numbers of parts one behind the other."""
     return sum(round_up(prod(shape), ALIGN) for shape in shapes)
 
 

@@ -17,8 +17,6 @@ _one_strip = threading.Lock()
 class TorchNet:
     """A folded net, whose streams live one at a time."""
 
-    matrix_bytes = 0
-
     def __init__(self, folded: FoldedNet, place: Place) -> None:
         self.folded, self.place, self.config = folded, place, folded.config
         self.library_bytes = LIBRARY_BYTES[place]

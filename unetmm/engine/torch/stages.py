@@ -29,7 +29,7 @@ class Map:
         self.height = height_px // ring.scale
 
     def advance(self) -> None:
-        """Forget the oldest band. In pieces of a band, which do not overlap."""
+        """Forget the oldest band. In parts of a band, which do not overlap."""
         kept = self.data.shape[1] - self.band
         for start in range(0, kept, self.band):
             count = min(self.band, kept - start)
@@ -222,7 +222,7 @@ class Stages:
             return
         weights = self.net.products["ending"]
         rows = source.rows(first - 1, band + 2)
-        # The piece for the result lies behind the one that `_three` takes.
+        # The part for the result lies behind the one that `_three` takes.
         c, width = source.data.shape[0], source.data.shape[2]
         self.arena.take((3, c, band + 2, width))
         made = self.arena.take(tuple(out.shape))

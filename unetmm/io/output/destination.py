@@ -9,8 +9,7 @@ from pathlib import Path
 
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
-from unetmm.io.places import Place, RemotePath
-from unetmm.io.sniff import is_zarr
+from unetmm.io.places import Place, RemotePath, is_zarr
 
 
 def check_destination(path: Place, *, overwrite: bool, folder: bool) -> None:

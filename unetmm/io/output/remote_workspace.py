@@ -30,8 +30,7 @@ from unetmm.errors import ImageError
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.lease import Lease
 from unetmm.io.output.records import JOB, JOURNAL, LOCK, format_record, load_job, parse_records
-from unetmm.io.places import RemotePath
-from unetmm.io.sniff import ZARR_MARKS, is_zarr
+from unetmm.io.places import ZARR_MARKS, RemotePath, is_zarr
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from unetmm.errors import LockedError, UnetmmError
 from unetmm.io.output.workspace import workspace_of
-from unetmm.io.places import Place, RemotePath
-from unetmm.io.sniff import ZARR_MARKS
+from unetmm.io.places import ZARR_MARKS, Place, RemotePath
 from unetmm.options import Options
 from unetmm.run.job import Cancelled
 from unetmm.run.of_file import restore_file
@@ -40,7 +39,7 @@ class ShareTask:
     output: Place
     """Path of the restored image."""
     options: Options
-    """What is asked for; budget and cores are those of the worker."""
+    """Options of the run; budget and cores are those of the worker."""
     share: Share
     """Part of the run to do."""
     before: OutputState
@@ -65,7 +64,7 @@ class Failure:
 
 
 ShareResult = Report | Failure | None
-"""What became of a share; None: stopped, or the output was finished already."""
+"""Result of a share; None: stopped, or the output was finished already."""
 
 
 def output_state(path: Place) -> OutputState:
