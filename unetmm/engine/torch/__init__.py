@@ -1,12 +1,11 @@
 """The row stream as ordinary torch operations: on a GPU, or on a CPU as the readable reference.
 
-    target.py     which device and precision a choice means
-    footprint.py  what a stream takes there, to the byte; integers only
-    net.py        a net's matrices on the device
+    engine.py     fulfils the contract: sizes, prices, and a net folded for a run
+    footprint.py  what a stream takes there, to the byte; cost.py what it takes in time
+    folded.py     a net's matrices on the device; net.py opens streams of it
     stages.py     one band of one map
     stream.py     rows in, rows out
     copies.py     bands on their way to the device and back; cuda.py all that only CUDA has
 
-Only net, stages, stream, copies and cuda import torch, and nothing imports them for a run on the
-compiled kernels.
+Only engine, footprint and cost are loaded for a plan; they import no torch.
 """
