@@ -11,10 +11,10 @@ import tifffile
 from command_line import denoise, one_error, pixels_of, run_ok
 from helpers import lively_model
 
-from unetmm import api
-from unetmm.calibrate import calibration
 from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig
+from unetmm.provenance import record
+from unetmm.run import job
 from unetmm_cli.__main__ import run as run_cli
 
 NET = NetConfig(1, 1, 8, (1,), 1, (1,))
@@ -90,9 +90,9 @@ def test_every_run_reads_the_file_once(folder: Path, monkeypatch: pytest.MonkeyP
         read.append(path)
         return loaded(path)
 
-    loaded = calibration.load_calibration
-    monkeypatch.setattr(calibration, "load_calibration", load)
-    monkeypatch.setattr(api, "load_calibration", load)
+    loaded = record.load_calibration
+    monkeypatch.setattr(record, "load_calibration", load)
+    monkeypatch.setattr(job, "load_calibration", load)
     for command, more in (("denoise", ["--overwrite"]), ("denoise", []), ("plan", [])):
         assert run(command, folder, "--calibration", saved, *more) == 0
     assert read == [saved] * 3

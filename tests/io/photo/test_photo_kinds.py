@@ -18,7 +18,6 @@ from unetmm.errors import BudgetError, ImageError
 from unetmm.io.exif import orientation_of, reset_orientation, strip_prefix
 from unetmm.io.image import Box
 from unetmm.io.open import open_source
-from unetmm.io.photo import header as photo_header
 from unetmm.options import Options
 from unetmm.run.of_file import restore_file
 
@@ -169,7 +168,7 @@ def test_damaged_bytes_never_raise_anything_but_imageerror(tmp_path: Path, forma
 def test_refused_budget_says_what_would_let_it_be_read_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(photo_header, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr("unetmm.io.remedy.WHOLE_BYTES", 1000)
     Image.fromarray(PIXELS).save(tmp_path / "a.jpg")
     with pytest.raises(BudgetError, match="JPEG is decoded as a whole .2.9 kB.*tiled TIFF"):
         restore_file(tmp_path / "a.jpg", tmp_path / "b.tif", Options(budget_bytes=10**6))

@@ -60,15 +60,14 @@ from unetmm.engine.cpu.tables import (
 
 @njit(**INLINE)
 def prepare(
-    stage, buffers, starts, own, y, rows, together, first, stop, to, pitch, slot, slots
+    stage, rings, memory, weights, matrices, starts, own, y, rows, together, first, stop, to, pitch,
+    slot, slots,
 ):  # fmt: skip
     """Columns first to stop of a block's depthwise input: LayerNorm and the first 1x1, 0 outside.
 
     Row y + i goes to slot (slot + i) % slots; slots begin at `to`, `pitch` floats apart. `together`
     rows go through the matrix at once, or the weights would come again for every short row.
     """
-    rings, memory = buffers.rings, buffers.memory
-    weights, matrices = buffers.weights, buffers.matrices
     ring, span = stage[SOURCE], stop - first
     if span <= 0:
         return
@@ -108,27 +107,27 @@ def take_kept(stage, memory, width, c2, first, stop, to, pitch):
 
 
 @njit(**INLINE)
-def prepare_edge(stage, buffers, starts, own, step, x, to):
+def prepare_edge(stage, rings, memory, weights, matrices, starts, own, step, x, to):
     """Column x of all rows that a step's depthwise convolution reads, one behind the other."""
-    rings, memory = buffers.rings, buffers.memory
     ring, band = stage[SOURCE], stage[BAND]
     c2 = 2 * rings[ring, PADDED]
     take_kept(stage, memory, rings[ring, PIXELS], c2, x, x + 1, to, c2)
     prepare(
-        stage, buffers, starts, own, step * band - stage[LAG], band, stage[BATCH], x, x + 1, to,
-        c2, 2, band + 2,
+        stage, rings, memory, weights, matrices, starts, own, step * band - stage[LAG], band,
+        stage[BATCH], x, x + 1, to, c2, 2, band + 2,
     )  # fmt: skip
 
 
 @njit(**INLINE)
-def block_prepares(stage, buffers, starts, own, edges, step, begin, stop, cells):
+def block_prepares(
+    stage, rings, memory, weights, matrices, starts, own, edges, step, begin, stop, cells
+):  # fmt: skip
     """What the neighbouring threads will need of a block: this thread's edge columns.
 
     edges: where in the scratch they go. A neighbour may still be reading those of the block before.
     Where a thread's whole share fits into its scratch all of it is prepared at once, or the
     weights would come for the edges alone.
     """
-    rings, memory = buffers.rings, buffers.memory
     ring, rows = stage[SOURCE], stage[BAND] + 2
     c2, width = 2 * rings[ring, PADDED], rings[ring, PIXELS]
     x0, end = begin * (width // cells), stop * (width // cells)
@@ -138,22 +137,23 @@ def block_prepares(stage, buffers, starts, own, edges, step, begin, stop, cells)
         pitch, fresh = (end - x0 + 2) * c2, own[TAPS_AT] + c2
         take_kept(stage, memory, width, c2, x0, end, fresh, pitch)
         prepare(
-            stage, buffers, starts, own, step * stage[BAND] - stage[LAG], stage[BAND],
-            rows_together(stage, end - x0), x0, end, fresh, pitch, 2, rows,
+            stage, rings, memory, weights, matrices, starts, own, step * stage[BAND] - stage[LAG],
+            stage[BAND], rows_together(stage, end - x0), x0, end, fresh, pitch, 2, rows,
         )  # fmt: skip
         for r in range(rows):
             copy(memory, fresh + r * pitch, left + r * c2, c2)
             copy(memory, fresh + (r + 1) * pitch - 3 * c2, right + r * c2, c2)
         return
     if begin > 0:
-        prepare_edge(stage, buffers, starts, own, step, x0, left)
+        prepare_edge(stage, rings, memory, weights, matrices, starts, own, step, x0, left)
     if stop < cells:
-        prepare_edge(stage, buffers, starts, own, step, end - 1, right)
+        prepare_edge(stage, rings, memory, weights, matrices, starts, own, step, end - 1, right)
 
 
 @njit(**INLINE)
 def block_finishes(
-    stage, buffers, starts, edges, step, thread, phase, begin, stop, cells, mode
+    stage, rings, memory, weights, matrices, frozen, starts, scratch, edges, step, thread, progress,
+    phase, begin, stop, cells, sums, seen, factors, mode,
 ):  # fmt: skip
     """The block in place, panel by panel and row by row, so that all stays in cache.
 
@@ -173,7 +173,6 @@ def block_finishes(
     phase: what the neighbours have announced once their `edges` are ready.
     False: the team gave up.
     """
-    rings, memory, scratch = buffers.rings, buffers.memory, buffers.scratch
     own, threads = scratch[thread], len(scratch)
     ring, band = stage[SOURCE], stage[BAND]
     width, c2 = rings[ring, PIXELS], 2 * rings[ring, PADDED]
@@ -189,9 +188,9 @@ def block_finishes(
         x1 = min(x0 + panel, end)
         # Of a turned order, the panel that begins and the one that ends it.
         begins, ends = turned and i == 0, turned and x0 == start
-        if x1 == end and not wait_for(buffers.progress, thread, thread + 1, threads, phase):
+        if x1 == end and not wait_for(progress, thread, thread + 1, threads, phase):
             return False
-        if x0 == start and not wait_for(buffers.progress, thread, thread - 1, threads, phase):
+        if x0 == start and not wait_for(progress, thread, thread - 1, threads, phase):
             return False
         # Without the columns that lie in a seam or were prepared as edges.
         first, last = x0, x1
@@ -211,23 +210,24 @@ def block_finishes(
             take_kept(stage, memory, width, c2, first, last, fresh, pitch)
         for r in range(2):
             add_sides(
-                stage, buffers, edges, thread, r, x0, x1, start, end, width, c2, taps + r * pitch,
-                begins, ends,
+                stage, memory, scratch, edges, thread, r, x0, x1, start, end, width, c2,
+                taps + r * pitch, begins, ends,
             )  # fmt: skip
         for r0 in range(0, band, together):
             r1 = min(r0 + together, band)
             if not prepared:
                 prepare(
-                    stage, buffers, starts, own, y + r0, r1 - r0, together, first, last, fresh,
-                    pitch, (r0 + 2) % slots, slots,
+                    stage, rings, memory, weights, matrices, starts, own, y + r0, r1 - r0, together,
+                    first, last, fresh, pitch, (r0 + 2) % slots, slots,
                 )  # fmt: skip
             for r in range(r0 + 2, r1 + 2):
                 add_sides(
-                    stage, buffers, edges, thread, r, x0, x1, start, end, width, c2,
+                    stage, memory, scratch, edges, thread, r, x0, x1, start, end, width, c2,
                     taps + r % slots * pitch, begins, ends,
                 )  # fmt: skip
             finish_rows(
-                stage, buffers, starts, own, y - 1, r0, r1, x0, x1, pitch, slots, mode
+                stage, rings, memory, weights, matrices, frozen, starts, own, y - 1, r0, r1,
+                x0, x1, pitch, slots, sums, seen, factors, mode,
             )  # fmt: skip
         if mode == WHOLE:
             # The panels to come still take the old rows of the columns they prepare.
@@ -263,14 +263,13 @@ def share_fits(stage, span, c2):
 
 @njit(**INLINE)
 def add_sides(
-    stage, buffers, edges, thread, r, x0, x1, start, end, width, c2, here, begins, ends
+    stage, memory, scratch, edges, thread, r, x0, x1, start, end, width, c2, here, begins, ends
 ):  # fmt: skip
     """The columns of a panel's row that were not prepared with it; leaves the seams' own.
 
     here: where the column left of x0 belongs. r: the row's number, two kept ones included.
     begins, ends: whether the panel is the first or the last of a turned order.
     """
-    memory, scratch = buffers.memory, buffers.scratch
     rows = stage[BAND] + 2
     own = scratch[thread]
     left, right = own[edges] + r * c2, own[edges] + (rows + r) * c2
@@ -297,9 +296,11 @@ def add_sides(
 
 
 @njit(**INLINE)
-def block_resumes(stage, buffers, starts, own, step, begin, stop, cells):
+def block_resumes(
+    stage, rings, memory, weights, matrices, frozen, starts, own, step, begin, stop, cells, sums,
+    seen, factors,
+):  # fmt: skip
     """The rest of a block that was observed, with the channel factors that followed."""
-    rings = buffers.rings
     ring, panel, band = stage[SOURCE], stage[PANEL], stage[BAND]
     width = rings[ring, PIXELS]
     start, end = begin * (width // cells), stop * (width // cells)
@@ -308,14 +309,16 @@ def block_resumes(stage, buffers, starts, own, step, begin, stop, cells):
         together = rows_together(stage, x1 - x0)
         for r0 in range(0, band, together):
             finish_rows(
-                stage, buffers, starts, own, step * band - stage[LAG] - 1, r0,
-                min(r0 + together, band), x0, x1, 0, 1, RESUMED,
+                stage, rings, memory, weights, matrices, frozen, starts, own,
+                step * band - stage[LAG] - 1, r0, min(r0 + together, band), x0, x1, 0, 1, sums,
+                seen, factors, RESUMED,
             )  # fmt: skip
 
 
 @njit(**INLINE)
 def finish_rows(
-    stage, buffers, starts, own, y, r0, r1, x0, x1, pitch, slots, mode
+    stage, rings, memory, weights, matrices, frozen, starts, own, y, r0, r1, x0, x1, pitch, slots,
+    sums, seen, factors, mode,
 ):  # fmt: skip
     """Rows y + r0 to y + r1 of a panel from the depthwise convolution on, all at once.
 
@@ -324,9 +327,6 @@ def finish_rows(
     `sums`. RESUMED: the gated map is taken from there, times `factors` of its channels. In between
     it is float32 in any precision.
     """
-    rings, memory = buffers.rings, buffers.memory
-    weights, matrices = buffers.weights, buffers.matrices
-    sums, seen, factors = buffers.sums, buffers.seen, buffers.factors
     ring, span = stage[SOURCE], x1 - x0
     c = rings[ring, PADDED]
     taps, gated, held, depth = own[TAPS_AT], own[GATED_AT], own[HELD_AT], words(matrices, c)
@@ -361,7 +361,7 @@ def finish_rows(
         pixels += span
     if pixels == 0:
         return
-    finish_pixels(stage, buffers, starts, own, at, c, pixels)
+    finish_pixels(stage, memory, weights, matrices, frozen, starts, own, at, c, pixels)
     if r1 - r0 > 1:
         for r in range(r0, r1):
             row = written(rings, ring, y + r)
@@ -371,10 +371,8 @@ def finish_rows(
 
 
 @njit(**INLINE)
-def finish_pixels(stage, buffers, starts, own, at, c, pixels):
+def finish_pixels(stage, memory, weights, matrices, frozen, starts, own, at, c, pixels):
     """What follows a block's first gate, for pixels that lie side by side."""
-    memory, weights = buffers.memory, buffers.weights
-    matrices, frozen = buffers.matrices, buffers.frozen
     norm, gated, depth = own[NORM_AT], own[GATED_AT], words(matrices, c)
     starts[0] = gated
     matmul(

@@ -16,7 +16,7 @@ import numpy as np
 from unetmm.compiling.cache import cache_folder, remove_old
 from unetmm.engine.cpu.stages import run_stages
 from unetmm.engine.cpu.sync import LINE
-from unetmm.engine.cpu.tables import COLUMNS, Buffers
+from unetmm.engine.cpu.tables import COLUMNS
 from unetmm.engine.precision import Precision
 from unetmm.intensities.kernel import compile_move
 from unetmm.process import child_environment
@@ -51,8 +51,8 @@ def compile_all(precision: Precision = "fp32") -> None:
     floats, sums = np.zeros(1, np.float32), np.zeros(1, np.float64)
     numbers, table = np.zeros(2 * LINE, np.int64), np.zeros((1, COLUMNS), np.int64)
     matrices = floats if precision == "fp32" else np.zeros(1, np.int32)
-    buffers = Buffers(
-        table, floats, floats, matrices, matrices, table, numbers, sums, floats, floats
-    )
-    run_stages(table, buffers, table, 0, 1, np.zeros(2, np.int64), 0, 0, 0, 0, -1, -1)
+    run_stages(
+        table, table, table, table, floats, floats, matrices, matrices, 0, 1, np.zeros(2, np.int64),
+        0, 0, 0, 0, numbers, sums, floats, floats, -1, -1,
+    )  # fmt: skip
     compile_move()

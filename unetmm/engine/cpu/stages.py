@@ -167,21 +167,27 @@ def dot_product(memory, starts, p, c, weights, at):
 
 @njit(**INLINE)
 def run_stage(
-    stage, buffers, starts, out, samples, cells, begin, stop, step, part, thread, observed, resumed
+    stage, rings, scratch, starts, memory, weights, matrices, frozen, out, samples, cells, begin,
+    stop, step, part, thread, progress, sums, seen, factors, observed, resumed,
 ):  # fmt: skip
     """A thread's share of one stage. False: the team gave up."""
-    rings, memory = buffers.rings, buffers.memory
-    weights, own = buffers.weights, buffers.scratch[thread]
+    own = scratch[thread]
     if stage[KIND] == PRODUCT:
         product(stage, rings, memory, weights, starts, step, begin, stop, cells)
     elif resumed:
-        block_resumes(stage, buffers, starts, own, step, begin, stop, cells)
+        block_resumes(
+            stage, rings, memory, weights, matrices, frozen, starts, own, step, begin, stop, cells,
+            sums, seen, factors,
+        )  # fmt: skip
     elif stage[KIND] == BLOCK:
-        edges = EDGES_AT + (phase_of(buffers.progress, thread) + 1) % 2
-        block_prepares(stage, buffers, starts, own, edges, step, begin, stop, cells)
-        phase = announce(buffers.progress, thread)
+        edges = EDGES_AT + (phase_of(progress, thread) + 1) % 2
+        block_prepares(
+            stage, rings, memory, weights, matrices, starts, own, edges, step, begin, stop, cells
+        )  # fmt: skip
+        phase = announce(progress, thread)
         return block_finishes(
-            stage, buffers, starts, edges, step, thread, phase, begin, stop, cells,
+            stage, rings, memory, weights, matrices, frozen, starts, scratch, edges, step, thread,
+            progress, phase, begin, stop, cells, sums, seen, factors,
             OBSERVED if observed else WHOLE,
         )  # fmt: skip
     elif stage[KIND] == GUIDE:
@@ -195,19 +201,22 @@ def run_stage(
 @cached_on_disk
 @njit(**INLINE)
 def run_stages(
-    program, buffers, starts, out, samples, cuts, first, last, step, thread, observed, resumed
+    program, rings, scratch, starts, memory, weights, matrices, frozen, out, samples, cuts,
+    first, last, step, thread, progress, sums, seen, factors, observed, resumed,
 ):  # fmt: skip
     """Carry stages first to last one band further, in this thread's share of the columns.
 
-    buffers: the stream's `Buffers`; compiled for matrices of float32 and for pairs of bfloat16.
+    matrices, frozen: of the blocks' 1x1s, float32 or pairs of bfloat16 (int32), and compiled for
+    either; the first of them are `weights`, seen as such.
     cuts: cells of columns at which the threads' shares begin, and their number.
-    observed, resumed: numbers of blocks that are only observed, or were before; or -1. Thread 0
-    returns when all threads are done. False if the team gave up.
+    observed, resumed: numbers of blocks that are only observed, or were before; or -1. sums, seen:
+    what is observed. factors: of the channels of the block that is resumed. Thread 0 returns when
+    all threads are done. False if the team gave up.
     """
-    threads = len(buffers.scratch)
+    threads = len(scratch)
     begin, stop, cells = cuts[thread], cuts[thread + 1], cuts[threads]
     rows = starts[thread]
-    begin_work(buffers.progress, thread)
+    begin_work(progress, thread)
     s = first
     while s < last:
         # Neighbouring stages with as many parts take turns, so that a part stays in cache.
@@ -217,13 +226,14 @@ def run_stages(
         for part in range(parts):
             for i in range(s, end):
                 meets = program[i, MEETS] != 0
-                if meets and not meet(buffers.progress, thread, threads):
+                if meets and not meet(progress, thread, threads):
                     return False
                 going_on = run_stage(
-                    program[i], buffers, rows, out, samples, cells, begin, stop,
-                    step * parts + part, part, thread, i == observed, i == resumed,
+                    program[i], rings, scratch, rows, memory, weights, matrices, frozen, out,
+                    samples, cells, begin, stop, step * parts + part, part, thread, progress,
+                    sums, seen, factors, i == observed, i == resumed,
                 )  # fmt: skip
-                if not going_on or (meets and not meet(buffers.progress, thread, threads)):
+                if not going_on or (meets and not meet(progress, thread, threads)):
                     return False
         s = end
-    return end_together(buffers.progress, thread, threads)
+    return end_together(progress, thread, threads)

@@ -16,7 +16,6 @@ from unetmm.engine.cpu.program import ring_table, stage_table
 from unetmm.engine.cpu.shares import Shares
 from unetmm.engine.cpu.stages import run_stages
 from unetmm.engine.cpu.sync import LINE
-from unetmm.engine.cpu.tables import Buffers
 from unetmm.engine.cpu.team import Team
 from unetmm.engine.layout import (
     FLOAT_BYTES,
@@ -148,17 +147,18 @@ class RowStream:
 
     def _run(self, first: int, last: int, observed: int = -1, resumed: int = -1) -> None:
         """Stages first to last, on all threads; see `run_stages`."""
-        program, starts, out, cuts = self.program, self.starts, self.out_at, self.shares.cuts
-        samples, step = self.net.config.out_channels, self.clock.step
-        buffers = Buffers(
-            self.rings, self.memory, self.net.weights, self.net.matrices, self.frozen,
-            self.scratch, self.team.progress, self.sums, self.seen, self.factors,
-        )  # fmt: skip
+        program, rings, scratch, starts = self.program, self.rings, self.scratch, self.starts
+        memory, weights, matrices = self.memory, self.net.weights, self.net.matrices
+        frozen = self.frozen
+        samples, cuts, out = self.net.config.out_channels, self.shares.cuts, self.out_at
+        step, progress = self.clock.step, self.team.progress
+        sums, seen, factors = self.sums, self.seen, self.factors
 
         # The threads must not hold the stream itself, or it would never end.
         def share(thread: int) -> bool:
             done: bool = run_stages(
-                program, buffers, starts, out, samples, cuts, first, last, step, thread,
+                program, rings, scratch, starts, memory, weights, matrices, frozen, out, samples,
+                cuts, first, last, step, thread, progress, sums, seen, factors,
                 observed, resumed,
             )  # fmt: skip
             return done

@@ -5,11 +5,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from unetmm.compiling.flags import INLINE
 
@@ -35,31 +31,6 @@ TAPS_AT, NORM_AT, HIDDEN_AT, GATED_AT, HELD_AT, SEAM_AT, LAST_SEAM_AT, EDGES_AT 
 
 WHOLE, OBSERVED, RESUMED = range(3)
 """Ways to do a block: at once, or up to its gated map and from there on."""
-
-
-class Buffers(NamedTuple):
-    """The arrays that all stages of a stream work on, the same for all its threads."""
-
-    rings: NDArray[np.int64]
-    """Table of the rings, one a row."""
-    memory: NDArray[np.float32]
-    """Everything that the stream allocates: rings, scratch, the band that leaves."""
-    weights: NDArray[np.float32]
-    """Packed matrices and biases of the net."""
-    matrices: NDArray[np.float32] | NDArray[np.int32]
-    """The weights as the blocks' 1x1s take them: float32, or pairs of bfloat16."""
-    frozen: NDArray[np.float32] | NDArray[np.int32]
-    """Matrices with an image's attention folded in, in the same form."""
-    scratch: NDArray[np.int64]
-    """First floats of the parts of each thread's scratch."""
-    progress: NDArray[np.int64]
-    """Lines of the threads, see `sync`."""
-    sums: NDArray[np.float64]
-    """Sums of the gated map of a block that is observed, by column and channel."""
-    seen: NDArray[np.float32]
-    """Gated map of such a block."""
-    factors: NDArray[np.float32]
-    """Factors of the channels of a block that is resumed."""
 
 
 @njit(**INLINE)
