@@ -10,7 +10,7 @@ import typer
 
 from unetmm_cli import display
 from unetmm_cli.options.arguments import AsJson
-from unetmm_cli.options.former import with_former_names
+from unetmm_cli.options.former_names import with_former_names
 
 if TYPE_CHECKING:
     from unetmm.benchmark import Setting, Step

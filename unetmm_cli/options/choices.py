@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from unetmm_cli.options.cluster import ClusterChoices
-from unetmm_cli.options.former import with_former_names
+from unetmm_cli.options.former_names import with_former_names
 from unetmm_cli.options.input import InputChoices
 from unetmm_cli.options.output import OutputChoices
 from unetmm_cli.options.reporting import ReportingChoices
