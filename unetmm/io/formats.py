@@ -98,6 +98,7 @@ FORMATS = (
         suffixes=(".png",),
         marks=(b"\x89PNG\r\n\x1a\n",),
         reader=lazily("photo.png_rows", "open_png"),
+        told=("palette",),
         store=lazily("photo.png_store", "PngStore"),
     ),
     Format(

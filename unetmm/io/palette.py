@@ -90,8 +90,17 @@ def is_gradual(colours: NDArray[np.uint16]) -> bool:
 
 def is_plain_grey(colours: NDArray[np.uint16]) -> bool:
     """Whether colours say no more than that 0 is black and the largest value white."""
+    if is_grey_ramp(colours):
+        return True
     ramp = np.linspace(0, 65535, len(colours))[:, None]
     return len(colours) in (2**8, 2**16) and bool((np.abs(colours - ramp) <= 257).all())
+
+
+def is_grey_ramp(colours: NDArray[np.uint16]) -> bool:
+    """Whether each of 8-bit values, up to the last that has a colour, is the grey of its number."""
+    used = _used(colours)
+    ramp = np.arange(len(used), dtype=np.int32)[:, None] * 257
+    return len(used) >= FEWEST_STEPS and bool((used == ramp).all())
 
 
 def brightest(colours: NDArray[np.uint16]) -> str:
