@@ -128,8 +128,10 @@ class DisplayFacts:
     premultiplied: bool = False
     """Whether colours are stored multiplied by opacity."""
     palette: str = ""
-    """Word on what the values of a palette were taken for: "expanded" where pixels are their
-    colours, "classes, expanded" where these stand for classes, "values" where pixels are values."""
+    """Word on what became of a palette: "expanded" where stored values were indices and pixels are
+    their colours, "values" where pixels are those values."""
+    classes: bool = False
+    """Whether a palette's colours seem to stand for classes, such as land cover."""
     colour_maps: tuple[bytes, ...] = ()
     """Packed colour map that shows the values of each channel, or the one that all of them have;
     see `unetmm.io.palette`."""
@@ -197,7 +199,7 @@ NAMES = (
     *("photometric", "premultiplied", "bands", "pyramid_levels", "mask", "exif"),
     *("orientation", "stored_size", "comment", "other_series", "ome_xml", "imagej", "description"),
     *("geo", "descriptions", "color_interpretation", "channel_colors", "origin", "omero"),
-    *("palette", "colour_maps", "animation", "other_files", "remedy", "other_scenes"),
+    *("palette", "classes", "colour_maps", "animation", "other_files", "remedy", "other_scenes"),
     "guessed_axes",
 )
 """Names of `Metadata.as_dict`, in the order in which a reader sees them."""

@@ -45,21 +45,27 @@ def test_a_grey_ramp_is_one_channel(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 
 SHOWN = [
-    ("photo", PHOTO, "expanded", ""),
-    ("falling grey", GREY[::-1], "expanded", "may show measured values"),
-    ("colour map", HOT, "expanded", "may show measured values"),
-    ("classes", CLASSES, "classes, expanded", "palette of 12 colours may stand for classes"),
+    ("photo", PHOTO, False, ""),
+    ("falling grey", GREY[::-1], False, "may show measured values"),
+    ("colour map", HOT, False, "may show measured values"),
+    ("classes", CLASSES, True, "palette of 12 colours may stand for classes"),
 ]
 
 
-@pytest.mark.parametrize(("name", "colours", "word", "told"), SHOWN, ids=[s[0] for s in SHOWN])
+@pytest.mark.parametrize(("name", "colours", "classes", "told"), SHOWN, ids=[s[0] for s in SHOWN])
 def test_other_palettes_are_colours_with_a_word_on_doubts(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, colours: Any, word: str, told: str
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    colours: Any,
+    classes: bool,
+    told: str,
 ) -> None:
     pixels = write(tmp_path / "a.png", colours)
     with caplog.at_level(logging.WARNING, "unetmm"):
         info, found = read(tmp_path / "a.png")
-    assert (info.axes, info.metadata.display.palette) == ("YXS", word)
+    assert (info.axes, info.metadata.display.palette) == ("YXS", "expanded")
+    assert info.metadata.display.classes == classes
     np.testing.assert_array_equal(found, colours[pixels])
     assert [told in line and "--palette values" in line for line in caplog.messages] == (
         [True] if told else []

@@ -97,26 +97,27 @@ def test_measured_values_are_read_with_a_word_and_their_map(
 
 
 COLOURS = [
-    ("a photo's", PHOTO, "uint8", {}, "expanded", logging.INFO),
-    ("of the web", WEB, "uint8", {}, "expanded", logging.INFO),
-    ("of few classes", CLASSES, "uint8", {}, "classes, expanded", logging.WARNING),
-    ("of 16-bit classes", CLASSES, "uint16", {}, "classes, expanded", logging.WARNING),
-    ("of a map", PHOTO, "uint8", GEO, "classes, expanded", logging.WARNING),
+    ("a photo's", PHOTO, "uint8", {}, False, logging.INFO),
+    ("of the web", WEB, "uint8", {}, False, logging.INFO),
+    ("of few classes", CLASSES, "uint8", {}, True, logging.WARNING),
+    ("of 16-bit classes", CLASSES, "uint16", {}, True, logging.WARNING),
+    ("of a map", PHOTO, "uint8", GEO, True, logging.WARNING),
 ]
 
 
 @pytest.mark.parametrize(
-    ("name", "colours", "dtype", "more", "word", "level"), COLOURS, ids=[c[0] for c in COLOURS]
+    ("name", "colours", "dtype", "more", "classes", "level"), COLOURS, ids=[c[0] for c in COLOURS]
 )
 def test_colours_are_expanded_and_classes_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, colours: Any, dtype: str,
-    more: Any, word: str, level: int,
+    more: Any, classes: bool, level: int,
 ) -> None:  # fmt: skip
     pixels = write(tmp_path / "a.tif", colours, dtype, **more)
     with caplog.at_level(logging.INFO, "unetmm"):
         info = open_source(tmp_path / "a.tif").info
     (record,) = caplog.records
-    assert (info.axes, info.dtype, info.metadata.display.palette) == ("YXS", np.uint8, word)
+    assert (info.axes, info.dtype, info.metadata.display.palette) == ("YXS", np.uint8, "expanded")
+    assert info.metadata.display.classes == classes
     assert not info.metadata.display.colour_maps
     np.testing.assert_array_equal(whole(tmp_path / "a.tif"), (table(colours, 65536) >> 8).T[pixels])
     assert record.levelno == level

@@ -31,8 +31,7 @@ def apply_palette(
     palette = Palette(colours.astype(np.uint16) * np.uint16(257), chunks[b"IHDR"][8])
     opacity = chunks.get(b"tRNS", b"")
     meaning = _meaning(path, palette, bool(opacity), choice)
-    word = "classes, expanded" if meaning == "classes" else "expanded"
-    header.display = DisplayFacts(palette=word)
+    header.display = DisplayFacts(palette="expanded", classes=meaning == "classes")
     if meaning != "values":
         return
     maps = (pack_map(palette.colours),) if stored else ()

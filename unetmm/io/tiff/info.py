@@ -314,8 +314,9 @@ def _metadata(
         bits = facts.bits
     display = replace(found.display, bits=bits)
     if axes.palette is not None:
-        word = "classes, expanded" if axes.meaning == "classes" else "expanded"
-        display = replace(display, palette=word, bits=0)  # bits were those of the indices
+        # The bits were those of the indices.
+        classes = axes.meaning == "classes"
+        display = replace(display, palette="expanded", classes=classes, bits=0)
     elif axes.meaning == "values":
         maps = colour_maps(_pages_of_channels(series, axes))
         display = replace(display, palette="values", colour_maps=maps)
