@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -12,7 +13,10 @@ from unetmm.engine.choice import DeviceChoice
 from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import BudgetError, ImageError, ShapeError
 from unetmm.io.array import array_info
+from unetmm.io.formats import SUFFIXES_WITH_AXES
+from unetmm.io.palette import PaletteChoice
 from unetmm.io.places import Place, RemotePath, to_place
+from unetmm.io.select import Selection
 from unetmm.models.choice import pick_model
 from unetmm.models.weights import Model
 from unetmm.options import Options
@@ -36,7 +40,7 @@ def make_plan(
     device_budget: str | int | None = None,
 ) -> Plan:
     """What `restore` would do with an array of this shape; needs no pixels, and torch only where
-    a GPU is asked for.
+    a GPU is asked for. Axes are guessed, or refused, as there.
 
     Raises
     ------
@@ -77,27 +81,27 @@ def restore(
     precision: PrecisionChoice = "auto",
     device: DeviceChoice = "auto",
     device_budget: str | int | None = None,
+    palette: PaletteChoice = "auto",
 ) -> Any:
     """Restore an image.
 
     Parameters
     ----------
     image : NumPy array, Dask array, path or URL
-        Arrays have axes YX, YXS (last axis 3 or 4), ZYX, CZYX or TCZYX, or those given.
     model : name of the zoo, weight file, or a loaded model
         None picks tiny-rgb for colour and tiny-mono otherwise.
     mem_budget : peak resident memory of the process: bytes, "4GB", "50%"
-        Half of what is available by default. For arrays, what the process holds before, the
-        arrays included, comes on top.
+        By default half of what is available. For arrays, what the process held before is on top.
     calibration : statistics of another image of the series, or a file that has them.
     output : where to write, where `image` is a path; arrays are given back.
+    axes : of an array, .npy or bare Zarr, such as "YXC"; S are colours
+        By default YX, YXS (last axis 3 or 4), ZYX, CZYX or TCZYX, unless channels look last.
     strength : 0 gives the input back, 1 the net's answer.
     precision : "fp32" (auto) or "bf16": faster, on processors with AVX512_BF16
         and on GPUs; "fp16" on a device only.
-    device : "cpu", "cuda", "cuda:N", or "torch": the CPU without the compiled kernels
-        "auto" is "cpu".
-    device_budget : peak of a GPU's memory, besides its CUDA context
-        80 % of what is free by default.
+    device : "cpu" (auto), "cuda", "cuda:N", or "torch": the CPU without the compiled kernels
+    device_budget : peak of a GPU's memory beside its CUDA context; 80 % of what is free by default
+    palette : "values" or "colours"; auto: values where it is the colour map of a measurement
 
     Returns
     -------
@@ -114,18 +118,28 @@ def restore(
         device=device, device_budget_bytes=_budget(device_budget),
     )  # fmt: skip
     if isinstance(image, (str, Path, RemotePath)):
-        return _restore_file(image, output, axes, options)
+        return _restore_file(image, output, axes, palette, options)
     return _restore_array(image, output, axes, options)
 
 
 def _restore_file(
-    image: str | Place, output: str | Place | None, axes: str | None, options: Options
+    image: str | Place,
+    output: str | Place | None,
+    axes: str | None,
+    palette: PaletteChoice,
+    options: Options,
 ) -> Report:
     if output is None:
         raise ImageError(f"{image}: give output=PATH to restore a file")
-    if axes is not None:
+    place = to_place(image)
+    if axes is not None and place.suffix.lower() in SUFFIXES_WITH_AXES:
         raise ImageError(f"{image}: a file says itself which axes it has; leave axes={axes!r} out")
-    return restore_file(to_place(image), to_place(output), options)
+    if palette not in get_args(PaletteChoice):
+        choices = ", ".join(get_args(PaletteChoice))
+        raise ImageError(f"{image}: palette={palette!r} is none of {choices}")
+    chosen = Selection(palette=palette, axes=(axes or "").upper())
+    options = options if chosen == Selection() else replace(options, select=chosen)
+    return restore_file(place, to_place(output), options)
 
 
 def _restore_array(

@@ -79,7 +79,7 @@ def parse_place(text: str | Place) -> Place:
 
 
 def _selection_parser(kind: str) -> Callable[[str], Any]:
-    """A parser of channels, planes or bands; what the library refuses is a usage error."""
+    """A parser of channels, planes, bands or axes; what the library refuses is a usage error."""
 
     def parsed(text: str) -> Any:
         from unetmm.io import select
@@ -95,6 +95,7 @@ def _selection_parser(kind: str) -> Callable[[str], Any]:
 parse_channels = _selection_parser("channels")
 parse_planes = _selection_parser("planes")
 parse_bands = _selection_parser("bands")
+parse_axes = _selection_parser("axes")
 
 
 def parse_share(text: str) -> Share:

@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
+from unetmm.io.axes import AXES, guess_axes
 from unetmm.io.image import Box, ImageInfo, Plane
 
-AXES = "TCZYXS"
-COLOUR_SAMPLES = (3, 4)
+log = logging.getLogger(__name__)
+
 ALPHA_SAMPLES = (2, 4)
 
 
-def guess_axes(shape: tuple[int, ...]) -> str:
-    """Axes of an array: YX; YXS if the last axis is 3 or 4 long, else ZYX; CZYX; TCZYX.
-
-    Raises
-    ------
-    ShapeError
-        If the array has no rows and columns, or too many axes.
-    """
-    is_colour = len(shape) == 3 and shape[-1] in COLOUR_SAMPLES
-    guesses = {2: "YX", 3: "YXS" if is_colour else "ZYX", 4: "CZYX", 5: "TCZYX"}
-    if len(shape) not in guesses:
-        raise ShapeError(f"an image array has 2 to 5 axes, found shape {shape}; give its axes")
-    return guesses[len(shape)]
-
-
 def array_info(shape: tuple[int, ...], dtype: np.dtype[Any], axes: str | None) -> ImageInfo:
-    """What is known of an array.
+    """What is known of an array; where its axes are guessed and may be others, that is said.
 
     Raises
     ------
     ShapeError
-        If axes and shape do not fit, or the dtype is not one that can be restored.
+        If axes and shape do not fit, the last axis looks like channels and no axes were given, or
+        the dtype is not one that can be restored.
     """
-    axes = axes or guess_axes(shape)
+    axes = (axes or "").upper()
+    if not axes:
+        guess = guess_axes(shape)
+        axes = guess.axes
+        if guess.doubt:
+            log.warning("%s", guess.doubt)
     known = len(set(axes)) == len(axes) == len(shape) and set(axes) <= set(AXES)
     if not known or not {"Y", "X"} <= set(axes):
         raise ShapeError(
-            f"axes {axes!r} do not fit shape {shape}; use letters of {AXES}, each once"
+            f"axes {axes!r} do not fit shape {shape}; use {len(shape)} letters of {AXES}, each "
+            "once, Y and X among them"
         )
     if not all(float(n).is_integer() for n in shape):
         raise ShapeError(

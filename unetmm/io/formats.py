@@ -28,8 +28,8 @@ def lazily(module: str, name: str, *more: Any) -> Callable[..., Any]:
     more : arguments that it gets behind those of the call.
     """
 
-    def call(*arguments: Any) -> Any:
-        return getattr(import_module(f"unetmm.io.{module}"), name)(*arguments, *more)
+    def call(*arguments: Any, **told: Any) -> Any:
+        return getattr(import_module(f"unetmm.io.{module}"), name)(*arguments, *more, **told)
 
     return call
 
@@ -50,8 +50,10 @@ class Format:
     """Further short names by which it may be asked for."""
     read_only_suffixes: tuple[str, ...] = ()
     """Extensions of inputs that are of this format, but that no output gets."""
-    reader: Callable[[Any], Source] | None = None
+    reader: Callable[..., Source] | None = None
     """Opener of an image at a place; None if the format is not read."""
+    told: tuple[str, ...] = ()
+    """Names of fields of `Selection` that the reader wants to know, as keywords."""
     extra: bool = False
     """Whether reading it needs packages that are not installed with unetmm."""
     store: Callable[[SinkOptions, ImageInfo], ChunkStore] | None = None
@@ -73,6 +75,7 @@ FORMATS = (
         aliases=("tif",),
         read_only_suffixes=(".svs", ".ndpi"),
         reader=lazily("tiff.source", "TiffSource"),
+        told=("palette",),
         store=lazily("tiff.store", "TiffStore"),
         record=lazily("tiff.store", "read_record"),
         checksums=lazily("tiff.store", "read_checksums"),
@@ -83,6 +86,7 @@ FORMATS = (
         suffixes=(".ome.zarr", ".zarr"),
         aliases=("zarr",),
         reader=lazily("omezarr.source", "OmeZarrSource"),
+        told=("axes",),
         store=lazily("omezarr.store", "OmeZarrStore"),
         is_folder=True,
         record=lazily("omezarr.store", "read_record"),
@@ -94,6 +98,7 @@ FORMATS = (
         suffixes=(".png",),
         marks=(b"\x89PNG\r\n\x1a\n",),
         reader=lazily("photo.png_rows", "open_png"),
+        told=("palette",),
         store=lazily("photo.png_store", "PngStore"),
     ),
     Format(
@@ -139,6 +144,7 @@ FORMATS = (
         suffixes=(".npy",),
         marks=(b"\x93NUMPY",),
         reader=lazily("flat.source", "FlatSource", "npy"),
+        told=("axes",),
         store=lazily("flat.npy_store", "NpyStore"),
     ),
     Format(
@@ -208,6 +214,8 @@ WRITTEN = tuple(f.name for f in FORMATS if f.store)
 """Short names of the formats that outputs may have."""
 READ_SUFFIXES = _suffixes(f for f in FORMATS if f.reader)
 """Extensions by which a file of a folder counts as an image that can be read."""
+SUFFIXES_WITH_AXES = READ_SUFFIXES - _suffixes(f for f in FORMATS if "axes" in f.told)
+"""Extensions of files that say themselves which axes they have."""
 IMAGE_SUFFIXES = READ_SUFFIXES | {s for kind in FOREIGN for s in kind.suffixes}
 """Extensions by which a file of a folder counts as an image, whether it can be read or not."""
 READABLE = _listed([f.title for f in FORMATS if f.reader and not f.extra])

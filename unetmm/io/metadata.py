@@ -128,7 +128,13 @@ class DisplayFacts:
     premultiplied: bool = False
     """Whether colours are stored multiplied by opacity."""
     palette: str = ""
-    """Word "expanded" where stored values were indices and pixels are their colours."""
+    """Word on what became of a palette: "expanded" where stored values were indices and pixels are
+    their colours, "values" where pixels are those values."""
+    classes: bool = False
+    """Whether a palette's colours seem to stand for classes, such as land cover."""
+    colour_maps: tuple[bytes, ...] = ()
+    """Packed colour map that shows the values of each channel, or the one that all of them have;
+    see `unetmm.io.palette`."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,8 @@ class ReadingFacts:
     """Paths of further files that hold a part of the image."""
     remedy: str = ""
     """Advice on how to make an image readable in parts that is decoded as a whole."""
+    guessed_axes: str = ""
+    """Letters of the axes that the file does not name."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +199,8 @@ NAMES = (
     *("photometric", "premultiplied", "bands", "pyramid_levels", "mask", "exif"),
     *("orientation", "stored_size", "comment", "other_series", "ome_xml", "imagej", "description"),
     *("geo", "descriptions", "color_interpretation", "channel_colors", "origin", "omero"),
-    *("palette", "animation", "other_files", "remedy", "other_scenes"),
+    *("palette", "classes", "colour_maps", "animation", "other_files", "remedy", "other_scenes"),
+    "guessed_axes",
 )
 """Names of `Metadata.as_dict`, in the order in which a reader sees them."""
 _SHOWN_AS = {"tags": "tiff_tags"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unetmm.errors import ImageError
+from unetmm.io.axes import refuse_axes
 from unetmm.io.formats import FORMATS, OUTPUT_SUFFIXES, WRITTEN, find_format
 from unetmm.io.image import Encoding, ImageInfo, SinkOptions, Source
 from unetmm.io.output.destination import check_destination
@@ -28,9 +29,12 @@ def open_source(path: Place | str, selection: Selection | None = None) -> Source
         If there is no image at `path`, one that cannot be read, or one without such a part.
     """
     place = to_place(path)
-    reader = sniff_format(place).reader
-    assert reader is not None, "formats that are recognised are read"
-    source = reader(place)
+    format = sniff_format(place)
+    assert format.reader is not None, "formats that are recognised are read"
+    if selection is not None and "axes" not in format.told:
+        refuse_axes(place, selection.axes)
+    told = {} if selection is None else {name: getattr(selection, name) for name in format.told}
+    source = format.reader(place, **told)
     if selection is None:
         return source
     from unetmm.io.select import select

@@ -1,4 +1,7 @@
-"""Parts of an image as an image: some channels, some planes, or three bands as colours."""
+"""Parts of an image as an image: some channels, some planes, or three bands as colours.
+
+What a user says of a file that does not say it itself stands here too.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ShapeError
+from unetmm.io.axes import AXES
 from unetmm.io.image import Box, ImageInfo, Plane, Source
 from unetmm.io.metadata import Metadata, MicroscopyFacts, Position, Tag, TiffFacts
 from unetmm.io.ome_xml import pick_planes
+from unetmm.io.palette import PaletteChoice
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, pick_bands
 
 END = 2**62
@@ -21,7 +26,7 @@ END = 2**62
 
 @dataclass(frozen=True)
 class Selection:
-    """Part of an image that is wanted; the default is all of it."""
+    """Part of an image that is wanted, and what it is taken for; the default is all of it."""
 
     channels: tuple[str, ...] = ()
     """Numbers from 0, or names, of the channels that are wanted; all if there are none."""
@@ -29,6 +34,36 @@ class Selection:
     """Axis T or Z -> first plane and the one behind the last; negative ones count from the end."""
     rgb_bands: tuple[int, int, int] | None = None
     """Numbers, counted from 1, of the channels that become red, green and blue."""
+    palette: PaletteChoice = "auto"
+    """Meaning of stored values that a palette gives colours to."""
+    axes: str = ""
+    """Letters of the axes of an array that does not name them; empty if they are guessed."""
+
+    @property
+    def part(self) -> str:
+        """The part alone, in words; "all" if it is all of the image."""
+        chosen = (self.channels, self.planes, self.rgb_bands)
+        if chosen == ((), {}, None):
+            return "all"
+        names = ("channels", "planes", "rgb_bands")
+        words = (f"{name}={value!r}" for name, value in zip(names, chosen, strict=True))
+        return f"Selection({', '.join(words)})"
+
+
+def parse_axes(text: str) -> str:
+    """Letters of axes in upper case.
+
+    Raises
+    ------
+    ShapeError
+        If these are none.
+    """
+    axes = text.strip().upper()
+    if len(set(axes)) < len(axes) or not {"Y", "X"} <= set(axes) <= set(AXES):
+        raise ShapeError(
+            f'"{text}" names no axes; write letters of {AXES}, each once, Y and X among them: YXC'
+        )
+    return axes
 
 
 def parse_channels(text: str) -> tuple[str, ...]:
@@ -96,7 +131,7 @@ def select(source: Source, selection: Selection) -> Source:
     """
     if selection.channels and selection.rgb_bands:
         raise ImageError("channels and RGB bands were both chosen; choose one of them")
-    if selection == Selection():
+    if selection.part == "all":
         return source
     info, chosen = source.info, {}
     for axis in "TZ":
@@ -169,7 +204,7 @@ def _reduced(info: ImageInfo, chosen: dict[str, list[int]], colours: bool = Fals
 
 def _reduced_metadata(info: ImageInfo, chosen: dict[str, list[int]], colours: bool) -> Metadata:
     """What the file says of the chosen planes; ImageJ's settings describe all of them only."""
-    tiff, seen = info.metadata.tiff, info.metadata.microscopy
+    tiff, seen, shown = info.metadata.tiff, info.metadata.microscopy, info.metadata.display
     return replace(
         info.metadata,
         tiff=replace(
@@ -179,6 +214,7 @@ def _reduced_metadata(info: ImageInfo, chosen: dict[str, list[int]], colours: bo
             descriptions=_of_channels(tiff.descriptions, info, chosen["C"]),
             color_interpretation=_of_channels(tiff.color_interpretation, info, chosen["C"]),
         ),
+        display=replace(shown, colour_maps=_picked_maps(shown.colour_maps, info, chosen["C"])),
         microscopy=MicroscopyFacts(
             ome_xml=pick_planes(seen.ome_xml, chosen, info.samples, colours),
             omero=_picked_omero(seen.omero, chosen) if seen.omero.get("channels") else {},
@@ -193,6 +229,11 @@ def _of_channels(texts: tuple[str, ...], info: ImageInfo, channels: list[int]) -
     if not 0 < len(texts) <= info.length("C"):
         return texts
     return tuple(texts[i] if i < len(texts) else "" for i in channels)
+
+
+def _picked_maps(maps: tuple[bytes, ...], info: ImageInfo, chosen: list[int]) -> tuple[bytes, ...]:
+    """Colour maps of the chosen channels."""
+    return tuple(maps[i] for i in chosen) if len(maps) == info.length("C") > 1 else maps
 
 
 def _cut_tags(tiff: TiffFacts, channels: list[int], colours: bool) -> tuple[Tag, ...]:
@@ -268,6 +309,7 @@ class _RgbSource(_PartSource):
             known,
             tiff=replace(known.tiff, bands=0, color_interpretation=()),
             microscopy=replace(known.microscopy, channel_colors=(), omero={}),
+            display=replace(known.display, colour_maps=()),
         )
         planes = [(a, n) for a, n in zip(info.axes, info.shape, strict=True) if a in "TZ"]
         self.info = replace(

@@ -50,7 +50,7 @@ def make_facts(
     return {
         "input": _input_state(path, info),
         "image": f"{info.axes} {info.shape} {info.dtype}",
-        "part of the image": str(options.select or "all"),
+        "part of the image": options.select.part if options.select else "all",
         "model": f"{model.name} {model.checksum[:16]}",
         "calibration": calibration,
         "range": "measured" if options.fixed_range is None else str(options.fixed_range),
@@ -122,7 +122,10 @@ def selection_of(job: Mapping[str, Any]) -> Selection | None:
         return None
     planes = {axis: (first, last) for axis, (first, last) in found["planes"].items()}
     bands = found["rgb_bands"]
-    return Selection(tuple(found["channels"]), planes, tuple(bands) if bands else None)
+    return Selection(
+        tuple(found["channels"]), planes, tuple(bands) if bands else None,
+        found.get("palette", "auto"), found.get("axes", ""),
+    )  # fmt: skip
 
 
 def encoding_of(job: Mapping[str, Any]) -> Encoding:

@@ -10,7 +10,8 @@ import numpy as np
 from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.contract import Net
 from unetmm.geometry import Span
-from unetmm.io.array import AXES, array_info
+from unetmm.io.array import array_info
+from unetmm.io.axes import AXES
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.models.choice import pick_model
 from unetmm.models.groups import sample_groups

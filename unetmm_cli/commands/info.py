@@ -6,21 +6,25 @@ from contextlib import closing
 
 from unetmm_cli import display
 from unetmm_cli.options.arguments import AsJson, Input
+from unetmm_cli.options.input import ReadPalette, StatedAxes
 
 
-def info(input: Input, as_json: AsJson = False) -> None:
+def info(
+    input: Input, palette: ReadPalette = "auto", axes: StatedAxes = None, as_json: AsJson = False
+) -> None:
     """Show axes, shape, type, metadata and histogram of an image, and how an output was made.
 
     Example: unetmm info scan.tif
     """
     from unetmm.errors import ImageError
     from unetmm.io.open import open_source
+    from unetmm.io.select import Selection
     from unetmm.io.survey import survey
     from unetmm.provenance.record import find_begun, read_record, summary
     from unetmm_cli.display.info import info_as_dict, show_begun, show_info
 
     try:
-        source = open_source(input)
+        source = open_source(input, Selection(palette=palette, axes=axes or ""))
     except ImageError:
         begun = find_begun(input)
         if begun is None:

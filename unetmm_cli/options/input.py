@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from unetmm_cli.parsing import parse_bands, parse_channels, parse_planes
+from unetmm_cli.parsing import parse_axes, parse_bands, parse_channels, parse_planes
 
 if TYPE_CHECKING:
     from unetmm.io.select import Selection
+
+Palette = Literal["auto", "values", "colours"]
+"""Values of --palette."""
+ReadPalette = Annotated[
+    Palette,
+    typer.Option(
+        help="What is restored of an image with a palette: the stored values or their colours. "
+        "auto: values where the palette is a microscope's, a grey ramp, gradual or of 16 bits."
+    ),
+]
+StatedAxes = Annotated[
+    Any,
+    typer.Option(
+        metavar="LETTERS",
+        parser=parse_axes,
+        help="Axes of .npy and bare Zarr arrays, of T, C, Z, Y, X and S (colours): YXC.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -41,6 +59,8 @@ class InputChoices:
             help="Restore these three bands, counted from 1, as one colour image.",
         ),
     ] = None
+    palette: ReadPalette = "auto"
+    axes: StatedAxes = None
     watch: Annotated[
         bool,
         typer.Option(
@@ -64,6 +84,7 @@ class InputChoices:
         from unetmm.io.select import Selection
 
         chosen = Selection(self.channels or (), self.planes or {}, self.rgb_bands)
+        chosen = replace(chosen, palette=self.palette, axes=self.axes or "")
         return None if chosen == Selection() else chosen
 
     @property

@@ -5,6 +5,7 @@ Rows are read, not mapped: mapped pages would count as this process's memory.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from dataclasses import replace
@@ -16,10 +17,13 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ShapeError
 from unetmm.io.array import array_info
+from unetmm.io.axes import Guess, guess_axes
 from unetmm.io.failures import translated
 from unetmm.io.files import read_into
 from unetmm.io.image import Box, ImageInfo, Plane
-from unetmm.io.metadata import DisplayFacts, Metadata
+from unetmm.io.metadata import DisplayFacts, Metadata, ReadingFacts
+
+log = logging.getLogger(__name__)
 
 _PNM_HEAD_BYTES = 4096
 _PNM_HEADER = re.compile(rb"P([56])" + 3 * rb"(?:\s+|#[^\n]*\n)+(\d{1,9})" + rb"\s")
@@ -28,10 +32,10 @@ _PNM_HEADER = re.compile(rb"P([56])" + 3 * rb"(?:\s+|#[^\n]*\n)+(\d{1,9})" + rb"
 class FlatSource:
     """Boxes of one array in a file, rows or (Fortran order) columns behind one another."""
 
-    def __init__(self, path: Path, format: str) -> None:
+    def __init__(self, path: Path, format: str, axes: str = "") -> None:
         with translated(path, f"read it as {format.upper()}"):
-            find = _find_npy if format == "npy" else _find_pnm
-            self.info, self._stored, self._offset, self._by_columns = find(path)
+            found = _find_npy(path, axes) if format == "npy" else _find_pnm(path)
+            self.info, self._stored, self._offset, self._by_columns = found
             self._handle = os.open(path, os.O_RDONLY)
             size = os.fstat(self._handle).st_size
         end = self._offset + len(self.info.planes) * self._plane_bytes
@@ -46,22 +50,27 @@ class FlatSource:
     resident_bytes = 0
 
     @property
+    def _channels(self) -> int:
+        """Number of channels that lie pixel by pixel, 1 if these are planes of their own."""
+        return self.info.length("C") if self.info.axes.endswith("C") else 1
+
+    @property
     def _pixel_bytes(self) -> int:
-        return self.info.samples * self._stored.itemsize
+        return self.info.samples * self._channels * self._stored.itemsize
 
     @property
     def _plane_bytes(self) -> int:
-        return self.info.height * self.info.width * self._pixel_bytes
+        return self.info.height * self.info.width * self._pixel_bytes // self._channels
 
     def read_bytes(self, box_height: int, box_width: int) -> int:
-        """Nothing: rows are read into the result."""
-        return 0
+        """A row of all channels where they lie pixel by pixel; other rows go into the result."""
+        return box_width * self._pixel_bytes if self._channels > 1 else 0
 
     def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
+        if self._channels > 1:
+            return self._read_channel(plane, box)
         info = self.info
-        t, c, z = plane
-        index = (t * info.length("C") + c) * info.length("Z") + z
-        start = self._offset + index * self._plane_bytes
+        start = self._offset + info.plane_number(plane) * self._plane_bytes
         lines, length = (box.y0, box.y1), info.width
         first, last = box.x0, box.x1
         if self._by_columns:
@@ -76,29 +85,58 @@ class FlatSource:
             out = out.byteswap(inplace=True).view(info.dtype)
         return out.swapaxes(0, 1) if self._by_columns else out
 
+    def _read_channel(self, plane: Plane, box: Box) -> NDArray[np.generic]:
+        """A box of one of the channels that lie pixel by pixel."""
+        info = self.info
+        before, channel = divmod(info.plane_number(plane), self._channels)
+        start = self._offset + before * self._channels * self._plane_bytes
+        out = np.empty((box.height, box.width, 1), info.dtype)
+        row = np.empty((box.width, self._channels), self._stored)
+        with translated(self.path, "read its pixels"):
+            for target, y in zip(out, range(box.y0, box.y1), strict=True):
+                at = start + (y * info.width + box.x0) * self._pixel_bytes
+                read_into(self._handle, row, at, self.path)
+                target[:, 0] = row[:, channel]
+        return out
+
     def close(self) -> None:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
 
-def _find_npy(path: Path) -> tuple[ImageInfo, np.dtype[Any], int, bool]:
-    """(info, dtype as stored, offset of the pixels, whether columns lie behind one another)."""
+def _find_npy(path: Path, axes: str) -> tuple[ImageInfo, np.dtype[Any], int, bool]:
+    """(info, dtype as stored, offset of the pixels, whether columns lie behind one another).
+
+    Parameters
+    ----------
+    axes : letters that the user has stated, or empty.
+    """
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     try:
-        info = array_info(array.shape, array.dtype, None)
+        guess = Guess(axes) if axes else guess_axes(array.shape, "--axes {}")
+        info = array_info(array.shape, array.dtype, guess.axes)
     except ShapeError as error:
         raise ImageError(f"{path}: {error}") from None
+    if guess.doubt:
+        log.warning("%s: %s", path, guess.doubt)
+    if info.axes.rstrip("SC")[-2:] != "YX" or {"S", "C"} <= set(info.axes[-2:]):
+        raise ImageError(
+            f"{path}: axes {info.axes} of .npy are not read: rows and columns have to be followed "
+            "by nothing but channels or colours; save it in the order of ZYX, YXC or YXS"
+        )
     columns = not array.flags.c_contiguous
     if columns and array.ndim > 2:
         raise ImageError(
             f"{path}: is stored in Fortran order; save it with np.ascontiguousarray(array)"
         )
+    guessed = "" if axes or array.ndim < 3 else guess.axes
     info = replace(
         info,
         format="npy",
         dtype=array.dtype.newbyteorder("="),
         chunk=(info.height, 1) if columns else (1, info.width),
+        metadata=Metadata(reading=ReadingFacts(guessed_axes=guessed)),
     )
     return info, array.dtype, int(array.offset), columns
 

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 KEPT = (
     "icc_profile", "exif", "resolution", "tiff_tags", "photometric", "premultiplied", "bits",
-    "bands", "descriptions", "color_interpretation", "geo",
+    "bands", "descriptions", "color_interpretation", "geo", "palette", "colour_maps",
 )  # fmt: skip
 """Names of `Metadata.as_dict` that are kept, in the order in which they are stored."""
 _BYTES = "base64"
@@ -26,7 +26,10 @@ _BYTES = "base64"
 def pack_metadata(metadata: Metadata) -> dict[str, Any]:
     """What is kept, as JSON holds it: bytes as {"base64": text}, tuples as lists."""
     known = metadata.as_dict()
-    return {name: _pack(known[name]) for name in KEPT if name in known}
+    kept = {name: _pack(known[name]) for name in KEPT if name in known}
+    if "colour_maps" not in kept:
+        kept.pop("palette", None)  # colours are what the pixels are now
+    return kept
 
 
 def unpack_metadata(stored: Any) -> Metadata:
@@ -59,6 +62,8 @@ def _from_names(found: dict[str, Any]) -> Metadata:
             bits=found.get("bits", 0),
             photometric=found.get("photometric", ""),
             premultiplied=found.get("premultiplied", False),
+            palette=found.get("palette", ""),
+            colour_maps=found.get("colour_maps", ()),
         ),
     )
 

@@ -13,8 +13,6 @@ from unetmm.io.omezarr.kept import unpack_metadata
 from unetmm.io.places import Place
 from unetmm.io.units import full_unit
 
-_GUESSED = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
-
 
 @dataclass(frozen=True)
 class ZarrLayout:
@@ -99,15 +97,6 @@ def _channel(stored: dict[str, Any]) -> dict[str, Any]:
     """A channel without a range that is none."""
     has_window = isinstance(stored.get("window", {}), dict)
     return {key: value for key, value in stored.items() if has_window or key != "window"}
-
-
-def guess_axes(path: Place, shape: tuple[int, ...]) -> str:
-    """Axes of a bare array, which has no metadata to say."""
-    if len(shape) == 3 and shape[-1] in (3, 4):
-        return "YXS"
-    if len(shape) not in _GUESSED:
-        raise ImageError(f"{path}: has {len(shape)} dimensions; 2 to 5 can be understood")
-    return _GUESSED[len(shape)]
 
 
 def _axes(path: Place, image: dict[str, Any]) -> tuple[str, list[str]]:

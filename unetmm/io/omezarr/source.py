@@ -12,11 +12,13 @@ import zarr
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.io.axes import refuse_axes
 from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
 from unetmm.io.metadata import ReadingFacts
 from unetmm.io.ome_xml import fitted_names
-from unetmm.io.omezarr.meta import ZarrLayout, guess_axes, read_layout
+from unetmm.io.omezarr.dimensions import bare_axes
+from unetmm.io.omezarr.meta import ZarrLayout, read_layout
 from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, zarr_store
 
 ZARR_BYTES = 8 * 2**20
@@ -32,19 +34,22 @@ class OmeZarrSource:
     never span more than one chunk of a plane.
     """
 
-    def __init__(self, path: Place) -> None:
+    def __init__(self, path: Place, axes: str = "") -> None:
         self.path = path
+        guessed = ""
         with translated(path, "read it as Zarr"):
             node = zarr.open(zarr_store(path, read_only=True), mode="r")
             if isinstance(node, zarr.Array):
-                layout = ZarrLayout("", guess_axes(path, node.shape))
+                stated, guessed = bare_axes(path, node, axes)
+                layout = ZarrLayout("", stated)
                 self._array: Any = node
             else:
+                refuse_axes(path, axes)
                 layout = read_layout(path, dict(node.attrs))
                 self._array = node.get(layout.path)
             if not isinstance(self._array, zarr.Array):
                 raise ImageError(f"{path}: names its image {layout.path!r}, which is not there")
-            self.info: ImageInfo = _describe(path, layout, self._array)
+            self.info: ImageInfo = _describe(path, layout, self._array, guessed)
         self._axes = self.info.axes
 
     @property
@@ -88,7 +93,7 @@ def _cuts(start: int, stop: int, step: int) -> list[tuple[int, int]]:
     return list(pairwise(at))
 
 
-def _describe(path: Place, layout: ZarrLayout, array: Any) -> ImageInfo:
+def _describe(path: Place, layout: ZarrLayout, array: Any, guessed: str) -> ImageInfo:
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     if len(shape) != len(layout.axes):
         raise ImageError(f"{path}: states axes {layout.axes} for {len(shape)} dimensions")
@@ -116,6 +121,7 @@ def _describe(path: Place, layout: ZarrLayout, array: Any) -> ImageInfo:
         channel_names=names,
         nodata=layout.nodata,
         metadata=replace(
-            layout.metadata, reading=ReadingFacts(zarr_format=array.metadata.zarr_format)
+            layout.metadata,
+            reading=ReadingFacts(zarr_format=array.metadata.zarr_format, guessed_axes=guessed),
         ),
     )

@@ -33,6 +33,10 @@ class PhotoHeader:
     """Bits of a sample when decoded, 8 or 16."""
     alpha: bool = False
     """Whether the last sample is opacity."""
+    indices: bool = False
+    """Whether pixels are values that a palette would give colours to."""
+    nodata: float | None = None
+    """Value of pixels that hold no measurement."""
     interlaced: bool = False
     """Whether rows are stored in several passes."""
     orientation: int = 1

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from unetmm.errors import ImageError
-from unetmm.io.metadata import DisplayFacts, PhotoFacts, ReadingFacts
+from unetmm.io.metadata import PhotoFacts, ReadingFacts
+from unetmm.io.palette import PaletteChoice
 from unetmm.io.photo.header import MAX_PROFILE_BYTES, PILLOW_COPIES, PhotoHeader
+from unetmm.io.photo.png_palette import apply_palette
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOURS = {
@@ -21,7 +23,7 @@ _COLOURS = {
     6: (4, (8, 16)),
 }
 """PNG colour type -> (samples once a palette is expanded, bits allowed)."""
-_KEPT = (b"IHDR", b"tRNS", b"iCCP", b"pHYs", b"acTL", b"eXIf")
+_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"pHYs", b"acTL", b"eXIf")
 _COPIED = (b"gAMA", b"cHRM", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
 """Names of chunks that a PNG output keeps as they are: the meaning of colours, and texts."""
 _MOST_COPIED_BYTES = 2**20
@@ -66,7 +68,7 @@ def pack_chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def read_png_header(path: Path, file: BinaryIO) -> PhotoHeader:
+def read_png_header(path: Path, file: BinaryIO, palette: PaletteChoice = "auto") -> PhotoHeader:
     """Size, samples and metadata of a PNG.
 
     Raises
@@ -74,7 +76,7 @@ def read_png_header(path: Path, file: BinaryIO) -> PhotoHeader:
     ImageError
         If the file ends before IEND, has no pixels or claims what does not exist.
     """
-    return describe_png(path, walk_chunks(path, file))
+    return describe_png(path, walk_chunks(path, file), palette)
 
 
 def walk_chunks(path: Path, file: BinaryIO) -> PngChunks:
@@ -112,8 +114,12 @@ def walk_chunks(path: Path, file: BinaryIO) -> PngChunks:
     return chunks
 
 
-def describe_png(path: Path, chunks: PngChunks) -> PhotoHeader:
+def describe_png(path: Path, chunks: PngChunks, palette: PaletteChoice = "auto") -> PhotoHeader:
     """What the chunks say.
+
+    Parameters
+    ----------
+    palette : what the values of a palette are to be taken for.
 
     Raises
     ------
@@ -135,12 +141,12 @@ def describe_png(path: Path, chunks: PngChunks) -> PhotoHeader:
         samples, alpha = samples + 1, True
     header = PhotoHeader(height, width, samples, 16 if bits == 16 else 8, alpha)
     header.photo = _photo_facts(chunks)
-    if colour == 3:
-        header.display = DisplayFacts(palette="expanded")
     if b"acTL" in kept:
         header.reading = ReadingFacts(animation="first frame only")
     if chunks.interlaced:
         header.interlaced, header.decode_copies = True, PILLOW_COPIES
+    if colour == 3:
+        apply_palette(path, header, kept, palette)
     header.take_exif(kept.get(b"eXIf", b""))
     return header
 

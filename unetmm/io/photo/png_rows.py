@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane, Source
 from unetmm.io.inflate import DeflateLayout, InflatedRows
+from unetmm.io.palette import PaletteChoice
 from unetmm.io.photo.header import PhotoHeader
 from unetmm.io.photo.png_header import SIGNATURE, PngChunks, describe_png, pack_chunk, walk_chunks
 from unetmm.io.photo.source import PhotoSource, describe_photo
@@ -30,11 +31,11 @@ _UNDONE_COPIES = 4
 """Copies of rows in memory: themselves, a small PNG of them twice, and its pixels."""
 
 
-def open_png(path: Path) -> Source:
+def open_png(path: Path, palette: PaletteChoice = "auto") -> Source:
     """The source that fits a PNG's size and kind."""
     with translated(path, "read it as PNG"), path.open("rb") as file:
         chunks = walk_chunks(path, file)
-        header = describe_png(path, chunks)
+        header = describe_png(path, chunks, palette)
     if chunks.frames > 1:
         log.warning(
             "%s: is an animated PNG of %d images; only the first is read", path, chunks.frames
@@ -42,7 +43,7 @@ def open_png(path: Path) -> Source:
     in_rows = chunks.plain and header.orientation == 1
     if in_rows and header.height * header.row_bytes > WHOLE_BYTES:
         return PngRowsSource(path, header, chunks)
-    return PhotoSource(path, "png")
+    return PhotoSource(path, "png", header)
 
 
 class PngRowsSource:

@@ -34,9 +34,9 @@ READERS: dict[str, ReadHeader] = {
 class PhotoSource:
     """A photo of one plane; the header is read on opening, the pixels at the first `read`."""
 
-    def __init__(self, path: Path, format: str) -> None:
+    def __init__(self, path: Path, format: str, header: PhotoHeader | None = None) -> None:
         with translated(path, f"read it as {format.upper()}"), path.open("rb") as file:
-            self._header = READERS[format](path, file)
+            self._header = header or READERS[format](path, file)
             self._file_bytes = path.stat().st_size
         self.path = path
         self.info = describe_photo(self._header, format)
@@ -85,12 +85,8 @@ def decode_photo(path: Path, data: bytes, format: str, header: PhotoHeader) -> N
     if format == "png":
         check_png_sums(path, data)
         # libpng would print a warning for every interlaced image.
-        pillow = header.interlaced and header.bits == 8
-        pixels = (
-            _decode_by_pillow(data, "PNG", header.samples)
-            if pillow
-            else imagecodecs.png_decode(data)
-        )
+        pillow = header.indices or (header.interlaced and header.bits == 8)
+        pixels = _decode_by_pillow(data, "PNG", header) if pillow else imagecodecs.png_decode(data)
     elif format == "jpeg":
         pixels = imagecodecs.jpeg_decode(data)
     elif format == "jpeg2000":
@@ -98,13 +94,15 @@ def decode_photo(path: Path, data: bytes, format: str, header: PhotoHeader) -> N
     elif format == "webp":
         pixels = imagecodecs.webp_decode(data, hasalpha=header.alpha)
     else:
-        pixels = _decode_by_pillow(data, "BMP", header.samples)
+        pixels = _decode_by_pillow(data, "BMP", header)
     return pixels
 
 
-def _decode_by_pillow(data: bytes, format: str, samples: int) -> NDArray[Any]:
+def _decode_by_pillow(data: bytes, format: str, header: PhotoHeader) -> NDArray[Any]:
     with open_by_pillow(io.BytesIO(data), format) as image:
-        return np.asarray(image.convert({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[samples]))
+        if header.indices:
+            return np.asarray(image)
+        return np.asarray(image.convert({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[header.samples]))
 
 
 def describe_photo(header: PhotoHeader, format: str, whole: bool = True) -> ImageInfo:
@@ -125,6 +123,7 @@ def describe_photo(header: PhotoHeader, format: str, whole: bool = True) -> Imag
         dtype=np.dtype(np.uint16 if header.bits == 16 else np.uint8),
         chunk=(height if whole else 1, width),
         alpha=header.alpha,
+        nodata=header.nodata,
         metadata=Metadata(photo, display=header.display, reading=reading),
     )
 

@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.io.axes import looks_like_channels
 from unetmm.io.image import DTYPES, ImageInfo, Plane
 from unetmm.io.metadata import Metadata
 from unetmm.io.ome_xml import (
@@ -25,12 +26,20 @@ from unetmm.io.ome_xml import (
     parse_ome_xml,
     pick_planes,
 )
+from unetmm.io.palette import Meaning, PaletteChoice, brightest, unpack_map
+from unetmm.io.tiff.maps import PALETTE
 from unetmm.io.tiff.metadata import collect_metadata
+from unetmm.io.tiff.palette import (
+    choose_meaning,
+    colour_maps,
+    expanded_colours,
+    find_palette,
+)
 from unetmm.io.units import full_unit
 
 log = logging.getLogger(__name__)
 
-_RGB, _PALETTE, _YCBCR, _LINEAR = 2, 3, 6, 34892
+_RGB, _YCBCR, _LINEAR = 2, 6, 34892
 _GREYS = (0, 1)
 _REFUSED = {
     4: "a mask",
@@ -67,7 +76,11 @@ class TiffAxes:
     named_bands: bool = False
     """Whether the file itself names `band_axis`, rather than that we take samples for it."""
     palette: NDArray[np.uint8] | None = None
-    """Colours of every stored value, shape (values, 3 or 4); None if values are shown as such."""
+    """Colours of every stored value, shape (values, 3 or 4); None if values are restored."""
+    meaning: Meaning | None = None
+    """Nature of the values of a palette; None if there is no palette."""
+    guessed: str = ""
+    """Letters of axes across pages that the file does not name."""
 
     @property
     def shown_samples(self) -> int:
@@ -112,8 +125,14 @@ def main_series(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     return next(whole, tif.series[0])
 
 
-def map_axes(path: Path, series: tifffile.TiffPageSeries) -> TiffAxes:
+def map_axes(
+    path: Path, series: tifffile.TiffPageSeries, choice: PaletteChoice = "auto"
+) -> TiffAxes:
     """Name every axis of a series.
+
+    Parameters
+    ----------
+    choice : what the values of a palette are to be taken for.
 
     Raises
     ------
@@ -121,18 +140,12 @@ def map_axes(path: Path, series: tifffile.TiffPageSeries) -> TiffAxes:
         If the image has no pixels, more axes than T, C and Z, or colours that cannot be restored.
     """
     page = series.keyframe
-    _check_kind(path, series.dtype)
-    if 0 in series.shape or 0 in page.shaped:
-        raise ImageError(f"{path}: the image is empty ({_sizes(series)}); give one with pixels")
-    if page.shaped[1] > 1:
-        raise ImageError(f"{path}: stores 3-D tiles (ImageDepth); save Z as pages instead")
-    if series.transform is not None:
-        raise ImageError(f"{path}: its pixels need a {series.kind} transform; save a plain TIFF")
+    _check_kind(path, series)
     pairs = [(a, n) for a, n in zip(series.axes, series.shape, strict=True) if a not in "YXS"]
     letters = _known_letters(path, series, [axis for axis, _ in pairs])
     count = page.shaped[0] * page.shaped[4]
     samples, alpha = _colours(path, page, count)
-    palette = _palette(path, page) if int(page.photometric) == _PALETTE else None
+    meaning, palette = _palette(path, series, choice)
     band_axis, named = "", _named_samples(series, [length for _, length in pairs], count)
     if named is not None:
         letter, _ = letters.pop(named), pairs.pop(named)
@@ -155,6 +168,8 @@ def map_axes(path: Path, series: tifffile.TiffPageSeries) -> TiffAxes:
         interleaved_bands=bool(band_axis) and page.shaped[0] == 1,
         named_bands=named is not None,
         palette=palette,
+        meaning=meaning,
+        guessed="".join(a for a, (b, _) in zip(letters, pairs, strict=True) if a != b),
     )
 
 
@@ -176,37 +191,34 @@ def _named_samples(series: tifffile.TiffPageSeries, lengths: list[int], count: i
     return last if last >= 0 and lengths[last] == count else None
 
 
-def _check_kind(path: Path, dtype: Any) -> None:
-    """Refuse pixel types that are not restored."""
-    name = "unknown" if dtype is None else np.dtype(dtype).name
+def _check_kind(path: Path, series: tifffile.TiffPageSeries) -> None:
+    """Refuse pixels that are not restored, and images without any."""
+    page = series.keyframe
+    name = "unknown" if series.dtype is None else np.dtype(series.dtype).name
     if name == "bool":
         raise ImageError(f"{path}: holds 1-bit pixels, which cannot be restored; save grey or RGB")
     if name not in DTYPES:
         raise ImageError(f"{path}: holds {name} pixels; convert them to one of {', '.join(DTYPES)}")
+    if 0 in series.shape or 0 in page.shaped:
+        raise ImageError(f"{path}: the image is empty ({_sizes(series)}); give one with pixels")
+    if page.shaped[1] > 1:
+        raise ImageError(f"{path}: stores 3-D tiles (ImageDepth); save Z as pages instead")
+    if series.transform is not None:
+        raise ImageError(f"{path}: its pixels need a {series.kind} transform; save a plain TIFF")
 
 
-def _palette(path: Path, page: tifffile.TiffPage) -> NDArray[np.uint8]:
-    """Colours of every value; the nodata value becomes transparent.
-
-    Raises
-    ------
-    ImageError
-        If there are none.
-    """
-    stored = page.tags.valueof(320)
-    dtype = np.dtype(page.dtype or "f4")
-    if stored is None or dtype.kind != "u" or dtype.itemsize > 2 or len(stored) % 3:
-        raise ImageError(f"{path}: holds a palette without valid colours; save grey or RGB")
-    colours = np.reshape(np.asarray(stored, np.uint16), (3, -1)).T
-    palette = np.zeros((256**dtype.itemsize, 3), np.uint8)
-    palette[: len(colours)] = (colours >> 8 if colours.max() > 255 else colours)[: len(palette)]
-    log.info("%s: its palette of %d colours is expanded to RGB", path, len(colours))
-    nodata = _nodata(page)
-    if nodata is None or not 0 <= nodata < len(palette):
-        return palette
-    opacity = np.full((len(palette), 1), 255, np.uint8)
-    opacity[int(nodata)] = 0
-    return np.hstack([palette, opacity])
+def _palette(
+    path: Path, series: tifffile.TiffPageSeries, choice: PaletteChoice
+) -> tuple[Meaning | None, NDArray[np.uint8] | None]:
+    """What the values of a palette are taken for, and their colours if those are restored."""
+    page = series.keyframe
+    if int(page.photometric) != PALETTE:
+        return None, None
+    found = find_palette(path, page)
+    meaning = choose_meaning(path, found, choice)
+    if meaning == "values":
+        return meaning, None
+    return meaning, expanded_colours(found, _nodata(page), 256 ** np.dtype(page.dtype).itemsize)
 
 
 def _known_letters(path: Path, series: tifffile.TiffPageSeries, axes: list[str]) -> list[str]:
@@ -230,7 +242,7 @@ def _colours(path: Path, page: tifffile.TiffPage, count: int) -> tuple[int, bool
         )
     if photometric == _YCBCR and page.compression not in _COLOUR_CODECS:
         raise ImageError(f"{path}: holds YCbCr without JPEG compression; save it as RGB")
-    if photometric == _PALETTE:
+    if photometric == PALETTE:
         if count > 1:
             raise ImageError(f"{path}: holds a palette and further samples; save grey or RGB")
         return 1, False
@@ -257,6 +269,13 @@ def describe(
     facts = _calibration(tif, series)
     if facts.images > 1:
         log.warning("%s: holds %d images; only the first is read", path, facts.images)
+    stack = (*axes.outer_shape, *page.shaped[2:4])
+    if axes.guessed and axes.shown_samples == 1 and looks_like_channels(stack):
+        log.warning(
+            "%s: has %d pages of %d x %d px, which are taken for %s; if these are rows of "
+            "channels, save each channel as a page",
+            path, axes.pages, *stack[-2:], axes.guessed,
+        )  # fmt: skip
     metadata = _metadata(tif, series, axes, facts)
     samples = axes.shown_samples
     return ImageInfo(
@@ -295,9 +314,22 @@ def _metadata(
         bits = facts.bits
     display = replace(found.display, bits=bits)
     if axes.palette is not None:
-        display = replace(display, palette="expanded", bits=0)  # bits were those of the indices
+        # The bits were those of the indices.
+        classes = axes.meaning == "classes"
+        display = replace(display, palette="expanded", classes=classes, bits=0)
+    elif axes.meaning == "values":
+        maps = colour_maps(_pages_of_channels(series, axes))
+        display = replace(display, palette="values", colour_maps=maps)
+        if len(colors) != channels and len(maps) == channels:
+            colors = tuple(brightest(unpack_map(packed)) for packed in maps)
     seen = replace(found.microscopy, ome_xml=xml, channel_colors=colors, origin=facts.origin)
-    return replace(found, microscopy=seen, display=display)
+    reading = replace(found.reading, guessed_axes=axes.guessed)
+    return replace(found, microscopy=seen, display=display, reading=reading)
+
+
+def _pages_of_channels(series: tifffile.TiffPageSeries, axes: TiffAxes) -> list[Any]:
+    """The first page of each channel."""
+    return [series.pages[axes.page_index((0, c, 0))] for c in range(axes.length("C"))]
 
 
 def _channel_names(axes: TiffAxes, facts: OmeFacts, metadata: Metadata) -> tuple[str, ...]:

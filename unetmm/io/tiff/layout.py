@@ -29,6 +29,7 @@ from unetmm.io.metadata import Mask, Tag
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.levels import Level
 from unetmm.io.tiff.codec import DEFLATE, NONE, TileCodec
+from unetmm.io.tiff.maps import append_maps, map_bytes, put_map, stand_ins
 from unetmm.io.tiff.mask import mask_bytes, write_mask
 from unetmm.io.tiff.ome import make_ome_xml, ome_bytes
 from unetmm.io.tiff.tags import (
@@ -121,6 +122,7 @@ class TiffLayout:
     def plain_bytes(self) -> int:
         """Bytes of the file with uncompressed tiles."""
         heads = self.pages * len(self.levels) * _HEAD_PAGE_BYTES + 20 * self.total_tiles
+        heads += map_bytes(self.info)
         return self.total_tiles * self.tile_bytes + heads + mask_bytes(self.mask)
 
     @property
@@ -129,7 +131,8 @@ class TiffLayout:
         per_page = _TILE_BYTES * self.total_tiles // max(1, self.pages)
         tables = 48 * self.total_tiles + _PAGE_BYTES * self.pages * len(self.levels)
         masks = 3 * mask_bytes(self.mask)  # as read, cut into parts, and written
-        return tables + per_page + ome_bytes(self.info) + masks + _TIFFFILE_BYTES
+        maps = 2 * map_bytes(self.info)  # unpacked and as stored
+        return tables + per_page + ome_bytes(self.info) + masks + maps + _TIFFFILE_BYTES
 
     def place(self, key: ChunkKey) -> int:
         """Number of a tile in the order of the file."""
@@ -178,9 +181,10 @@ def write_head(
     if layout.pages == 1 and not layout.ome and not resolution_tags(layout.info):
         _drop_resolution(file, is_big)
     _append_exif(file, layout.info, is_big)
+    maps = append_maps(file, layout.info)
     start = -(-file.stat().st_size // _ALIGNMENT) * _ALIGNMENT
     offsets = start + np.cumsum(counts, dtype=np.uint64) - counts
-    _put_places(file, layout, layout.by_level(offsets), layout.by_level(counts))
+    _put_places(file, layout, layout.by_level(offsets), layout.by_level(counts), maps)
     return start
 
 
@@ -209,7 +213,8 @@ def _options(
         pointers = read_directories(info.metadata.photo.exif)
         tags += [(code, _LONG, 1, 0) for to, code in _STAND_INS.items() if to in pointers]
         options |= _first_page(layout) | resolution_tags(info)
-    return options | {"extratags": [(*tag, True) for tag in tags]}
+    once = [(*tag, True) for tag in tags]
+    return options | {"extratags": once + [(*tag, False) for tag in stand_ins(info)]}
 
 
 def _first_page(layout: TiffLayout) -> dict[str, Any]:
@@ -278,10 +283,13 @@ def _append_exif(file: Path, info: ImageInfo, big: bool) -> None:
         stream.write(packed)
 
 
-def _put_places(file: Path, layout: TiffLayout, offsets: Table, counts: Table) -> None:
-    """Say in every directory where its tiles lie."""
+def _put_places(
+    file: Path, layout: TiffLayout, offsets: Table, counts: Table, maps: list[int]
+) -> None:
+    """Say in every directory where its tiles lie, and the colour map of its channel."""
     with tifffile.TiffFile(file) as tif, file.open("r+b") as stream:
         for number, index, page in _directories(tif, layout):
+            put_map(stream, page, layout.info, index, maps)
             planes = slice(None) if layout.one_page else slice(index, index + 1)
             _put(stream.fileno(), page.tags[_OFFSETS_TAG], offsets[number][planes])
             _put(stream.fileno(), page.tags[_COUNTS_TAG], counts[number][planes])

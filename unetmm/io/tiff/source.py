@@ -16,6 +16,7 @@ from unetmm.errors import ImageError
 from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.io.ome_xml import companion_name, with_known_order
+from unetmm.io.palette import PaletteChoice
 from unetmm.io.remedy import remedy
 from unetmm.io.tiff.info import describe, main_series, map_axes
 from unetmm.io.tiff.mask import mask_bytes
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 _CODEC_COPIES = {"jpeg": 4, "image": 10}
 """Peak of decoding in decoded segments, measured: JPEG, and JPEG 2000 for all others."""
 _OLD_JPEG = 6
+_MAP_BYTES = 40
+"""Memory of what is known of a colour map and its likes of other channels, a value."""
 _PAGE_BYTES = 1000
 """Memory of what is known of a page, measured."""
 _TIFFFILE_BYTES = 2 * 2**20
@@ -44,13 +47,13 @@ class TiffSource:
     the file is opened, so a truncated file is refused before anything is computed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, palette: PaletteChoice = "auto") -> None:
         self.path = path
         self._files = SegmentFiles()
         with translated(path, "read it as TIFF"), _open(path) as tif:
             series = main_series(path, tif)
             keyframe = series.keyframe
-            axes = map_axes(path, series)
+            axes = map_axes(path, series, palette)
             self._grid = grid = SegmentGrid.of(keyframe)
             inflatable = is_inflatable(keyframe, grid)
             chunk = (1, grid.width) if inflatable else grid.chunk
@@ -105,6 +108,8 @@ class TiffSource:
         segments = sum(len(page.offsets) for page in self._pages if page is not None)
         table = segments * (16 + 2 * 40) + len(self._pages) * _PAGE_BYTES + _TIFFFILE_BYTES
         table += 2 * mask_bytes(self.info.metadata.tiff.mask)  # as parts and joined
+        if self.info.metadata.display.colour_maps:
+            table += _MAP_BYTES * 2 ** (8 * self._grid.stored_dtype.itemsize)
         if self._inflated is not None:
             return table + self._inflated.resident_bytes(self._pages)
         if self._decoded is not None:

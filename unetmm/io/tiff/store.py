@@ -25,6 +25,7 @@ from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.destination import check_space
 from unetmm.io.output.disk import sync
 from unetmm.io.output.levels import Level, make_levels
+from unetmm.io.output.lost_map import warn_of_lost_map
 from unetmm.io.output.lost_mask import warn_of_lost_mask
 from unetmm.io.tiff.codec import TileCodec
 from unetmm.io.tiff.layout import (
@@ -34,6 +35,7 @@ from unetmm.io.tiff.layout import (
     put_checksums,
     write_head,
 )
+from unetmm.io.tiff.maps import map_bytes
 from unetmm.io.tiff.tags import RECORD_TAG
 
 FILE = "image.tif"
@@ -95,6 +97,9 @@ class TiffStore:
         self._folder = folder
         if not self._layout.mask:
             warn_of_lost_mask(self.path, self.info)
+        if not map_bytes(self.info):
+            why = f"for pages of {self.info.dtype} have no place for it"
+            warn_of_lost_map(self.path, self.info, why)
         total_bytes = self._layout.total_tiles * self._slot_bytes
         with translated(self.path, "create it"):
             start, file = 0, folder / SPOOL
