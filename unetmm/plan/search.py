@@ -88,6 +88,7 @@ def _make_plan(request: Request, cut: Cut, workers: int, threads: int, seconds: 
     terms, device_terms = project(
         engine, layout, request.pixels, request.source, request.sink, workers, threads,
         cut.strips.read_px, cut.strips.write_px, request.calibration_bytes, request.held_bytes,
+        request.exceeds,
     )  # fmt: skip
     return Plan(
         model=request.model,
