@@ -16,12 +16,14 @@ from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.engine.cpu.footprint import (
     LINE_FLOATS,
     frozen_bytes,
+    observing_bytes,
     packed_bytes,
     scratch_bytes,
     skip_bytes,
     stream_bytes,
 )
-from unetmm.engine.layout import make_layout
+from unetmm.engine.layout import make_layout, observing_layout
+from unetmm.intensities.brackets import BOX_PX
 from unetmm.io.open import open_source
 from unetmm.nets.config import NetConfig, nafnet32_config
 from unetmm.plan.memory import (
@@ -159,3 +161,15 @@ def test_packed_bytes_are_what_the_compiled_net_holds(name: str) -> None:
     frozen = net.freeze(frozen_attention(config))
     assert frozen.nbytes + line == frozen_bytes(layout, LANES)
     assert loading_bytes(config) > sum(t.nbytes for t in lively_model(config).tensors.values())
+
+
+def test_wider_ranges_cost_every_worker_a_stream_of_boxes() -> None:
+    layout, pixels = make_layout(CONFIG, BAND), Pixels(HEIGHT, WIDTH, SAMPLES, ITEMSIZE, NETS)
+    nothing = storage(SOURCE_ROWS, 19, 0, 0)
+    args = (CpuEngine(), layout, pixels, nothing, nothing, WORKERS, 1, READ_PX, WRITE_PX, 0)
+    without, terms = project(*args)[0], project(*args, exceeds=True)[0]
+    observing = observing_layout(CONFIG, BOX_PX)
+    stream = observing_bytes(observing, BOX_PX, BOX_PX, LANES, 1)
+    assert without.excess == 0
+    assert terms.excess > WORKERS * NETS * stream
+    assert terms.total == without.total + terms.excess

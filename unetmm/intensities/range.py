@@ -15,6 +15,15 @@ from unetmm.intensities.validity import measured_values
 PERCENTILES = (0.1, 99.9)
 """Percentiles of the intensities that become 0 and 1, for data other than 8-bit. Values beyond
 them are not clipped."""
+TAIL_PERCENTILES = ((1.0, 99.0), (3.0, 97.0), (10.0, 90.0))
+"""Percentiles that bound the base range instead, where a few values stretch it TAIL_RATIO times:
+they have wider ranges of their own, see `brackets`."""
+TAIL_RATIO = 16.0
+"""Factor by which rarer values may stretch the base range."""
+FARTHEST = 1e6
+"""Largest such factor that is believed, unless the values are as large as those for "no data"."""
+FILL_LIKE = 1e9
+"""Absolute value from which on far-away values are taken for "no data"."""
 SMALLEST_RANGE = 1e-37
 """Smallest distance between the values that become 0 and 1, in stored units. Values that lie
 closer together are constant: float32 has no number to stretch them by."""
@@ -43,8 +52,34 @@ def intensity_range(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[float, 
         return 0.0, 255.0
     if not values.size:
         return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(values.astype(np.float64), PERCENTILES))
+    lows, highs = zip(PERCENTILES, *TAIL_PERCENTILES, strict=True)
+    found = np.percentile(values.astype(np.float64), [*lows, *highs])
+    low, high = _without_tails(*(half.tolist() for half in np.split(found, 2)))
     return (low, high) if high - low > SMALLEST_RANGE else (low, low + max(1.0, 1e-6 * abs(low)))
+
+
+def leaves_base_range(dtype: np.dtype[Any], fixed_range: tuple[float, float] | None) -> bool:
+    """Whether an image of this type can have values beyond its base range."""
+    return dtype != np.uint8 or fixed_range is not None
+
+
+def _without_tails(lows: list[float], highs: list[float]) -> tuple[float, float]:
+    """The base range by percentiles, the outermost first, without tails that stretch it far."""
+    low, high = lows[0], highs[0]
+    for less in highs[1:]:
+        if _is_tail(high - low, less - low, high):
+            high = less
+    for more in lows[1:]:
+        if _is_tail(high - low, high - more, low):
+            low = more
+    return low, high
+
+
+def _is_tail(width: float, without: float, value: float) -> bool:
+    """Whether rare values as far as `value` stretch a range too much that is narrow without."""
+    if without <= SMALLEST_RANGE or width <= TAIL_RATIO * without:
+        return False
+    return width <= FARTHEST * without or abs(value) >= FILL_LIKE
 
 
 def measure_scale(

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from unetmm.compiling.processor import LANES
 from unetmm.engine.contract import DeviceTerms, Engine, Pixels
-from unetmm.engine.layout import FLOAT_BYTES, Layout
+from unetmm.engine.cpu.footprint import frozen_bytes, observing_bytes
+from unetmm.engine.layout import FLOAT_BYTES, Layout, observing_layout
 from unetmm.geometry import round_up
+from unetmm.intensities.brackets import BLOCK_ROWS, BOX_FLOATS, BOX_PX, CELL_PX
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import parameter_count
 
@@ -24,6 +27,9 @@ RUNTIME_BYTES = 193 * 10**6
 WORKER_BYTES = 2 * 10**6
 """Cost of a worker's threads (reader, compute, writer) besides its buffers: the stacks as far as
 used, allocator arenas, small objects. Less could be measured up to 8 workers, see NOTES.md."""
+
+MARK_BYTES = 250
+"""Cost of marking a block of rows of a cell: two numbers in a set, twice for a moment."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,9 @@ class Terms:
     calibration: int
     """Need of loading the net and of calibration beyond the streams, which they precede."""
 
+    excess: int = 0
+    """Need of restoring what exceeds the base range: cells, and a stream for them."""
+
     @property
     def total(self) -> int:
         return sum(getattr(self, f.name) for f in fields(self))
@@ -116,6 +125,7 @@ def project(
     write_px: int,
     calibration_bytes: int,
     held_bytes: int = 0,
+    exceeds: bool = False,
 ) -> tuple[Terms, DeviceTerms | None]:
     """Terms of a run with `workers` live strips that read `read_px` and write `write_px` columns,
     and those of a GPU's memory where there is one.
@@ -124,6 +134,7 @@ def project(
     calibration_bytes: what the calibration pass allocates while no strip is live. Before it the
         tensors are loaded and folded, and given back.
     held_bytes: what the process holds already beyond a fresh one.
+    exceeds: whether values can leave the base range.
     """
     config, band = layout.config, layout.band_rows
     streams = engine.footprint(layout, read_px, pixels, workers, threads)
@@ -132,7 +143,8 @@ def project(
     stored = workers * kept_rows * write_px * pixels.samples * pixels.itemsize
     mirrored = workers * pixels.nets * mirrored_bytes(config, read_px)
     read, write = _storing_bytes(pixels, source, sink, band, read_px, write_px)
-    streaming = streams.streaming + stored + mirrored + workers * (read + write)
+    excess = workers * excess_bytes(layout, pixels, source, write_px, threads) if exceeds else 0
+    streaming = excess + streams.streaming + stored + mirrored + workers * (read + write)
     terms = Terms(
         runtime=RUNTIME_BYTES + held_bytes + workers * WORKER_BYTES + streams.runtime,
         weights=streams.weights,
@@ -143,8 +155,26 @@ def project(
         source=source.resident_bytes + workers * read,
         sink=sink.resident_bytes + workers * write,
         calibration=max(0, max(calibration_bytes, loading_bytes(config)) - streaming),
+        excess=excess,
     )
     return terms, streams.device
+
+
+def excess_bytes(
+    layout: Layout, pixels: Pixels, source: Storage, write_px: int, threads: int
+) -> int:
+    """Bytes of a worker for what exceeds the base range: a stream of boxes for every net, the box
+    that it works on, and the cells of a row of them across the strip.
+    """
+    config, observing = layout.config, observing_layout(layout.config, BOX_PX)
+    stream = observing_bytes(observing, BOX_PX, BOX_PX, LANES, threads)
+    matrices = frozen_bytes(observing, LANES)
+    box = BOX_PX**2 * (config.in_channels * BOX_FLOATS * FLOAT_BYTES)
+    read = BOX_PX**2 * pixels.samples * pixels.itemsize + source.scratch_bytes(BOX_PX, BOX_PX)
+    across = write_px // CELL_PX + 2
+    cells = across * CELL_PX**2 * (config.in_channels + 1) * FLOAT_BYTES
+    marks = across * (layout.lag_rows + 2 * layout.band_rows) * MARK_BYTES // BLOCK_ROWS
+    return pixels.nets * (stream + matrices + cells + marks) + box + read
 
 
 def mirrored_bytes(config: NetConfig, read_px: int) -> int:

@@ -15,6 +15,7 @@ from unetmm.calibrate.measure import calibration_bytes
 from unetmm.engine.contract import DeviceTerms, Pixels
 from unetmm.engine.layout import Layout, make_layout
 from unetmm.errors import BudgetError
+from unetmm.intensities.range import leaves_base_range
 from unetmm.io.image import ImageInfo
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.places import Place
@@ -98,6 +99,7 @@ def _plan_with(
         max_cores=options.workers,
         engine=engine,
         device_budget_bytes=options.device_budget_bytes or engine.default_device_budget_bytes,
+        exceeds=leaves_base_range(info.dtype, options.fixed_range),
     )
     return replace(plan_run(request), calibration_cores=calibration_cores)
 

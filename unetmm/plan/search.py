@@ -88,6 +88,7 @@ def _make_plan(request: Request, cut: Cut, workers: int, threads: int, seconds: 
     terms, device_terms = project(
         engine, layout, request.pixels, request.source, request.sink, workers, threads,
         cut.strips.read_px, cut.strips.write_px, request.calibration_bytes, request.held_bytes,
+        request.exceeds,
     )  # fmt: skip
     return Plan(
         model=request.model,
@@ -115,13 +116,14 @@ def _too_small(request: Request, smallest: Plan) -> BudgetError:
     terms, needed = smallest.terms, smallest.projected_peak_bytes
     streams = terms.stream_state + terms.skip + terms.image_rows + terms.arena
     megabytes = round_up(needed, 10**6) // 10**6
+    excess = f", wider ranges {format_size(terms.excess)}" if terms.excess else ""
     return BudgetError(
         f"budget {format_size(request.budget_bytes)} is too small for model {request.model}: the "
         f"narrowest strip ({smallest.strip_width_px} px) needs {format_size(needed)} (runtime "
         f"{format_size(terms.runtime)}, weights {format_size(terms.weights)}, stream "
         f"{format_size(streams)}, source {format_size(terms.source)}, sink "
-        f"{format_size(terms.sink)}, calibration {format_size(terms.calibration)}); give at least "
-        f"{megabytes}MB",
+        f"{format_size(terms.sink)}, calibration {format_size(terms.calibration)}{excess}); give "
+        f"at least {megabytes}MB",
         budget_bytes=request.budget_bytes,
         needed_bytes=megabytes * 10**6,
     )

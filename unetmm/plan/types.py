@@ -34,6 +34,8 @@ class Request:
     """Way to compute the net."""
     device_budget_bytes: int = 0
     """Peak of a GPU's memory that the user allows."""
+    exceeds: bool = False
+    """Whether values can leave the base range."""
 
 
 @dataclass(frozen=True)

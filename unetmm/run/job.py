@@ -15,16 +15,19 @@ from unetmm.calibrate.calibration import Calibration
 from unetmm.calibrate.measure import calibrate
 from unetmm.engine.contract import Net
 from unetmm.errors import ShapeError
-from unetmm.io.image import Sink, Source
+from unetmm.intensities.range import leaves_base_range
+from unetmm.io.image import ImageInfo, Sink, Source
 from unetmm.models.groups import Groups, sample_groups
 from unetmm.models.weights import Model
 from unetmm.options import Options
 from unetmm.plan.memory import Storage, source_storage
 from unetmm.plan.types import Plan
 from unetmm.provenance.record import load_calibration
+from unetmm.run.excess_count import ExcessCount
 from unetmm.run.loaded import Loaded
 
 if TYPE_CHECKING:
+    from unetmm.engine.cpu.compiled import CompiledNet
     from unetmm.engine.cpu.net import CpuNet
 
 
@@ -57,6 +60,10 @@ class Job:
     """Event that is set to make all tasks end before their time."""
     seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "write": 0.0})
     """Time in seconds spent reading and writing, summed over the tasks' threads."""
+    kernels: CompiledNet | None = None
+    """Net in kernels that restore what exceeds the base range; None: that is not looked for."""
+    excess: ExcessCount = field(default_factory=ExcessCount)
+    """Count of what exceeded the base range."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
@@ -89,9 +96,21 @@ def make_job(
     loaded: Loaded | None = None,
 ) -> Job:
     """Put together what `run` needs."""
+    loaded = loaded or Loaded()
+    kernels = bracket_kernels(model, options, source.info, loaded)
     net, calibration = compile_and_calibrate(source, model, options, plan.calibration_cores, loaded)
     groups = sample_groups(model.config, source.info)
-    return Job(source, sink, net, groups, calibration, plan, options.strength)
+    return Job(source, sink, net, groups, calibration, plan, options.strength, kernels=kernels)
+
+
+def bracket_kernels(
+    model: Model, options: Options, info: ImageInfo, loaded: Loaded
+) -> CompiledNet | None:
+    """The net that restores what exceeds the base range; None where nothing can."""
+    if not leaves_base_range(info.dtype, options.fixed_range):
+        return None
+    kernels = cast("CpuNet", loaded.fold(model, options.engine.calibrator))
+    return kernels.compiled
 
 
 def compile_and_calibrate(

@@ -20,13 +20,16 @@ from unetmm.options import Options
 from unetmm.plan.memory import in_memory_storage
 from unetmm.plan.outlook import plan_image
 from unetmm.plan.types import Plan
-from unetmm.run.job import Job, compile_and_calibrate
+from unetmm.run.job import Job, bracket_kernels, compile_and_calibrate
+from unetmm.run.loaded import Loaded
 from unetmm.run.of_array import ARRAY_CHUNK_PX
 from unetmm.run.streaming import run_task
 from unetmm.run.task import Task
 
 if TYPE_CHECKING:
     import dask.array as da
+
+    from unetmm.engine.cpu.compiled import CompiledNet
 
 
 def is_dask_array(image: Any) -> bool:
@@ -99,12 +102,17 @@ class _Common:
     """Statistics of the whole image."""
     strength: float
     """Share of the net's change that is kept."""
+    kernels: CompiledNet | None
+    """Net in kernels that restore what exceeds the base range."""
 
 
 def _prepare(patches: _Patches, model: Model, plan: Plan, options: Options) -> _Common:
     """Fold the net, and calibrate unless that is given."""
-    net, calibration = compile_and_calibrate(patches, model, options, plan.calibration_cores)
-    return _Common(patches.info, plan, net, calibration, options.strength)
+    loaded = Loaded()
+    kernels = bracket_kernels(model, options, patches.info, loaded)
+    cores = plan.calibration_cores
+    net, calibration = compile_and_calibrate(patches, model, options, cores, loaded)
+    return _Common(patches.info, plan, net, calibration, options.strength, kernels)
 
 
 def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: Any) -> da.Array:
@@ -128,7 +136,10 @@ def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: 
     window = _Window(np.asarray(pixels), info, segment.read_start, strip.read_start)
     out = _BoxSink((segment.write_px, strip.write_px, info.samples), info)
     groups = sample_groups(net.config, info)
-    job = Job(window, out, net, groups, common.calibration, common.plan, common.strength)
+    job = Job(
+        window, out, net, groups, common.calibration, common.plan, common.strength,
+        kernels=common.kernels,
+    )  # fmt: skip
     with net.exclusive():
         run_task(job, Task(plane, strip, segment))
     return out.pixels

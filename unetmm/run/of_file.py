@@ -264,6 +264,7 @@ def _compute(
         str(work.path), str(output.path), work.model.name, job.plan, left_px[0] / 1e6,
         job.calibration, seconds, measured_device_peak_bytes=job.device_peak_bytes,
         resumed_rows=max(0, resumed_px) // info.width,
+        ranges=job.excess.shares(left_px[0] * len(job.groups)),
     )  # fmt: skip
 
 

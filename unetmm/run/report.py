@@ -54,6 +54,8 @@ class Report:
     """Whether the output is finished; not so while other shares of the run are to be done."""
     already_done: bool = False
     """Whether an earlier run had finished this very output, so that nothing was done."""
+    ranges: dict[str, float] = field(default_factory=dict)
+    """Share of this run's samples restored in each wider range, by its width in base ranges."""
     measured_device_peak_bytes: int | None = None
     """Peak of a GPU's memory in bytes as measured, libraries' own workspaces apart; None where the
     CPU computed."""
@@ -72,6 +74,7 @@ class Report:
             "seconds": {k: round(v, 3) for k, v in self.seconds.items()},
             "megapixels": self.megapixels,
             "megapixels_per_s": round(self.megapixels / compute_s, 3) if compute_s else None,
+            "ranges": {k: round(v, 6) for k, v in self.ranges.items()},
             "resumed_rows": self.resumed_rows,
             "complete": self.complete,
             "already_done": self.already_done,

@@ -20,6 +20,7 @@ from unetmm.geometry import mirrored
 from unetmm.intensities.range import normalise
 from unetmm.intensities.validity import valid_mask
 from unetmm.models.groups import slice_of
+from unetmm.run.excess import ExcessCells
 from unetmm.run.job import Cancelled, Job
 from unetmm.run.reading import stored_rows
 from unetmm.run.task import Task
@@ -38,6 +39,7 @@ def run_task(job: Job, task: Task) -> None:
 def _stream(job: Job, task: Task, rows: Iterator[NDArray[Any]], writer: ChunkRowWriter) -> None:
     """Push the task's rows through its streams until everything is handed to the writer."""
     streams = [GroupStream(job, task, i) for i in range(len(job.groups))]
+    writer.excess = [stream.excess for stream in streams]
     for stored in rows:
         writer.keep(stored)
         for stream in streams:
@@ -78,6 +80,7 @@ class GroupStream:
         self.stream = job.net.open_stream(
             self.statistics.attention, width, segment.read_px, job.plan.band_rows, job.plan.threads
         )
+        self.excess = ExcessCells(job, task, group, self.statistics)
         self.rows = np.zeros((job.plan.band_rows, width, channels), np.float32)
         self.next_row = segment.read_start
         self.finished: list[NDArray[np.float32]] = []
@@ -95,20 +98,26 @@ class GroupStream:
         mask = valid_mask(chosen, self.nodata)
         rows = self.rows[:n]
         normalise(chosen, mask, self.statistics, rows[:, :width])
+        self.excess.watch(rows[:, :width], self.next_row)
         rows[:, width:] = rows[:, self.columns_beyond]
         first = max(0, self.last_from - self.next_row)
         if first < n:
             to = self.next_row + first - self.last_from
             self.last[to : to + n - first] = rows[first:]
         self.next_row += n
-        self.finished.extend(self.stream.push(rows))
+        self._finish(self.stream.push(rows))
 
     def take_mirrored(self) -> None:
         """Push the rows between the image's last and the next multiple of the stride."""
         rows = self.rows[: len(self.rows_beyond)]
         rows[...] = self.last[[row - self.last_from for row in self.rows_beyond]]
-        self.finished.extend(self.stream.push(rows))
+        self._finish(self.stream.push(rows))
 
     def drain(self) -> None:
         """One more step after the last row."""
-        self.finished.extend(self.stream.drain())
+        self._finish(self.stream.drain())
+
+    def _finish(self, bands: Iterator[NDArray[np.float32]]) -> None:
+        for band in bands:
+            self.excess.mend(band)
+            self.finished.append(band)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from unetmm.intensities.stored import to_stored
 from unetmm.io.image import Box
 from unetmm.models.groups import slice_of
+from unetmm.run.excess import ExcessCells
 from unetmm.run.job import Job
 from unetmm.run.task import Task
 
@@ -39,6 +40,8 @@ class ChunkRowWriter:
         self.seen_row = task.segment.read_start
         self.next_row = task.segment.write_start
         self.statistics = [job.calibration.entry(task.plane[1], g) for g in range(len(job.groups))]
+        self.excess: list[ExcessCells] = []
+        """Of each group, what of it is no measurement and stays as it is."""
         self.first_column = task.strip.write_start - task.strip.read_start
 
     @property
@@ -81,6 +84,8 @@ class ChunkRowWriter:
                 self.job.strength, self.job.source.info.nodata, self.scratch[: b - a],
                 target[..., samples],
             )  # fmt: skip
+        for excess in self.excess:
+            excess.keep(target[..., excess.group], original[..., excess.group])
 
     def _flush(self, base: int, stop: int) -> None:
         strip = self.task.strip

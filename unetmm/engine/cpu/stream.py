@@ -202,6 +202,16 @@ class ObservingStream(RowStream):
                 done = i
         return attention
 
+    def restore(self, patch: Rows) -> Rows:
+        """The restored patch, by the attention of its own averages; a view until the next call."""
+        self.observe(patch)
+        last = max(
+            (i for i, s in enumerate(self.layout.stages) if isinstance(s, Block)), default=-1
+        )
+        self._run(max(0, last), len(self.layout.stages), resumed=last)
+        lag = self.layout.lag_rows
+        return self.out[lag : lag + self.height]
+
     def _attention(self, stage: Block) -> Rows:
         """The factors that follow from a block's sums."""
         columns = self.width // stage.ring.scale

@@ -1,0 +1,145 @@
+"""Wider ranges: which pixels use them, and that what they do harms nothing."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from unetmm.intensities.brackets import (
+    BOX_FLOATS,
+    BOX_PX,
+    CELL_PX,
+    LARGEST,
+    MARGIN_PX,
+    REACH_PX,
+    RUNGS,
+    exceeding,
+    may_exceed,
+    mend,
+    stand_in,
+)
+from unetmm.intensities.range import ValueScale, intensity_range
+
+INNER = (slice(MARGIN_PX, MARGIN_PX + CELL_PX),) * 2
+
+
+def scene(height: float, noise: float = 0.1, channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """A clean block of some height in a box, and the same with noise that grows with it."""
+    rng = np.random.default_rng(3)
+    clean = np.full((BOX_PX, BOX_PX, channels), 0.5, np.float32)
+    clean[70:110, 80:120] = height
+    deviation = noise * np.abs(clean)
+    return clean, (clean + deviation * rng.normal(size=clean.shape)).astype(np.float32)
+
+
+def average(seen: np.ndarray) -> np.ndarray:
+    """A stand-in for a net: the mean of 3x3 pixels, if what it sees is near its range."""
+    assert seen.min() >= -1.0001 and seen.max() <= 2.0001, "beyond what a net knows"
+    rows = sum(np.roll(seen, k, 0) for k in (-1, 0, 1)) / 3
+    mean: np.ndarray = sum(np.roll(rows, k, 1) for k in (-1, 0, 1)) / 3
+    return mean.astype(np.float32)
+
+
+def answer_of(box: np.ndarray) -> np.ndarray:
+    """The box restored by the base range and the rungs above it."""
+    mended = mend(box, INNER, average)
+    answer = average(np.clip(box, -1, 2))[INNER]
+    result: np.ndarray = np.where(mended.share < 1, mended.share * answer + mended.add, answer)
+    return result
+
+
+@pytest.mark.parametrize("height", [4.0, 100.0, 5000.0, -4.0, -900.0])
+def test_what_exceeds_the_range_is_restored_in_one_that_holds_it(height: float) -> None:
+    clean, box = scene(height)
+    within = np.s_[45:70, 55:80]  # of the block, away from its edges
+    error = (answer_of(box) - clean[INNER])[within]
+    noise = (box - clean)[INNER][within]
+    assert np.sqrt((error**2).mean()) < 0.6 * np.sqrt((noise**2).mean())
+    assert abs(error.mean()) < 0.02 * abs(height)
+
+
+@pytest.mark.parametrize("height", [30.0, 4000.0])
+def test_dim_pixels_beside_bright_ones_stay_as_good(height: float) -> None:
+    clean, box = scene(height)
+    error, noise = np.abs(answer_of(box) - clean[INNER]), np.abs(box - clean)[INNER]
+    ring = np.zeros((CELL_PX, CELL_PX), bool)
+    ring[30:86, 40:96] = True
+    ring[38:78, 48:88] = False
+    assert np.sqrt((error[ring] ** 2).mean()) < 2 * np.sqrt((noise[ring] ** 2).mean())
+
+
+def test_what_has_no_noise_is_kept() -> None:
+    clean, box = scene(3000.0, noise=1e-5)
+    bright = clean[INNER] > 1
+    assert np.abs(answer_of(box) - box[INNER])[bright].max() < 0.01
+
+
+def test_pixels_far_from_any_excess_are_left_alone() -> None:
+    _, box = scene(50.0)
+    beyond = np.ones((CELL_PX, CELL_PX), bool)
+    beyond[38 - REACH_PX : 78 + REACH_PX, 48 - REACH_PX : 88 + REACH_PX] = False
+    assert (mend(box, INNER, average).share[beyond] == 1).all()
+
+
+def test_clipping_starts_where_the_base_range_no_longer_counts() -> None:
+    _, box = scene(20.0, noise=0.6)
+    clipped = (box > 2).any(2)[INNER] | (box < -1).any(2)[INNER]
+    assert clipped.any() and (mend(box, INNER, average).share[clipped] < 1).all()
+
+
+def test_values_that_are_no_measurement_get_a_stand_in() -> None:
+    rows = np.array([[[0.5], [1e30], [np.inf], [np.nan], [30.0], [-40.0]]], np.float32)
+    assert stand_in(rows, 0.25)
+    assert rows.ravel().tolist() == [0.5, 0.25, 0.25, 0.25, 2.0, -1.0]
+
+
+def test_nothing_exceeds_within_the_range() -> None:
+    assert exceeding(np.full((2, 3, 1), 1.4, np.float32)) is None
+    found = exceeding(np.full((2, 3, 1), -0.6, np.float32))
+    assert found is not None and found.all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high", "expected"),
+    [
+        ("uint8", 0, 255, False),
+        ("uint8", 0, 100, True),  # as --range asks for
+        ("uint16", 0, 60000, False),
+        ("uint16", 90, 300, True),
+        ("int16", -100, 30000, True),  # far below
+        ("float32", 0, 1, True),
+    ],
+)
+def test_types_that_can_leave_the_range(
+    dtype: str, low: float, high: float, expected: bool
+) -> None:
+    assert may_exceed(np.dtype(dtype), ValueScale(low, high, low)) == expected
+
+
+def test_rungs_are_few_whatever_the_values() -> None:
+    _, box = scene(0.9 * LARGEST)
+    assert len(mend(box, INNER, average).rungs) == RUNGS
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_box_takes_no_more_memory_than_counted(channels: int) -> None:
+    _, box = scene(4000.0, channels=channels)
+    tracemalloc.start()
+    mend(box, INNER, np.copy)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= BOX_FLOATS * 4 * BOX_PX**2 * channels
+
+
+def test_rare_far_values_do_not_stretch_the_base_range() -> None:
+    values = np.random.default_rng(1).normal(100, 3, 20000).astype(np.float32)
+    plain = intensity_range(values, values.dtype)
+    values[:60] = 30000
+    low, high = intensity_range(values, values.dtype)
+    assert high - low < 1.2 * (plain[1] - plain[0])
+    values[:60] = 150
+    assert intensity_range(values, values.dtype)[1] == 150
+    values[:60] = 9.97e36
+    assert intensity_range(values, values.dtype)[1] < 120
