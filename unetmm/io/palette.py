@@ -42,6 +42,8 @@ class Palette:
     """Bits of a stored value."""
     measured: bool = False
     """Whether the file is a microscope's or another instrument's."""
+    ours: bool = False
+    """Whether the file is an output of ours, in which a palette shows restored values."""
     on_earth: bool = False
     """Whether the file has a place on Earth, as maps of land cover have."""
 
@@ -52,7 +54,7 @@ class Palette:
 
     def meaning(self) -> Meaning:
         """What the stored values are most likely."""
-        if self.measured:
+        if self.measured or self.ours:
             return "values"
         if self.bits >= 8 and is_gradual(self.colours):
             return "values"

@@ -190,10 +190,13 @@ def test_an_output_holds_restored_values_and_the_same_map(
         np.testing.assert_array_equal(page.asarray(), unetmm.restore(pixels, MONO))
 
 
-def test_values_that_were_asked_for_are_read_back_as_values(tmp_path: Path) -> None:
+def test_values_that_were_asked_for_are_read_back_as_values(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write(tmp_path / "a.tif", CLASSES)
     restore(tmp_path / "a.tif", tmp_path / "b.tif", select=Selection(palette="values"))
     assert open_source(tmp_path / "b.tif").info.metadata.display.palette == "values"
+    assert not caplog.messages
 
 
 def test_a_map_goes_through_ome_zarr_and_back(tmp_path: Path) -> None:

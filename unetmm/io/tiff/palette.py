@@ -50,12 +50,12 @@ def find_palette(path: Path, page: tifffile.TiffPage) -> Palette:
         raise ImageError(f"{path}: holds a palette without valid colours; save grey or RGB")
     bits = page.bitspersample
     bits = bits if isinstance(bits, int) else 8 * dtype.itemsize
-    ours = RECORD_TAG in page.tags  # and those of measurements are all that we write
     return Palette(
         colours=scaled_colours(stored, bits),
         bits=bits,
         # Of palettes, our own outputs hold those of measurements only.
-        measured=ours or any(getattr(page.parent, f"is_{kind}") for kind in _INSTRUMENTS),
+        measured=any(getattr(page.parent, f"is_{kind}") for kind in _INSTRUMENTS),
+        ours=RECORD_TAG in page.tags,
         on_earth=page.is_geotiff,
     )
 
@@ -76,7 +76,7 @@ def choose_meaning(path: Path, palette: Palette, choice: PaletteChoice) -> Meani
         )  # fmt: skip
     elif meaning == "colours":
         log.info("%s: its palette of %d colours is expanded to RGB", path, count)
-    elif is_gradual(palette.colours):
+    elif palette.ours or is_gradual(palette.colours):
         log.info(
             "%s: its palette of %d colours shows measured values: these are restored, and the "
             "palette is kept (--palette colours restores the colours)", path, count,
