@@ -1,12 +1,14 @@
 """Measures an image once, so that the answer does not depend on how the image is cut.
 
-A fixed, seeded set of patches fixes the intensity range. They, or half of them where the image is
-small, go through the net with their own global averages; the channel attention of every block is
+A seeded set of patches, placed where there is content, fixes the intensity range. They, or half of
+them where the image is small, go through the net with their own global averages; the channel
+attention of every block is
 averaged over them. Nothing here depends on the budget, the strips or the number of workers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -16,17 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.calibrate.calibration import Calibration, ChannelStatistics, key
-from unetmm.calibrate.patches import (
-    observed_patches,
-    padded_patch_size,
-    patch_boxes,
-    patch_count,
-)
+from unetmm.calibrate.choice import Observed, choose_patches
+from unetmm.calibrate.content import COPIES
+from unetmm.calibrate.patches import observed_patches, padded_patch_size, patch_count
+from unetmm.calibrate.places import READ_PX
 from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import frozen_bytes, observing_bytes
 from unetmm.engine.layout import FLOAT_BYTES, observing_layout
 from unetmm.engine.precision import Precision
-from unetmm.geometry import mirrored, round_up
+from unetmm.geometry import mirrored
 from unetmm.intensities.range import ValueScale, measure_scale, normalise
 from unetmm.intensities.validity import valid_mask
 from unetmm.io.image import ImageInfo, Source
@@ -55,8 +55,11 @@ def calibration_bytes(
     observing = streams.count * streams.each_bytes + matrices
     # The intensity range is found before that, in two copies of float64.
     ranging = 0 if info.dtype == np.uint8 else 2 * 8 * numbers
+    # Before that, too, cells are measured, of a patch or of a box that is read to look at.
+    looking = COPIES * 8 * height * width * info.samples
+    looking += min(READ_PX, info.height * info.width) * info.samples * info.dtype.itemsize
     # All the while the patches, and once more their measured values side by side.
-    return 2 * numbers * info.dtype.itemsize + max(observing, ranging)
+    return 2 * numbers * info.dtype.itemsize + max(observing, ranging, looking)
 
 
 @dataclass(frozen=True)
@@ -105,14 +108,10 @@ def calibrate(
     entries = {}
     info = source.info
     streams = patch_streams(net.config, info, cores)
-    boxes, observed = patch_boxes(info), observed_patches(info)
     for channel in range(info.length("C")):
-        patches = [source.read((t, channel, z), box) for t, z, box in boxes]
-        for g, group in enumerate(groups):
-            samples = [p[..., list(group)] for p in patches]
-            scale = measure_scale(samples, info.nodata, fixed_range)
-            chosen = [samples[i] for i in observed]
-            attention = _attention(chosen, info.nodata, net, scale, streams)
+        for g, chosen in enumerate(choose_patches(source, channel, groups)):
+            scale = measure_scale(chosen.patches, info.nodata, fixed_range)
+            attention = _attention(chosen.observed, info, net, scale, streams)
             entries[key(channel, g)] = ChannelStatistics(
                 scale.low, scale.high, scale.fill, attention
             )
@@ -120,35 +119,36 @@ def calibrate(
 
 
 def _attention(
-    patches: list[NDArray[Any]],
-    nodata: float | None,
+    observed: Sequence[Observed],
+    info: ImageInfo,
     net: CompiledNet,
     scale: ValueScale,
     streams: PatchStreams,
 ) -> dict[str, NDArray[np.float32]]:
     """Every block's channel factors, averaged over patches."""
-    found = _observe(patches, nodata, net, scale, streams)
-    return {name: _mean([factors[name] for factors in found]) for name in found[0]}
+    found = _observe([one.pixels for one in observed], info, net, scale, streams)
+    weights = [one.weight for one in observed]
+    return {name: _mean([factors[name] for factors in found], weights) for name in found[0]}
 
 
-def _mean(vectors: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    total: NDArray[np.float64] = np.mean(np.stack(vectors).astype(np.float64), axis=0)
-    return total.astype(np.float32)
+def _mean(vectors: list[NDArray[np.float32]], weights: list[int]) -> NDArray[np.float32]:
+    """The mean by weight. Equal weights are left out, so they round nothing."""
+    different = weights if len(set(weights)) > 1 else None
+    numbers = np.stack(vectors).astype(np.float64)
+    return np.asarray(np.average(numbers, axis=0, weights=different), np.float32)
 
 
 def _observe(
-    patches: list[NDArray[Any]],
-    nodata: float | None,
+    patches: Sequence[NDArray[Any]],
+    info: ImageInfo,
     net: CompiledNet,
     scale: ValueScale,
     streams: PatchStreams,
 ) -> list[dict[str, NDArray[np.float32]]]:
-    """Channel factors of every block for each patch."""
+    """Channel factors of every block for each patch; what is smaller than a patch is mirrored."""
     from unetmm.engine.cpu.stream import ObservingStream
 
-    h, w = patches[0].shape[:2]
-    height, width = (round_up(n, net.config.stride_px) for n in (h, w))
-    rows_beyond, columns_beyond = mirrored(h, height - h), mirrored(w, width - w)
+    height, width = padded_patch_size(net.config, info)
     unattended = net.unattended()
 
     idle: SimpleQueue[tuple[ObservingStream, NDArray[np.float32]]] = SimpleQueue()
@@ -158,10 +158,11 @@ def _observe(
 
     def observe(patch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         stream, padded = idle.get()
+        h, w = patch.shape[:2]
         try:
-            normalise(patch, valid_mask(patch, nodata), scale, padded[:h, :w])
-            padded[:h, w:] = padded[:h, columns_beyond]
-            padded[h:] = padded[rows_beyond]
+            normalise(patch, valid_mask(patch, info.nodata), scale, padded[:h, :w])
+            padded[:h, w:] = padded[:h, mirrored(w, width - w)]
+            padded[h:] = padded[mirrored(h, height - h)]
             return stream.observe(padded)
         finally:
             idle.put((stream, padded))

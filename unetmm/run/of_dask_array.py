@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,17 @@ class _Patches:
         return 0
 
     def read(self, plane: Plane, box: Box) -> Any:
-        return self.full[plane][box.y0 : box.y1, box.x0 : box.x1].compute(scheduler="synchronous")
+        return self._lazy(plane, box).compute(scheduler="synchronous")
+
+    def read_many(self, channel: int, places: Sequence[tuple[int, int, Box]]) -> list[Any]:
+        """Pixels of (t, z, box) together, so that what they share is computed once."""
+        import dask
+
+        lazy = [self._lazy((t, channel, z), box) for t, z, box in places]
+        return list(dask.compute(*lazy, scheduler="synchronous"))
+
+    def _lazy(self, plane: Plane, box: Box) -> da.Array:
+        return self.full[plane][box.y0 : box.y1, box.x0 : box.x1]
 
     def close(self) -> None:
         pass

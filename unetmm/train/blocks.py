@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.calibrate.patches import patch_boxes
+from unetmm.calibrate.choice import choose_patches
 from unetmm.errors import ShapeError
 from unetmm.intensities.range import measure_scale
 from unetmm.intensities.validity import valid_mask
@@ -144,8 +144,7 @@ def _ranges(source: Source, groups: Groups) -> dict[tuple[int, int], tuple[float
     """Stored values that are 0 and 1 to the net, by (channel, group), as a run measures them."""
     info, found = source.info, {}
     for channel in range(info.length("C")):
-        patches = [source.read((t, channel, z), box) for t, z, box in patch_boxes(info)]
-        for g, group in enumerate(groups):
-            scale = measure_scale([p[..., list(group)] for p in patches], info.nodata)
+        for g, chosen in enumerate(choose_patches(source, channel, groups)):
+            scale = measure_scale(chosen.patches, info.nodata)
             found[channel, g] = scale.low, scale.high
     return found

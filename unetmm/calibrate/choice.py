@@ -1,0 +1,178 @@
+"""Chooses the patches that an image is measured by: those of a grid, or where there is content.
+
+The patches of the grid stay where all of them have content, and where none has. Else the empty
+ones give way to places with content, which a look at many small boxes has found; what goes through
+the net of a patch is the window of it that is full of content. A few of the empty ones stay to tell
+the range of intensities.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.calibrate.content import Cells, Content, FullWindow, content_window, measure_cells
+from unetmm.calibrate.patches import observed_patches, patch_boxes, patch_size
+from unetmm.calibrate.places import Place, look_places, read_patches, read_places
+from unetmm.intensities.validity import measured_values
+from unetmm.io.image import Box, ImageInfo, Source
+
+log = logging.getLogger(__name__)
+
+SCRAP_SHARE = 0.25
+"""Smallest window that goes through the net, as a share of the largest."""
+UNEVEN_SHARE = 0.1
+"""Share of the noise of content below which other noise is worth a warning."""
+UNEVEN_AREA = 0.1
+"""Smallest share of an image that has to have so little noise for it."""
+KEPT_EMPTY = 4
+"""Patches of which one without content is kept, where others could take its place."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A patch, or a window of it, that goes through the net."""
+
+    pixels: NDArray[Any]
+    """Stored values of one group of samples."""
+    weight: int = 1
+    """Weight in the mean."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The patches of one channel and one group of samples."""
+
+    patches: Sequence[NDArray[Any]]
+    """Pixels of all of them, which fix the range of intensities."""
+    observed: Sequence[Observed]
+    """Parts of them that go through the net."""
+
+
+def choose_patches(
+    source: Source, channel: int, groups: Sequence[tuple[int, ...]]
+) -> Iterator[Choice]:
+    """The patches of every group of samples of a channel, one group after the other."""
+    info = source.info
+    patches = read_patches(source, channel, patch_boxes(info))
+    cells = [measure_cells(patch, info) for patch in patches]
+    look = _Look(source, channel)
+    for group in map(list, groups):
+        yield _choose([p[..., group] for p in patches], [c.of(group) for c in cells], group, look)
+
+
+class _Look:
+    """What many small boxes of a channel hold."""
+
+    def __init__(self, source: Source, channel: int) -> None:
+        self.source, self.channel, self.info = source, channel, source.info
+        self.places = look_places(source.info)
+        read = read_places(source, channel, self.places)
+        self.cells = [measure_cells(pixels, source.info) for part in read for pixels in part]
+
+    def content(self, group: list[int]) -> Content:
+        """What tells content from emptiness in a group of samples."""
+        return Content.of([cells.of(group) for cells in self.cells], len(group))
+
+    def is_uneven(self, content: Content, group: list[int]) -> bool:
+        """Whether many places are noisy, but far less than others."""
+        noise = np.concatenate([c.noise[..., group].ravel() for c in self.cells])
+        known, limit = noise[np.isfinite(noise)], UNEVEN_SHARE * content.noise.max()
+        few = np.count_nonzero((known > 0) & (known < limit))
+        return content.is_noise and bool(few > UNEVEN_AREA * len(known))
+
+    def places_of(self, content: Content, group: list[int]) -> list[Place]:
+        """The places that are full of content, best spread first."""
+        found = [
+            place
+            for place, cells in zip(self.places, self.cells, strict=True)
+            if content.has(cells.of(group)).mean() > 3 / 4
+        ]
+        # 0, 1/2, 1/4, 3/4, ... of the way through them, so any number of the first is spread.
+        bits = max(0, len(found) - 1).bit_length()
+        order = (int(f"{i:0{bits}b}"[::-1], 2) for i in range(1 << bits))
+        return [found[i] for i in order if i < len(found)]
+
+
+def _choose(
+    patches: list[NDArray[Any]], cells: list[Cells], group: list[int], look: _Look
+) -> Choice:
+    """The patches of one group. Those that are replaced give their memory to the new ones."""
+    seen = observed_patches(look.info)
+    content = look.content(group)
+    windows = [_window(one, content, look.info) for one in cells]
+    if all(window is not None and window.is_whole for window in windows):
+        return Choice(patches, [Observed(patches[i]) for i in seen])
+    if look.is_uneven(content, group):
+        log.warning(
+            "channel %d: the noise in parts of the image is less than a tenth of that in others, "
+            "for which it is restored",
+            look.channel,
+        )
+    _replace_empty(patches, windows, group, content, look)
+    found = {i: window for i, window in enumerate(windows) if window is not None}
+    if not found:
+        return Choice(patches, [Observed(patches[i]) for i in seen])
+    least = SCRAP_SHARE * max(window.weight for window in found.values())
+    order = [*seen, *(i for i in found if i not in seen)]
+    large = [i for i in order if i in found and found[i].weight >= least]
+    return Choice(patches, [_part(patches[i], found[i]) for i in sorted(large[: len(seen)])])
+
+
+def _part(patch: NDArray[Any], window: FullWindow) -> Observed:
+    """What of a patch goes through the net."""
+    box = window.box
+    return Observed(patch[box.y0 : box.y1, box.x0 : box.x1], window.weight)
+
+
+def _window(cells: Cells, content: Content, info: ImageInfo) -> FullWindow | None:
+    height, width = patch_size(info)
+    if not cells.noise.size:  # too small to tell
+        return FullWindow(Box(0, 0, height, width), 1, is_whole=True)
+    return content_window(content.has(cells), height, width)
+
+
+def _replace_empty(
+    patches: list[NDArray[Any]],
+    windows: list[FullWindow | None],
+    group: list[int],
+    content: Content,
+    look: _Look,
+) -> None:
+    """Put patches around places with content where patches have none, as far as there are any."""
+    info = look.info
+    empty = [i for i, window in enumerate(windows) if window is None]
+    # Patches without a single measurement go first: they say nothing about the range either.
+    empty.sort(key=lambda i: measured_values(patches[i], info.nodata).size)
+    taken = [place for place, window in zip(patch_boxes(info), windows, strict=True) if window]
+    places = iter(look.places_of(content, group))
+    for i in empty[: len(empty) - min(len(empty), len(patches) // KEPT_EMPTY)]:
+        for t, z, near in places:
+            place = t, z, _patch_around(near, info)
+            if any(_are_near(place, other) for other in taken):
+                continue
+            patch = look.source.read((t, look.channel, z), place[2])
+            window = _window(measure_cells(patch, info).of(group), content, info)
+            if window is not None:
+                taken.append(place)
+                patches[i], windows[i] = patch[..., group], window
+                break
+
+
+def _are_near(one: Place, other: Place) -> bool:
+    """Whether two patches share more than half of their rows and of their columns."""
+    (a, b), same = (one[2], other[2]), one[:2] == other[:2]
+    return same and 2 * abs(a.y0 - b.y0) < a.height and 2 * abs(a.x0 - b.x0) < a.width
+
+
+def _patch_around(near: Box, info: ImageInfo) -> Box:
+    """A patch with a place in its middle, as far as the plane reaches."""
+    height, width = patch_size(info)
+    y = min(max(0, (near.y0 + near.y1 - height) // 2), info.height - height)
+    x = min(max(0, (near.x0 + near.x1 - width) // 2), info.width - width)
+    return Box(y, x, y + height, x + width)

@@ -1,0 +1,111 @@
+"""Where an image is looked at to find where it has content: many small boxes, spread evenly.
+
+    plane  | .  x    .    x  . |   a band: rows that many boxes share, so storage by rows is
+           |x    .  x     .   x|   decoded once for all of them
+           | .   x    .  x     |
+
+The boxes are seeded by the size of the image. They depend neither on the cut nor on how pixels are
+stored; that decides only which boxes are read at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.io.image import Box, ImageInfo, Planes, Source
+
+LOOK_PX = (32, 64)
+"""Height and width of a box that is looked at, in pixels."""
+BANDS = 16
+"""Bands of an image, on as many planes where there are as many."""
+MOST_BANDS = 32
+"""Most bands of an image of many planes, one for each plane."""
+COLUMNS = 8
+"""Boxes of a band."""
+READ_PX = 2**18
+"""Most pixels that are read at once."""
+
+Place = tuple[int, int, Box]
+"""Time, depth, and box of that plane."""
+
+
+def look_places(info: ImageInfo) -> list[Place]:
+    """(t, z, box) of every box to look at, in the order in which they are best read."""
+    height, width = min(LOOK_PX[0], info.height), min(LOOK_PX[1], info.width)
+    stacks = Planes(info.length("T"), 1, info.length("Z"))
+    # Small planes are looked at in a quarter of their area at most, as far as that can be.
+    rows_each, columns = (
+        max(1, n // (2 * m)) for n, m in ((info.height, height), (info.width, width))
+    )
+    bands = min(max(BANDS, min(len(stacks), MOST_BANDS)), len(stacks) * rows_each)
+    columns = min(COLUMNS, columns)
+    rng = np.random.default_rng((info.width, info.height, len(stacks)))
+    rows = rng.permutation(bands) if len(stacks) > 1 else np.arange(bands)
+    places = []
+    for i in range(bands):
+        t, _, z = stacks[i * len(stacks) // bands]
+        y = int((rows[i] + rng.random()) / bands * (info.height - height + 1))
+        for column in range(columns):
+            x = int((column + rng.random()) / columns * (info.width - width + 1))
+            places.append((t, z, Box(y, x, y + height, x + width)))
+    return sorted(places, key=lambda p: (p[0], p[1], p[2].y0, p[2].x0))
+
+
+def read_patches(source: Source, channel: int, places: Sequence[Place]) -> list[NDArray[Any]]:
+    """Pixels of all places, one by one where the source cannot read them together."""
+    read_many = getattr(source, "read_many", None)
+    if read_many is not None:
+        found: list[NDArray[Any]] = read_many(channel, places)
+        return found
+    return [source.read((t, channel, z), box) for t, z, box in places]
+
+
+def read_places(
+    source: Source, channel: int, places: Sequence[Place]
+) -> Iterator[list[NDArray[Any]]]:
+    """Pixels of all places, a list for each read; those of one chunk are read at once."""
+    read_many = getattr(source, "read_many", None)
+    if read_many is not None:
+        yield read_many(channel, places)
+        return
+    chunk = source.info.chunk
+
+    def unit(place: Place) -> tuple[int, int, int, int]:
+        t, z, box = place
+        return t, z, box.y0 // chunk[0], box.x0 // chunk[1]
+
+    for (t, z, *_), group in groupby(sorted(places, key=unit), unit):
+        for part in _parts(list(group)):
+            whole = _around([box for _, _, box in part])
+            pixels = source.read((t, channel, z), whole)
+            yield [
+                pixels[b.y0 - whole.y0 : b.y1 - whole.y0, b.x0 - whole.x0 : b.x1 - whole.x0]
+                for _, _, b in part
+            ]
+
+
+def _parts(places: list[Place]) -> Iterator[list[Place]]:
+    """Runs of places of one plane that lie in a box of at most `READ_PX` pixels."""
+    part: list[Place] = []
+    for place in places:
+        whole = _around([box for _, _, box in (*part, place)])
+        if part and whole.height * whole.width > READ_PX:
+            yield part
+            part = []
+        part.append(place)
+    yield part
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    """The smallest box that holds them all."""
+    return Box(
+        min(b.y0 for b in boxes),
+        min(b.x0 for b in boxes),
+        max(b.y1 for b in boxes),
+        max(b.x1 for b in boxes),
+    )
