@@ -163,5 +163,6 @@ def _storing_bytes(
     # is filled.
     read_rows, written_rows = min(pixels.height, 2 * rows_in), min(pixels.height, 2 * rows_out)
     read = read_rows * read_px * pixel_bytes + source.scratch_bytes(rows_in, read_px)
-    write = written_rows * write_px * pixel_bytes + sink.scratch_bytes(rows_out, write_px)
+    written_bytes = pixels.samples * (pixels.written_itemsize or pixels.itemsize)
+    write = written_rows * write_px * written_bytes + sink.scratch_bytes(rows_out, write_px)
     return read, write

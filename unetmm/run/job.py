@@ -6,15 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from unetmm.calibrate.calibration import Calibration
 from unetmm.calibrate.measure import calibrate
 from unetmm.engine.contract import Net
 from unetmm.errors import ShapeError
+from unetmm.intensities.rounding import Losses
+from unetmm.intensities.stored import Storing
 from unetmm.io.image import Sink, Source
 from unetmm.models.groups import Groups, sample_groups
 from unetmm.models.weights import Model
@@ -50,6 +52,10 @@ class Job:
     """Cut of the image, and how many tasks are under way at once."""
     strength: float = 1.0
     """Share of the net's change that is kept: 0 gives the input back, 1 the net's answer."""
+    storing: Storing = Storing()
+    """Way in which restored values are stored."""
+    losses: Losses = field(default_factory=Losses)
+    """Number of values that the output's type could not hold."""
     progress: Callable[[int], None] = lambda pixels: None
     """Function that is told the number of pixels finished since the last call; called from any
     task's thread."""
@@ -68,6 +74,17 @@ class Job:
     def device_peak_bytes(self) -> int | None:
         """The most memory of a GPU that was taken, None where the CPU computes."""
         return self.net.peak_bytes()
+
+    def stored_as_dict(self) -> dict[str, Any]:
+        """How values were stored and what was lost, for a report."""
+        dtype = self.storing.type_of(self.source.info.dtype)
+        rounding = None if dtype.kind == "f" else self.storing.rounding
+        return {"dtype": dtype.name, "rounding": rounding, **asdict(self.losses)}
+
+    def note_losses(self, losses: Losses) -> None:
+        """Count what a task's values lost."""
+        with self._lock:
+            self.losses.add(losses)
 
     @contextmanager
     def clock(self, kind: str) -> Iterator[None]:
@@ -91,7 +108,7 @@ def make_job(
     """Put together what `run` needs."""
     net, calibration = compile_and_calibrate(source, model, options, plan.calibration_cores, loaded)
     groups = sample_groups(model.config, source.info)
-    return Job(source, sink, net, groups, calibration, plan, options.strength)
+    return Job(source, sink, net, groups, calibration, plan, options.strength, options.storing)
 
 
 def compile_and_calibrate(

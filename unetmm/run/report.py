@@ -54,6 +54,8 @@ class Report:
     """Whether the output is finished; not so while other shares of the run are to be done."""
     already_done: bool = False
     """Whether an earlier run had finished this very output, so that nothing was done."""
+    stored: dict[str, Any] = field(default_factory=dict)
+    """Pixel type and rounding of the output, and how many values did not fit."""
     measured_device_peak_bytes: int | None = None
     """Peak of a GPU's memory in bytes as measured, libraries' own workspaces apart; None where the
     CPU computed."""
@@ -73,6 +75,7 @@ class Report:
             "megapixels": self.megapixels,
             "megapixels_per_s": round(self.megapixels / compute_s, 3) if compute_s else None,
             "resumed_rows": self.resumed_rows,
+            "stored": self.stored,
             "complete": self.complete,
             "already_done": self.already_done,
         }

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.intensities.stored import to_stored
+from unetmm.intensities.rounding import Losses, Spot
+from unetmm.intensities.stored import opacity_as, to_stored
 from unetmm.io.image import Box
 from unetmm.models.groups import slice_of
 from unetmm.run.job import Job
@@ -29,7 +30,8 @@ class ChunkRowWriter:
         width, samples = task.strip.write_px, info.samples
         self.chunk_rows = min(job.sink.chunk[0], info.height)
         shape = (self.chunk_rows, width, samples)
-        self.buffer, self.spare = np.zeros(shape, info.dtype), np.zeros(shape, info.dtype)
+        dtype = job.storing.type_of(info.dtype)
+        self.buffer, self.spare = np.zeros(shape, dtype), np.zeros(shape, dtype)
         kept_rows = job.plan.lag_rows + job.plan.band_rows + job.plan.delay_rows
         self.kept = np.zeros((kept_rows, width, samples), info.dtype)
         self.scratch = np.zeros(
@@ -73,14 +75,26 @@ class ChunkRowWriter:
         """Rows a..b of the bands become stored values in the buffer from row `to` on."""
         target = self.buffer[to : to + b - a]
         original = self.kept[np.arange(row, row + b - a) % len(self.kept)]
-        target[...] = original  # alpha
+        info, losses = self.job.source.info, Losses()
+        if info.alpha:
+            target[..., -1] = opacity_as(original[..., -1], target.dtype)
         for group, statistics, band in zip(self.job.groups, self.statistics, bands, strict=True):
             samples = slice_of(group)
-            to_stored(
+            lost = to_stored(
                 band[a:b], self.first_column, original[..., samples], statistics,
-                self.job.strength, self.job.source.info.nodata, self.scratch[: b - a],
-                target[..., samples],
+                self.job.strength, info.nodata, self.scratch[: b - a], target[..., samples],
+                self._spot(row, group),
             )  # fmt: skip
+            losses.add(lost)
+        if losses != Losses():
+            self.job.note_losses(losses)
+
+    def _spot(self, row: int, group: tuple[int, ...]) -> Spot | None:
+        """Place of a row's first value of a group, if values are dithered."""
+        if self.job.storing.rounding != "dither":
+            return None
+        samples = self.job.source.info.samples
+        return Spot(self.task.plane, row, self.task.strip.write_start, group[0], samples)
 
     def _flush(self, base: int, stop: int) -> None:
         strip = self.task.strip

@@ -19,6 +19,7 @@ from unetmm.engine.cpu.sync import LINE
 from unetmm.engine.cpu.tables import COLUMNS
 from unetmm.engine.precision import Precision
 from unetmm.intensities.kernel import compile_move
+from unetmm.intensities.rounding_kernel import compile_dither
 from unetmm.process import child_environment
 
 log = logging.getLogger(__name__)
@@ -56,3 +57,4 @@ def compile_all(precision: Precision = "fp32") -> None:
         0, 0, 0, 0, numbers, sums, floats, floats, -1, -1,
     )  # fmt: skip
     compile_move()
+    compile_dither()

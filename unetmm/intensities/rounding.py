@@ -1,0 +1,108 @@
+"""How restored values become integers: to the nearest one, or by chance so that means stay.
+
+Where an image has less than about a count a pixel, the nearest integer is 0 nearly everywhere, and
+the mean is lost. `dither` adds a uniform number in [-0.5, 0.5) before: a value of 0.4 becomes 1 for
+40 % of the pixels. The number is a hash of the pixel's place, so it does not depend on the cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+RoundingChoice = Literal["nearest", "dither"]
+"""Ways to round to integers."""
+ROUNDINGS: tuple[RoundingChoice, ...] = ("nearest", "dither")
+"""Values of a `RoundingChoice`, the default first."""
+_SEED, _FACTOR, _MIXER = 0x9E3779B9, 0x01000193, 0x85EBCA6B
+"""Numbers of a plane's hash: its start, and odd ones that spread the bits."""
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Place in an image of the first of some values, by which they are dithered."""
+
+    plane: Sequence[int]
+    """Index (t, c, z) of the plane."""
+    row: int
+    """Row of the first value."""
+    column: int
+    """Column of the first value."""
+    sample: int
+    """Sample of the first value."""
+    samples: int
+    """Number of samples of a pixel."""
+
+
+@dataclass
+class Losses:
+    """What a pixel type could not hold."""
+
+    clipped: int = 0
+    """Number of values that lie beyond the type and became its least or its largest value."""
+    unmeasured: int = 0
+    """Number of NaN and infinities that became 0, because integers have no such values."""
+
+    def add(self, other: Losses) -> None:
+        """Count another part's losses too."""
+        self.clipped += other.clipped
+        self.unmeasured += other.unmeasured
+
+
+def round_rows(values: NDArray[np.floating[Any]], spot: Spot | None) -> None:
+    """Round values (rows, width, channels) to integers in place.
+
+    spot : their place, for dithering; None rounds to the nearest, ties to even.
+    """
+    if spot is None:
+        np.rint(values, out=values)
+        return
+    # Numba is loaded when the first rows are done: a plan needs this package without it.
+    from unetmm.intensities.rounding_kernel import dither
+
+    place = spot.column * spot.samples + spot.sample
+    dither(values, _plane_hash(spot.plane), spot.row, place, spot.samples)
+
+
+def _plane_hash(plane: Sequence[int]) -> int:
+    """A number of 32 bits for a plane."""
+    found = _SEED
+    for index in plane:
+        found = (found * _FACTOR + index + 1) % 2**32
+        found = (found ^ found >> 16) * _MIXER % 2**32
+        found ^= found >> 13
+    return found
+
+
+def clip_to(values: NDArray[np.floating[Any]], source: np.dtype[Any], target: np.dtype[Any]) -> int:
+    """Clip values to the limits of a type in place.
+
+    NaN and infinite values of floats stay. Returns how many were beyond a limit that values of the
+    source type may be beyond; a net's answer that overshoots a limit of both loses nothing.
+    """
+    least, most = limits_of(target)
+    lowest, highest = limits_of(source)
+    if target.kind == "f" and values.dtype.itemsize <= target.itemsize:
+        return 0
+    finite = np.isfinite(values) if target.kind == "f" else True
+    below, above = (values < least) & finite, (values > most) & finite
+    np.clip(values, least, most, out=values, where=finite)
+    lost_below = np.count_nonzero(below) if lowest < least else 0
+    return int(lost_below + (np.count_nonzero(above) if highest > most else 0))
+
+
+def may_clip(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
+    """Whether a type has values that another cannot hold without clipping."""
+    least, most = limits_of(target)
+    lowest, highest = limits_of(source)
+    return lowest < least or highest > most
+
+
+def limits_of(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Least and largest finite value of a type."""
+    found = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return float(found.min), float(found.max)
