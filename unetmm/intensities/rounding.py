@@ -14,8 +14,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.intensities.validity import valid_mask
+
 RoundingChoice = Literal["nearest", "dither"]
 """Ways to round to integers."""
+DIM_COUNTS = 4.0
+"""Largest mean, in counts, of a part of a row that rounding may bias."""
+DIM_SHARE = 0.05
+"""Smallest share of an image that is dim for rounding to be spoken of."""
+LOST_SHARE, LOST_COUNTS = 0.05, 0.005
+"""Change by rounding from which on it is spoken of: a share of the mean, and counts a pixel."""
 ROUNDINGS: tuple[RoundingChoice, ...] = ("nearest", "dither")
 """Values of a `RoundingChoice`, the default first."""
 _SEED, _FACTOR, _MIXER = 0x9E3779B9, 0x01000193, 0x85EBCA6B
@@ -106,3 +114,56 @@ def limits_of(dtype: np.dtype[Any]) -> tuple[float, float]:
     """Least and largest finite value of a type."""
     found = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
     return float(found.min), float(found.max)
+
+
+@dataclass
+class Dimness:
+    """What rounding to whole numbers did to parts of rows that have few counts a pixel."""
+
+    seen_px: int = 0
+    """Number of pixels looked at."""
+    dim_px: int = 0
+    """Number of those in dim parts."""
+    exact: float = 0.0
+    """Sum of the dim parts before they were rounded."""
+    bias: float = 0.0
+    """Sum of what rounding changed in each dim part, whichever way."""
+
+    def note(
+        self,
+        stored: NDArray[Any],
+        exact: NDArray[np.float64],
+        made: NDArray[Any],
+        nodata: float | None,
+        part_px: int,
+    ) -> None:
+        """Look at a row (1, width, channels) of the input, the exact answer and the output."""
+        mask = valid_mask(stored, nodata)
+        there = np.ones(stored.shape, bool) if mask is None else mask
+        starts = np.arange(0, stored.shape[1], part_px)
+
+        def sums(values: NDArray[Any]) -> NDArray[np.float64]:
+            chosen = np.where(there, values, 0)[0].astype(np.float64)
+            found: NDArray[np.float64] = np.add.reduceat(chosen, starts, axis=0)
+            return found
+
+        count, before = sums(np.ones(stored.shape)), sums(np.abs(stored.astype(np.float64)))
+        self.seen_px += int(count.sum())
+        dim = (before > 0) & (before < DIM_COUNTS * count)
+        if not dim.any():
+            return
+        asked, given = sums(exact)[dim], sums(made)[dim]
+        self.dim_px += int(count[dim].sum())
+        self.exact += float(asked.sum())
+        self.bias += float(np.abs(given - asked).sum())
+
+    def add(self, other: Dimness) -> None:
+        """Take in what was found elsewhere."""
+        for name in ("seen_px", "dim_px", "exact", "bias"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    @property
+    def loses(self) -> bool:
+        """Whether rounding changes the means of a good part of the image."""
+        much = self.dim_px >= DIM_SHARE * max(self.seen_px, 1)
+        return much and self.bias > LOST_SHARE * abs(self.exact) + LOST_COUNTS * self.dim_px

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from unetmm.engine.contract import DeviceTerms, Engine, Pixels
 from unetmm.engine.layout import FLOAT_BYTES, Layout
 from unetmm.geometry import round_up
+from unetmm.intensities.guard import guard_bytes
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import parameter_count
 
@@ -165,4 +166,5 @@ def _storing_bytes(
     read = read_rows * read_px * pixel_bytes + source.scratch_bytes(rows_in, read_px)
     written_bytes = pixels.samples * (pixels.written_itemsize or pixels.itemsize)
     write = written_rows * write_px * written_bytes + sink.scratch_bytes(rows_out, write_px)
-    return read, write
+    channels = max(1, pixels.samples // pixels.nets)
+    return read, write + guard_bytes(band, write_px, channels, pixels.nets)

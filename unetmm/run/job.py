@@ -15,7 +15,8 @@ from unetmm.calibrate.calibration import Calibration
 from unetmm.calibrate.measure import calibrate
 from unetmm.engine.contract import Net
 from unetmm.errors import ShapeError
-from unetmm.intensities.rounding import Losses
+from unetmm.intensities.guard import Guard
+from unetmm.intensities.rounding import Dimness, Losses
 from unetmm.intensities.stored import Storing
 from unetmm.io.image import Sink, Source
 from unetmm.models.groups import Groups, sample_groups
@@ -56,6 +57,10 @@ class Job:
     """Way in which restored values are stored."""
     losses: Losses = field(default_factory=Losses)
     """Number of values that the output's type could not hold."""
+    guard: Guard = field(default_factory=Guard)
+    """Findings of the comparison of input and output."""
+    dimness: Dimness = field(default_factory=Dimness)
+    """Findings on what rounding did to dim parts."""
     progress: Callable[[int], None] = lambda pixels: None
     """Function that is told the number of pixels finished since the last call; called from any
     task's thread."""
@@ -85,6 +90,23 @@ class Job:
         """Count what a task's values lost."""
         with self._lock:
             self.losses.add(losses)
+
+    def note_dimness(self, dimness: Dimness) -> None:
+        """Take in what a task found on rounding."""
+        with self._lock:
+            self.dimness.add(dimness)
+
+    def guard_as_dict(self) -> dict[str, Any]:
+        """What the guard has found, for a report."""
+        dim = self.dimness
+        found = self.guard.findings.as_dict()
+        share = dim.bias / abs(dim.exact) if dim.exact else 0.0
+        found["rounding"] = {
+            "dim_share": round(dim.dim_px / max(dim.seen_px, 1), 4),
+            "dim_mean": dim.exact / max(dim.dim_px, 1),
+            "bias_share": round(share, 4),
+        }
+        return found
 
     @contextmanager
     def clock(self, kind: str) -> Iterator[None]:

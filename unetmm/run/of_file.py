@@ -15,7 +15,7 @@ from typing import Any
 
 from unetmm import process
 from unetmm.calibrate.calibration import Calibration
-from unetmm.errors import ResumeError
+from unetmm.errors import ResumeError, WeightsError
 from unetmm.io.image import ImageInfo, Source
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.output.destination import output_exists
@@ -265,6 +265,7 @@ def _compute(
     return Report(
         str(work.path), str(output.path), work.model.name, job.plan, left_px[0] / 1e6,
         job.calibration, seconds, stored=job.stored_as_dict(),
+        guard=job.guard_as_dict(),
         measured_device_peak_bytes=job.device_peak_bytes,
         resumed_rows=max(0, resumed_px) // info.width,
     )  # fmt: skip
@@ -275,8 +276,10 @@ def growing(output: Output, share: Share) -> Iterator[None]:
     """Leave an output at the end; on an error keep it if there is anything to keep."""
     try:
         yield
-    except BaseException:
-        worth_keeping = output.table.any_written() or share.count > 1
+    except BaseException as error:
+        # Another run with the same weights would come to the same end.
+        useless = isinstance(error, WeightsError)
+        worth_keeping = (output.table.any_written() and not useless) or share.count > 1
         begun_elsewhere = not output.taking_part and output.workspace.read_job() is not None
         if worth_keeping or begun_elsewhere:
             output.leave()

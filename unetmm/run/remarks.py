@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 
 from unetmm.run.job import Job
+from unetmm.run.report import doubts
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,18 @@ def say_remarks(job: Job, name: str) -> None:
 def remarks_of(job: Job) -> Iterator[str]:
     """The same as text, one line each."""
     yield from _losses(job)
+    yield from _rounding(job)
+    yield from doubts(job.guard_as_dict())
+
+
+def _rounding(job: Job) -> Iterator[str]:
+    dim = job.dimness
+    if dim.loses:
+        yield (
+            f"the image has about {abs(dim.exact) / dim.dim_px:.2g} counts a pixel in "
+            f"{dim.dim_px / dim.seen_px:.0%} of it, and rounding to whole counts loses them: use "
+            "--dtype float32 or --rounding dither"
+        )
 
 
 def _losses(job: Job) -> Iterator[str]:

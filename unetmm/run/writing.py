@@ -14,6 +14,7 @@ from unetmm.io.image import Box
 from unetmm.models.groups import slice_of
 from unetmm.run.job import Job
 from unetmm.run.task import Task
+from unetmm.run.watching import SAMPLED_ROW, SAMPLED_ROWS, RowWatch
 
 
 class ChunkRowWriter:
@@ -37,6 +38,7 @@ class ChunkRowWriter:
         self.scratch = np.zeros(
             (job.plan.band_rows, width, job.net.config.out_channels), np.float32
         )
+        self.watch = RowWatch(job, task, self.scratch)
         self.kept_rows = task.segment.read_start
         self.seen_row = task.segment.read_start
         self.next_row = task.segment.write_start
@@ -78,16 +80,40 @@ class ChunkRowWriter:
         info, losses = self.job.source.info, Losses()
         if info.alpha:
             target[..., -1] = opacity_as(original[..., -1], target.dtype)
-        for group, statistics, band in zip(self.job.groups, self.statistics, bands, strict=True):
-            samples = slice_of(group)
+        for number, (group, band) in enumerate(zip(self.job.groups, bands, strict=True)):
+            samples, width = slice_of(group), self.buffer.shape[1]
+            answer = band[a:b]
+            self.watch.check(answer[:, self.first_column : self.first_column + width], row)
+            stored, made = original[..., samples], target[..., samples]
             lost = to_stored(
-                band[a:b], self.first_column, original[..., samples], statistics,
-                self.job.strength, info.nodata, self.scratch[: b - a], target[..., samples],
-                self._spot(row, group),
+                answer, self.first_column, stored, self.statistics[number], self.job.strength,
+                info.nodata, self.scratch[: b - a], made, self._spot(row, group),
             )  # fmt: skip
             losses.add(lost)
+            self.watch.add(number, stored, made, row)
+            self._watch_rounding(number, answer, stored, made, row)
         if losses != Losses():
             self.job.note_losses(losses)
+
+    def _watch_rounding(
+        self,
+        group: int,
+        answer: NDArray[np.float32],
+        stored: NDArray[Any],
+        made: NDArray[Any],
+        row: int,
+    ) -> None:
+        """Compare some rows, always the same ones, with what they were before they were rounded."""
+        if not self.watch.rounds:
+            return
+        for y in range(-(row - SAMPLED_ROW) % SAMPLED_ROWS, len(stored), SAMPLED_ROWS):
+            one = slice(y, y + 1)
+            exact = np.empty(stored[one].shape, np.float64)
+            to_stored(
+                answer[one], self.first_column, stored[one], self.statistics[group],
+                self.job.strength, self.job.source.info.nodata, self.scratch[:1], exact,
+            )  # fmt: skip
+            self.watch.add_rounded(stored[one], exact, made[one])
 
     def _spot(self, row: int, group: tuple[int, ...]) -> Spot | None:
         """Place of a row's first value of a group, if values are dithered."""
