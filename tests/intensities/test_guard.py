@@ -123,7 +123,8 @@ def test_fill_that_ruins_its_neighbours_is_found() -> None:
 def test_noise_that_is_left_is_found_and_texture_is_not() -> None:
     noisy, clean = scene(30)
     result = found(noisy, noisy)
-    assert (result.left, result.doubtful, result.is_left) == (16, 0, True)
+    # Along the edge, differences over two pixels are larger than white noise has them.
+    assert (result.left, result.doubtful, result.is_left) == (12, 0, True)
     assert found(noisy, noisy, replace(FULL, strength=0.0)).left == 0
     half = (noisy * 0.5 + clean * 0.5).astype(np.uint16)
     assert found(noisy, half, replace(FULL, strength=0.5)).left == 0

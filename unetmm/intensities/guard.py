@@ -227,9 +227,11 @@ class BlockWatch:
         columns = self._columns
         self._cut_pairs(columns[2:5])  # the change's size stays, and both differences are cut
         self._cut_pairs(columns[5:])
-        found = columns.reshape(FLOATS, -1, CELL_PX, columns.shape[2]).sum(2)
+        found = self._cells[:, row]
+        np.add(columns[:, ::CELL_PX], columns[:, 1::CELL_PX], out=found)
+        for more in range(2, CELL_PX):
+            found += columns[:, more::CELL_PX]
         found[5:] += self._present * np.float32(self._whole_rows)
-        self._cells[:, row] = found
         columns[...] = 0
         self._whole_rows = 0
 

@@ -15,7 +15,9 @@ MEAN_LIMIT, CELL_LIMIT = 3.0, 16.0
 """Largest differences of a block's mean, and of a cell's, in units of what noise explains."""
 MEAN_FLOOR, CELL_FLOOR = 3e-5, 1e-4
 """Changes of a mean and of a cell that count for nothing, as shares of the range."""
-LEFT_SHARE = 0.25
+CONSTANT_FACTOR = 10
+"""Factor of the floor of a mean where a block is constant: nets bend flat areas near hard edges."""
+LEFT_SHARE = 0.35
 """Smallest mean change of a block of white noise, as a share of the noise's deviation."""
 WHITE_RATIO = 1.05
 """Largest ratio of differences over two pixels to those over one, where noise is white."""
@@ -86,22 +88,29 @@ def judge(cells: NDArray[np.float32], watched: Watched) -> Verdict:
     # Most cells of a block are constant where there are few photons, or next to none.
     sparse = deviation == 0
     events = once.sum((rows, columns)) / np.maximum(pairs.sum((rows, columns)), 1)
-    height = _median(once, 2.0 * (once > 0))  # an event differs from both of its neighbours
-    known = np.where(sparse, np.sqrt(height * events / 2), deviation)
-    allowed = np.maximum(known / np.sqrt(some), structure) + MEAN_FLOOR * extent
+    known = deviation
+    if sparse.any():
+        height = _median(once, 2.0 * (once > 0))  # an event differs from both of its neighbours
+        known = np.where(sparse, np.sqrt(height * events / 2), deviation)
+    floors = MEAN_FLOOR * np.where(events == 0, CONSTANT_FACTOR, 1)
+    allowed = np.maximum(known / np.sqrt(some), structure) + floors * extent
     if watched.integers:
         allowed += np.minimum(0.5, 0.02 * np.abs(mean))
     many = np.maximum(pixels, 1)
-    with np.errstate(all="ignore"):
-        # Noise of bright cells may be larger, in proportion at most.
-        brightness = np.abs(total / many + scale.low) / np.abs(mean)[:, None, None]
-    brighter = np.where(sparse[:, None, None], 1, np.nan_to_num(brightness, nan=1.0))
-    noise = known[:, None, None] * np.maximum(brighter, 1)
     floor = CELL_FLOOR * extent + (0.3 if watched.integers else 0.0)
-    cell_times = np.abs(change / many) / np.maximum(noise / np.sqrt(many), floor)
+    noise = known[:, None, None] / np.sqrt(many)
+    cell_times = np.abs(change / many) / np.maximum(noise, floor)
+    if cell_times.max() > CELL_LIMIT:
+        # Noise of bright cells may be larger, in proportion at most.
+        with np.errstate(all="ignore"):
+            brightness = np.abs(total / many + scale.low) / np.abs(mean)[:, None, None]
+        brighter = np.where(sparse[:, None, None], 1, np.nan_to_num(brightness, nan=1.0))
+        noise *= np.maximum(brighter, 1)
+        cell_times = np.abs(change / many) / np.maximum(noise, floor)
     noisy = judged & (deviation > (0.5 if watched.integers else 1e-3 * extent))
-    white = noisy & (_median(twice, wide_pairs) < WHITE_RATIO * DIFFERENCE * deviation)
-    moved = _median(size, pixels)
+    wide = twice.sum((rows, columns)) / np.maximum(wide_pairs.sum((rows, columns)), 1)
+    white = noisy & (wide < WHITE_RATIO * events)
+    moved = size.sum((rows, columns)) / some
     return Verdict(
         judged, mean, difference,
         _times(np.abs(difference) / (MEAN_LIMIT * allowed), judged),
