@@ -12,6 +12,7 @@ from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.choice import DeviceChoice
 from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import BudgetError, ImageError, ShapeError
+from unetmm.intensities.rounding import RoundingChoice
 from unetmm.io.array import array_info
 from unetmm.io.formats import SUFFIXES_WITH_AXES
 from unetmm.io.palette import PaletteChoice
@@ -38,6 +39,7 @@ def make_plan(
     axes: str | None = None,
     device: DeviceChoice = "auto",
     device_budget: str | int | None = None,
+    output_dtype: str | None = None,
 ) -> Plan:
     """What `restore` would do with an array of this shape; needs no pixels, and torch only where
     a GPU is asked for. Axes are guessed, or refused, as there.
@@ -54,10 +56,31 @@ def make_plan(
     except (TypeError, ValueError) as error:
         raise ShapeError(f"make_plan: shape {shape} and dtype {dtype}: {error}") from None
     storage = in_memory_storage((ARRAY_CHUNK_PX, ARRAY_CHUNK_PX))
-    options = Options(
-        budget_bytes=_budget(mem_budget), device=device, device_budget_bytes=_budget(device_budget)
+    options = Options(  # fmt: skip
+        budget_bytes=_budget(mem_budget),
+        device=device,
+        device_budget_bytes=_budget(device_budget),
+        dtype=_dtype_name(output_dtype),
     )
     return plan_image(info, storage, storage, pick_model(model, info), options)
+
+
+def _dtype_name(dtype: Any) -> str | None:
+    """Name of a pixel type; None stays None.
+
+    Raises
+    ------
+    ShapeError
+        If it is none.
+    """
+    if dtype is None or dtype == "input":
+        return None
+    try:
+        return str(np.dtype(dtype).name)
+    except TypeError:
+        raise ShapeError(
+            f"asked for dtype {dtype!r}; use input or a name such as float32"
+        ) from None
 
 
 def _budget(mem_budget: str | int | None) -> int | None:
@@ -82,44 +105,64 @@ def restore(
     device: DeviceChoice = "auto",
     device_budget: str | int | None = None,
     palette: PaletteChoice = "auto",
+    dtype: Any = None,
+    rounding: RoundingChoice = "nearest",
 ) -> Any:
     """Restore an image.
 
     Parameters
     ----------
     image : NumPy array, Dask array, path or URL
-    model : name of the zoo, weight file, or a loaded model
-        None picks tiny-rgb for colour and tiny-mono otherwise.
-    mem_budget : peak resident memory of the process: bytes, "4GB", "50%"
-        By default half of what is available. For arrays, what the process held before is on top.
+    model : name of the zoo, weight file or loaded model; by default tiny-rgb or tiny-mono.
+    mem_budget : peak memory of the process, arrays on top: bytes, "4GB", "50%" (by default).
     calibration : statistics of another image of the series, or a file that has them.
     output : where to write, where `image` is a path; arrays are given back.
     axes : of an array, .npy or bare Zarr, such as "YXC"; S are colours
         By default YX, YXS (last axis 3 or 4), ZYX, CZYX or TCZYX, unless channels look last.
     strength : 0 gives the input back, 1 the net's answer.
-    precision : "fp32" (auto) or "bf16": faster, on processors with AVX512_BF16
-        and on GPUs; "fp16" on a device only.
-    device : "cpu" (auto), "cuda", "cuda:N", or "torch": the CPU without the compiled kernels
-    device_budget : peak of a GPU's memory beside its CUDA context; 80 % of what is free by default
-    palette : "values" or "colours"; auto: values where it is the colour map of a measurement
+    precision : "fp32" (auto), "bf16" (faster, AVX512_BF16 or a GPU), "fp16" (a GPU only).
+    device : "cpu" (auto), "cuda", "cuda:N", or "torch": the CPU without the compiled kernels.
+    device_budget : peak of a GPU's memory, besides its CUDA context; by default 80 % of the free.
+    dtype : pixel type of the output, such as "float32", or the input's; values keep their scale.
+    rounding : "nearest", or "dither": up or down by chance, so that small means stay.
+    palette : "values" or "colours"; auto: values where it is the colour map of a measurement.
 
     Returns
     -------
-    NumPy in: NumPy of the same shape and dtype. Dask in: a lazy Dask array. Path in: a Report.
+    NumPy in: NumPy of the same shape, and of its dtype unless another was asked for. Dask in: a
+    lazy Dask array. Path in: a Report.
 
     Raises
     ------
     UnetmmError
         One of its leaves, with what was asked, what was found and what would work.
     """
-    known = Path(calibration) if isinstance(calibration, str) else calibration
-    options = Options(
-        model, _budget(mem_budget), known, strength=strength, precision=precision,
-        device=device, device_budget_bytes=_budget(device_budget),
-    )  # fmt: skip
+    options = _options(
+        model, mem_budget, calibration, strength, precision, device, device_budget, dtype, rounding
+    )
     if isinstance(image, (str, Path, RemotePath)):
         return _restore_file(image, output, axes, palette, options)
     return _restore_array(image, output, axes, options)
+
+
+def _options(
+    model: str | Path | Model | None,
+    mem_budget: str | int | None,
+    calibration: str | Path | Calibration | None,
+    strength: float,
+    precision: PrecisionChoice,
+    device: DeviceChoice,
+    device_budget: str | int | None,
+    dtype: Any,
+    rounding: RoundingChoice,
+) -> Options:
+    """What `restore` was asked for."""
+    known = Path(calibration) if isinstance(calibration, str) else calibration
+    return Options(
+        model, _budget(mem_budget), known, strength=strength, precision=precision,
+        device=device, device_budget_bytes=_budget(device_budget),
+        dtype=_dtype_name(dtype), rounding=rounding,
+    )  # fmt: skip
 
 
 def _restore_file(

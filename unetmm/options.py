@@ -7,14 +7,19 @@ from functools import cached_property
 from numbers import Real
 from pathlib import Path
 
+import numpy as np
+
 from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.choice import DeviceChoice, pick_engine
 from unetmm.engine.contract import Engine
 from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import ShapeError
 from unetmm.intensities.range import is_range
-from unetmm.io.image import Encoding, SinkOptions
+from unetmm.intensities.rounding import ROUNDINGS, RoundingChoice
+from unetmm.intensities.stored import Storing
+from unetmm.io.image import DTYPES, Encoding, ImageInfo, SinkOptions
 from unetmm.io.places import Place
+from unetmm.io.retyped import retype
 from unetmm.io.select import Selection
 from unetmm.models.weights import Model
 
@@ -52,13 +57,24 @@ class Options:
     is cpu."""
     device_budget_bytes: int | None = None
     """Peak of a GPU's memory in bytes; None: 80 % of what is free."""
+    dtype: str | None = None
+    """Pixel type of the output; None or "input": that of the input."""
+    rounding: RoundingChoice = "nearest"
+    """Way in which values become integers: nearest, or dither, which keeps small means."""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.strength, Real) and 0 <= self.strength <= 1):
             raise ShapeError(
                 f"asked for strength {self.strength!r}; 0 gives the input back, 1 the net's answer"
             )
-
+        if self.rounding not in ROUNDINGS:
+            raise ShapeError(
+                f"asked for rounding {self.rounding!r}; use one of {', '.join(ROUNDINGS)}"
+            )
+        if self.dtype is not None and self.dtype not in ("input", *DTYPES):
+            raise ShapeError(
+                f"asked for dtype {self.dtype!r}; use input or one of {', '.join(DTYPES)}"
+            )
         if self.fixed_range is not None:
             low, high = self.fixed_range
             if not is_range(low, high):
@@ -77,6 +93,22 @@ class Options:
             If the machine lacks them.
         """
         return pick_engine(self.device, self.precision)
+
+    @property
+    def storing(self) -> Storing:
+        """How restored values are stored."""
+        named = None if self.dtype in (None, "input") else np.dtype(self.dtype)
+        return Storing(named, self.rounding)
+
+    def output_info(self, info: ImageInfo) -> ImageInfo:
+        """Facts of the output of an image.
+
+        Raises
+        ------
+        ImageError
+            If the pixel type cannot hold what the image says.
+        """
+        return retype(info, self.storing.dtype)
 
     def sink(self, path: Place) -> SinkOptions:
         """The part of these that an output needs."""

@@ -207,4 +207,19 @@ def report_line(report: Report) -> str:
         f"peak {format_size(report.measured_peak_bytes)}, "
         f"planned {format_size(plan.projected_peak_bytes)}, "
         f"budget {format_size(plan.budget_bytes)}"
+        f"{_doubt(report)}"
     )
+
+
+def _doubt(report: Report) -> str:
+    """What is doubtful, for the end of the line."""
+    guard = report.guard
+    if guard.get("is_doubtful"):
+        worst = guard["worst"]
+        return (
+            f"; but {guard['doubtful']} of {guard['blocks']} blocks changed by more than noise "
+            f"allows: look at row {worst['row']}, column {worst['column']} first"
+        )
+    if guard.get("is_left"):
+        return f"; but noise was left in {guard['noise_left']} of {guard['noisy']} noisy blocks"
+    return ""

@@ -24,6 +24,7 @@ from unetmm.engine.cpu.footprint import (
 )
 from unetmm.engine.layout import make_layout, observing_layout
 from unetmm.intensities.brackets import BOX_PX
+from unetmm.intensities.guard import guard_bytes
 from unetmm.io.open import open_source
 from unetmm.nets.config import NetConfig, nafnet32_config
 from unetmm.plan.memory import (
@@ -66,7 +67,9 @@ def test_terms_are_the_products_they_should_be(config: NetConfig) -> None:
         RUNTIME_BYTES + HELD + WORKERS * WORKER_BYTES + live * (THREADS - 1) * THREAD_BYTES
     )
     assert terms.source == WORKERS * SOURCE_ROWS * READ_PX * (2 * pixel + 11)
-    assert terms.sink == RESIDENT + WORKERS * SINK_ROWS * WRITE_PX * (2 * pixel + 31)
+    guard = guard_bytes(BAND, WRITE_PX, SAMPLES // NETS, NETS)
+    written = SINK_ROWS * WRITE_PX * (2 * pixel + 31)
+    assert terms.sink == RESIDENT + WORKERS * (written + guard)
     assert terms.skip == live * skip_bytes(layout, READ_PX, LANES)
     rows = layout.rings[0].rows + 1
     ring = rows * image_px * config.in_channels * 4

@@ -41,6 +41,13 @@ class Pixels:
     """Bytes of one sample."""
     nets: int
     """Streams side by side on one strip: 1 for a colour net, the samples for a mono net."""
+    written_itemsize: int = 0
+    """Bytes of one sample as written; 0: as many as read."""
+
+    @property
+    def widest_itemsize(self) -> int:
+        """Bytes of one sample, read or written, whichever are more."""
+        return max(self.itemsize, self.written_itemsize)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.intensities.range import ValueScale, fits_float32, normalise
+from unetmm.intensities.rounding import Losses, RoundingChoice, Spot, clip_to, may_clip, round_rows
 from unetmm.intensities.validity import keep_measured, valid_mask
+
+
+@dataclass(frozen=True)
+class Storing:
+    """How restored values are stored; by default as the input has them."""
+
+    dtype: np.dtype[Any] | None = None
+    """Pixel type of the output; None: that of the input. Values keep their scale."""
+    rounding: RoundingChoice = "nearest"
+    """Way in which values become integers."""
+
+    def type_of(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Pixel type of the output of an input with this type."""
+        return dtype if self.dtype is None else self.dtype
 
 
 def to_stored(
@@ -20,8 +36,9 @@ def to_stored(
     nodata: float | None,
     scratch: NDArray[np.float32],
     out: NDArray[Any],
-) -> None:
-    """Give the restored values of some rows, as the image stores them.
+    spot: Spot | None = None,
+) -> Losses:
+    """Give the restored values of some rows, as the output stores them.
 
     What is not measured stays as it is, and so does what the net does not change.
 
@@ -32,28 +49,132 @@ def to_stored(
     original : (rows, width, channels)
         As stored.
     strength : 0 gives `original`, 1 the net's answer.
-    nodata : value of pixels that hold no measurement, if there is one.
+    nodata : value of pixels that hold no measurement, if there is one; the output has it too.
     scratch : (rows, width, channels), C-contiguous
         Room to work in.
-    out : (rows, width, channels), of the image's dtype
+    out : (rows, width, channels), of the output's dtype
+        Where that is the input's, nothing counts as lost.
+    spot : place of the rows, where integers are dithered.
     """
+    spot = spot if out.dtype.kind != "f" else None
     mask = valid_mask(original, nodata)
-    if (mask is None or mask.all()) and fits_float32(out.dtype):
-        # Numba is loaded when the first rows are done: a plan needs this package without it.
-        from unetmm.intensities.kernel import move_stored
-
-        scratch[...] = original
-        move_stored(scratch, answer, first_column, scale.low, scale.high, strength, out.dtype)
-        np.copyto(out, scratch, casting="unsafe")
+    if mask is not None and mask.all():
+        mask = None
+    if mask is None and fits_float32(original.dtype) and fits_float32(out.dtype):
+        losses = _move((answer, first_column), original, scale, strength, scratch, out, spot)
     else:
         normalise(original, mask, scale, scratch)
         columns = slice(first_column, first_column + original.shape[1])
         change = np.subtract(answer[:, columns], scratch, out=scratch)
         values = changed(original, change, (scale.high - scale.low) * strength)
-        restored = to_dtype(values, out.dtype)
-        out[...] = restored if mask is None else np.where(mask, restored, original)
+        losses = _put(values, original, mask, nodata, out, spot)
     if nodata is not None:
-        keep_measured(out, original, nodata)
+        (keep_measured if out.dtype == original.dtype else _step_aside)(out, original, nodata)
+    return losses
+
+
+def _move(
+    answer: tuple[NDArray[np.float32], int],
+    original: NDArray[Any],
+    scale: ValueScale,
+    strength: float,
+    scratch: NDArray[np.float32],
+    out: NDArray[Any],
+    spot: Spot | None,
+) -> Losses:
+    """In one compiled pass, where every pixel is measured and float32 holds all values.
+
+    answer : the net's, and the column of it that belongs to `original`.
+    """
+    # Numba is loaded when the first rows are done: a plan needs this package without it.
+    from unetmm.intensities.kernel import move_stored
+
+    same = out.dtype == original.dtype and out.dtype != np.float16
+    at_once = spot is None and (same or not may_clip(original.dtype, out.dtype))
+    kind = out.dtype if at_once else scratch.dtype
+    scratch[...] = original
+    move_stored(scratch, *answer, scale.low, scale.high, strength, kind)
+    losses = Losses() if at_once else _to_limits(scratch, original.dtype, out.dtype, spot)
+    np.copyto(out, scratch, casting="unsafe")
+    return losses
+
+
+def _put(
+    values: NDArray[np.floating[Any]],
+    original: NDArray[Any],
+    mask: NDArray[np.bool_] | None,
+    nodata: float | None,
+    out: NDArray[Any],
+    spot: Spot | None,
+) -> Losses:
+    """Store restored values, which are used up; pixels without a measurement stay."""
+    integers = out.dtype.kind != "f"
+    if integers and out.dtype.itemsize == 4:
+        values = values.astype(np.float64, copy=False)  # or its limits would be rounded
+    if mask is not None and integers:
+        values[~mask] = 0
+    losses = _to_limits(values, original.dtype, out.dtype, spot)
+    with np.errstate(over="ignore"):  # of pixels that are not measured
+        np.copyto(out, values, casting="unsafe")
+    if mask is not None:
+        _keep_unmeasured(out, original, mask, nodata, losses)
+    return losses
+
+
+def _to_limits(
+    values: NDArray[np.floating[Any]],
+    source: np.dtype[Any],
+    target: np.dtype[Any],
+    spot: Spot | None,
+) -> Losses:
+    """Bring values into a type's limits in place, rounded for integers."""
+    if target.kind != "f":
+        round_rows(values, spot)
+    return Losses(clip_to(values, source, target))
+
+
+def _keep_unmeasured(
+    out: NDArray[Any],
+    original: NDArray[Any],
+    mask: NDArray[np.bool_],
+    nodata: float | None,
+    losses: Losses,
+) -> None:
+    """Pixels without a measurement stay; what integers cannot hold of them becomes nodata or 0."""
+    lost = ~mask
+    if out.dtype.kind == "f" or out.dtype == original.dtype:
+        with np.errstate(over="ignore", invalid="ignore"):
+            out[lost] = original[lost].astype(out.dtype)
+        return
+    out[lost] = 0 if nodata is None else nodata
+    if nodata is None:
+        losses.unmeasured += int(np.count_nonzero(lost))
+
+
+def _step_aside(out: NDArray[Any], original: NDArray[Any], nodata: float) -> None:
+    """As `keep_measured`, for an output of another type than the input's."""
+    measured = valid_mask(original, nodata)
+    assert measured is not None, "there is a value for nodata"
+    hit = measured & (out == nodata)
+    if not hit.any():
+        return
+    above = original[hit] > nodata
+    if out.dtype.kind == "f":
+        far = np.where(above, np.inf, -np.inf).astype(out.dtype)
+        out[hit] = np.nextafter(out[hit], far)
+        return
+    limits = np.iinfo(out.dtype)
+    up = (above | (nodata == limits.min)) & (nodata != limits.max)
+    out[hit] = np.where(up, int(nodata) + 1, int(nodata) - 1).astype(out.dtype)
+
+
+def opacity_as(alpha: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Opacity in another type of the same kind: the largest unsigned value, or 1, is opaque."""
+    if alpha.dtype == dtype or dtype.kind == "f":
+        return alpha.astype(dtype, copy=False)
+    factor = np.iinfo(dtype).max / np.iinfo(alpha.dtype).max
+    scaled: NDArray[Any] = np.rint(alpha * np.float64(factor)).astype(dtype)
+    return scaled
 
 
 def changed(
@@ -81,3 +202,14 @@ def to_dtype(values: NDArray[np.floating[Any]], dtype: np.dtype[Any]) -> NDArray
     limits = np.iinfo(dtype)
     np.rint(values, out=values)
     return np.clip(values, limits.min, limits.max, out=values).astype(dtype)
+
+
+def clipped(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Values in another pixel type, at its limits where it cannot hold them."""
+    if values.dtype == dtype:
+        return values
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    held: NDArray[Any] = np.clip(values, limits.min, limits.max).astype(dtype)
+    return held

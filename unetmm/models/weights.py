@@ -55,6 +55,7 @@ class Model:
                     f"get the file again"
                 )
         _check_tensors(tensors, self.config, str(self.path or self.name))
+        _check_finite(tensors, str(self.path or self.name))
         return tensors
 
     @cached_property
@@ -229,6 +230,19 @@ def _check_tensors(tensors: Mapping[str, Any], config: NetConfig, where: str) ->
         if tuple(tensors[name].shape) != shape:
             raise WeightsError(
                 f"{where}: tensor {name} should be {shape}, found {tuple(tensors[name].shape)}"
+            )
+
+
+def _check_finite(tensors: Mapping[str, Any], where: str) -> None:
+    """Refuse weights that are NaN or infinite, of which every pixel would become one."""
+    import numpy as np
+
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            count = int(tensor.size - np.count_nonzero(np.isfinite(tensor)))
+            raise WeightsError(
+                f"{where}: {count} of {tensor.size} weights of {name} are NaN or infinite; train "
+                "or get the model again"
             )
 
 

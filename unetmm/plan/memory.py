@@ -16,6 +16,7 @@ from unetmm.engine.cpu.footprint import frozen_bytes, observing_bytes
 from unetmm.engine.layout import FLOAT_BYTES, Layout, observing_layout
 from unetmm.geometry import round_up
 from unetmm.intensities.brackets import BLOCK_ROWS, BOX_FLOATS, BOX_PX, CELL_PX
+from unetmm.intensities.guard import guard_bytes
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import parameter_count
 
@@ -193,5 +194,7 @@ def _storing_bytes(
     # is filled.
     read_rows, written_rows = min(pixels.height, 2 * rows_in), min(pixels.height, 2 * rows_out)
     read = read_rows * read_px * pixel_bytes + source.scratch_bytes(rows_in, read_px)
-    write = written_rows * write_px * pixel_bytes + sink.scratch_bytes(rows_out, write_px)
-    return read, write
+    written_bytes = pixels.samples * (pixels.written_itemsize or pixels.itemsize)
+    write = written_rows * write_px * written_bytes + sink.scratch_bytes(rows_out, write_px)
+    channels = max(1, pixels.samples // pixels.nets)
+    return read, write + guard_bytes(band, write_px, channels, pixels.nets)

@@ -32,6 +32,8 @@ METADATA_FILES = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
 PROBE_BYTES = 2**16
 """Number of bytes read at either end of an input. They tell files of one name, size and time
 apart."""
+UNSAID = {"dtype": "of the input", "rounding": "nearest"}
+"""Facts that are only stated where they are not these, because older outputs state none."""
 _STATE = re.compile(r"(\d+) bytes of (\d+) ns, ends [0-9a-f]{8}")
 """Pattern of what `_file_state` makes."""
 
@@ -60,7 +62,19 @@ def make_facts(
         "encoding": str(options.encoding),
         "chunks": f"{output.chunk}, {len(output.store.levels)} levels",
         "unetmm": __version__,
+        **_storing_facts(info, options),
     }
+
+
+def _storing_facts(info: ImageInfo, options: Options) -> dict[str, str]:
+    """How values are stored, where that is not as usual; older outputs have no such facts."""
+    storing, found = options.storing, {}
+    dtype = storing.type_of(info.dtype)
+    if dtype != info.dtype:
+        found["dtype"] = dtype.name
+    if dtype.kind != "f" and storing.rounding != "nearest":
+        found["rounding"] = storing.rounding
+    return found
 
 
 def _input_state(path: Place, info: ImageInfo) -> str:
@@ -110,6 +124,7 @@ def make_job_record(
         "format": output_format(output.path, options.format),
         "select": asdict(options.select) if options.select else None,
         "encoding": asdict(options.encoding),
+        "dtype": output.info.dtype.name,
         "facts": dict(facts),
         "calibration": calibration.to_json(),
     }
@@ -165,6 +180,7 @@ def check_record(path: Place, record: Mapping[str, Any], facts: Mapping[str, str
 
 def _first_difference(then: Mapping[str, str], now: Mapping[str, str]) -> str:
     """The first fact that has changed, in words; empty if none has."""
+    then, now = {**UNSAID, **then}, {**UNSAID, **now}
     changed = (name for name in now if then.get(name) != now[name])
     return next((f"{name} {_versus(str(then.get(name)), now[name])}" for name in changed), "")
 

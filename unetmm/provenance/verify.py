@@ -16,6 +16,7 @@ from unetmm.io.output.levels import Level
 from unetmm.io.output.output import Output, is_intact
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
+from unetmm.io.retyped import retype
 from unetmm.provenance.facts import encoding_of, selection_of
 from unetmm.provenance.record import remove_leftovers
 
@@ -93,7 +94,7 @@ def finalize(path: Place) -> bool:
     source = open_source(job["input"], selection_of(job))
     try:
         options = SinkOptions(path, overwrite=True, encoding=encoding_of(job))
-        output: Output = open_sink(options, source.info, job["format"])
+        output: Output = open_sink(options, retype(source.info, job.get("dtype")), job["format"])
         output.join("finalize")
         return output.complete()
     finally:

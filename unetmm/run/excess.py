@@ -29,6 +29,7 @@ from unetmm.intensities.brackets import (
     stand_in,
 )
 from unetmm.intensities.range import normalise
+from unetmm.intensities.stored import clipped
 from unetmm.intensities.validity import valid_mask
 from unetmm.io.image import Box
 from unetmm.models.groups import slice_of
@@ -157,7 +158,7 @@ class ExcessCells:
         low, width = self.statistics.low, self.statistics.high - self.statistics.low
         with np.errstate(over="ignore", invalid="ignore"):
             far = ~(np.abs(stored.astype(np.float64) - low) <= LARGEST * width)
-        np.copyto(restored, stored, where=far)
+        np.copyto(restored, clipped(stored, restored.dtype), where=far)
 
 
 class _BoxNet:

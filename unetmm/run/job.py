@@ -6,16 +6,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from unetmm.calibrate.calibration import Calibration
 from unetmm.calibrate.measure import calibrate
 from unetmm.engine.contract import Net
 from unetmm.errors import ShapeError
+from unetmm.intensities.guard import Guard
 from unetmm.intensities.range import leaves_base_range
+from unetmm.intensities.rounding import Dimness, Losses
+from unetmm.intensities.stored import Storing
 from unetmm.io.image import ImageInfo, Sink, Source
 from unetmm.models.groups import Groups, sample_groups
 from unetmm.models.weights import Model
@@ -53,6 +56,14 @@ class Job:
     """Cut of the image, and how many tasks are under way at once."""
     strength: float = 1.0
     """Share of the net's change that is kept: 0 gives the input back, 1 the net's answer."""
+    storing: Storing = Storing()
+    """Way in which restored values are stored."""
+    losses: Losses = field(default_factory=Losses)
+    """Number of values that the output's type could not hold."""
+    guard: Guard = field(default_factory=Guard)
+    """Findings of the comparison of input and output."""
+    dimness: Dimness = field(default_factory=Dimness)
+    """Findings on what rounding did to dim parts."""
     progress: Callable[[int], None] = lambda pixels: None
     """Function that is told the number of pixels finished since the last call; called from any
     task's thread."""
@@ -75,6 +86,34 @@ class Job:
     def device_peak_bytes(self) -> int | None:
         """The most memory of a GPU that was taken, None where the CPU computes."""
         return self.net.peak_bytes()
+
+    def stored_as_dict(self) -> dict[str, Any]:
+        """How values were stored and what was lost, for a report."""
+        dtype = self.storing.type_of(self.source.info.dtype)
+        rounding = None if dtype.kind == "f" else self.storing.rounding
+        return {"dtype": dtype.name, "rounding": rounding, **asdict(self.losses)}
+
+    def note_losses(self, losses: Losses) -> None:
+        """Count what a task's values lost."""
+        with self._lock:
+            self.losses.add(losses)
+
+    def note_dimness(self, dimness: Dimness) -> None:
+        """Take in what a task found on rounding."""
+        with self._lock:
+            self.dimness.add(dimness)
+
+    def guard_as_dict(self) -> dict[str, Any]:
+        """What the guard has found, for a report."""
+        dim = self.dimness
+        found = self.guard.findings.as_dict()
+        share = dim.bias / abs(dim.exact) if dim.exact else 0.0
+        found["rounding"] = {
+            "dim_share": round(dim.dim_px / max(dim.seen_px, 1), 4),
+            "dim_mean": dim.exact / max(dim.dim_px, 1),
+            "bias_share": round(share, 4),
+        }
+        return found
 
     @contextmanager
     def clock(self, kind: str) -> Iterator[None]:
@@ -100,7 +139,10 @@ def make_job(
     kernels = bracket_kernels(model, options, source.info, loaded)
     net, calibration = compile_and_calibrate(source, model, options, plan.calibration_cores, loaded)
     groups = sample_groups(model.config, source.info)
-    return Job(source, sink, net, groups, calibration, plan, options.strength, kernels=kernels)
+    return Job(
+        source, sink, net, groups, calibration, plan, options.strength, options.storing,
+        kernels=kernels,
+    )  # fmt: skip
 
 
 def bracket_kernels(

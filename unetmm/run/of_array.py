@@ -14,6 +14,7 @@ from unetmm.plan.memory import sink_storage, source_storage
 from unetmm.plan.outlook import plan_image
 from unetmm.run.job import make_job
 from unetmm.run.loaded import Loaded
+from unetmm.run.remarks import say_remarks
 from unetmm.run.scheduler import run
 
 ARRAY_CHUNK_PX = 512
@@ -25,9 +26,12 @@ def restore_array(
 ) -> NDArray[Any]:
     """A restored copy of an array; nets that are loaded already are not folded again."""
     info = array_info(image.shape, image.dtype, axes)
-    out = np.empty_like(image)
-    source, sink = ArraySource(image, info), ArraySink(out, info, ARRAY_CHUNK_PX)
+    kept = options.output_info(info)
+    out = np.empty_like(image, dtype=None if kept is info else kept.dtype)
+    source, sink = ArraySource(image, info), ArraySink(out, kept, ARRAY_CHUNK_PX)
     model = pick_model(options.model, info)
     plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
-    run(make_job(source, sink, model, plan, options, loaded))
+    job = make_job(source, sink, model, plan, options, loaded)
+    run(job)
+    say_remarks(job, "the restored array")
     return out

@@ -11,6 +11,7 @@ import numpy as np
 from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.contract import Net
 from unetmm.geometry import Span
+from unetmm.intensities.stored import Storing
 from unetmm.io.array import array_info
 from unetmm.io.axes import AXES
 from unetmm.io.image import Box, ImageInfo, Plane
@@ -57,6 +58,7 @@ def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -
 
     info = array_info(image.shape, image.dtype, axes)
     model = pick_model(options.model, info)
+    kept = options.output_info(info)
     storage = in_memory_storage((ARRAY_CHUNK_PX, ARRAY_CHUNK_PX))
     plan = plan_image(info, storage, storage, model, options)
     order = [info.axes.index(a) for a in AXES if a in info.axes]
@@ -64,7 +66,7 @@ def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -
         tuple(slice(None) if a in info.axes else np.newaxis for a in AXES)
     ]  # t, c, z, y, x, s
     common = dask.delayed(_prepare)(_Patches(full, info), model, plan, options)
-    planes = [_plane(full[p], p, info, plan, common) for p in info.planes]
+    planes = [_plane(full[p], p, kept, plan, common) for p in info.planes]
     t, c, z = (info.length(a) for a in "TCZ")
     stacked = da.stack(planes).reshape((t, c, z, info.height, info.width, info.samples))
     kept = stacked[tuple(slice(None) if a in info.axes else 0 for a in AXES)]
@@ -113,6 +115,8 @@ class _Common:
     """Statistics of the whole image."""
     strength: float
     """Share of the net's change that is kept."""
+    storing: Storing
+    """Way in which restored values are stored."""
     kernels: CompiledNet | None
     """Net in kernels that restore what exceeds the base range."""
 
@@ -123,7 +127,7 @@ def _prepare(patches: _Patches, model: Model, plan: Plan, options: Options) -> _
     kernels = bracket_kernels(model, options, patches.info, loaded)
     cores = plan.calibration_cores
     net, calibration = compile_and_calibrate(patches, model, options, cores, loaded)
-    return _Common(patches.info, plan, net, calibration, options.strength, kernels)
+    return _Common(patches.info, plan, net, calibration, options.strength, options.storing, kernels)
 
 
 def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: Any) -> da.Array:
@@ -145,10 +149,11 @@ def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: 
     """The write box of one strip and segment, from the pixels of its read box."""
     info, net = common.info, common.net
     window = _Window(np.asarray(pixels), info, segment.read_start, strip.read_start)
-    out = _BoxSink((segment.write_px, strip.write_px, info.samples), info)
+    dtype = common.storing.type_of(info.dtype)
+    out = _BoxSink((segment.write_px, strip.write_px, info.samples), dtype)
     groups = sample_groups(net.config, info)
     job = Job(
-        window, out, net, groups, common.calibration, common.plan, common.strength,
+        window, out, net, groups, common.calibration, common.plan, common.strength, common.storing,
         kernels=common.kernels,
     )  # fmt: skip
     with net.exclusive():
@@ -180,8 +185,8 @@ class _BoxSink:
     resident_bytes = 0
     chunk = (ARRAY_CHUNK_PX, ARRAY_CHUNK_PX)
 
-    def __init__(self, shape: tuple[int, int, int], info: ImageInfo) -> None:
-        self.pixels = np.empty(shape, info.dtype)
+    def __init__(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+        self.pixels = np.empty(shape, dtype)
         self.origin: tuple[int, int] | None = None
 
     def write_bytes(self, box_height: int, box_width: int) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 from unetmm import process
 from unetmm.calibrate.calibration import Calibration
-from unetmm.errors import ResumeError
+from unetmm.errors import ResumeError, WeightsError
 from unetmm.io.image import ImageInfo, Source
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.output.destination import output_exists
@@ -36,6 +36,7 @@ from unetmm.provenance.facts import (
 from unetmm.provenance.record import read_record, remove_leftovers
 from unetmm.run.job import Job, known_calibration, make_job
 from unetmm.run.loaded import Loaded
+from unetmm.run.remarks import say_remarks
 from unetmm.run.report import Progress, Report
 from unetmm.run.share import WHOLE, Share
 from unetmm.run.shrink import run_or_shrink
@@ -122,7 +123,7 @@ def _finished(
     record = read_record(output)
     # Without a record it is refused, because it exists.
     wanted = replace(options, overwrite=record is not None).sink(output)
-    sink = open_sink(wanted, info, options.format)
+    sink = open_sink(wanted, options.output_info(info), options.format)
     assert record is not None
     check_record(output, record, make_facts(path, info, model, options, sink))
     calibration = Calibration.from_json(record["calibration"])
@@ -165,7 +166,7 @@ def _plan_work(
     loaded: Loaded,
 ) -> _Work:
     """Open the output and make the plan; nothing is written yet."""
-    sink = open_sink(options.sink(output), source.info, options.format)
+    sink = open_sink(options.sink(output), options.output_info(source.info), options.format)
     storages = source_storage(source), sink_storage(sink)
     held_bytes = loaded.held_bytes(model, options.engine)
     plan = plan_image(source.info, *storages, model, options, held_bytes)
@@ -253,6 +254,7 @@ def _compute(
 
     job.progress = advance
     run_or_shrink(job, tasks_left)
+    say_remarks(job, str(output.path))
     resumed_px = total_px * len(rows) // rows_of(output, info) - left_px[0]
     seconds = {
         **job.seconds,
@@ -262,7 +264,9 @@ def _compute(
     progress(Progress("finish", total_px, total_px, seconds["compute"], plan))
     return Report(
         str(work.path), str(output.path), work.model.name, job.plan, left_px[0] / 1e6,
-        job.calibration, seconds, measured_device_peak_bytes=job.device_peak_bytes,
+        job.calibration, seconds, stored=job.stored_as_dict(),
+        guard=job.guard_as_dict(),
+        measured_device_peak_bytes=job.device_peak_bytes,
         resumed_rows=max(0, resumed_px) // info.width,
         ranges=job.excess.shares(left_px[0] * len(job.groups)),
     )  # fmt: skip
@@ -273,8 +277,10 @@ def growing(output: Output, share: Share) -> Iterator[None]:
     """Leave an output at the end; on an error keep it if there is anything to keep."""
     try:
         yield
-    except BaseException:
-        worth_keeping = output.table.any_written() or share.count > 1
+    except BaseException as error:
+        # Another run with the same weights would come to the same end.
+        useless = isinstance(error, WeightsError)
+        worth_keeping = (output.table.any_written() and not useless) or share.count > 1
         begun_elsewhere = not output.taking_part and output.workspace.read_job() is not None
         if worth_keeping or begun_elsewhere:
             output.leave()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +57,10 @@ class Report:
     """Whether an earlier run had finished this very output, so that nothing was done."""
     ranges: dict[str, float] = field(default_factory=dict)
     """Share of this run's samples restored in each wider range, by its width in base ranges."""
+    stored: dict[str, Any] = field(default_factory=dict)
+    """Pixel type and rounding of the output, and how many values did not fit."""
+    guard: dict[str, Any] = field(default_factory=dict)
+    """Findings of the comparison of input and output, of what this run restored."""
     measured_device_peak_bytes: int | None = None
     """Peak of a GPU's memory in bytes as measured, libraries' own workspaces apart; None where the
     CPU computed."""
@@ -76,6 +81,8 @@ class Report:
             "megapixels_per_s": round(self.megapixels / compute_s, 3) if compute_s else None,
             "ranges": {k: round(v, 6) for k, v in self.ranges.items()},
             "resumed_rows": self.resumed_rows,
+            "stored": self.stored,
+            "guard": self.guard,
             "complete": self.complete,
             "already_done": self.already_done,
         }
@@ -83,3 +90,22 @@ class Report:
     def _device_as_dict(self) -> dict[str, Any]:
         peak_bytes = self.measured_device_peak_bytes
         return {} if peak_bytes is None else {"measured_device_peak_bytes": peak_bytes}
+
+
+def doubts(guard: Mapping[str, Any]) -> Iterator[str]:
+    """What the guard found in plain words, with what to do; nothing if there are no more than a few
+    doubtful blocks.
+    """
+    if guard.get("is_doubtful"):
+        worst = guard["worst"]
+        yield (
+            f"{guard['doubtful']} of {guard['blocks']} blocks of the output differ from the input "
+            f"by more than its noise allows, most in plane {worst['plane']} at row {worst['row']}, "
+            f"column {worst['column']}; compare them there, and give --range if values lie beyond "
+            "the measured one"
+        )
+    if guard.get("is_left"):
+        yield (
+            f"{guard['noise_left']} of {guard['noisy']} noisy blocks still have their noise; give "
+            "--calibration from a part of the image that shows something"
+        )

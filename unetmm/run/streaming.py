@@ -34,6 +34,7 @@ def run_task(job: Job, task: Task) -> None:
         writer = ChunkRowWriter(job, task, w)
         _stream(job, task, stored_rows(job, task, reader), writer)
         writer.settle()
+        writer.watch.hand_over()
 
 
 def _stream(job: Job, task: Task, rows: Iterator[NDArray[Any]], writer: ChunkRowWriter) -> None:

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.intensities.stored import to_stored
+from unetmm.intensities.rounding import Losses, Spot
+from unetmm.intensities.stored import opacity_as, to_stored
 from unetmm.io.image import Box
 from unetmm.models.groups import slice_of
 from unetmm.run.excess import ExcessCells
 from unetmm.run.job import Job
 from unetmm.run.task import Task
+from unetmm.run.watching import SAMPLED_ROW, SAMPLED_ROWS, RowWatch
 
 
 class ChunkRowWriter:
@@ -30,12 +32,14 @@ class ChunkRowWriter:
         width, samples = task.strip.write_px, info.samples
         self.chunk_rows = min(job.sink.chunk[0], info.height)
         shape = (self.chunk_rows, width, samples)
-        self.buffer, self.spare = np.zeros(shape, info.dtype), np.zeros(shape, info.dtype)
+        dtype = job.storing.type_of(info.dtype)
+        self.buffer, self.spare = np.zeros(shape, dtype), np.zeros(shape, dtype)
         kept_rows = job.plan.lag_rows + job.plan.band_rows + job.plan.delay_rows
         self.kept = np.zeros((kept_rows, width, samples), info.dtype)
         self.scratch = np.zeros(
             (job.plan.band_rows, width, job.net.config.out_channels), np.float32
         )
+        self.watch = RowWatch(job, task, self.scratch)
         self.kept_rows = task.segment.read_start
         self.seen_row = task.segment.read_start
         self.next_row = task.segment.write_start
@@ -76,16 +80,52 @@ class ChunkRowWriter:
         """Rows a..b of the bands become stored values in the buffer from row `to` on."""
         target = self.buffer[to : to + b - a]
         original = self.kept[np.arange(row, row + b - a) % len(self.kept)]
-        target[...] = original  # alpha
-        for group, statistics, band in zip(self.job.groups, self.statistics, bands, strict=True):
-            samples = slice_of(group)
-            to_stored(
-                band[a:b], self.first_column, original[..., samples], statistics,
-                self.job.strength, self.job.source.info.nodata, self.scratch[: b - a],
-                target[..., samples],
+        info, losses = self.job.source.info, Losses()
+        if info.alpha:
+            target[..., -1] = opacity_as(original[..., -1], target.dtype)
+        for number, (group, band) in enumerate(zip(self.job.groups, bands, strict=True)):
+            samples, width = slice_of(group), self.buffer.shape[1]
+            answer = band[a:b]
+            self.watch.check(answer[:, self.first_column : self.first_column + width], row)
+            stored, made = original[..., samples], target[..., samples]
+            lost = to_stored(
+                answer, self.first_column, stored, self.statistics[number], self.job.strength,
+                info.nodata, self.scratch[: b - a], made, self._spot(row, group),
             )  # fmt: skip
+            losses.add(lost)
+            self.watch.add(number, stored, made, row)
+            self._watch_rounding(number, answer, stored, made, row)
         for excess in self.excess:
             excess.keep(target[..., excess.group], original[..., excess.group])
+        if losses != Losses():
+            self.job.note_losses(losses)
+
+    def _watch_rounding(
+        self,
+        group: int,
+        answer: NDArray[np.float32],
+        stored: NDArray[Any],
+        made: NDArray[Any],
+        row: int,
+    ) -> None:
+        """Compare some rows, always the same ones, with what they were before they were rounded."""
+        if not self.watch.rounds:
+            return
+        for y in range(-(row - SAMPLED_ROW) % SAMPLED_ROWS, len(stored), SAMPLED_ROWS):
+            one = slice(y, y + 1)
+            exact = np.empty(stored[one].shape, np.float64)
+            to_stored(
+                answer[one], self.first_column, stored[one], self.statistics[group],
+                self.job.strength, self.job.source.info.nodata, self.scratch[:1], exact,
+            )  # fmt: skip
+            self.watch.add_rounded(stored[one], exact, made[one])
+
+    def _spot(self, row: int, group: tuple[int, ...]) -> Spot | None:
+        """Place of a row's first value of a group, if values are dithered."""
+        if self.job.storing.rounding != "dither":
+            return None
+        samples = self.job.source.info.samples
+        return Spot(self.task.plane, row, self.task.strip.write_start, group[0], samples)
 
     def _flush(self, base: int, stop: int) -> None:
         strip = self.task.strip

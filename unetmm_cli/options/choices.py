@@ -92,6 +92,8 @@ class Choices:
             precision=how.precision,
             device=how.device,
             device_budget_bytes=how.device_budget,
+            dtype=output.dtype,
+            rounding=output.rounding,
         )
 
 

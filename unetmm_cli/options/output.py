@@ -18,8 +18,14 @@ if TYPE_CHECKING:
     Format = str
 else:  # OME-Zarr first: it is what a format that is not written becomes
     Format = Literal[("auto", *sorted(WRITTEN, key=lambda name: name != "ome-zarr"))]
+Dtype = Literal[
+    "input", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"
+]  # fmt: skip
+"""Values of --dtype."""
 OmeZarrVersion = Literal["0.5", "0.4"]
 """Values of --ome-zarr."""
+Rounding = Literal["nearest", "dither"]
+"""Values of --rounding."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,21 @@ class OutputChoices:
     """What is written; the help of each option says what its value means."""
 
     format: Annotated[Format, typer.Option(help="Format of the output.")] = "auto"
+    dtype: Annotated[
+        Dtype,
+        typer.Option(
+            metavar="input|TYPE",
+            help="Pixel type of the output: uint8, uint16, float32, ... Values keep their scale; "
+            "those that do not fit are clipped and counted.",
+        ),
+    ] = "input"
+    rounding: Annotated[
+        Rounding,
+        typer.Option(
+            help="How values become whole numbers. dither: up or down by chance, the same for any "
+            "run, so that means stay where an image has few counts a pixel.",
+        ),
+    ] = "nearest"
     compression: Annotated[
         str | None,
         typer.Option(

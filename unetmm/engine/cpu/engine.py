@@ -61,7 +61,7 @@ class CpuEngine:
     ) -> Footprint:
         live = workers * pixels.nets
         parts = stream_parts(layout, LANES, width_px, threads)
-        converted = converted_bytes(layout, width_px, pixels.itemsize)
+        converted = converted_bytes(layout, width_px, pixels.widest_itemsize)
         frozen = frozen_bytes(layout, LANES, self.precision)
         return Footprint(
             runtime=live * (threads - 1) * THREAD_BYTES,

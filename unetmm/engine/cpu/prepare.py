@@ -18,7 +18,9 @@ from unetmm.engine.cpu.stages import run_stages
 from unetmm.engine.cpu.sync import LINE
 from unetmm.engine.cpu.tables import COLUMNS
 from unetmm.engine.precision import Precision
+from unetmm.intensities.guard_kernel import compile_guard
 from unetmm.intensities.kernel import compile_move
+from unetmm.intensities.rounding_kernel import compile_dither
 from unetmm.process import child_environment
 
 log = logging.getLogger(__name__)
@@ -56,3 +58,5 @@ def compile_all(precision: Precision = "fp32") -> None:
         0, 0, 0, 0, numbers, sums, floats, floats, -1, -1,
     )  # fmt: skip
     compile_move()
+    compile_guard()
+    compile_dither()

@@ -1,0 +1,131 @@
+"""A run says what it may have harmed: in its report, its last line and its warnings."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from helpers import lively_model
+from interrupted import NET, options, stop_after
+
+import unetmm
+from unetmm.errors import BudgetError, WeightsError
+from unetmm.io.output.disk import part_path
+from unetmm.models.weights import load_model, save_model
+from unetmm.options import Options
+from unetmm.run.of_file import restore_file
+from unetmm_cli.__main__ import run as run_cli
+
+TINY = "tiny-mono"
+
+
+def noisy_image(shape: tuple[int, int] = (320, 300), level: float = 300.0) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    return rng.poisson(level + level / 3 * np.sin(y / 30) * np.cos(x / 40)).astype(np.uint16)
+
+
+def guard_of(image: np.ndarray, folder: Path, **asked: object) -> dict:
+    tifffile.imwrite(folder / "in.tif", image)
+    return restore_file(
+        folder / "in.tif", folder / "o.npy", Options(TINY, overwrite=True, **asked)
+    ).guard
+
+
+def test_an_ordinary_image_gives_no_alarm(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        guard = guard_of(noisy_image(), tmp_path)
+    assert guard["blocks"] == guard["noisy"] == 25 and guard["doubtful"] == guard["noise_left"] == 0
+    assert not guard["is_doubtful"] and caplog.messages == []
+
+
+def test_values_beyond_the_range_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    image = noisy_image()
+    for y, x in ((30, 30), (100, 200), (250, 90), (290, 250)):
+        image[y : y + 9, x : x + 9] = np.random.default_rng(y).poisson(40_000, (9, 9))
+    tifffile.imwrite(tmp_path / "in.tif", image)
+    report = tmp_path / "r.json"
+    words = ["denoise", tmp_path / "in.tif", "-o", tmp_path / "o.tif", "--model", TINY]
+    words += ["--range", "150,450", "--report", report]
+    assert run_cli([str(word) for word in words]) == 0
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    guard = json.loads(report.read_text())["guard"]
+    assert guard["doubtful"] >= 4 and guard["is_doubtful"]
+    worst = guard["worst"]
+    assert "changed by more than noise allows" in last and f"row {worst['row']}" in last
+
+
+def test_counts_that_rounding_loses_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = np.random.default_rng(1).poisson(0.4, (320, 300)).astype(np.uint16)
+    with caplog.at_level(logging.WARNING):
+        lost = guard_of(few, tmp_path)["rounding"]
+    assert lost["dim_share"] == 1 and lost["bias_share"] > 0.3
+    assert any("use --dtype float32 or --rounding dither" in m for m in caplog.messages)
+    caplog.clear()
+    for asked in ({"dtype": "float32"}, {"rounding": "dither"}):
+        with caplog.at_level(logging.WARNING):
+            guard_of(few, tmp_path, **asked)
+        assert not any("--dtype float32" in m for m in caplog.messages)
+
+
+def test_the_cut_changes_nothing(tmp_path: Path) -> None:
+    image = noisy_image((1100, 1300), 5.0)
+    image[500:530, 500:1100] = 3000
+    with pytest.raises(BudgetError) as caught:
+        unetmm.make_plan(image.shape, image.dtype, TINY, 1)
+    least = caught.value.needed_bytes + 8 * 10**6
+    budgets = [{"budget_bytes": n} for n in (2 * 10**9, least)]
+    first, *others = (
+        guard_of(image, tmp_path, **asked) for asked in (*budgets, {"workers": 1}, {"workers": 3})
+    )
+    assert first["doubtful"] > 0
+    for other in others:
+        rounding = other.pop("rounding")
+        assert rounding == pytest.approx(first["rounding"])
+        assert other == {k: v for k, v in first.items() if k != "rounding"}
+
+
+def test_a_resumed_run_tells_of_its_own_part(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = restore_file(folder / "in.tif", tmp_path / "w.tif", options(folder)).guard
+    output = tmp_path / "o.tif"
+    stop_after(folder, output, 2, monkeypatch)
+    rest = restore_file(folder / "in.tif", output, options(folder)).guard
+    assert 0 < rest["blocks"] < whole["blocks"]
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    model = lively_model(NET)
+    tensors = {k: v.copy() for k, v in model.tensors.items()}
+    name = next(iter(tensors))
+    tensors[name].flat[1] = np.nan
+    save_model(tmp_path / "m.safetensors", NET, tensors, {"task": "denoise"})
+    with pytest.raises(WeightsError, match=rf"1 of \d+ weights of {name} are NaN or infinite"):
+        _ = load_model(tmp_path / "m.safetensors").tensors
+    tifffile.imwrite(tmp_path / "in.tif", noisy_image())
+    output = tmp_path / "o.tif"
+    with pytest.raises(WeightsError, match="NaN or infinite"):
+        restore_file(tmp_path / "in.tif", output, Options(tmp_path / "m.safetensors"))
+    assert not output.exists() and not part_path(output).exists()
+
+
+def test_an_answer_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    model = lively_model(NET)
+    last = "ending.weight"
+    huge = {**model.tensors, last: np.full_like(model.tensors[last], 3e38)}
+    tifffile.imwrite(tmp_path / "in.tif", noisy_image())
+    output = tmp_path / "o.tif"
+    asked = Options(replace(model, _tensors=huge, name="huge"))
+    with pytest.raises(WeightsError, match=r"model huge: .* at row \d+, column \d+ is not"):
+        restore_file(tmp_path / "in.tif", output, asked)
+    assert not output.exists() and not part_path(output).exists()
+    with pytest.raises(WeightsError, match="not a finite number"):
+        unetmm.restore(noisy_image(), model=asked.model)

@@ -1,0 +1,293 @@
+"""Does a restoration keep what an image shows? Rows in and out are compared while they stream by.
+
+Blocks of 64 x 64 px lie in a fixed grid, so what is found does not depend on the cut. Noise is
+estimated from each block itself, by the differences of neighbouring pixels. A block is doubtful if
+
+- its mean differs by more than the noise of a mean allows,
+- a cell of 4 x 4 px in it does: a star dimmed, a blob around a hot pixel,
+- it has white noise, which is still there.
+
+On ordinary photos and micrographs, means differ by at most 1.5 times what noise explains, cells by
+at most 7 times.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.intensities.judging import Verdict, Watched, judge
+from unetmm.intensities.range import fits_float32
+from unetmm.intensities.validity import valid_mask
+
+BLOCK_PX = 64
+"""Side of a block in pixels."""
+CELL_PX = 4
+"""Side of a cell in pixels."""
+FLOATS = 8
+"""Numbers kept for each column, and for each cell: five sums and three counts."""
+BLOCKS_AT_ONCE = 16
+"""Number of blocks that are judged together."""
+JUDGING_BYTES = BLOCKS_AT_ONCE * (BLOCK_PX // CELL_PX) ** 2 * 4 * 24
+"""Memory of judging so many blocks of one sample, in arrays of float32."""
+FEW = 2
+"""Largest number of doubtful blocks that is not spoken of, if the image is no larger than ..."""
+BLOCKS_A_DOUBT = 4000
+"""... so many blocks for each of them."""
+LEFT_BLOCKS = 0.6
+"""Share of the noisy blocks from which on left noise is spoken of."""
+
+
+def block_px(chunk_px: int, length_px: int) -> int:
+    """Side of blocks that no write box cuts; 0 where chunks are too small or odd for any."""
+    if chunk_px >= length_px:
+        return BLOCK_PX
+    side = math.gcd(chunk_px, BLOCK_PX)
+    return side if side >= 4 * CELL_PX else 0
+
+
+def guard_bytes(band_rows: int, width_px: int, channels: int, groups: int) -> int:
+    """Memory that watching a strip takes: a band, sums of columns and cells, and judging."""
+    values = width_px * channels * 4
+    watch = FLOATS * (1 + BLOCK_PX // CELL_PX / CELL_PX) * (values + BLOCK_PX * channels * 4)
+    return band_rows * values + groups * int(watch) + JUDGING_BYTES * channels
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The block with the largest difference, in units of what noise explains."""
+
+    times: float
+    """Difference in units of the limit."""
+    plane: tuple[int, ...]
+    """Index (t, c, z) of its plane."""
+    row: int
+    """First row of the block."""
+    column: int
+    """First column of the block."""
+    sample: int
+    """Sample of the pixel that differs."""
+    input_mean: float
+    """Mean of the block in the input."""
+    output_mean: float
+    """Mean of the block in the output."""
+
+    @property
+    def order(self) -> tuple[float, ...]:
+        """Key by which the same one is found, in whatever order blocks come."""
+        place = (*self.plane, self.row, self.column, self.sample)
+        return (self.times, *(-n for n in place))
+
+
+@dataclass
+class Findings:
+    """What was found in some blocks; parts add up to the same whatever their order."""
+
+    blocks: int = 0
+    """Number of blocks that were judged, those of each sample counted."""
+    means: int = 0
+    """Number of blocks whose mean differs."""
+    details: int = 0
+    """Number of blocks with a cell that differs, whose mean does not."""
+    left: int = 0
+    """Number of blocks whose noise is still there."""
+    noisy: int = 0
+    """Number of blocks that have noise."""
+    largest_difference: float = 0.0
+    """Largest difference of a block's mean, in stored units."""
+    worst: Worst | None = None
+    """Block that differs most, among those that differ too much."""
+
+    def add(self, other: Findings) -> None:
+        """Take in what was found elsewhere."""
+        for name in ("blocks", "means", "details", "left", "noisy"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.largest_difference = max(self.largest_difference, other.largest_difference)
+        found = [w for w in (self.worst, other.worst) if w is not None]
+        self.worst = max(found, key=lambda w: w.order, default=None)
+
+    @property
+    def doubtful(self) -> int:
+        """Number of blocks that differ by more than noise allows."""
+        return self.means + self.details
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether those are more than a few."""
+        return self.doubtful > max(FEW, self.blocks // BLOCKS_A_DOUBT)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether much of the image still has its noise."""
+        return self.left > max(FEW, LEFT_BLOCKS * self.noisy)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For reports, whose field names this fixes."""
+        worst = self.worst
+        return {
+            "blocks": self.blocks,
+            "doubtful": self.doubtful,
+            "means": self.means,
+            "details": self.details,
+            "noise_left": self.left,
+            "noisy": self.noisy,
+            "is_doubtful": self.is_doubtful,
+            "is_left": self.is_left,
+            "largest_difference": self.largest_difference,
+            "worst": None if worst is None else {
+                "times_allowed": round(worst.times, 2),
+                "plane": list(worst.plane),
+                "row": worst.row,
+                "column": worst.column,
+                "sample": worst.sample,
+                "input_mean": worst.input_mean,
+                "output_mean": worst.output_mean,
+            },
+        }  # fmt: skip
+
+
+@dataclass
+class Guard:
+    """What a run has found so far; safe to use from several threads."""
+
+    findings: Findings = field(default_factory=Findings)
+    """Findings in all blocks."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, findings: Findings) -> None:
+        """Take in what a task has found."""
+        with self._lock:
+            self.findings.add(findings)
+
+
+class BlockWatch:
+    """Adds up a strip's rows from top to bottom, and judges each row of blocks once it is whole."""
+
+    def __init__(self, watched: Watched) -> None:
+        self.watched, self.findings = watched, Findings()
+        cells_a_block = watched.sides[1] // CELL_PX
+        self._blocks = -(-watched.width // watched.sides[1])
+        cells = self._blocks * cells_a_block
+        channels = watched.channels
+        self._columns = np.zeros((FLOATS, cells * CELL_PX, channels), np.float32)
+        shape = (FLOATS, watched.sides[0] // CELL_PX, cells, channels)
+        self._cells = np.zeros(shape, np.float32)
+        self._whole_rows = 0
+        present = np.zeros((3, cells * CELL_PX), np.float32)
+        present[:, : watched.width] = 1
+        for step in (1, 2):
+            present[step, watched.width - step :] = 0
+        self._cut_pairs(present)
+        self._present = present.reshape(3, cells, CELL_PX).sum(2)[..., None]
+
+    def _cut_pairs(self, counts: NDArray[np.float32]) -> None:
+        """Leave out differences between two blocks: at a strip's edge they are not known."""
+        side = self.watched.sides[1]
+        counts[1, side - 1 :: side] = 0
+        counts[2, side - 1 :: side] = 0
+        counts[2, side - 2 :: side] = 0
+
+    def add(
+        self, before: NDArray[np.float32], after: NDArray[np.float32], masked: bool, row: int
+    ) -> None:
+        """Take the next rows of input and output (rows, width, channels), less `scale.low`.
+
+        masked : whether NaN in `before` are pixels that are not measured.
+        row : number of the first one.
+        """
+        # Numba is loaded when the first rows are done: a plan needs this package without it.
+        from unetmm.intensities.guard_kernel import SUMS, add_rows
+
+        done, watched = 0, self.watched
+        while done < len(before):
+            y = row + done
+            base = y // watched.chunk_rows * watched.chunk_rows
+            in_block = (y - base) % watched.sides[0]
+            cell = in_block // CELL_PX
+            last = min(base + watched.chunk_rows, watched.height)
+            cell_end = min(last, y - in_block + (cell + 1) * CELL_PX)
+            rows = min(len(before) - done, cell_end - y)
+            part = slice(done, done + rows)
+            columns = self._columns
+            add_rows(before[part], after[part], columns[:SUMS], columns[SUMS:], masked)
+            self._whole_rows += 0 if masked else rows
+            done += rows
+            if y + rows == cell_end:
+                self._fold(cell)
+                if cell_end == last or (cell_end - base) % watched.sides[0] == 0:
+                    self._judge(y - in_block)
+
+    def _fold(self, row: int) -> None:
+        """Columns become cells, of the row of cells that is complete."""
+        columns = self._columns
+        self._cut_pairs(columns[2:5])  # the change's size stays, and both differences are cut
+        self._cut_pairs(columns[5:])
+        found = self._cells[:, row]
+        np.add(columns[:, ::CELL_PX], columns[:, 1::CELL_PX], out=found)
+        for more in range(2, CELL_PX):
+            found += columns[:, more::CELL_PX]
+        found[5:] += self._present * np.float32(self._whole_rows)
+        columns[...] = 0
+        self._whole_rows = 0
+
+    def _judge(self, row: int) -> None:
+        """Judge the row of blocks that begins with an image's row, and begin the next."""
+        a_block = self.watched.sides[1] // CELL_PX
+        for sample in range(self.watched.channels):
+            for first in range(0, self._blocks, BLOCKS_AT_ONCE):
+                last = min(first + BLOCKS_AT_ONCE, self._blocks)
+                cells = self._cells[:, :, first * a_block : last * a_block, sample]
+                split = cells.reshape(FLOATS, cells.shape[1], last - first, a_block)
+                verdict = judge(np.moveaxis(split, 2, 1), self.watched)
+                self._note(verdict, row, first, sample)
+        self._cells[...] = 0
+
+    def _note(self, verdict: Verdict, row: int, first: int, sample: int) -> None:
+        findings, watched = self.findings, self.watched
+        means, details = verdict.mean_times > 1, verdict.cell_times > 1
+        findings.blocks += int(verdict.judged.sum())
+        findings.means += int(means.sum())
+        findings.details += int((details & ~means).sum())
+        findings.left += int(verdict.left.sum())
+        findings.noisy += int(verdict.noisy.sum())
+        if not verdict.judged.any():
+            return
+        largest = float(np.abs(verdict.difference[verdict.judged]).max())
+        findings.largest_difference = max(findings.largest_difference, largest)
+        times = np.maximum(verdict.mean_times, verdict.cell_times)
+        at = int(times.argmax())
+        if times[at] <= 1:
+            return
+        mean = float(verdict.mean[at])
+        worst = Worst(
+            float(times[at]), watched.plane, row, watched.column + (first + at) * watched.sides[1],
+            watched.sample + sample, mean, mean + float(verdict.difference[at]),
+        )  # fmt: skip
+        findings.add(Findings(worst=worst))
+
+
+def less_low(pixels: NDArray[Any], low: float, out: NDArray[np.float32]) -> None:
+    """Stored values less `low`, so that float32 holds their small differences."""
+    if fits_float32(pixels.dtype):
+        np.copyto(out, pixels, casting="unsafe")
+        out -= np.float32(low)
+        return
+    with np.errstate(over="ignore", invalid="ignore"):  # of pixels that are not measured
+        np.subtract(pixels, np.float64(low), out=out, casting="unsafe")
+
+
+def to_watch(
+    pixels: NDArray[Any], nodata: float | None, low: float, out: NDArray[np.float32]
+) -> bool:
+    """Stored values less `low` as they are watched, NaN where none is measured; whether any is."""
+    less_low(pixels, low, out)
+    mask = valid_mask(pixels, nodata)
+    if mask is None or mask.all():
+        return False
+    out[~mask] = np.nan
+    return True

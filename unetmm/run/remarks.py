@@ -1,0 +1,51 @@
+"""What is said at the end of a run about values that the output could not keep as they are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from unetmm.run.job import Job
+from unetmm.run.report import doubts
+
+log = logging.getLogger(__name__)
+
+
+def say_remarks(job: Job, name: str) -> None:
+    """Log a warning for each thing that a reader of the output should know.
+
+    name : the output's, as the reader knows it.
+    """
+    for remark in remarks_of(job):
+        log.warning("%s: %s", name, remark)
+
+
+def remarks_of(job: Job) -> Iterator[str]:
+    """The same as text, one line each."""
+    yield from _losses(job)
+    yield from _rounding(job)
+    yield from doubts(job.guard_as_dict())
+
+
+def _rounding(job: Job) -> Iterator[str]:
+    dim = job.dimness
+    if dim.loses:
+        yield (
+            f"the image has about {abs(dim.exact) / dim.dim_px:.2g} counts a pixel in "
+            f"{dim.dim_px / dim.seen_px:.0%} of it, and rounding to whole counts loses them: use "
+            "--dtype float32 or --rounding dither"
+        )
+
+
+def _losses(job: Job) -> Iterator[str]:
+    losses, dtype = job.losses, job.storing.type_of(job.source.info.dtype)
+    if losses.clipped:
+        yield (
+            f"{losses.clipped} values do not fit into {dtype.name} and became its least or its "
+            "largest value; a wider --dtype keeps them"
+        )
+    if losses.unmeasured:
+        yield (
+            f"{losses.unmeasured} values are NaN or infinite, which {dtype.name} cannot hold, and "
+            "became 0; --dtype float32 keeps them"
+        )

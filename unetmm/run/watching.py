@@ -1,0 +1,90 @@
+"""Guards a task: the net's answer is finite, and what is written keeps what was read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import WeightsError
+from unetmm.intensities.guard import BlockWatch, block_px, less_low, to_watch
+from unetmm.intensities.judging import Watched
+from unetmm.intensities.rounding import Dimness
+from unetmm.run.job import Job
+from unetmm.run.task import Task
+
+SAMPLED_ROWS, SAMPLED_ROW = 32, 16
+"""Step of the rows whose rounding is looked at, and the first of them."""
+
+
+class RowWatch:
+    """What a task's writer tells about the rows that it writes."""
+
+    def __init__(self, job: Job, task: Task, scratch: NDArray[np.float32]) -> None:
+        self.job, self.task, self.scratch = job, task, scratch
+        self.before = np.zeros_like(scratch)
+        self.dimness = Dimness()
+        info = job.source.info
+        kinds = info.dtype.kind, job.storing.type_of(info.dtype).kind
+        self.rounds = kinds[1] != "f" and job.storing.rounding == "nearest"
+        """Whether rounding may bias means."""
+        sides = block_px(job.sink.chunk[0], info.height), block_px(job.sink.chunk[1], info.width)
+        self.blocks = [
+            BlockWatch(
+                Watched(
+                    task.plane, task.strip.write_start, task.strip.write_px, info.height,
+                    group[0], len(group), min(job.sink.chunk[0], info.height), sides,
+                    job.calibration.entry(task.plane[1], number), kinds != ("f", "f"),
+                    job.strength,
+                )
+            )
+            for number, group in enumerate(job.groups)
+            if all(sides)
+        ]  # fmt: skip
+
+    def check(self, answer: NDArray[np.float32], row: int) -> None:
+        """Refuse a net's answer that is not finite; `row` is its first one.
+
+        Raises
+        ------
+        WeightsError
+            It names the model and the place.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(answer.sum()):
+                return
+        bad = np.argwhere(~np.isfinite(answer))
+        if len(bad):
+            y, x = int(bad[0][0]) + row, int(bad[0][1]) + self.task.strip.write_start
+            plan = self.job.plan
+            remedy = (
+                "its weights or the image's range are far out; try another model or --range"
+                if plan.precision == "fp32"
+                else f"{plan.precision} is too coarse for it; give --precision fp32"
+            )
+            raise WeightsError(
+                f"model {plan.model}: its answer in plane {self.task.plane} at row {y}, column {x} "
+                f"is not a finite number; {remedy}"
+            )
+
+    def add(self, group: int, stored: NDArray[Any], made: NDArray[Any], row: int) -> None:
+        """Compare rows of a group as they were with what they became."""
+        if not self.blocks:
+            return
+        low, rows = self.blocks[group].watched.scale.low, len(stored)
+        before, after = self.before[:rows], self.scratch[:rows]
+        masked = to_watch(stored, self.job.source.info.nodata, low, before)
+        less_low(made, low, after)
+        self.blocks[group].add(before, after, masked, row)
+
+    def add_rounded(self, stored: NDArray[Any], exact: NDArray[Any], made: NDArray[Any]) -> None:
+        """Compare a row as it was with its values before and after they were rounded."""
+        side = self.blocks[0].watched.sides[1] if self.blocks else stored.shape[1]
+        self.dimness.note(stored, exact, made, self.job.source.info.nodata, side)
+
+    def hand_over(self) -> None:
+        """Give the run what was found."""
+        for watch in self.blocks:
+            self.job.guard.add(watch.findings)
+        self.job.note_dimness(self.dimness)
