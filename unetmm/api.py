@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.choice import DeviceChoice
 from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import BudgetError, ImageError, ShapeError
+from unetmm.intensities.validity import Values, parse_nodata
 from unetmm.io.array import array_info
 from unetmm.io.places import Place, RemotePath, to_place
 from unetmm.models.choice import pick_model
@@ -66,6 +68,18 @@ def _budget(mem_budget: str | int | None) -> int | None:
     return parse_size(mem_budget) if isinstance(mem_budget, str) else mem_budget
 
 
+def _nodata(nodata: float | Sequence[float] | str | None) -> Values | None:
+    """Values for "no data"; None stays None."""
+    if nodata is None or isinstance(nodata, str):
+        return None if nodata is None else parse_nodata(nodata)
+    try:
+        return tuple(map(float, nodata if isinstance(nodata, Sequence) else (nodata,)))
+    except (TypeError, ValueError):
+        raise ShapeError(
+            f'asked for nodata={nodata!r}; give a number, several in a list, or "none"'
+        ) from None
+
+
 def restore(
     image: Any,
     model: str | Path | Model | None = None,
@@ -77,6 +91,7 @@ def restore(
     precision: PrecisionChoice = "auto",
     device: DeviceChoice = "auto",
     device_budget: str | int | None = None,
+    nodata: float | Sequence[float] | str | None = None,
 ) -> Any:
     """Restore an image.
 
@@ -94,10 +109,9 @@ def restore(
     strength : 0 gives the input back, 1 the net's answer.
     precision : "fp32" (auto) or "bf16": faster, on processors with AVX512_BF16
         and on GPUs; "fp16" on a device only.
-    device : "cpu", "cuda", "cuda:N", or "torch": the CPU without the compiled kernels
-        "auto" is "cpu".
-    device_budget : peak of a GPU's memory, besides its CUDA context
-        80 % of what is free by default.
+    device : "cpu" (auto), "cuda", "cuda:N", or "torch": the CPU without the compiled kernels
+    device_budget : peak of a GPU's memory besides its CUDA context; 80 % of what is free if None.
+    nodata : value (or values) of pixels that hold no measurement; "none": all do.
 
     Returns
     -------
@@ -110,8 +124,8 @@ def restore(
     """
     known = Path(calibration) if isinstance(calibration, str) else calibration
     options = Options(
-        model, _budget(mem_budget), known, strength=strength, precision=precision,
-        device=device, device_budget_bytes=_budget(device_budget),
+        model, _budget(mem_budget), known, strength=strength, precision=precision, device=device,
+        device_budget_bytes=_budget(device_budget), nodata=_nodata(nodata),
     )  # fmt: skip
     if isinstance(image, (str, Path, RemotePath)):
         return _restore_file(image, output, axes, options)

@@ -13,6 +13,7 @@ from unetmm.engine.contract import Engine
 from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import ShapeError
 from unetmm.intensities.range import is_range
+from unetmm.intensities.validity import Values
 from unetmm.io.image import Encoding, SinkOptions
 from unetmm.io.places import Place
 from unetmm.io.select import Selection
@@ -32,6 +33,8 @@ class Options:
     """Frozen statistics, or a file of them, to use instead of measuring the image."""
     fixed_range: tuple[float, float] | None = None
     """Stored values that the net sees as 0 and 1."""
+    nodata: Values | None = None
+    """Values of pixels without a measurement; () for none, None: as the image says."""
     strength: float = 1.0
     """Share of the net's change that is kept: 0 gives the input back, 1 the net's answer."""
     format: str | None = None

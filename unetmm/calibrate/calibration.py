@@ -47,6 +47,12 @@ class Calibration:
             )
         return found
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """Smallest and largest stored value of the ranges of all entries."""
+        entries = self.entries.values()
+        return min(e.low for e in entries), max(e.high for e in entries)
+
     def to_json(self) -> str:
         """One JSON object that `from_json` reads back without loss."""
         entries = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,9 @@ from unetmm.engine.layout import FLOAT_BYTES, observing_layout
 from unetmm.engine.precision import Precision
 from unetmm.geometry import mirrored, round_up
 from unetmm.intensities.range import ValueScale, measure_scale, normalise
-from unetmm.intensities.validity import valid_mask
+from unetmm.intensities.validity import NoData, valid_mask
 from unetmm.io.image import ImageInfo, Source
+from unetmm.io.measured import read_measured
 from unetmm.models.groups import Groups
 from unetmm.nets.config import NetConfig
 from unetmm.process import available_cores
@@ -56,7 +57,8 @@ def calibration_bytes(
     # The intensity range is found before that, in two copies of float64.
     ranging = 0 if info.dtype == np.uint8 else 2 * 8 * numbers
     # All the while the patches, and once more their measured values side by side.
-    return 2 * numbers * info.dtype.itemsize + max(observing, ranging)
+    masks = 2 * numbers if info.has_mask else 0
+    return 2 * numbers * info.dtype.itemsize + masks + max(observing, ranging)
 
 
 @dataclass(frozen=True)
@@ -107,21 +109,32 @@ def calibrate(
     streams = patch_streams(net.config, info, cores)
     boxes, observed = patch_boxes(info), observed_patches(info)
     for channel in range(info.length("C")):
-        patches = [source.read((t, channel, z), box) for t, z, box in boxes]
+        read = [read_measured(source, (t, channel, z), box) for t, z, box in boxes]
+        masks = [mask for _, mask in read]
         for g, group in enumerate(groups):
-            samples = [p[..., list(group)] for p in patches]
-            scale = measure_scale(samples, info.nodata, fixed_range)
-            chosen = [samples[i] for i in observed]
-            attention = _attention(chosen, info.nodata, net, scale, streams)
+            samples = [p[..., list(group)] for p, _ in read]
+            nodata = info.nodata_of(channel, group)
+            scale = measure_scale(samples, nodata, fixed_range, masks)
+            chosen = [Patch(samples[i], masks[i]) for i in observed]
+            nodata = nodata.within(scale.low, scale.high)
+            attention = _attention(chosen, nodata, net, scale, streams)
             entries[key(channel, g)] = ChannelStatistics(
                 scale.low, scale.high, scale.fill, attention
             )
     return Calibration(model, entries)
 
 
+class Patch(NamedTuple):
+    """A patch as it is stored."""
+
+    pixels: NDArray[Any]
+    given: NDArray[np.bool_] | None
+    """Mask that came with the pixels; None where all of them are measured."""
+
+
 def _attention(
-    patches: list[NDArray[Any]],
-    nodata: float | None,
+    patches: list[Patch],
+    nodata: NoData,
     net: CompiledNet,
     scale: ValueScale,
     streams: PatchStreams,
@@ -137,8 +150,8 @@ def _mean(vectors: list[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 
 def _observe(
-    patches: list[NDArray[Any]],
-    nodata: float | None,
+    patches: list[Patch],
+    nodata: NoData,
     net: CompiledNet,
     scale: ValueScale,
     streams: PatchStreams,
@@ -146,7 +159,7 @@ def _observe(
     """Channel factors of every block for each patch."""
     from unetmm.engine.cpu.stream import ObservingStream
 
-    h, w = patches[0].shape[:2]
+    h, w, samples = patches[0].pixels.shape
     height, width = (round_up(n, net.config.stride_px) for n in (h, w))
     rows_beyond, columns_beyond = mirrored(h, height - h), mirrored(w, width - w)
     unattended = net.unattended()
@@ -154,12 +167,13 @@ def _observe(
     idle: SimpleQueue[tuple[ObservingStream, NDArray[np.float32]]] = SimpleQueue()
     for _ in range(streams.count):
         stream = ObservingStream(net, unattended, width, height, streams.threads)
-        idle.put((stream, np.zeros((height, width, patches[0].shape[2]), np.float32)))
+        idle.put((stream, np.zeros((height, width, samples), np.float32)))
 
-    def observe(patch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    def observe(patch: Patch) -> dict[str, NDArray[np.float32]]:
         stream, padded = idle.get()
         try:
-            normalise(patch, valid_mask(patch, nodata), scale, padded[:h, :w])
+            mask = valid_mask(patch.pixels, nodata, patch.given)
+            normalise(patch.pixels, mask, scale, padded[:h, :w])
             padded[:h, w:] = padded[:h, columns_beyond]
             padded[h:] = padded[rows_beyond]
             return stream.observe(padded)

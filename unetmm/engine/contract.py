@@ -41,6 +41,8 @@ class Pixels:
     """Bytes of one sample."""
     nets: int
     """Streams side by side on one strip: 1 for a colour net, the samples for a mono net."""
+    mask_bytes: int = 0
+    """Bytes of a pixel's place in the mask that comes with the pixels; 0 if none does."""
 
 
 @dataclass(frozen=True)

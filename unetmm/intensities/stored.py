@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.intensities.range import ValueScale, fits_float32, normalise
-from unetmm.intensities.validity import keep_measured, valid_mask
+from unetmm.intensities.validity import NoData, keep_measured, valid_mask
 
 
 def to_stored(
@@ -17,7 +17,8 @@ def to_stored(
     original: NDArray[Any],
     scale: ValueScale,
     strength: float,
-    nodata: float | None,
+    nodata: NoData,
+    given: NDArray[np.bool_] | None,
     scratch: NDArray[np.float32],
     out: NDArray[Any],
 ) -> None:
@@ -32,12 +33,13 @@ def to_stored(
     original : (rows, width, channels)
         As stored.
     strength : 0 gives `original`, 1 the net's answer.
-    nodata : value of pixels that hold no measurement, if there is one.
+    nodata : what tells samples that hold no measurement.
+    given : (rows, width), the mask that came with the pixels; None if all are measured.
     scratch : (rows, width, channels), C-contiguous
         Room to work in.
     out : (rows, width, channels), of the image's dtype
     """
-    mask = valid_mask(original, nodata)
+    mask = valid_mask(original, nodata, given)
     if (mask is None or mask.all()) and fits_float32(out.dtype):
         # Numba is loaded when the first rows are done: a plan needs this package without it.
         from unetmm.intensities.kernel import move_stored
@@ -52,7 +54,7 @@ def to_stored(
         values = changed(original, change, (scale.high - scale.low) * strength)
         restored = to_dtype(values, out.dtype)
         out[...] = restored if mask is None else np.where(mask, restored, original)
-    if nodata is not None:
+    if nodata.stated:
         keep_measured(out, original, nodata)
 
 

@@ -8,19 +8,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unetmm.errors import ImageError
+from unetmm.intensities.validity import Values
 from unetmm.io.formats import FORMATS, OUTPUT_SUFFIXES, WRITTEN, find_format
 from unetmm.io.image import Encoding, ImageInfo, SinkOptions, Source
 from unetmm.io.output.destination import check_destination
 from unetmm.io.output.output import Output
 from unetmm.io.places import Place, to_place
+from unetmm.io.sidecars import with_nodata, with_sidecars
 from unetmm.io.sniff import sniff_format
 
 if TYPE_CHECKING:
     from unetmm.io.select import Selection
 
 
-def open_source(path: Place | str, selection: Selection | None = None) -> Source:
+def open_source(
+    path: Place | str, selection: Selection | None = None, nodata: Values | None = None
+) -> Source:
     """Open an image, or a part of it, for reading by box; reads its metadata and no pixel.
+
+    Parameters
+    ----------
+    selection : the part that is wanted; None for all of it.
+    nodata : values that stand for "no data", () for none at all; None: as the image says.
 
     Raises
     ------
@@ -30,7 +39,7 @@ def open_source(path: Place | str, selection: Selection | None = None) -> Source
     place = to_place(path)
     reader = sniff_format(place).reader
     assert reader is not None, "formats that are recognised are read"
-    source = reader(place)
+    source = with_nodata(with_sidecars(reader(place), place), nodata)
     if selection is None:
         return source
     from unetmm.io.select import select
@@ -42,13 +51,16 @@ def open_source(path: Place | str, selection: Selection | None = None) -> Source
         raise ImageError(f"{path}: {error}") from None
 
 
-def open_sink(options: SinkOptions, info: ImageInfo, format: str | None = None) -> Output:
+def open_sink(
+    options: SinkOptions, info: ImageInfo, format: str | None = None, masks: Source | None = None
+) -> Output:
     """Open an output for writing by box; nothing appears under its name before `close`.
 
     Parameters
     ----------
     info : the image to be written; its `format`, `chunk` and byte order do not matter.
     format : one of WRITTEN; taken from the extension if None.
+    masks : the image itself, whose mask leaves pixels out of the pyramid.
 
     Raises
     ------
@@ -65,7 +77,7 @@ def open_sink(options: SinkOptions, info: ImageInfo, format: str | None = None) 
     of_ome_zarr = encoding.shard_px or encoding.ome_zarr != Encoding.ome_zarr
     if of_ome_zarr and chosen.name != "ome-zarr":
         raise ImageError(f"{options.path}: shards and versions of OME-Zarr are for .ome.zarr alone")
-    return Output(options.path, info, chosen.store(options, info))
+    return Output(options.path, info, chosen.store(options, info), masks)
 
 
 def output_format(path: Place | str, requested: str | None = None) -> str:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.intensities.validity import NOTHING, finite_mask
 from unetmm.io.image import Box, ImageInfo, Source
+from unetmm.io.measured import read_measured
 from unetmm.sizes import format_size
 
 BINS = 24
@@ -111,15 +113,20 @@ def _decoded_bytes(info: ImageInfo, side_px: int) -> int:
 def _look(source: Source, channel: int, places: list[Where]) -> Iterator[Histogram]:
     """Histograms of a channel, one for each of its colours."""
     info = source.info
-    pixels = [source.read((t, channel, z), b).reshape(-1, info.samples) for t, z, b in places]
-    values = np.concatenate(pixels)
+    read = [read_measured(source, (t, channel, z), box) for t, z, box in places]
+    pixels = np.concatenate([p.reshape(-1, info.samples) for p, _ in read])
+    masks = [np.ones(p.shape[:2], bool) if m is None else m for p, m in read]
+    given = np.concatenate([mask.ravel() for mask in masks])
     channel_name = info.channel_names[channel] if info.channel_names else ""
     if not channel_name and info.length("C") > 1:
         channel_name = f"channel {channel}"
     colours = _COLOURS.get(info.samples) or tuple(f"sample {i}" for i in range(info.samples))
     for sample, colour in enumerate(colours):
         name = " ".join(part for part in (channel_name, colour) if part) or "grey"
-        yield _histogram(name, values[:, sample], info.nodata)
+        is_alpha = info.alpha and sample == info.samples - 1
+        nodata = NOTHING if is_alpha else info.nodata_of(channel, [sample])
+        mask = finite_mask(pixels[:, [sample]], nodata, None if is_alpha else given)
+        yield _histogram(name, pixels[:, sample] if mask is None else pixels[mask[:, 0], sample])
 
 
 def _all(info: ImageInfo) -> list[Where]:
@@ -145,11 +152,9 @@ def _places(info: ImageInfo, boxes: int, whole: bool) -> list[Where]:
     return found
 
 
-def _histogram(name: str, values: NDArray[Any], nodata: float | None) -> Histogram:
+def _histogram(name: str, values: NDArray[Any]) -> Histogram:
+    """Histogram of values that are all measured."""
     numbers = values.astype(np.float64)
-    numbers = numbers[np.isfinite(numbers)]
-    if nodata is not None:
-        numbers = numbers[numbers != nodata]
     if not numbers.size:
         return Histogram(name, float("nan"), float("nan"), float("nan"), ())
     low, high = float(numbers.min()), float(numbers.max())

@@ -129,7 +129,9 @@ def project(
     streams = engine.footprint(layout, read_px, pixels, workers, threads)
     # The rows as stored, for what must pass through unchanged.
     kept_rows = layout.lag_rows + (1 + engine.delay_bands) * band
-    stored = workers * kept_rows * write_px * pixels.samples * pixels.itemsize
+    pixel_bytes = pixels.samples * pixels.itemsize + pixels.mask_bytes
+    stored = workers * kept_rows * write_px * pixel_bytes
+    stored += workers * band * read_px * mask_scratch_bytes(pixels)
     mirrored = workers * pixels.nets * mirrored_bytes(config, read_px)
     read, write = _storing_bytes(pixels, source, sink, band, read_px, write_px)
     streaming = streams.streaming + stored + mirrored + workers * (read + write)
@@ -152,6 +154,11 @@ def mirrored_bytes(config: NetConfig, read_px: int) -> int:
     return 2 * (config.stride_px - 1) * read_px * config.in_channels * FLOAT_BYTES
 
 
+def mask_scratch_bytes(pixels: Pixels) -> int:
+    """Bytes of a pixel of a band while its mask is put together and used, sample by sample."""
+    return pixels.mask_bytes * (2 + 2 * pixels.samples)
+
+
 def _storing_bytes(
     pixels: Pixels, source: Storage, sink: Storage, band: int, read_px: int, write_px: int
 ) -> tuple[int, int]:
@@ -162,6 +169,8 @@ def _storing_bytes(
     # Twice: one slab is read while another is used up, one row of chunks written while the next
     # is filled.
     read_rows, written_rows = min(pixels.height, 2 * rows_in), min(pixels.height, 2 * rows_out)
-    read = read_rows * read_px * pixel_bytes + source.scratch_bytes(rows_in, read_px)
+    # A mask is there twice while it is put together.
+    with_mask = pixel_bytes + 2 * pixels.mask_bytes
+    read = read_rows * read_px * with_mask + source.scratch_bytes(rows_in, read_px)
     write = written_rows * write_px * pixel_bytes + sink.scratch_bytes(rows_out, write_px)
     return read, write

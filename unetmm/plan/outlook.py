@@ -86,7 +86,14 @@ def _plan_with(
     request = Request(
         model=model.name,
         config=model.config,
-        pixels=Pixels(info.height, info.width, info.samples, info.dtype.itemsize, len(groups)),
+        pixels=Pixels(
+            info.height,
+            info.width,
+            info.samples,
+            info.dtype.itemsize,
+            len(groups),
+            mask_bytes=int(info.has_mask),
+        ),  # fmt: skip
         planes=len(info.planes),
         source=source,
         sink=sink,
@@ -173,7 +180,8 @@ def look_ahead(path: Place, output: Place, options: Options, makes_folder: bool 
     with closing(open_source(path, options.select)) as source:
         info, model = source.info, pick_model(options.model, source.info)
         planned = plannable(output) if makes_folder and isinstance(output, Path) else output
-        sink = open_sink(replace(options, overwrite=True).sink(planned), info, options.format)
+        wanted = replace(options, overwrite=True).sink(planned)
+        sink = open_sink(wanted, info, options.format, source)
         storages = source_storage(source), sink_storage(sink)
         held = process.held_bytes()
         plan = plan_image(info, *storages, model, options, held)

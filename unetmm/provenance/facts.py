@@ -18,6 +18,7 @@ from typing import Any
 
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ImageError, ResumeError
+from unetmm.intensities.validity import Values
 from unetmm.io.image import Encoding, ImageInfo
 from unetmm.io.open import output_format
 from unetmm.io.output.output import Output
@@ -32,6 +33,8 @@ METADATA_FILES = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
 PROBE_BYTES = 2**16
 """Number of bytes read at either end of an input. They tell files of one name, size and time
 apart."""
+_UNSAID = "not given"
+"""Words for a fact that is stated only where it is not the usual one."""
 _STATE = re.compile(r"(\d+) bytes of (\d+) ns, ends [0-9a-f]{8}")
 """Pattern of what `_file_state` makes."""
 
@@ -47,7 +50,7 @@ def make_facts(
     given = options.calibration
     assert not isinstance(given, Path), "the caller has read it"
     calibration = "measured" if given is None else _short_hash(given.to_json().encode())
-    return {
+    return _validity_facts(info, options) | {
         "input": _input_state(path, info),
         "image": f"{info.axes} {info.shape} {info.dtype}",
         "part of the image": str(options.select or "all"),
@@ -61,6 +64,19 @@ def make_facts(
         "chunks": f"{output.chunk}, {len(output.store.levels)} levels",
         "unetmm": __version__,
     }
+
+
+def _validity_facts(info: ImageInfo, options: Options) -> dict[str, str]:
+    """What tells pixels without a measurement, where it is more than the input itself says."""
+    found = {}
+    if options.nodata is not None:
+        found["no data"] = ", ".join(map(str, options.nodata)) or "none"
+    if info.metadata.reading.sidecars:
+        found["files beside"] = ", ".join(
+            f"{Path(path).name} {_file_state(Path(path))}"
+            for path in info.metadata.reading.sidecars
+        )
+    return found
 
 
 def _input_state(path: Place, info: ImageInfo) -> str:
@@ -110,6 +126,7 @@ def make_job_record(
         "format": output_format(output.path, options.format),
         "select": asdict(options.select) if options.select else None,
         "encoding": asdict(options.encoding),
+        "nodata": None if options.nodata is None else list(map(repr, options.nodata)),
         "facts": dict(facts),
         "calibration": calibration.to_json(),
     }
@@ -123,6 +140,12 @@ def selection_of(job: Mapping[str, Any]) -> Selection | None:
     planes = {axis: (first, last) for axis, (first, last) in found["planes"].items()}
     bands = found["rgb_bands"]
     return Selection(tuple(found["channels"]), planes, tuple(bands) if bands else None)
+
+
+def nodata_of(job: Mapping[str, Any]) -> Values | None:
+    """Values for "no data" that a job's user gave; None: as the input says."""
+    found = job.get("nodata")
+    return None if found is None else tuple(map(float, found))
 
 
 def encoding_of(job: Mapping[str, Any]) -> Encoding:
@@ -162,8 +185,10 @@ def check_record(path: Place, record: Mapping[str, Any], facts: Mapping[str, str
 
 def _first_difference(then: Mapping[str, str], now: Mapping[str, str]) -> str:
     """The first fact that has changed, in words; empty if none has."""
-    changed = (name for name in now if then.get(name) != now[name])
-    return next((f"{name} {_versus(str(then.get(name)), now[name])}" for name in changed), "")
+    names = [*now, *(name for name in then if name not in now)]
+    changed = (name for name in names if then.get(name) != now.get(name))
+    told = ((name, then.get(name, _UNSAID), now.get(name, _UNSAID)) for name in changed)
+    return next((f"{name} {_versus(before, after)}" for name, before, after in told), "")
 
 
 def _versus(then: str, now: str) -> str:

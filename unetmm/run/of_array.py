@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ def restore_array(
 ) -> NDArray[Any]:
     """A restored copy of an array; nets that are loaded already are not folded again."""
     info = array_info(image.shape, image.dtype, axes)
+    info = replace(info, nodata=info.nodata.overridden(options.nodata))
     out = np.empty_like(image)
     source, sink = ArraySource(image, info), ArraySink(out, info, ARRAY_CHUNK_PX)
     model = pick_model(options.model, info)

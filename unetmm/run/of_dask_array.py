@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +51,7 @@ def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -
     import dask.array as da
 
     info = array_info(image.shape, image.dtype, axes)
+    info = replace(info, nodata=info.nodata.overridden(options.nodata))
     model = pick_model(options.model, info)
     storage = in_memory_storage((ARRAY_CHUNK_PX, ARRAY_CHUNK_PX))
     plan = plan_image(info, storage, storage, model, options)

@@ -165,7 +165,7 @@ def _plan_work(
     loaded: Loaded,
 ) -> _Work:
     """Open the output and make the plan; nothing is written yet."""
-    sink = open_sink(options.sink(output), source.info, options.format)
+    sink = open_sink(options.sink(output), source.info, options.format, source)
     storages = source_storage(source), sink_storage(sink)
     held_bytes = loaded.held_bytes(model, options.engine)
     plan = plan_image(source.info, *storages, model, options, held_bytes)
@@ -190,6 +190,7 @@ def _begin(work: _Work) -> Job:
         if begun is not None:
             options = replace(options, calibration=Calibration.from_json(begun["calibration"]))
         job = make_job(work.source, output, work.model, work.plan, options, work.loaded)
+        output.halving.set_range(*job.calibration.span)
         if begun is None:
             output.create(make_record(facts, job.calibration))
             content = make_job_record(work.path, facts, options, output, job.calibration)

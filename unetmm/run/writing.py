@@ -32,24 +32,29 @@ class ChunkRowWriter:
         self.buffer, self.spare = np.zeros(shape, info.dtype), np.zeros(shape, info.dtype)
         kept_rows = job.plan.lag_rows + job.plan.band_rows + job.plan.delay_rows
         self.kept = np.zeros((kept_rows, width, samples), info.dtype)
+        self.kept_mask = np.ones((kept_rows, width), bool) if info.has_mask else None
         self.scratch = np.zeros(
             (job.plan.band_rows, width, job.net.config.out_channels), np.float32
         )
         self.kept_rows = task.segment.read_start
         self.seen_row = task.segment.read_start
         self.next_row = task.segment.write_start
-        self.statistics = [job.calibration.entry(task.plane[1], g) for g in range(len(job.groups))]
+        groups = range(len(job.groups))
+        self.statistics = [job.calibration.entry(task.plane[1], g) for g in groups]
+        self.nodata = [job.nodata(task.plane[1], g) for g in groups]
         self.first_column = task.strip.write_start - task.strip.read_start
 
     @property
     def complete(self) -> bool:
         return self.next_row >= self.task.segment.write_stop
 
-    def keep(self, stored: NDArray[Any]) -> None:
-        """Remember rows as stored until their restored values come out."""
+    def keep(self, stored: NDArray[Any], given: NDArray[np.bool_] | None) -> None:
+        """Remember rows and their mask until their restored values come out."""
         index = np.arange(self.kept_rows, self.kept_rows + len(stored)) % len(self.kept)
         columns = slice(self.first_column, self.first_column + self.buffer.shape[1])
         self.kept[index] = stored[:, columns]
+        if self.kept_mask is not None:
+            self.kept_mask[index] = True if given is None else given[:, columns]
         self.kept_rows += len(stored)
 
     def write(self, bands: list[NDArray[np.float32]]) -> int:
@@ -72,14 +77,16 @@ class ChunkRowWriter:
     def _fill(self, bands: list[NDArray[np.float32]], a: int, b: int, to: int, row: int) -> None:
         """Rows a..b of the bands become stored values in the buffer from row `to` on."""
         target = self.buffer[to : to + b - a]
-        original = self.kept[np.arange(row, row + b - a) % len(self.kept)]
+        index = np.arange(row, row + b - a) % len(self.kept)
+        original = self.kept[index]
+        given = None if self.kept_mask is None else self.kept_mask[index]
         target[...] = original  # alpha
-        for group, statistics, band in zip(self.job.groups, self.statistics, bands, strict=True):
+        found = zip(self.job.groups, self.statistics, self.nodata, bands, strict=True)
+        for group, statistics, nodata, band in found:
             samples = slice_of(group)
             to_stored(
                 band[a:b], self.first_column, original[..., samples], statistics,
-                self.job.strength, self.job.source.info.nodata, self.scratch[: b - a],
-                target[..., samples],
+                self.job.strength, nodata, given, self.scratch[: b - a], target[..., samples],
             )  # fmt: skip
 
     def _flush(self, base: int, stop: int) -> None:

@@ -14,6 +14,7 @@ from unetmm.errors import ShapeError
 from unetmm.intensities.range import measure_scale
 from unetmm.intensities.validity import valid_mask
 from unetmm.io.image import Box, ImageInfo, Source
+from unetmm.io.measured import read_measured
 from unetmm.models.groups import Groups, sample_groups
 from unetmm.nets.config import NetConfig
 
@@ -111,8 +112,9 @@ class BlockReader:
         """(c, block, block) on the net's scale; None where pixels hold no measurement."""
         plane, group, box = self.grid.place(index)
         samples = list(self.grid.groups[group])
-        pixels = self.source.read(plane, box)[..., samples]
-        mask = valid_mask(pixels, self.source.info.nodata)
+        stored, given = read_measured(self.source, plane, box)
+        pixels = stored[..., samples]
+        mask = valid_mask(pixels, self.source.info.nodata_of(plane[1], samples), given)
         if mask is not None and not mask.all():
             return None
         low, high = self._ranges[plane[1], group]
@@ -144,8 +146,10 @@ def _ranges(source: Source, groups: Groups) -> dict[tuple[int, int], tuple[float
     """Stored values that are 0 and 1 to the net, by (channel, group), as a run measures them."""
     info, found = source.info, {}
     for channel in range(info.length("C")):
-        patches = [source.read((t, channel, z), box) for t, z, box in patch_boxes(info)]
+        read = [read_measured(source, (t, channel, z), box) for t, z, box in patch_boxes(info)]
+        masks = [mask for _, mask in read]
         for g, group in enumerate(groups):
-            scale = measure_scale([p[..., list(group)] for p in patches], info.nodata)
+            patches = [p[..., list(group)] for p, _ in read]
+            scale = measure_scale(patches, info.nodata_of(channel, group), masks=masks)
             found[channel, g] = scale.low, scale.high
     return found

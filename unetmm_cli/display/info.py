@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from unetmm.intensities.validity import NoData
 from unetmm.io.image import ImageInfo
 from unetmm.io.places import Place
 from unetmm.io.survey import Histogram, Survey
@@ -42,11 +43,18 @@ def info_as_dict(
         "alpha": info.alpha,
         "pixel_size": {axis: list(size) for axis, size in info.pixel_size.items()},
         "channel_names": list(info.channel_names),
-        "nodata": plain(info.nodata),
+        "nodata": plain(_nodata(info.nodata)),
         "notes": plain({k: _plain_note(v) for k, v in info.metadata.as_dict().items()}),
         "values": plain(survey.as_dict()),
         "made": made,
     }
+
+
+def _nodata(nodata: NoData) -> Any:
+    """A number where there is one for all bands; lists and words otherwise."""
+    if nodata.single is not None and not nodata.in_range:
+        return nodata.single
+    return str(nodata) or None
 
 
 def show_info(

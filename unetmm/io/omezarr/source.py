@@ -16,6 +16,7 @@ from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
 from unetmm.io.metadata import ReadingFacts
 from unetmm.io.ome_xml import fitted_names
+from unetmm.io.omezarr.cf import only_array, read_cf
 from unetmm.io.omezarr.meta import ZarrLayout, guess_axes, read_layout
 from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, zarr_store
 
@@ -36,6 +37,8 @@ class OmeZarrSource:
         self.path = path
         with translated(path, "read it as Zarr"):
             node = zarr.open(zarr_store(path, read_only=True), mode="r")
+            if isinstance(node, zarr.Group) and not _is_ome(node):
+                node = only_array(node) or node
             if isinstance(node, zarr.Array):
                 layout = ZarrLayout("", guess_axes(path, node.shape))
                 self._array: Any = node
@@ -82,6 +85,13 @@ class OmeZarrSource:
         pass
 
 
+def _is_ome(group: zarr.Group) -> bool:
+    """Whether the attributes of a group are those of an OME-Zarr of any kind."""
+    attributes = dict(group.attrs)
+    known = ("multiscales", "plate", "well", "bioformats2raw.layout")
+    return "ome" in attributes or any(name in attributes for name in known)
+
+
 def _cuts(start: int, stop: int, step: int) -> list[tuple[int, int]]:
     """Cut a range at multiples of `step`."""
     at = [start, *range((start // step + 1) * step, stop, step), stop]
@@ -114,7 +124,7 @@ def _describe(path: Place, layout: ZarrLayout, array: Any) -> ImageInfo:
         alpha=layout.alpha or (not layout.path and lengths.get("S") == 4),
         pixel_size=layout.pixel_size,
         channel_names=names,
-        nodata=layout.nodata,
+        nodata=layout.nodata.beside(read_cf(path, array)),
         metadata=replace(
             layout.metadata, reading=ReadingFacts(zarr_format=array.metadata.zarr_format)
         ),

@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.intensities.validity import NOTHING, NoData, Values
 from unetmm.io.image import DTYPES, ImageInfo, Plane
 from unetmm.io.metadata import Metadata
 from unetmm.io.ome_xml import (
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _RGB, _PALETTE, _YCBCR, _LINEAR = 2, 3, 6, 34892
 _GREYS = (0, 1)
+_NODATA_TAG = 42113
 _REFUSED = {
     4: "a mask",
     5: "CMYK",
@@ -201,8 +203,8 @@ def _palette(path: Path, page: tifffile.TiffPage) -> NDArray[np.uint8]:
     palette = np.zeros((256**dtype.itemsize, 3), np.uint8)
     palette[: len(colours)] = (colours >> 8 if colours.max() > 255 else colours)[: len(palette)]
     log.info("%s: its palette of %d colours is expanded to RGB", path, len(colours))
-    nodata = _nodata(page)
-    if nodata is None or not 0 <= nodata < len(palette):
+    nodata = next(iter(_nodata(page)), -1.0)
+    if not 0 <= nodata < len(palette):
         return palette
     opacity = np.full((len(palette), 1), 255, np.uint8)
     opacity[int(nodata)] = 0
@@ -273,7 +275,7 @@ def describe(
         alpha=axes.alpha,
         pixel_size=facts.pixel_size,
         channel_names=_channel_names(axes, facts, metadata),
-        nodata=_nodata(page) if axes.palette is None else None,
+        nodata=_stated_nodata(page, axes) if axes.palette is None else NOTHING,
         metadata=metadata,
     )
 
@@ -308,12 +310,26 @@ def _channel_names(axes: TiffAxes, facts: OmeFacts, metadata: Metadata) -> tuple
     return names if any(names) else ()
 
 
-def _nodata(page: tifffile.TiffPage) -> float | None:
-    text = page.tags.valueof(42113)  # GDAL_NODATA
+def _nodata(page: tifffile.TiffPage) -> Values:
+    """Values of GDAL_NODATA: one, or several that commas or spaces separate."""
+    text = str(page.tags.valueof(_NODATA_TAG) or "").strip("\0 ")
     try:
-        return None if text is None else float(str(text).strip("\0 "))
+        return tuple(float(part) for part in text.replace(",", " ").split())
     except ValueError:
-        return None
+        log.warning(
+            '%s: its value for no data, "%s", is no number and is left out; give one with --nodata',
+            page.parent.filehandle.path, text,
+        )  # fmt: skip
+        return ()
+
+
+def _stated_nodata(page: tifffile.TiffPage, axes: TiffAxes) -> NoData:
+    """A value of each band, where there are as many of them as bands; else values of all bands."""
+    values = _nodata(page)
+    bands = axes.bands if axes.band_axis == "C" else axes.samples
+    if len(values) == bands > 1:
+        return NoData(tuple((value,) for value in values))
+    return NoData.of(*values)
 
 
 def _calibration(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> OmeFacts:

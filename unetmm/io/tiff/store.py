@@ -25,7 +25,7 @@ from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.destination import check_space
 from unetmm.io.output.disk import sync
 from unetmm.io.output.levels import Level, make_levels
-from unetmm.io.output.lost_mask import warn_of_lost_mask
+from unetmm.io.output.lost_mask import warn_of_lost_mask, warn_of_lost_range
 from unetmm.io.tiff.codec import TileCodec
 from unetmm.io.tiff.layout import (
     TiffLayout,
@@ -95,6 +95,7 @@ class TiffStore:
         self._folder = folder
         if not self._layout.mask:
             warn_of_lost_mask(self.path, self.info)
+        warn_of_lost_range(self.path, self.info)
         total_bytes = self._layout.total_tiles * self._slot_bytes
         with translated(self.path, "create it"):
             start, file = 0, folder / SPOOL

@@ -77,7 +77,7 @@ def restore_distributed(
         return finished
     with closing(open_source(path, options.select)) as source:
         info = source.info
-        sink = open_sink(options.sink(output), info, options.format)
+        sink = open_sink(options.sink(output), info, options.format, source)
         model = pick_model(options.model, info)
         options = replace(options, calibration=known_calibration(options, model))
         plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
