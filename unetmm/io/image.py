@@ -127,6 +127,11 @@ class ImageInfo:
         """Whether a mask comes with the pixels: one of the file, or opacity 0."""
         return self.nodata.masked or (self.alpha and self.nodata.by_opacity)
 
+    @property
+    def may_have_gaps(self) -> bool:
+        """Whether pixels can be without a measurement."""
+        return self.dtype.kind == "f" or self.nodata.stated or self.has_mask
+
     def nodata_of(self, channel: int, samples: Sequence[int]) -> NoData:
         """What tells pixels without a measurement in some samples of a channel."""
         return self.nodata.picked(samples if self.samples > 1 else [channel])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from unetmm.engine.contract import DeviceTerms, Engine, Pixels
 from unetmm.engine.layout import FLOAT_BYTES, Layout
 from unetmm.geometry import round_up
+from unetmm.intensities.standins import REACH_PX, standing_bytes
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import parameter_count
 
@@ -131,7 +132,7 @@ def project(
     kept_rows = layout.lag_rows + (1 + engine.delay_bands) * band
     pixel_bytes = pixels.samples * pixels.itemsize + pixels.mask_bytes
     stored = workers * kept_rows * write_px * pixel_bytes
-    stored += workers * band * read_px * mask_scratch_bytes(pixels)
+    stored += workers * gap_bytes(pixels, band, read_px)
     mirrored = workers * pixels.nets * mirrored_bytes(config, read_px)
     read, write = _storing_bytes(pixels, source, sink, band, read_px, write_px)
     streaming = streams.streaming + stored + mirrored + workers * (read + write)
@@ -154,9 +155,13 @@ def mirrored_bytes(config: NetConfig, read_px: int) -> int:
     return 2 * (config.stride_px - 1) * read_px * config.in_channels * FLOAT_BYTES
 
 
-def mask_scratch_bytes(pixels: Pixels) -> int:
-    """Bytes of a pixel of a band while its mask is put together and used, sample by sample."""
-    return pixels.mask_bytes * (2 + 2 * pixels.samples)
+def gap_bytes(pixels: Pixels, band: int, read_px: int) -> int:
+    """Bytes for pixels that stand in for those without a measurement, and for telling which."""
+    if not pixels.may_have_gaps:
+        return 0
+    beyond = 4 * REACH_PX * (read_px + band + 2 * REACH_PX)
+    kept = beyond * (pixels.samples * pixels.itemsize + pixels.mask_bytes)
+    return kept + standing_bytes(band, read_px, pixels.samples, pixels.itemsize)
 
 
 def _storing_bytes(

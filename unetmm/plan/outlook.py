@@ -93,6 +93,7 @@ def _plan_with(
             info.dtype.itemsize,
             len(groups),
             mask_bytes=int(info.has_mask),
+            may_have_gaps=info.may_have_gaps,
         ),  # fmt: skip
         planes=len(info.planes),
         source=source,

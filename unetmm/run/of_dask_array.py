@@ -10,6 +10,7 @@ import numpy as np
 from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.contract import Net
 from unetmm.geometry import Span
+from unetmm.intensities.standins import REACH_PX
 from unetmm.io.array import AXES, array_info
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.models.choice import pick_model
@@ -113,8 +114,8 @@ def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: 
     import dask.array as da
 
     def cell(segment: Span, strip: Span) -> da.Array:
-        rows = slice(segment.read_start, min(segment.read_stop, info.height))
-        columns = slice(strip.read_start, min(strip.read_stop, info.width))
+        rows = _with_surroundings(segment, info.height, info)
+        columns = _with_surroundings(strip, info.width, info)
         read = pixels[rows, columns].rechunk(-1).to_delayed().ravel()[0]
         box = dask.delayed(_restore_box)(read, plane, segment, strip, common)
         return da.from_delayed(box, (segment.write_px, strip.write_px, info.samples), info.dtype)
@@ -122,10 +123,19 @@ def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: 
     return da.block([[[cell(seg, strip)] for strip in plan.strips] for seg in plan.segments])
 
 
+def _with_surroundings(span: Span, length_px: int, info: ImageInfo) -> slice:
+    """What is read of an axis, with pixels that may stand in for those at its edge."""
+    reach = REACH_PX if info.may_have_gaps else 0
+    start, stop = max(0, span.read_start - reach), min(span.read_stop, length_px)
+    return slice(start, min(stop + reach, length_px))
+
+
 def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: _Common) -> Any:
     """The write box of one strip and segment, from the pixels of its read box."""
     info, net = common.info, common.net
-    window = _Window(np.asarray(pixels), info, segment.read_start, strip.read_start)
+    y0 = _with_surroundings(segment, info.height, info).start
+    x0 = _with_surroundings(strip, info.width, info).start
+    window = _Window(np.asarray(pixels), info, y0, x0)
     out = _BoxSink((segment.write_px, strip.write_px, info.samples), info)
     groups = sample_groups(net.config, info)
     job = Job(window, out, net, groups, common.calibration, common.plan, common.strength)

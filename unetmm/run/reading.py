@@ -5,36 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from unetmm.io.image import Box
-from unetmm.io.measured import read_measured
 from unetmm.plan.memory import slab_rows
 from unetmm.run.job import Cancelled, Job
+from unetmm.run.slab import Rows, Slab
 from unetmm.run.task import Task
 
-Measured = tuple[NDArray[Any], NDArray[np.bool_] | None]
-"""Pixels as stored, and the mask that came with them; None where all of them are measured."""
 
-
-def stored_rows(job: Job, task: Task, reader: ThreadPoolExecutor) -> Iterator[Measured]:
+def stored_rows(job: Job, task: Task, reader: ThreadPoolExecutor) -> Iterator[Rows]:
     """The strip's rows as stored, from top to bottom, at most a band at once.
 
     While one slab is used up, `reader` reads the next; there are never more than these two.
     """
 
-    def read(box: Box) -> Measured:
+    def read(box: Box) -> Slab:
         with job.clock("read"):
-            return read_measured(job.source, task.plane, box)
+            return Slab(job, task.plane, box)
 
     band = job.plan.band_rows
     boxes = slab_boxes(job, task)
     coming = reader.submit(read, boxes[0])
     for box, following in zip(boxes, [*boxes[1:], None], strict=True):
-        slab, given = coming.result()
+        slab = coming.result()
         if following is not None:
             coming = reader.submit(read, following)
         y = box.y0
@@ -44,10 +37,9 @@ def stored_rows(job: Job, task: Task, reader: ThreadPoolExecutor) -> Iterator[Me
             # They end where the stream's bands do, counted from the strip's first row.
             pushed = y - task.segment.read_start
             end = min(box.y1, y + band - pushed % band)
-            rows = slice(y - box.y0, end - box.y0)
-            yield slab[rows], None if given is None else given[rows]
+            yield slab.rows(y, end)
             y = end
-        del slab, given
+        del slab
 
 
 def slab_boxes(job: Job, task: Task) -> list[Box]:
