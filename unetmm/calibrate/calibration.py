@@ -30,6 +30,8 @@ class Calibration:
     """Name of the model that the attention belongs to."""
     entries: Mapping[str, ChannelStatistics]
     """Statistics of every channel and group of samples, by `key(channel, group)`."""
+    doubts: tuple[str, ...] = ()
+    """Lines on what was doubtful in the pixels looked at; not kept in JSON."""
 
     def entry(self, channel: int, group: int) -> ChannelStatistics:
         """Statistics of a channel.

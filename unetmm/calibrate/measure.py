@@ -7,6 +7,7 @@ averaged over them. Nothing here depends on the budget, the strips or the number
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -27,6 +28,7 @@ from unetmm.engine.cpu.footprint import frozen_bytes, observing_bytes
 from unetmm.engine.layout import FLOAT_BYTES, observing_layout
 from unetmm.engine.precision import Precision
 from unetmm.geometry import mirrored, round_up
+from unetmm.intensities.doubts import find_doubts
 from unetmm.intensities.range import ValueScale, measure_scale, normalise
 from unetmm.intensities.validity import NoData, valid_mask
 from unetmm.io.image import ImageInfo, Source
@@ -37,6 +39,8 @@ from unetmm.process import available_cores
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
+
+log = logging.getLogger(__name__)
 
 COLUMNS_PX = 32
 """Fewest columns of a patch for a thread; with fewer it would mostly wait."""
@@ -106,6 +110,7 @@ def calibrate(
     """
     entries = {}
     info = source.info
+    doubts: dict[str, None] = {}
     streams = patch_streams(net.config, info, cores)
     boxes, observed = patch_boxes(info), observed_patches(info)
     for channel in range(info.length("C")):
@@ -114,6 +119,7 @@ def calibrate(
         for g, group in enumerate(groups):
             samples = [p[..., list(group)] for p, _ in read]
             nodata = info.nodata_of(channel, group)
+            doubts |= dict.fromkeys(find_doubts(samples, nodata, masks))
             scale = measure_scale(samples, nodata, fixed_range, masks)
             chosen = [Patch(samples[i], masks[i]) for i in observed]
             nodata = nodata.within(scale.low, scale.high)
@@ -121,7 +127,9 @@ def calibrate(
             entries[key(channel, g)] = ChannelStatistics(
                 scale.low, scale.high, scale.fill, attention
             )
-    return Calibration(model, entries)
+    for doubt in doubts:
+        log.warning("%s", doubt)
+    return Calibration(model, entries, tuple(doubts))
 
 
 class Patch(NamedTuple):

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.intensities.doubts import find_doubts
 from unetmm.intensities.validity import NOTHING, finite_mask
 from unetmm.io.image import Box, ImageInfo, Source
-from unetmm.io.measured import read_measured
+from unetmm.io.measured import Mask, read_measured
 from unetmm.sizes import format_size
 
 BINS = 24
@@ -29,6 +30,8 @@ MOST_DECODED_BYTES = 48 * 2**20
 """Most bytes that are decoded for a look, so that it takes a fraction of a second."""
 Where = tuple[int, int, Box]
 """Time, depth, and box of that plane."""
+Measured = tuple[NDArray[Any], Mask | None]
+"""Pixels of a box, and the mask that came with them."""
 _COLOURS = {1: ("",), 2: ("grey", "alpha"), 3: ("red", "green", "blue")}
 _COLOURS[4] = (*_COLOURS[3], "alpha")
 
@@ -59,6 +62,8 @@ class Survey:
     """Number of boxes read of each channel: of side BOX_PX where sampled, or else whole planes."""
     sampled: bool = False
     """Whether there are more pixels than those that were read."""
+    doubts: tuple[str, ...] = ()
+    """Lines on what is doubtful in the pixels that were read."""
     skipped: str = ""
     """Reason why nothing was read, empty if something was."""
 
@@ -83,11 +88,16 @@ def survey(source: Source) -> Survey:
             f"{format_size(cost_bytes)}"
         )
     places = _all(info) if is_small else _places(info, boxes, whole)
+    found: list[Histogram] = []
+    doubts: dict[str, None] = {}
     try:
-        found = [h for c in range(channels) for h in _look(source, c, places)]
+        for channel in range(channels):
+            read = [read_measured(source, (t, channel, z), box) for t, z, box in places]
+            doubts |= dict.fromkeys(_doubts(info, channel, read))
+            found += _histograms(info, channel, read)
     except ImageError as error:
         return Survey(skipped=str(error))
-    return Survey(tuple(found), len(places), sampled=not is_small)
+    return Survey(tuple(found), len(places), not is_small, tuple(doubts))
 
 
 def _is_small(info: ImageInfo, channels: int) -> bool:
@@ -110,10 +120,15 @@ def _decoded_bytes(info: ImageInfo, side_px: int) -> int:
     return rows * columns * info.samples * info.dtype.itemsize
 
 
-def _look(source: Source, channel: int, places: list[Where]) -> Iterator[Histogram]:
+def _doubts(info: ImageInfo, channel: int, read: list[Measured]) -> Iterator[str]:
+    """What is doubtful in the colours of a channel."""
+    colours = range(info.samples - info.alpha)
+    patches = [pixels[..., : len(colours)] for pixels, _ in read]
+    return find_doubts(patches, info.nodata_of(channel, colours), [mask for _, mask in read])
+
+
+def _histograms(info: ImageInfo, channel: int, read: list[Measured]) -> Iterator[Histogram]:
     """Histograms of a channel, one for each of its colours."""
-    info = source.info
-    read = [read_measured(source, (t, channel, z), box) for t, z, box in places]
     pixels = np.concatenate([p.reshape(-1, info.samples) for p, _ in read])
     masks = [np.ones(p.shape[:2], bool) if m is None else m for p, m in read]
     given = np.concatenate([mask.ravel() for mask in masks])

@@ -75,6 +75,7 @@ class Report:
             "resumed_rows": self.resumed_rows,
             "complete": self.complete,
             "already_done": self.already_done,
+            "warnings": list(self.calibration.doubts),
         }
 
     def _device_as_dict(self) -> dict[str, Any]:

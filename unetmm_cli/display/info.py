@@ -67,6 +67,7 @@ def show_info(
     rows = {key: value for key, value in content.items() if value not in ({}, [], None)}
     rows |= {key: _short(value) for key, value in notes.items() if value not in ({}, [], "", None)}
     rows |= {f"values {h.name}": _spread(h, survey.sampled) for h in survey.histograms}
+    rows |= {"doubtful": "; ".join(survey.doubts)} if survey.doubts else {}
     if survey.skipped:
         rows["values"] = f"not looked at: {survey.skipped}"
     show_pairs({key: _in_full(value) for key, value in (rows | _made_rows(made)).items()})
