@@ -17,6 +17,7 @@ from rasterio import Affine
 import unetmm
 from unetmm.errors import BudgetError, ImageError
 from unetmm.io.image import Encoding
+from unetmm.io.open import open_source
 from unetmm.io.output.levels import halve
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
@@ -146,10 +147,13 @@ def test_undeclared_fills_are_said_and_left_alone(
 
 
 def test_an_output_knows_which_values_it_was_made_without(tmp_path: Path) -> None:
-    image = RNG.integers(0, 200, (60, 70)).astype("u2")
+    image = RNG.integers(0, 9, (60, 70)).astype("u2")
     tifffile.imwrite(tmp_path / "a.tif", image)
     options = Options(MONO, nodata=(3.0,))
     restore_file(tmp_path / "a.tif", tmp_path / "out.tif", options)
+    found = tifffile.imread(tmp_path / "out.tif")
+    assert np.array_equal(found == 3, image == 3) and (found != image).any()
+    assert open_source(tmp_path / "out.tif").info.nodata.single == 3
     assert restore_file(tmp_path / "a.tif", tmp_path / "out.tif", options).already_done
     for other in (None, (), (4.0,)):
         with pytest.raises(ImageError, match="made with no data 3"):

@@ -178,7 +178,7 @@ def look_ahead(path: Place, output: Place, options: Options, makes_folder: bool 
     UnetmmError
         Whatever the run itself would be refused for.
     """
-    with closing(open_source(path, options.select)) as source:
+    with closing(open_source(path, options.select, options.nodata)) as source:
         info, model = source.info, pick_model(options.model, source.info)
         planned = plannable(output) if makes_folder and isinstance(output, Path) else output
         wanted = replace(options, overwrite=True).sink(planned)

@@ -74,7 +74,7 @@ def restore_file(
     process.limit_allocator()
     started = time.monotonic()
     loaded = loaded or Loaded()
-    with closing(open_source(path, options.select)) as source:
+    with closing(open_source(path, options.select, options.nodata)) as source:
         model = loaded.pick(options.model, source.info)
         options = replace(options, calibration=known_calibration(options, model))
         remove_leftovers(output)
@@ -109,7 +109,7 @@ def find_finished(
     """
     if not output_exists(output):
         return None
-    with closing(open_source(path, options.select)) as source:
+    with closing(open_source(path, options.select, options.nodata)) as source:
         model = (loaded or Loaded()).pick(options.model, source.info)
         options = replace(options, calibration=known_calibration(options, model))
         remove_leftovers(output)

@@ -75,7 +75,7 @@ def restore_distributed(
     finished = None if options.overwrite else find_finished(path, output, options)
     if finished is not None:
         return finished
-    with closing(open_source(path, options.select)) as source:
+    with closing(open_source(path, options.select, options.nodata)) as source:
         info = source.info
         sink = open_sink(options.sink(output), info, options.format, source)
         model = pick_model(options.model, info)
