@@ -51,7 +51,7 @@ def find_doubts(
         if (share := _flat_share(pairs, nodata, value)) > FLAT_SHARE:
             yield (
                 f"{_percent(share)} of the pixels looked at lie in areas that are exactly "
-                f"{value:g}, without any noise; if that is no data, give --nodata {value:g}"
+                f"{value:.10g}, without any noise; if that is no data, give --nodata {value:.10g}"
             )
 
 

@@ -114,9 +114,9 @@ class NoData:
         return replace(self, largest=min(LARGEST, limit)) if self.guessed and limit else self
 
     def __str__(self) -> str:
-        words = [f"{v:.9g}" for v in self.values]
-        words += [f"below {self.low:.9g}"] if self.low > -math.inf else []
-        words += [f"above {self.high:.9g}"] if self.high < math.inf else []
+        words = [f"{v:.10g}" for v in self.values]
+        words += [f"below {self.low:.10g}"] if self.low > -math.inf else []
+        words += [f"above {self.high:.10g}"] if self.high < math.inf else []
         return ", ".join([*words, *(["a mask"] if self.masked else [])])
 
 
