@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -13,6 +14,7 @@ from unetmm.engine.choice import DeviceChoice
 from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import BudgetError, ImageError, ShapeError
 from unetmm.intensities.rounding import RoundingChoice
+from unetmm.intensities.validity import Values, parse_nodata
 from unetmm.io.array import array_info
 from unetmm.io.formats import SUFFIXES_WITH_AXES
 from unetmm.io.palette import PaletteChoice
@@ -93,6 +95,18 @@ def _budget(mem_budget: str | int | None) -> int | None:
     return parse_size(mem_budget) if isinstance(mem_budget, str) else mem_budget
 
 
+def _nodata(nodata: float | Sequence[float] | str | None) -> Values | None:
+    """Values for "no data"; None stays None."""
+    if nodata is None or isinstance(nodata, str):
+        return None if nodata is None else parse_nodata(nodata)
+    try:
+        return tuple(map(float, nodata if isinstance(nodata, Sequence) else (nodata,)))
+    except (TypeError, ValueError):
+        raise ShapeError(
+            f'asked for nodata={nodata!r}; give a number, several in a list, or "none"'
+        ) from None
+
+
 def restore(
     image: Any,
     model: str | Path | Model | None = None,
@@ -107,6 +121,7 @@ def restore(
     palette: PaletteChoice = "auto",
     dtype: Any = None,
     rounding: RoundingChoice = "nearest",
+    nodata: float | Sequence[float] | str | None = None,
 ) -> Any:
     """Restore an image.
 
@@ -117,8 +132,7 @@ def restore(
     mem_budget : peak memory of the process, arrays on top: bytes, "4GB", "50%" (by default).
     calibration : statistics of another image of the series, or a file that has them.
     output : where to write, where `image` is a path; arrays are given back.
-    axes : of an array, .npy or bare Zarr, such as "YXC"; S are colours
-        By default YX, YXS (last axis 3 or 4), ZYX, CZYX or TCZYX, unless channels look last.
+    axes : of an array, .npy or bare Zarr, such as "YXC"; S are colours, by default 3 or 4 last.
     strength : 0 gives the input back, 1 the net's answer.
     precision : "fp32" (auto), "bf16" (faster, AVX512_BF16 or a GPU), "fp16" (a GPU only).
     device : "cpu" (auto), "cuda", "cuda:N", or "torch": the CPU without the compiled kernels.
@@ -126,20 +140,20 @@ def restore(
     dtype : pixel type of the output, such as "float32", or the input's; values keep their scale.
     rounding : "nearest", or "dither": up or down by chance, so that small means stay.
     palette : "values" or "colours"; auto: values where it is the colour map of a measurement.
+    nodata : value (or values) of pixels that hold no measurement; "none": all do.
 
     Returns
     -------
-    NumPy in: NumPy of the same shape, and of its dtype unless another was asked for. Dask in: a
-    lazy Dask array. Path in: a Report.
+    NumPy in: NumPy of the same shape. Dask in: a lazy Dask array. Path in: a Report.
 
     Raises
     ------
-    UnetmmError
-        One of its leaves, with what was asked, what was found and what would work.
+    UnetmmError : one of its leaves, with what was asked, what was found and what would work.
     """
     options = _options(
-        model, mem_budget, calibration, strength, precision, device, device_budget, dtype, rounding
-    )
+        model, mem_budget, calibration, strength, precision, device, device_budget, dtype, rounding,
+        nodata,
+    )  # fmt: skip
     if isinstance(image, (str, Path, RemotePath)):
         return _restore_file(image, output, axes, palette, options)
     return _restore_array(image, output, axes, options)
@@ -155,13 +169,14 @@ def _options(
     device_budget: str | int | None,
     dtype: Any,
     rounding: RoundingChoice,
+    nodata: float | Sequence[float] | str | None,
 ) -> Options:
     """What `restore` was asked for."""
     known = Path(calibration) if isinstance(calibration, str) else calibration
     return Options(
         model, _budget(mem_budget), known, strength=strength, precision=precision,
         device=device, device_budget_bytes=_budget(device_budget),
-        dtype=_dtype_name(dtype), rounding=rounding,
+        dtype=_dtype_name(dtype), rounding=rounding, nodata=_nodata(nodata),
     )  # fmt: skip
 
 

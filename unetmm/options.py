@@ -17,6 +17,7 @@ from unetmm.errors import ShapeError
 from unetmm.intensities.range import is_range
 from unetmm.intensities.rounding import ROUNDINGS, RoundingChoice
 from unetmm.intensities.stored import Storing
+from unetmm.intensities.validity import Values
 from unetmm.io.image import DTYPES, Encoding, ImageInfo, SinkOptions
 from unetmm.io.places import Place
 from unetmm.io.retyped import retype
@@ -37,6 +38,8 @@ class Options:
     """Frozen statistics, or a file of them, to use instead of measuring the image."""
     fixed_range: tuple[float, float] | None = None
     """Stored values that the net sees as 0 and 1."""
+    nodata: Values | None = None
+    """Values of pixels without a measurement; () for none, None: as the image says."""
     strength: float = 1.0
     """Share of the net's change that is kept: 0 gives the input back, 1 the net's answer."""
     format: str | None = None

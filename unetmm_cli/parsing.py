@@ -98,6 +98,16 @@ parse_bands = _selection_parser("bands")
 parse_axes = _selection_parser("axes")
 
 
+def parse_nodata(text: str) -> tuple[float, ...]:
+    """Values for "no data"; a usage error if they are no numbers."""
+    from unetmm.intensities import validity
+
+    try:
+        return validity.parse_nodata(text)
+    except ShapeError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def parse_share(text: str) -> Share:
     """Share "i/n" of a run, i from 1; "auto" takes it from the batch system's job array."""
     from unetmm.run.share import Share

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from unetmm.calibrate.choice import Choice, choose_patches
 from unetmm.calibrate.content import Content, content_window, measure_cells
 from unetmm.calibrate.patches import observed_patches, patch_boxes
-from unetmm.calibrate.places import READ_PX, look_places, read_places
+from unetmm.calibrate.places import READ_PX, Patch, look_places, read_places
+from unetmm.intensities.validity import NOTHING
 from unetmm.io.array import ArraySource, array_info
 from unetmm.io.image import Box
 
@@ -33,7 +34,7 @@ def chosen(image: Image, axes: str | None = None) -> Choice:
 
 
 def observed(image: Image, axes: str | None = None) -> list[Image]:
-    return [one.pixels for one in chosen(image, axes).observed]
+    return [one.patch.pixels for one in chosen(image, axes).observed]
 
 
 def of_the_grid(image: Image) -> list[Image]:
@@ -57,10 +58,10 @@ def test_patches_stay_where_all_or_nothing_is_content(image: Image, note: str) -
     info = array_info(image.shape, image.dtype, None)
     grid, found = of_the_grid(image), chosen(image)
     for patch, expected in zip(found.patches, grid, strict=True):
-        np.testing.assert_array_equal(patch, expected, note)
+        np.testing.assert_array_equal(patch.pixels, expected, note)
     for one, i in zip(found.observed, observed_patches(info), strict=True):
         assert one.weight == 1
-        np.testing.assert_array_equal(one.pixels, grid[i], note)
+        np.testing.assert_array_equal(one.patch.pixels, grid[i], note)
 
 
 def test_texture_without_noise_is_no_reason_to_leave_out_the_rest() -> None:
@@ -70,7 +71,7 @@ def test_texture_without_noise_is_no_reason_to_leave_out_the_rest() -> None:
     image[:, 500:] *= 0.01
     grid = of_the_grid(image)
     for i, patch in enumerate(chosen(image).patches):
-        np.testing.assert_array_equal(patch, grid[i])
+        np.testing.assert_array_equal(patch.pixels, grid[i])
 
 
 def black(image: Image, where: Any) -> Image:
@@ -96,7 +97,7 @@ def test_only_content_is_observed(empty: Callable[[Image, Any], Image], share: f
     assert len(windows) >= 4
     for window in windows:
         assert np.nanstd(np.diff(window, axis=1)) > 25 * np.sqrt(2)
-    values = np.concatenate([p.ravel() for p in chosen(image).patches])
+    values = np.concatenate([p.pixels.ravel() for p in chosen(image).patches])
     assert np.nanmin(values) < 20  # a few empty patches, or the noise, still tell the range
 
 
@@ -142,7 +143,7 @@ def test_a_small_image_is_observed_where_it_is_full() -> None:
 def test_noise_is_measured_and_hot_pixels_are_not() -> None:
     image = np.random.default_rng(3).normal(0, 10, (64, 64, 1))
     image[5::16, 5::16] = 1e6
-    cells = measure_cells(image, array_info(image.shape, image.dtype, "YXS"))
+    cells = measure_cells(Patch(image, None), 1, NOTHING)
     assert cells.noise.shape == (4, 4, 1)
     assert 5 < cells.noise.min() <= cells.noise.max() < 14
     assert Content.of([cells], 1).noise[0] < 14
@@ -167,7 +168,7 @@ def test_places_are_spread_and_do_not_depend_on_chunks() -> None:
     assert all(b.y1 <= 1500 and b.x1 <= 2000 for _, _, b in places)
     source = ArraySource(image, info)
     read = [p for part in read_places(source, 0, places) for p in part]
-    for pixels, (_, _, box) in zip(read, places, strict=True):
+    for (pixels, _), (_, _, box) in zip(read, places, strict=True):
         np.testing.assert_array_equal(pixels[..., 0], image[box.y0 : box.y1, box.x0 : box.x1])
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from unetmm.intensities.guard import BlockWatch, Findings, block_px, guard_bytes, less_low, to_watch
 from unetmm.intensities.judging import Watched
 from unetmm.intensities.range import ValueScale
+from unetmm.intensities.validity import NoData
 
 SIDE = 256
 FULL = Watched(
@@ -26,7 +27,7 @@ def found(
     for y in range(0, len(before), band):
         stored, made = (np.ascontiguousarray(a[y : y + band, :, None]) for a in (before, after))
         old, new = (np.empty(stored.shape, np.float32) for _ in range(2))
-        masked = to_watch(stored, nodata, watched.scale.low, old)
+        masked = to_watch(stored, NoData.of(nodata), None, watched.scale.low, old)
         less_low(made, watched.scale.low, new)
         watch.add(old, new, masked, y)
     return watch.findings

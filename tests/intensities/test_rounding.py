@@ -8,6 +8,7 @@ import pytest
 from unetmm.intensities.range import ValueScale
 from unetmm.intensities.rounding import Losses, Spot, clip_to, limits_of, may_clip, round_rows
 from unetmm.intensities.stored import opacity_as, to_stored
+from unetmm.intensities.validity import NOTHING, NoData
 
 SCALE = ValueScale(0.0, 100.0, 50.0)
 
@@ -22,7 +23,18 @@ def stored(
     """What `to_stored` gives for an answer that means these values."""
     answer = np.ascontiguousarray(values, np.float32) / np.float32(100)
     out, scratch = np.empty(original.shape, dtype), np.empty(original.shape, np.float32)
-    losses = to_stored(answer, 0, original, SCALE, 1.0, nodata, scratch, out, spot)
+    losses = to_stored(
+        answer,
+        0,
+        original,
+        SCALE,
+        1.0,
+        NOTHING if nodata is None else NoData.of(nodata),
+        None,
+        scratch,
+        out,
+        spot,
+    )
     return out, losses
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import zarr
 from interrupted import make_finished
 
+from unetmm.intensities.validity import NoData
 from unetmm.io.output.levels import halve
 
 
@@ -24,9 +25,9 @@ def test_pyramid_levels_are_means_of_the_finer_ones(tmp_path: Path) -> None:
 
 def test_halving_leaves_out_what_is_not_measured() -> None:
     pixels = np.array([[1, np.nan, 5], [3, np.nan, 7]], np.float32)[..., None]
-    assert halve(pixels, None)[..., 0].tolist() == [[2.0, 6.0]]
+    assert halve(pixels)[..., 0].tolist() == [[2.0, 6.0]]
     counts = np.array([[9, 9, 10], [9, 9, 13]], np.int16)[..., None]
-    assert halve(counts, 9.0)[..., 0].tolist() == [[9, 12]]
-    assert halve(np.array([[-3, -4], [-3, -3]], np.int8)[..., None], None).ravel().tolist() == [-3]
+    assert halve(counts, NoData.of(9))[..., 0].tolist() == [[9, 12]]
+    assert halve(np.array([[-3, -4], [-3, -3]], np.int8)[..., None]).ravel().tolist() == [-3]
     top = np.full((2, 2, 1), 2**32 - 1, np.uint32)
-    assert halve(top, None).ravel().tolist() == [2**32 - 1]
+    assert halve(top).ravel().tolist() == [2**32 - 1]

@@ -26,7 +26,7 @@ KNOWN = Metadata(
     GeoFacts("EPSG:4326", "WGS 84", (0.0, 1.0, 0.0, 0.0, 0.0, -1.0), 4, True),
     MicroscopyFacts("<OME/>", {"mode": "color"}, {"rdefs": {}}, ("#ff0000",), {"X": (1.0, "mm")}),
     DisplayFacts(12, "miniswhite", True, "expanded", True, (b"map",)),
-    ReadingFacts("LZW", 3, "first", "EXIF 6", (2, 3), 4, 1, 2, ("/a",), "advice", "ZYX"),
+    ReadingFacts("LZW", 3, "first", "EXIF 6", (2, 3), 4, 1, 2, ("/a",), ("/b",), "advice", "ZYX"),
 )
 
 

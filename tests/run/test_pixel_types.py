@@ -17,6 +17,7 @@ from interrupted import NET, options, stop_after
 
 import unetmm
 from unetmm.errors import BudgetError, ImageError, ResumeError, ShapeError
+from unetmm.intensities.validity import NoData
 from unetmm.io.array import array_info
 from unetmm.io.image import Box, ImageInfo
 from unetmm.io.metadata import DisplayFacts, Metadata
@@ -194,7 +195,7 @@ def info(dtype: str, alpha: bool = False, **facts: Any) -> ImageInfo:
 def test_nodata_is_kept_or_the_type_refused(
     source: str, nodata: float, target: str, fits: bool
 ) -> None:
-    image = info(source, nodata=nodata)
+    image = info(source, nodata=NoData.of(nodata))
     if fits:
         assert retype(image, target).dtype == np.dtype(target)
     else:

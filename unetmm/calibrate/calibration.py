@@ -30,6 +30,8 @@ class Calibration:
     """Name of the model that the attention belongs to."""
     entries: Mapping[str, ChannelStatistics]
     """Statistics of every channel and group of samples, by `key(channel, group)`."""
+    doubts: tuple[str, ...] = ()
+    """Lines on what was doubtful in the pixels looked at; not kept in JSON."""
 
     def entry(self, channel: int, group: int) -> ChannelStatistics:
         """Statistics of a channel.
@@ -46,6 +48,12 @@ class Calibration:
                 f"{', '.join(self.entries)}; calibrate on an image with the same channels"
             )
         return found
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Smallest and largest stored value of the ranges of all entries."""
+        entries = self.entries.values()
+        return min(e.low for e in entries), max(e.high for e in entries)
 
     def to_json(self) -> str:
         """One JSON object that `from_json` reads back without loss."""

@@ -11,16 +11,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unetmm.calibrate.content import Cells, Content, FullWindow, content_window, measure_cells
 from unetmm.calibrate.patches import observed_patches, patch_boxes, patch_size
-from unetmm.calibrate.places import Place, look_places, read_patches, read_places
-from unetmm.intensities.validity import measured_values
+from unetmm.calibrate.places import Patch, Place, look_places, read_patches, read_places
+from unetmm.intensities.range import measure_scale
+from unetmm.intensities.validity import NoData, measured_values
 from unetmm.io.image import Box, ImageInfo, Source
+from unetmm.io.measured import read_measured
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ KEPT_EMPTY = 4
 class Observed:
     """A patch, or a window of it, that goes through the net."""
 
-    pixels: NDArray[Any]
+    patch: Patch
     """Stored values of one group of samples."""
     weight: int = 1
     """Weight in the mean."""
@@ -48,8 +48,8 @@ class Observed:
 class Choice:
     """The patches of one channel and one group of samples."""
 
-    patches: Sequence[NDArray[Any]]
-    """Pixels of all of them, which fix the range of intensities."""
+    patches: Sequence[Patch]
+    """Patches which fix the range of intensities."""
     observed: Sequence[Observed]
     """Parts of them that go through the net."""
 
@@ -60,20 +60,47 @@ def choose_patches(
     """The patches of every group of samples of a channel, one group after the other."""
     info = source.info
     patches = read_patches(source, channel, patch_boxes(info))
-    cells = [measure_cells(patch, info) for patch in patches]
-    look = _Look(source, channel)
+    nodata = _nodata(info, channel, patches)
+    look = _Look(source, channel, nodata)
+    cells = [look.measure(patch) for patch in patches]
     for group in map(list, groups):
-        yield _choose([p[..., group] for p in patches], [c.of(group) for c in cells], group, look)
+        yield _choose([p.of(group) for p in patches], [c.of(group) for c in cells], group, look)
+
+
+@dataclass(frozen=True)
+class _Judging:
+    """What tells the pixels of a channel that hold no measurement."""
+
+    colours: int
+    """Samples that are not opacity."""
+    of_all: NoData
+    """Statement on all of them, with a limit for what lies far beyond the others."""
+
+
+def _nodata(info: ImageInfo, channel: int, patches: Sequence[Patch]) -> _Judging:
+    """What is stated, and what is far beyond what the grid's patches hold."""
+    colours = info.samples - info.alpha
+    nodata = info.nodata_of(channel, range(colours))
+    if nodata.guessed and info.dtype.kind == "f":
+        pixels = [patch.pixels[..., :colours] for patch in patches]
+        scale = measure_scale(pixels, nodata, masks=[patch.given for patch in patches])
+        nodata = nodata.within(scale.low, scale.high)
+    return _Judging(colours, nodata)
 
 
 class _Look:
     """What many small boxes of a channel hold."""
 
-    def __init__(self, source: Source, channel: int) -> None:
+    def __init__(self, source: Source, channel: int, nodata: _Judging) -> None:
         self.source, self.channel, self.info = source, channel, source.info
+        self.nodata = nodata
         self.places = look_places(source.info)
         read = read_places(source, channel, self.places)
-        self.cells = [measure_cells(pixels, source.info) for part in read for pixels in part]
+        self.cells = [self.measure(patch) for part in read for patch in part]
+
+    def measure(self, patch: Patch) -> Cells:
+        """What the cells of a box hold."""
+        return measure_cells(patch, self.nodata.colours, self.nodata.of_all)
 
     def content(self, group: list[int]) -> Content:
         """What tells content from emptiness in a group of samples."""
@@ -99,9 +126,7 @@ class _Look:
         return [found[i] for i in order if i < len(found)]
 
 
-def _choose(
-    patches: list[NDArray[Any]], cells: list[Cells], group: list[int], look: _Look
-) -> Choice:
+def _choose(patches: list[Patch], cells: list[Cells], group: list[int], look: _Look) -> Choice:
     """The patches of one group. Those that are replaced give their memory to the new ones."""
     seen = observed_patches(look.info)
     content = look.content(group)
@@ -124,10 +149,9 @@ def _choose(
     return Choice(patches, [_part(patches[i], found[i]) for i in sorted(large[: len(seen)])])
 
 
-def _part(patch: NDArray[Any], window: FullWindow) -> Observed:
+def _part(patch: Patch, window: FullWindow) -> Observed:
     """What of a patch goes through the net."""
-    box = window.box
-    return Observed(patch[box.y0 : box.y1, box.x0 : box.x1], window.weight)
+    return Observed(patch.cut(window.box), window.weight)
 
 
 def _window(cells: Cells, content: Content, info: ImageInfo) -> FullWindow | None:
@@ -138,7 +162,7 @@ def _window(cells: Cells, content: Content, info: ImageInfo) -> FullWindow | Non
 
 
 def _replace_empty(
-    patches: list[NDArray[Any]],
+    patches: list[Patch],
     windows: list[FullWindow | None],
     group: list[int],
     content: Content,
@@ -148,7 +172,8 @@ def _replace_empty(
     info = look.info
     empty = [i for i, window in enumerate(windows) if window is None]
     # Patches without a single measurement go first: they say nothing about the range either.
-    empty.sort(key=lambda i: measured_values(patches[i], info.nodata).size)
+    nodata = info.nodata_of(look.channel, group)
+    empty.sort(key=lambda i: measured_values(patches[i].pixels, nodata, patches[i].given).size)
     taken = [place for place, window in zip(patch_boxes(info), windows, strict=True) if window]
     places = iter(look.places_of(content, group))
     for i in empty[: len(empty) - min(len(empty), len(patches) // KEPT_EMPTY)]:
@@ -156,11 +181,11 @@ def _replace_empty(
             place = t, z, _patch_around(near, info)
             if any(_are_near(place, other) for other in taken):
                 continue
-            patch = look.source.read((t, look.channel, z), place[2])
-            window = _window(measure_cells(patch, info).of(group), content, info)
+            patch = Patch(*read_measured(look.source, (t, look.channel, z), place[2]))
+            window = _window(look.measure(patch).of(group), content, info)
             if window is not None:
                 taken.append(place)
-                patches[i], windows[i] = patch[..., group], window
+                patches[i], windows[i] = patch.of(group), window
                 break
 
 

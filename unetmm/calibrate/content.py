@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.intensities.validity import valid_mask
-from unetmm.io.image import Box, ImageInfo
+from unetmm.calibrate.places import Patch
+from unetmm.intensities.validity import NoData, valid_mask
+from unetmm.io.image import Box
 
 CELL_PX = 16
 """Side of a cell in pixels, of which the noise is measured."""
@@ -57,14 +57,14 @@ class Cells:
         return Cells(self.noise[..., group], self.coarse[..., group])
 
 
-def measure_cells(pixels: NDArray[Any], info: ImageInfo) -> Cells:
+def measure_cells(patch: Patch, colours: int, nodata: NoData) -> Cells:
     """Every whole cell of a box, opacity left out; none where it is too small.
 
     Noise is measured by second differences along both axes, of which structure leaves the least
     (Immerkaer 1996).
     """
-    rows, columns = (n // CELL_PX for n in pixels.shape[:2])
-    values = _measured(pixels, info)[: rows * CELL_PX, : columns * CELL_PX]
+    rows, columns = (n // CELL_PX for n in patch.pixels.shape[:2])
+    values = _measured(patch, colours, nodata)[: rows * CELL_PX, : columns * CELL_PX]
     if not values.size:
         none = np.zeros((rows, columns, values.shape[2]))
         return Cells(none, none)
@@ -98,15 +98,13 @@ def _means(values: Numbers, side: int) -> Numbers:
     return found
 
 
-def _measured(pixels: NDArray[Any], info: ImageInfo) -> NDArray[np.float64]:
-    """Pixels without opacity, NaN where nothing is measured or all is transparent."""
-    samples = info.samples - info.alpha
-    values = pixels[..., :samples].astype(np.float64)
-    mask = valid_mask(pixels[..., :samples], info.nodata)
+def _measured(patch: Patch, colours: int, nodata: NoData) -> NDArray[np.float64]:
+    """Pixels without opacity, NaN where nothing is measured."""
+    pixels = patch.pixels[..., :colours]
+    values = pixels.astype(np.float64)
+    mask = valid_mask(pixels, nodata, patch.given)
     if mask is not None:
         values[~mask] = np.nan
-    if info.alpha:
-        values[pixels[..., -1] == 0] = np.nan
     return values
 
 

@@ -8,11 +8,12 @@ averaged over them. Nothing here depends on the budget, the strips or the number
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +22,15 @@ from unetmm.calibrate.calibration import Calibration, ChannelStatistics, key
 from unetmm.calibrate.choice import Observed, choose_patches
 from unetmm.calibrate.content import COPIES
 from unetmm.calibrate.patches import observed_patches, padded_patch_size, patch_count
-from unetmm.calibrate.places import READ_PX
+from unetmm.calibrate.places import READ_PX, Patch
 from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import frozen_bytes, observing_bytes
 from unetmm.engine.layout import FLOAT_BYTES, observing_layout
 from unetmm.engine.precision import Precision
 from unetmm.geometry import mirrored
+from unetmm.intensities.doubts import find_doubts
 from unetmm.intensities.range import ValueScale, measure_scale, normalise
-from unetmm.intensities.validity import valid_mask
+from unetmm.intensities.validity import NoData, valid_mask
 from unetmm.io.image import ImageInfo, Source
 from unetmm.models.groups import Groups
 from unetmm.nets.config import NetConfig
@@ -36,6 +38,8 @@ from unetmm.process import available_cores
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
+
+log = logging.getLogger(__name__)
 
 COLUMNS_PX = 32
 """Fewest columns of a patch for a thread; with fewer it would mostly wait."""
@@ -59,7 +63,8 @@ def calibration_bytes(
     looking = COPIES * 8 * height * width * info.samples
     looking += min(READ_PX, info.height * info.width) * info.samples * info.dtype.itemsize
     # All the while the patches, and once more their measured values side by side.
-    return 2 * numbers * info.dtype.itemsize + max(observing, ranging, looking)
+    masks = 2 * numbers if info.has_mask else 0
+    return 2 * numbers * info.dtype.itemsize + masks + max(observing, ranging, looking)
 
 
 @dataclass(frozen=True)
@@ -107,26 +112,34 @@ def calibrate(
     """
     entries = {}
     info = source.info
-    streams = patch_streams(net.config, info, cores)
+    doubts: dict[str, None] = {}
+    streams, size = patch_streams(net.config, info, cores), padded_patch_size(net.config, info)
     for channel in range(info.length("C")):
         for g, chosen in enumerate(choose_patches(source, channel, groups)):
-            scale = measure_scale(chosen.patches, info.nodata, fixed_range)
-            attention = _attention(chosen.observed, info, net, scale, streams)
+            nodata = info.nodata_of(channel, groups[g])
+            pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
+            doubts |= dict.fromkeys(find_doubts(pixels, nodata, masks))
+            scale = measure_scale(pixels, nodata, fixed_range, masks)
+            nodata = nodata.within(scale.low, scale.high)
+            attention = _attention(chosen.observed, size, nodata, net, scale, streams)
             entries[key(channel, g)] = ChannelStatistics(
                 scale.low, scale.high, scale.fill, attention
             )
-    return Calibration(model, entries)
+    for doubt in doubts:
+        log.warning("%s", doubt)
+    return Calibration(model, entries, tuple(doubts))
 
 
 def _attention(
     observed: Sequence[Observed],
-    info: ImageInfo,
+    size: tuple[int, int],
+    nodata: NoData,
     net: CompiledNet,
     scale: ValueScale,
     streams: PatchStreams,
 ) -> dict[str, NDArray[np.float32]]:
     """Every block's channel factors, averaged over patches."""
-    found = _observe([one.pixels for one in observed], info, net, scale, streams)
+    found = _observe([one.patch for one in observed], size, nodata, net, scale, streams)
     weights = [one.weight for one in observed]
     return {name: _mean([factors[name] for factors in found], weights) for name in found[0]}
 
@@ -139,8 +152,9 @@ def _mean(vectors: list[NDArray[np.float32]], weights: list[int]) -> NDArray[np.
 
 
 def _observe(
-    patches: Sequence[NDArray[Any]],
-    info: ImageInfo,
+    patches: Sequence[Patch],
+    size: tuple[int, int],
+    nodata: NoData,
     net: CompiledNet,
     scale: ValueScale,
     streams: PatchStreams,
@@ -148,19 +162,21 @@ def _observe(
     """Channel factors of every block for each patch; what is smaller than a patch is mirrored."""
     from unetmm.engine.cpu.stream import ObservingStream
 
-    height, width = padded_patch_size(net.config, info)
+    height, width = size
+    samples = patches[0].pixels.shape[2]
     unattended = net.unattended()
 
     idle: SimpleQueue[tuple[ObservingStream, NDArray[np.float32]]] = SimpleQueue()
     for _ in range(streams.count):
         stream = ObservingStream(net, unattended, width, height, streams.threads)
-        idle.put((stream, np.zeros((height, width, patches[0].shape[2]), np.float32)))
+        idle.put((stream, np.zeros((height, width, samples), np.float32)))
 
-    def observe(patch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    def observe(patch: Patch) -> dict[str, NDArray[np.float32]]:
         stream, padded = idle.get()
-        h, w = patch.shape[:2]
+        h, w = patch.pixels.shape[:2]
         try:
-            normalise(patch, valid_mask(patch, info.nodata), scale, padded[:h, :w])
+            mask = valid_mask(patch.pixels, nodata, patch.given)
+            normalise(patch.pixels, mask, scale, padded[:h, :w])
             padded[:h, w:] = padded[:h, mirrored(w, width - w)]
             padded[h:] = padded[mirrored(h, height - h)]
             return stream.observe(padded)

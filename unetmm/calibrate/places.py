@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.io.image import Box, ImageInfo, Planes, Source
+from unetmm.io.measured import Mask, mask_beside, read_measured
 
 LOOK_PX = (32, 64)
 """Height and width of a box that is looked at, in pixels."""
@@ -32,6 +33,24 @@ READ_PX = 2**18
 
 Place = tuple[int, int, Box]
 """Time, depth, and box of that plane."""
+
+
+class Patch(NamedTuple):
+    """A box as it is stored."""
+
+    pixels: NDArray[Any]
+    """Stored values, (height, width, samples)."""
+    given: Mask | None
+    """Mask that came with the pixels; None where all of them are measured."""
+
+    def cut(self, box: Box) -> Patch:
+        """A part of it; `box` is counted from its first pixel."""
+        where = slice(box.y0, box.y1), slice(box.x0, box.x1)
+        return Patch(self.pixels[where], None if self.given is None else self.given[where])
+
+    def of(self, group: list[int]) -> Patch:
+        """Some of its samples."""
+        return Patch(self.pixels[..., group], self.given)
 
 
 def look_places(info: ImageInfo) -> list[Place]:
@@ -56,22 +75,28 @@ def look_places(info: ImageInfo) -> list[Place]:
     return sorted(places, key=lambda p: (p[0], p[1], p[2].y0, p[2].x0))
 
 
-def read_patches(source: Source, channel: int, places: Sequence[Place]) -> list[NDArray[Any]]:
-    """Pixels of all places, one by one where the source cannot read them together."""
+def read_patches(source: Source, channel: int, places: Sequence[Place]) -> list[Patch]:
+    """All places, one by one where the source cannot read them together."""
     read_many = getattr(source, "read_many", None)
     if read_many is not None:
-        found: list[NDArray[Any]] = read_many(channel, places)
-        return found
-    return [source.read((t, channel, z), box) for t, z, box in places]
+        return _with_masks(source, channel, places, read_many(channel, places))
+    return [Patch(*read_measured(source, (t, channel, z), box)) for t, z, box in places]
 
 
-def read_places(
-    source: Source, channel: int, places: Sequence[Place]
-) -> Iterator[list[NDArray[Any]]]:
-    """Pixels of all places, a list for each read; those of one chunk are read at once."""
+def _with_masks(
+    source: Source, channel: int, places: Sequence[Place], found: list[NDArray[Any]]
+) -> list[Patch]:
+    return [
+        Patch(pixels, mask_beside(source, (t, channel, z), box, pixels))
+        for (t, z, box), pixels in zip(places, found, strict=True)
+    ]
+
+
+def read_places(source: Source, channel: int, places: Sequence[Place]) -> Iterator[list[Patch]]:
+    """All places, a list for each read; those of one chunk are read at once."""
     read_many = getattr(source, "read_many", None)
     if read_many is not None:
-        yield read_many(channel, places)
+        yield _with_masks(source, channel, places, read_many(channel, places))
         return
     chunk = source.info.chunk
 
@@ -82,9 +107,9 @@ def read_places(
     for (t, z, *_), group in groupby(sorted(places, key=unit), unit):
         for part in _parts(list(group)):
             whole = _around([box for _, _, box in part])
-            pixels = source.read((t, channel, z), whole)
+            read = Patch(*read_measured(source, (t, channel, z), whole))
             yield [
-                pixels[b.y0 - whole.y0 : b.y1 - whole.y0, b.x0 - whole.x0 : b.x1 - whole.x0]
+                read.cut(Box(b.y0 - whole.y0, b.x0 - whole.x0, b.y1 - whole.y0, b.x1 - whole.x0))
                 for _, _, b in part
             ]
 

@@ -43,6 +43,10 @@ class Pixels:
     """Streams side by side on one strip: 1 for a colour net, the samples for a mono net."""
     written_itemsize: int = 0
     """Bytes of one sample as written; 0: as many as read."""
+    mask_bytes: int = 0
+    """Bytes of a pixel's place in the mask that comes with the pixels; 0 if none does."""
+    may_have_gaps: bool = False
+    """Whether pixels can be without a measurement, so that others stand in for them."""
 
     @property
     def widest_itemsize(self) -> int:

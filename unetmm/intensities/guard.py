@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from unetmm.intensities.judging import Verdict, Watched, judge
 from unetmm.intensities.range import fits_float32
-from unetmm.intensities.validity import valid_mask
+from unetmm.intensities.validity import NoData, valid_mask
 
 BLOCK_PX = 64
 """Side of a block in pixels."""
@@ -282,11 +282,15 @@ def less_low(pixels: NDArray[Any], low: float, out: NDArray[np.float32]) -> None
 
 
 def to_watch(
-    pixels: NDArray[Any], nodata: float | None, low: float, out: NDArray[np.float32]
+    pixels: NDArray[Any],
+    nodata: NoData,
+    given: NDArray[np.bool_] | None,
+    low: float,
+    out: NDArray[np.float32],
 ) -> bool:
     """Stored values less `low` as they are watched, NaN where none is measured; whether any is."""
     less_low(pixels, low, out)
-    mask = valid_mask(pixels, nodata)
+    mask = valid_mask(pixels, nodata, given)
     if mask is None or mask.all():
         return False
     out[~mask] = np.nan

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.intensities.validity import measured_values
+from unetmm.intensities.validity import NOTHING, NoData, measured_values, without_fills
 
 PERCENTILES = (0.1, 99.9)
 """Percentiles of the intensities that become 0 and 1, for data other than 8-bit. Values beyond
@@ -84,14 +84,23 @@ def _is_tail(width: float, without: float, value: float) -> bool:
 
 def measure_scale(
     patches: Sequence[NDArray[Any]],
-    nodata: float | None,
+    nodata: NoData = NOTHING,
     fixed_range: tuple[float, float] | None = None,
+    masks: Sequence[NDArray[np.bool_] | None] = (),
 ) -> ValueScale:
     """The scale of an image by some patches of it, all of one dtype.
 
-    fixed_range: stored values that become 0 and 1, instead of the measured ones.
+    Parameters
+    ----------
+    nodata : what tells pixels without a measurement.
+    fixed_range : stored values that become 0 and 1, instead of the measured ones.
+    masks : those that came with the patches; none at all if none did.
     """
-    values = np.concatenate([measured_values(p, nodata) for p in patches])
+    beside = masks or [None] * len(patches)
+    measured = [measured_values(p, nodata, m) for p, m in zip(patches, beside, strict=True)]
+    values = np.concatenate(measured)
+    if nodata.guessed:
+        values, _ = without_fills(values)
     low, high = fixed_range or intensity_range(values, patches[0].dtype)
     mean = float(values.mean(dtype=np.float64)) if values.size else low
     fill = min(max(mean, low), high)  # which a few far-away values may have moved out of the range

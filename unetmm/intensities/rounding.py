@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.intensities.validity import valid_mask
+from unetmm.intensities.validity import NoData, valid_mask
 
 RoundingChoice = Literal["nearest", "dither"]
 """Ways to round to integers."""
@@ -134,11 +134,12 @@ class Dimness:
         stored: NDArray[Any],
         exact: NDArray[np.float64],
         made: NDArray[Any],
-        nodata: float | None,
+        nodata: NoData,
+        given: NDArray[np.bool_] | None,
         part_px: int,
     ) -> None:
         """Look at a row (1, width, channels) of the input, the exact answer and the output."""
-        mask = valid_mask(stored, nodata)
+        mask = valid_mask(stored, nodata, given)
         there = np.ones(stored.shape, bool) if mask is None else mask
         starts = np.arange(0, stored.shape[1], part_px)
 
@@ -152,10 +153,10 @@ class Dimness:
         dim = (before > 0) & (before < DIM_COUNTS * count)
         if not dim.any():
             return
-        asked, given = sums(exact)[dim], sums(made)[dim]
+        asked, got = sums(exact)[dim], sums(made)[dim]
         self.dim_px += int(count[dim].sum())
         self.exact += float(asked.sum())
-        self.bias += float(np.abs(given - asked).sum())
+        self.bias += float(np.abs(got - asked).sum())
 
     def add(self, other: Dimness) -> None:
         """Take in what was found elsewhere."""

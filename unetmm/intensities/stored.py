@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unetmm.intensities.range import ValueScale, fits_float32, normalise
 from unetmm.intensities.rounding import Losses, RoundingChoice, Spot, clip_to, may_clip, round_rows
-from unetmm.intensities.validity import keep_measured, valid_mask
+from unetmm.intensities.validity import NoData, keep_measured, valid_mask
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ def to_stored(
     original: NDArray[Any],
     scale: ValueScale,
     strength: float,
-    nodata: float | None,
+    nodata: NoData,
+    given: NDArray[np.bool_] | None,
     scratch: NDArray[np.float32],
     out: NDArray[Any],
     spot: Spot | None = None,
@@ -49,7 +50,8 @@ def to_stored(
     original : (rows, width, channels)
         As stored.
     strength : 0 gives `original`, 1 the net's answer.
-    nodata : value of pixels that hold no measurement, if there is one; the output has it too.
+    nodata : what tells samples that hold no measurement; the output has the same.
+    given : (rows, width), the mask that came with the pixels; None if all are measured.
     scratch : (rows, width, channels), C-contiguous
         Room to work in.
     out : (rows, width, channels), of the output's dtype
@@ -57,7 +59,7 @@ def to_stored(
     spot : place of the rows, where integers are dithered.
     """
     spot = spot if out.dtype.kind != "f" else None
-    mask = valid_mask(original, nodata)
+    mask = valid_mask(original, nodata, given)
     if mask is not None and mask.all():
         mask = None
     if mask is None and fits_float32(original.dtype) and fits_float32(out.dtype):
@@ -68,8 +70,10 @@ def to_stored(
         change = np.subtract(answer[:, columns], scratch, out=scratch)
         values = changed(original, change, (scale.high - scale.low) * strength)
         losses = _put(values, original, mask, nodata, out, spot)
-    if nodata is not None:
-        (keep_measured if out.dtype == original.dtype else _step_aside)(out, original, nodata)
+    if nodata.stated and out.dtype == original.dtype:
+        keep_measured(out, original, nodata)
+    elif nodata.stated:
+        _step_aside(out, original, nodata, given)
     return losses
 
 
@@ -103,7 +107,7 @@ def _put(
     values: NDArray[np.floating[Any]],
     original: NDArray[Any],
     mask: NDArray[np.bool_] | None,
-    nodata: float | None,
+    nodata: NoData,
     out: NDArray[Any],
     spot: Spot | None,
 ) -> Losses:
@@ -137,7 +141,7 @@ def _keep_unmeasured(
     out: NDArray[Any],
     original: NDArray[Any],
     mask: NDArray[np.bool_],
-    nodata: float | None,
+    nodata: NoData,
     losses: Losses,
 ) -> None:
     """Pixels without a measurement stay; what integers cannot hold of them becomes nodata or 0."""
@@ -146,15 +150,46 @@ def _keep_unmeasured(
         with np.errstate(over="ignore", invalid="ignore"):
             out[lost] = original[lost].astype(out.dtype)
         return
-    out[lost] = 0 if nodata is None else nodata
-    if nodata is None:
-        losses.unmeasured += int(np.count_nonzero(lost))
+    limits = np.iinfo(out.dtype)
+    values = original[lost]
+    with np.errstate(invalid="ignore"):
+        whole = np.rint(values) if values.dtype.kind == "f" else values
+        fits = (whole >= limits.min) & (whole <= limits.max)
+    value = next((v for v in nodata.values if _is_in(v, out.dtype)), None)
+    stands = int(value or 0)
+    out[lost] = np.where(fits, whole, stands).astype(out.dtype)
+    if value is None:
+        losses.unmeasured += int(np.count_nonzero(~fits))
 
 
-def _step_aside(out: NDArray[Any], original: NDArray[Any], nodata: float) -> None:
+def _is_in(value: float, dtype: np.dtype[Any]) -> bool:
+    """Whether a type of integers has a value."""
+    limits = np.iinfo(dtype)
+    return np.isfinite(value) and value == int(value) and limits.min <= value <= limits.max
+
+
+def _step_aside(
+    out: NDArray[Any],
+    original: NDArray[Any],
+    nodata: NoData,
+    given: NDArray[np.bool_] | None,
+) -> None:
     """As `keep_measured`, for an output of another type than the input's."""
-    measured = valid_mask(original, nodata)
-    assert measured is not None, "there is a value for nodata"
+    measured = valid_mask(original, nodata, given)
+    assert measured is not None, "something is said of values"
+    if nodata.in_range:
+        keep_measured(out, original, replace(nodata, bands=()))
+    several = len(nodata.bands) > 1
+    for i, values in enumerate(nodata.bands):
+        where: Any = (..., i) if several else ...
+        for value in values:
+            _step_off(out[where], original[where], measured[where], value)
+
+
+def _step_off(
+    out: NDArray[Any], original: NDArray[Any], measured: NDArray[np.bool_], nodata: float
+) -> None:
+    """Move what became one value to a neighbour of it, on the side of the original."""
     hit = measured & (out == nodata)
     if not hit.any():
         return

@@ -16,6 +16,7 @@ from typing import Any, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.intensities.validity import NOTHING, NoData
 from unetmm.io.metadata import Metadata
 from unetmm.io.places import Place
 
@@ -98,8 +99,8 @@ class ImageInfo:
     """Axis -> length and unit of a pixel, e.g. {"X": (0.65, "micrometer")}; see `units`."""
     channel_names: tuple[str, ...] = ()
     """Names of the C channels, or empty."""
-    nodata: float | None = None
-    """Value of pixels that hold no measurement; they pass through untouched."""
+    nodata: NoData = NOTHING
+    """Marks of pixels that hold no measurement; they pass through untouched."""
     metadata: Metadata = Metadata()
     """All else that the file says; outputs keep what their format has a place for."""
 
@@ -120,6 +121,20 @@ class ImageInfo:
     def samples(self) -> int:
         """Interleaved samples per pixel, alpha included."""
         return self.length("S")
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether a mask comes with the pixels: one of the file, or opacity 0."""
+        return self.nodata.masked or (self.alpha and self.nodata.by_opacity)
+
+    @property
+    def may_have_gaps(self) -> bool:
+        """Whether pixels can be without a measurement."""
+        return self.dtype.kind == "f" or self.nodata.stated or self.has_mask
+
+    def nodata_of(self, channel: int, samples: Sequence[int]) -> NoData:
+        """What tells pixels without a measurement in some samples of a channel."""
+        return self.nodata.picked(samples if self.samples > 1 else [channel])
 
     @property
     def outer_axes(self) -> str:
@@ -172,6 +187,19 @@ class Source(Protocol):
         """
 
     def close(self) -> None: ...
+
+
+class MaskedSource(Source, Protocol):
+    """A source whose `info.nodata` says `masked`; what its mask takes is in `read_bytes`."""
+
+    def read_mask(self, plane: Plane, box: Box) -> NDArray[np.bool_]:
+        """(box.height, box.width), where pixels hold a measurement.
+
+        Raises
+        ------
+        ImageError
+            If the mask cannot be read or decoded there.
+        """
 
 
 class Sink(Protocol):

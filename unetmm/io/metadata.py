@@ -159,6 +159,8 @@ class ReadingFacts:
     """Number of further scenes in a microscope's file, which are not read."""
     other_files: tuple[str, ...] = ()
     """Paths of further files that hold a part of the image."""
+    sidecars: tuple[str, ...] = ()
+    """Paths of files beside the image that say which of its pixels hold no measurement."""
     remedy: str = ""
     """Advice on how to make an image readable in parts that is decoded as a whole."""
     guessed_axes: str = ""
@@ -199,8 +201,8 @@ NAMES = (
     *("photometric", "premultiplied", "bands", "pyramid_levels", "mask", "exif"),
     *("orientation", "stored_size", "comment", "other_series", "ome_xml", "imagej", "description"),
     *("geo", "descriptions", "color_interpretation", "channel_colors", "origin", "omero"),
-    *("palette", "classes", "colour_maps", "animation", "other_files", "remedy", "other_scenes"),
-    "guessed_axes",
+    *("palette", "classes", "colour_maps", "animation", "other_files", "sidecars", "remedy"),
+    *("other_scenes", "guessed_axes"),
 )
 """Names of `Metadata.as_dict`, in the order in which a reader sees them."""
 _SHOWN_AS = {"tags": "tiff_tags"}

@@ -8,20 +8,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unetmm.errors import ImageError
+from unetmm.intensities.validity import Values
 from unetmm.io.axes import refuse_axes
 from unetmm.io.formats import FORMATS, OUTPUT_SUFFIXES, WRITTEN, find_format
 from unetmm.io.image import Encoding, ImageInfo, SinkOptions, Source
 from unetmm.io.output.destination import check_destination
 from unetmm.io.output.output import Output
 from unetmm.io.places import Place, to_place
+from unetmm.io.sidecars import with_nodata, with_sidecars
 from unetmm.io.sniff import sniff_format
 
 if TYPE_CHECKING:
     from unetmm.io.select import Selection
 
 
-def open_source(path: Place | str, selection: Selection | None = None) -> Source:
+def open_source(
+    path: Place | str, selection: Selection | None = None, nodata: Values | None = None
+) -> Source:
     """Open an image, or a part of it, for reading by box; reads its metadata and no pixel.
+
+    Parameters
+    ----------
+    selection : the part that is wanted; None for all of it.
+    nodata : values that stand for "no data", () for none at all; None: as the image says.
 
     Raises
     ------
@@ -34,7 +43,7 @@ def open_source(path: Place | str, selection: Selection | None = None) -> Source
     if selection is not None and "axes" not in format.told:
         refuse_axes(place, selection.axes)
     told = {} if selection is None else {name: getattr(selection, name) for name in format.told}
-    source = format.reader(place, **told)
+    source = with_nodata(with_sidecars(format.reader(place, **told), place), nodata)
     if selection is None:
         return source
     from unetmm.io.select import select
@@ -46,13 +55,16 @@ def open_source(path: Place | str, selection: Selection | None = None) -> Source
         raise ImageError(f"{path}: {error}") from None
 
 
-def open_sink(options: SinkOptions, info: ImageInfo, format: str | None = None) -> Output:
+def open_sink(
+    options: SinkOptions, info: ImageInfo, format: str | None = None, masks: Source | None = None
+) -> Output:
     """Open an output for writing by box; nothing appears under its name before `close`.
 
     Parameters
     ----------
     info : the image to be written; its `format`, `chunk` and byte order do not matter.
     format : one of WRITTEN; taken from the extension if None.
+    masks : the image itself, whose mask leaves pixels out of the pyramid.
 
     Raises
     ------
@@ -69,7 +81,7 @@ def open_sink(options: SinkOptions, info: ImageInfo, format: str | None = None) 
     of_ome_zarr = encoding.shard_px or encoding.ome_zarr != Encoding.ome_zarr
     if of_ome_zarr and chosen.name != "ome-zarr":
         raise ImageError(f"{options.path}: shards and versions of OME-Zarr are for .ome.zarr alone")
-    return Output(options.path, info, chosen.store(options, info))
+    return Output(options.path, info, chosen.store(options, info), masks)
 
 
 def output_format(path: Place | str, requested: str | None = None) -> str:

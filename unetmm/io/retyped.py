@@ -29,12 +29,12 @@ def retype(info: ImageInfo, dtype: np.dtype[Any] | str | None) -> ImageInfo:
     target = np.dtype(dtype)
     if target.name not in DTYPES:
         raise ImageError(f"dtype {target.name} is not written; use one of {', '.join(DTYPES)}")
-    nodata = info.nodata
-    if nodata is not None and not _holds(target, nodata):
-        raise ImageError(
-            f'the image\'s value for "no data", {nodata:g}, does not fit into {target.name}; give '
-            f"--dtype {_remedy(nodata)} or leave it out"
-        )
+    for nodata in info.nodata.values:
+        if not _holds(target, nodata):
+            raise ImageError(
+                f'the image\'s value for "no data", {nodata:g}, does not fit into {target.name}; '
+                f"give --dtype {_remedy(nodata)} or leave it out"
+            )
     if info.alpha and not _keeps_opacity(info.dtype, target):
         raise ImageError(
             f"what is opaque in {target.name} is not agreed upon, so opacity cannot go there from "

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ShapeError
 from unetmm.io.axes import AXES
-from unetmm.io.image import Box, ImageInfo, Plane, Source
+from unetmm.io.image import Box, ImageInfo, MaskedSource, Plane, Source
 from unetmm.io.metadata import Metadata, MicroscopyFacts, Position, Tag, TiffFacts
 from unetmm.io.ome_xml import pick_planes
 from unetmm.io.palette import PaletteChoice
@@ -198,6 +198,7 @@ def _reduced(info: ImageInfo, chosen: dict[str, list[int]], colours: bool = Fals
         info,
         shape=tuple(len(chosen[axis]) if axis in chosen else n for axis, n in lengths),
         channel_names=tuple(info.channel_names[i] for i in chosen["C"] if info.channel_names),
+        nodata=info.nodata if info.samples > 1 else info.nodata.picked(chosen["C"]),
         metadata=_reduced_metadata(info, chosen, colours),
     )
 
@@ -281,6 +282,11 @@ class _PartSource:
         self.info = _reduced(source.info, chosen, colours)
 
     @property
+    def sequential(self) -> bool:
+        """Whether the first read of a row unpacks all rows before it."""
+        return bool(getattr(self._source, "sequential", False))
+
+    @property
     def resident_bytes(self) -> int:
         return self._source.resident_bytes
 
@@ -288,9 +294,16 @@ class _PartSource:
         return self._source.read_bytes(box_height, box_width)
 
     def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
+        return self._source.read(self._whole_plane(plane), box)
+
+    def read_mask(self, plane: Plane, box: Box) -> NDArray[np.bool_]:
+        return cast("MaskedSource", self._source).read_mask(self._whole_plane(plane), box)
+
+    def _whole_plane(self, plane: Plane) -> Plane:
+        """A plane of the part as one of the whole."""
         t, c, z = plane
         chosen = self._chosen
-        return self._source.read((chosen["T"][t], chosen["C"][c], chosen["Z"][z]), box)
+        return chosen["T"][t], chosen["C"][c], chosen["Z"][z]
 
     def close(self) -> None:
         """Close the source."""
@@ -331,3 +344,11 @@ class _RgbSource(_PartSource):
         for i in range(3):
             out[..., i : i + 1] = super().read((t, i, z), box)
         return out
+
+    def read_mask(self, plane: Plane, box: Box) -> NDArray[np.bool_]:
+        """Where all three bands are valid."""
+        t, _, z = plane
+        mask = super().read_mask((t, 0, z), box)
+        for i in (1, 2):
+            mask &= super().read_mask((t, i, z), box)
+        return mask

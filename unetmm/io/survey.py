@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.intensities.doubts import find_doubts
+from unetmm.intensities.validity import NOTHING, finite_mask
 from unetmm.io.image import Box, ImageInfo, Source
+from unetmm.io.measured import Mask, read_measured
 from unetmm.sizes import format_size
 
 BINS = 24
@@ -27,6 +30,8 @@ MOST_DECODED_BYTES = 48 * 2**20
 """Most bytes that are decoded for a look, so that it takes a fraction of a second."""
 Where = tuple[int, int, Box]
 """Time, depth, and box of that plane."""
+Measured = tuple[NDArray[Any], Mask | None]
+"""Pixels of a box, and the mask that came with them."""
 _COLOURS = {1: ("",), 2: ("grey", "alpha"), 3: ("red", "green", "blue")}
 _COLOURS[4] = (*_COLOURS[3], "alpha")
 
@@ -57,6 +62,8 @@ class Survey:
     """Number of boxes read of each channel: of side BOX_PX where sampled, or else whole planes."""
     sampled: bool = False
     """Whether there are more pixels than those that were read."""
+    doubts: tuple[str, ...] = ()
+    """Lines on what is doubtful in the pixels that were read."""
     skipped: str = ""
     """Reason why nothing was read, empty if something was."""
 
@@ -81,11 +88,16 @@ def survey(source: Source) -> Survey:
             f"{format_size(cost_bytes)}"
         )
     places = _all(info) if is_small else _places(info, boxes, whole)
+    found: list[Histogram] = []
+    doubts: dict[str, None] = {}
     try:
-        found = [h for c in range(channels) for h in _look(source, c, places)]
+        for channel in range(channels):
+            read = [read_measured(source, (t, channel, z), box) for t, z, box in places]
+            doubts |= dict.fromkeys(_doubts(info, channel, read))
+            found += _histograms(info, channel, read)
     except ImageError as error:
         return Survey(skipped=str(error))
-    return Survey(tuple(found), len(places), sampled=not is_small)
+    return Survey(tuple(found), len(places), not is_small, tuple(doubts))
 
 
 def _is_small(info: ImageInfo, channels: int) -> bool:
@@ -108,18 +120,28 @@ def _decoded_bytes(info: ImageInfo, side_px: int) -> int:
     return rows * columns * info.samples * info.dtype.itemsize
 
 
-def _look(source: Source, channel: int, places: list[Where]) -> Iterator[Histogram]:
+def _doubts(info: ImageInfo, channel: int, read: list[Measured]) -> Iterator[str]:
+    """What is doubtful in the colours of a channel."""
+    colours = range(info.samples - info.alpha)
+    patches = [pixels[..., : len(colours)] for pixels, _ in read]
+    return find_doubts(patches, info.nodata_of(channel, colours), [mask for _, mask in read])
+
+
+def _histograms(info: ImageInfo, channel: int, read: list[Measured]) -> Iterator[Histogram]:
     """Histograms of a channel, one for each of its colours."""
-    info = source.info
-    pixels = [source.read((t, channel, z), b).reshape(-1, info.samples) for t, z, b in places]
-    values = np.concatenate(pixels)
+    pixels = np.concatenate([p.reshape(-1, info.samples) for p, _ in read])
+    masks = [np.ones(p.shape[:2], bool) if m is None else m for p, m in read]
+    given = np.concatenate([mask.ravel() for mask in masks])
     channel_name = info.channel_names[channel] if info.channel_names else ""
     if not channel_name and info.length("C") > 1:
         channel_name = f"channel {channel}"
     colours = _COLOURS.get(info.samples) or tuple(f"sample {i}" for i in range(info.samples))
     for sample, colour in enumerate(colours):
         name = " ".join(part for part in (channel_name, colour) if part) or "grey"
-        yield _histogram(name, values[:, sample], info.nodata)
+        is_alpha = info.alpha and sample == info.samples - 1
+        nodata = NOTHING if is_alpha else info.nodata_of(channel, [sample])
+        mask = finite_mask(pixels[:, [sample]], nodata, None if is_alpha else given)
+        yield _histogram(name, pixels[:, sample] if mask is None else pixels[mask[:, 0], sample])
 
 
 def _all(info: ImageInfo) -> list[Where]:
@@ -145,11 +167,9 @@ def _places(info: ImageInfo, boxes: int, whole: bool) -> list[Where]:
     return found
 
 
-def _histogram(name: str, values: NDArray[Any], nodata: float | None) -> Histogram:
+def _histogram(name: str, values: NDArray[Any]) -> Histogram:
+    """Histogram of values that are all measured."""
     numbers = values.astype(np.float64)
-    numbers = numbers[np.isfinite(numbers)]
-    if nodata is not None:
-        numbers = numbers[numbers != nodata]
     if not numbers.size:
         return Histogram(name, float("nan"), float("nan"), float("nan"), ())
     low, high = float(numbers.min()), float(numbers.max())

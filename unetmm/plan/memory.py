@@ -17,6 +17,7 @@ from unetmm.engine.layout import FLOAT_BYTES, Layout, observing_layout
 from unetmm.geometry import round_up
 from unetmm.intensities.brackets import BLOCK_ROWS, BOX_FLOATS, BOX_PX, CELL_PX
 from unetmm.intensities.guard import guard_bytes
+from unetmm.intensities.standins import REACH_PX, standing_bytes
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import parameter_count
 
@@ -141,7 +142,9 @@ def project(
     streams = engine.footprint(layout, read_px, pixels, workers, threads)
     # The rows as stored, for what must pass through unchanged.
     kept_rows = layout.lag_rows + (1 + engine.delay_bands) * band
-    stored = workers * kept_rows * write_px * pixels.samples * pixels.itemsize
+    pixel_bytes = pixels.samples * pixels.itemsize + pixels.mask_bytes
+    stored = workers * kept_rows * write_px * pixel_bytes
+    stored += workers * gap_bytes(pixels, band, read_px)
     mirrored = workers * pixels.nets * mirrored_bytes(config, read_px)
     read, write = _storing_bytes(pixels, source, sink, band, read_px, write_px)
     excess = workers * excess_bytes(layout, pixels, source, write_px, threads) if exceeds else 0
@@ -171,7 +174,9 @@ def excess_bytes(
     stream = observing_bytes(observing, BOX_PX, BOX_PX, LANES, threads)
     matrices = frozen_bytes(observing, LANES)
     box = BOX_PX**2 * (config.in_channels * BOX_FLOATS * FLOAT_BYTES)
-    read = BOX_PX**2 * pixels.samples * pixels.itemsize + source.scratch_bytes(BOX_PX, BOX_PX)
+    pixel_bytes = pixels.samples * pixels.itemsize + 2 * pixels.mask_bytes
+    read = BOX_PX**2 * pixel_bytes + source.scratch_bytes(BOX_PX, BOX_PX)
+    read += gap_bytes(pixels, BOX_PX, BOX_PX)
     across = write_px // CELL_PX + 2
     cells = across * CELL_PX**2 * (config.in_channels + 1) * FLOAT_BYTES
     marks = across * (layout.lag_rows + 2 * layout.band_rows) * MARK_BYTES // BLOCK_ROWS
@@ -181,6 +186,15 @@ def excess_bytes(
 def mirrored_bytes(config: NetConfig, read_px: int) -> int:
     """The image's last rows, and a copy backwards, for what the stride asks for below them."""
     return 2 * (config.stride_px - 1) * read_px * config.in_channels * FLOAT_BYTES
+
+
+def gap_bytes(pixels: Pixels, band: int, read_px: int) -> int:
+    """Bytes for pixels that stand in for those without a measurement, and for telling which."""
+    if not pixels.may_have_gaps:
+        return 0
+    beyond = 4 * REACH_PX * (read_px + band + 2 * REACH_PX)
+    kept = beyond * (pixels.samples * pixels.itemsize + pixels.mask_bytes)
+    return kept + standing_bytes(band, read_px, pixels.samples, pixels.itemsize)
 
 
 def _storing_bytes(
@@ -193,7 +207,9 @@ def _storing_bytes(
     # Twice: one slab is read while another is used up, one row of chunks written while the next
     # is filled.
     read_rows, written_rows = min(pixels.height, 2 * rows_in), min(pixels.height, 2 * rows_out)
-    read = read_rows * read_px * pixel_bytes + source.scratch_bytes(rows_in, read_px)
+    # A mask is there twice while it is put together.
+    with_mask = pixel_bytes + 2 * pixels.mask_bytes
+    read = read_rows * read_px * with_mask + source.scratch_bytes(rows_in, read_px)
     written_bytes = pixels.samples * (pixels.written_itemsize or pixels.itemsize)
     write = written_rows * write_px * written_bytes + sink.scratch_bytes(rows_out, write_px)
     channels = max(1, pixels.samples // pixels.nets)

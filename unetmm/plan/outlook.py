@@ -94,6 +94,8 @@ def _plan_with(
             info.dtype.itemsize,
             len(groups),
             options.storing.type_of(info.dtype).itemsize,
+            mask_bytes=int(info.has_mask),
+            may_have_gaps=info.may_have_gaps,
         ),  # fmt: skip
         planes=len(info.planes),
         source=source,
@@ -179,11 +181,12 @@ def look_ahead(path: Place, output: Place, options: Options, makes_folder: bool 
     UnetmmError
         Whatever the run itself would be refused for.
     """
-    with closing(open_source(path, options.select)) as source:
+    with closing(open_source(path, options.select, options.nodata)) as source:
         info, model = source.info, pick_model(options.model, source.info)
         planned = plannable(output) if makes_folder and isinstance(output, Path) else output
         kept = options.output_info(info)
-        sink = open_sink(replace(options, overwrite=True).sink(planned), kept, options.format)
+        wanted = replace(options, overwrite=True).sink(planned)
+        sink = open_sink(wanted, kept, options.format, source)
         storages = source_storage(source), sink_storage(sink)
         held = process.held_bytes()
         plan = plan_image(info, *storages, model, options, held)

@@ -18,6 +18,7 @@ from typing import Any
 
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ImageError, ResumeError
+from unetmm.intensities.validity import Values
 from unetmm.io.image import Encoding, ImageInfo
 from unetmm.io.open import output_format
 from unetmm.io.output.output import Output
@@ -32,7 +33,12 @@ METADATA_FILES = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
 PROBE_BYTES = 2**16
 """Number of bytes read at either end of an input. They tell files of one name, size and time
 apart."""
-UNSAID = {"dtype": "of the input", "rounding": "nearest"}
+UNSAID = {
+    "dtype": "of the input",
+    "rounding": "nearest",
+    "no data": "as the input says",
+    "files beside": "none",
+}
 """Facts that are only stated where they are not these, because older outputs state none."""
 _STATE = re.compile(r"(\d+) bytes of (\d+) ns, ends [0-9a-f]{8}")
 """Pattern of what `_file_state` makes."""
@@ -49,7 +55,7 @@ def make_facts(
     given = options.calibration
     assert not isinstance(given, Path), "the caller has read it"
     calibration = "measured" if given is None else _short_hash(given.to_json().encode())
-    return {
+    return _validity_facts(info, options) | {
         "input": _input_state(path, info),
         "image": f"{info.axes} {info.shape} {info.dtype}",
         "part of the image": options.select.part if options.select else "all",
@@ -74,6 +80,19 @@ def _storing_facts(info: ImageInfo, options: Options) -> dict[str, str]:
         found["dtype"] = dtype.name
     if dtype.kind != "f" and storing.rounding != "nearest":
         found["rounding"] = storing.rounding
+    return found
+
+
+def _validity_facts(info: ImageInfo, options: Options) -> dict[str, str]:
+    """What tells pixels without a measurement, where it is more than the input itself says."""
+    found = {}
+    if options.nodata is not None:
+        found["no data"] = ", ".join(map(str, options.nodata)) or "none"
+    if info.metadata.reading.sidecars:
+        found["files beside"] = ", ".join(
+            f"{Path(path).name} {_file_state(Path(path))}"
+            for path in info.metadata.reading.sidecars
+        )
     return found
 
 
@@ -125,6 +144,7 @@ def make_job_record(
         "select": asdict(options.select) if options.select else None,
         "encoding": asdict(options.encoding),
         "dtype": output.info.dtype.name,
+        "nodata": None if options.nodata is None else list(map(repr, options.nodata)),
         "facts": dict(facts),
         "calibration": calibration.to_json(),
     }
@@ -141,6 +161,12 @@ def selection_of(job: Mapping[str, Any]) -> Selection | None:
         tuple(found["channels"]), planes, tuple(bands) if bands else None,
         found.get("palette", "auto"), found.get("axes", ""),
     )  # fmt: skip
+
+
+def nodata_of(job: Mapping[str, Any]) -> Values | None:
+    """Values for "no data" that a job's user gave; None: as the input says."""
+    found = job.get("nodata")
+    return None if found is None else tuple(map(float, found))
 
 
 def encoding_of(job: Mapping[str, Any]) -> Encoding:

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ImageError, ResumeError
 from unetmm.io.formats import find_format
 from unetmm.io.image import SinkOptions, Source
@@ -17,7 +18,7 @@ from unetmm.io.output.output import Output, is_intact
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
 from unetmm.io.retyped import retype
-from unetmm.provenance.facts import encoding_of, selection_of
+from unetmm.provenance.facts import encoding_of, nodata_of, selection_of
 from unetmm.provenance.record import remove_leftovers
 
 
@@ -91,10 +92,12 @@ def finalize(path: Place) -> bool:
     job = workspace_of(path).read_job()
     if job is None:
         raise ResumeError(f"{path}: no run of this output is under way; nothing to finish")
-    source = open_source(job["input"], selection_of(job))
+    source = open_source(job["input"], selection_of(job), nodata_of(job))
     try:
         options = SinkOptions(path, overwrite=True, encoding=encoding_of(job))
-        output: Output = open_sink(options, retype(source.info, job.get("dtype")), job["format"])
+        info = retype(source.info, job.get("dtype"))
+        output: Output = open_sink(options, info, job["format"], source)
+        output.halving.set_range(*Calibration.from_json(job["calibration"]).span)
         output.join("finalize")
         return output.complete()
     finally:

@@ -30,10 +30,10 @@ from unetmm.intensities.brackets import (
 )
 from unetmm.intensities.range import normalise
 from unetmm.intensities.stored import clipped
-from unetmm.intensities.validity import valid_mask
 from unetmm.io.image import Box
 from unetmm.models.groups import slice_of
 from unetmm.run.job import Job
+from unetmm.run.slab import Slab
 from unetmm.run.task import Task
 
 if TYPE_CHECKING:
@@ -125,10 +125,12 @@ class ExcessCells:
             min(self.width, x + CELL_PX + MARGIN_PX),
         )  # fmt: skip
         with job.clock("read"):
-            stored = job.source.read(self.task.plane, box)[..., self.group]
-        values = np.empty((BOX_PX, BOX_PX, stored.shape[2]), np.float32)
+            rows = Slab(job, self.task.plane, box).rows(box.y0, box.y1)
+        seen = rows.seen[..., self.group]
+        known = None if rows.known is None else rows.known[..., self.group]
+        values = np.empty((BOX_PX, BOX_PX, seen.shape[2]), np.float32)
         within = values[: box.height, : box.width]
-        normalise(stored, valid_mask(stored, job.source.info.nodata), self.statistics, within)
+        normalise(seen, known, self.statistics, within)
         within[~(np.abs(within) <= LARGEST)] = self.fill
         within_rows = values[: box.height]
         within_rows[:, box.width :] = within_rows[:, mirrored(box.width, BOX_PX - box.width)]

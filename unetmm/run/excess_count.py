@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
-from unetmm.intensities.brackets import LARGEST, RATIO, RUNGS
+from unetmm.intensities.brackets import RATIO, RUNGS
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +27,8 @@ class ExcessCount:
             first, self.warned = not self.warned, True
         if first:
             log.warning(
-                "some values lie more than %.0e times the range away from all others; they are "
-                "taken for missing measurements and stay as they are",
-                LARGEST,
+                "some values lie more than a million times as far away as all others; they are "
+                "taken for missing measurements and stay as they are"
             )
 
     def shares(self, samples: int) -> dict[str, float]:

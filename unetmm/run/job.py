@@ -19,6 +19,7 @@ from unetmm.intensities.guard import Guard
 from unetmm.intensities.range import leaves_base_range
 from unetmm.intensities.rounding import Dimness, Losses
 from unetmm.intensities.stored import Storing
+from unetmm.intensities.validity import NoData
 from unetmm.io.image import ImageInfo, Sink, Source
 from unetmm.models.groups import Groups, sample_groups
 from unetmm.models.weights import Model
@@ -81,6 +82,12 @@ class Job:
     def storage(self) -> Storage:
         """What reading costs, asked once: a source may count its pages for it."""
         return source_storage(self.source)
+
+    def nodata(self, channel: int, group: int) -> NoData:
+        """What tells pixels without a measurement in a group of samples of a channel."""
+        stated = self.source.info.nodata_of(channel, self.groups[group])
+        scale = self.calibration.entry(channel, group)
+        return stated.within(scale.low, scale.high)
 
     @property
     def device_peak_bytes(self) -> int | None:

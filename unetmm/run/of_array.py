@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,9 @@ def restore_array(
 ) -> NDArray[Any]:
     """A restored copy of an array; nets that are loaded already are not folded again."""
     info = array_info(image.shape, image.dtype, axes)
+    info = replace(info, nodata=info.nodata.overridden(options.nodata))
     kept = options.output_info(info)
-    out = np.empty_like(image, dtype=None if kept is info else kept.dtype)
+    out = np.empty_like(image, dtype=None if kept.dtype == info.dtype else kept.dtype)
     source, sink = ArraySource(image, info), ArraySink(out, kept, ARRAY_CHUNK_PX)
     model = pick_model(options.model, info)
     plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)

@@ -75,7 +75,7 @@ def restore_file(
     process.limit_allocator()
     started = time.monotonic()
     loaded = loaded or Loaded()
-    with closing(open_source(path, options.select)) as source:
+    with closing(open_source(path, options.select, options.nodata)) as source:
         model = loaded.pick(options.model, source.info)
         options = replace(options, calibration=known_calibration(options, model))
         remove_leftovers(output)
@@ -110,7 +110,7 @@ def find_finished(
     """
     if not output_exists(output):
         return None
-    with closing(open_source(path, options.select)) as source:
+    with closing(open_source(path, options.select, options.nodata)) as source:
         model = (loaded or Loaded()).pick(options.model, source.info)
         options = replace(options, calibration=known_calibration(options, model))
         remove_leftovers(output)
@@ -166,7 +166,8 @@ def _plan_work(
     loaded: Loaded,
 ) -> _Work:
     """Open the output and make the plan; nothing is written yet."""
-    sink = open_sink(options.sink(output), options.output_info(source.info), options.format)
+    kept = options.output_info(source.info)
+    sink = open_sink(options.sink(output), kept, options.format, source)
     storages = source_storage(source), sink_storage(sink)
     held_bytes = loaded.held_bytes(model, options.engine)
     plan = plan_image(source.info, *storages, model, options, held_bytes)
@@ -191,6 +192,7 @@ def _begin(work: _Work) -> Job:
         if begun is not None:
             options = replace(options, calibration=Calibration.from_json(begun["calibration"]))
         job = make_job(work.source, output, work.model, work.plan, options, work.loaded)
+        output.halving.set_range(*job.calibration.span)
         if begun is None:
             output.create(make_record(facts, job.calibration))
             content = make_job_record(work.path, facts, options, output, job.calibration)

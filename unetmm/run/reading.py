@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
-
-from numpy.typing import NDArray
 
 from unetmm.io.image import Box
 from unetmm.plan.memory import slab_rows
 from unetmm.run.job import Cancelled, Job
+from unetmm.run.slab import Rows, Slab
 from unetmm.run.task import Task
 
 
-def stored_rows(job: Job, task: Task, reader: ThreadPoolExecutor) -> Iterator[NDArray[Any]]:
+def stored_rows(job: Job, task: Task, reader: ThreadPoolExecutor) -> Iterator[Rows]:
     """The strip's rows as stored, from top to bottom, at most a band at once.
 
     While one slab is used up, `reader` reads the next; there are never more than these two.
     """
 
-    def read(box: Box) -> NDArray[Any]:
+    def read(box: Box) -> Slab:
         with job.clock("read"):
-            return job.source.read(task.plane, box)
+            return Slab(job, task.plane, box)
 
     band = job.plan.band_rows
     boxes = slab_boxes(job, task)
@@ -39,7 +37,7 @@ def stored_rows(job: Job, task: Task, reader: ThreadPoolExecutor) -> Iterator[ND
             # They end where the stream's bands do, counted from the strip's first row.
             pushed = y - task.segment.read_start
             end = min(box.y1, y + band - pushed % band)
-            yield slab[y - box.y0 : end - box.y0]
+            yield slab.rows(y, end)
             y = end
         del slab
 

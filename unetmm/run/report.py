@@ -85,6 +85,7 @@ class Report:
             "guard": self.guard,
             "complete": self.complete,
             "already_done": self.already_done,
+            "warnings": list(self.calibration.doubts),
         }
 
     def _device_as_dict(self) -> dict[str, Any]:

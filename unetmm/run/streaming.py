@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from unetmm.geometry import mirrored
 from unetmm.intensities.range import normalise
-from unetmm.intensities.validity import valid_mask
 from unetmm.models.groups import slice_of
 from unetmm.run.excess import ExcessCells
 from unetmm.run.job import Cancelled, Job
 from unetmm.run.reading import stored_rows
+from unetmm.run.slab import Rows
 from unetmm.run.task import Task
 from unetmm.run.writing import ChunkRowWriter
 
@@ -37,15 +37,15 @@ def run_task(job: Job, task: Task) -> None:
         writer.watch.hand_over()
 
 
-def _stream(job: Job, task: Task, rows: Iterator[NDArray[Any]], writer: ChunkRowWriter) -> None:
+def _stream(job: Job, task: Task, rows: Iterator[Rows], writer: ChunkRowWriter) -> None:
     """Push the task's rows through its streams until everything is handed to the writer."""
     streams = [GroupStream(job, task, i) for i in range(len(job.groups))]
     writer.excess = [stream.excess for stream in streams]
-    for stored in rows:
-        writer.keep(stored)
+    for some in rows:
+        writer.keep(some.stored, some.given)
         for stream in streams:
-            stream.take(stored)
-        del stored  # or its slab would live on while the two next ones do
+            stream.take(some.seen, some.known)
+        del some  # or its slab would live on while the two next ones do
         _write_finished(job, writer, streams)
         if writer.complete:
             return
@@ -75,7 +75,7 @@ class GroupStream:
 
     def __init__(self, job: Job, task: Task, group: int) -> None:
         info, strip, segment = job.source.info, task.strip, task.segment
-        self.group, self.nodata = slice_of(job.groups[group]), info.nodata
+        self.group = slice_of(job.groups[group])
         self.statistics = job.calibration.entry(task.plane[1], group)
         width, channels = strip.read_px, job.net.config.in_channels
         self.stream = job.net.open_stream(
@@ -92,13 +92,12 @@ class GroupStream:
         self.last = np.zeros((info.height - self.last_from, width, channels), np.float32)
         """The image's last rows, as far as they stand in for those beyond them."""
 
-    def take(self, stored: NDArray[Any]) -> None:
-        """Push rows (n, width, samples) as stored."""
-        n, width, _ = stored.shape
-        chosen = stored[..., self.group]
-        mask = valid_mask(chosen, self.nodata)
+    def take(self, seen: NDArray[Any], known: NDArray[np.bool_] | None) -> None:
+        """Push rows (n, width, samples) in stored units; what is not known becomes the fill."""
+        n, width, _ = seen.shape
+        mask = None if known is None else known[..., self.group]
         rows = self.rows[:n]
-        normalise(chosen, mask, self.statistics, rows[:, :width])
+        normalise(seen[..., self.group], mask, self.statistics, rows[:, :width])
         self.excess.watch(rows[:, :width], self.next_row)
         rows[:, width:] = rows[:, self.columns_beyond]
         first = max(0, self.last_from - self.next_row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,30 @@ from unetmm.errors import WeightsError
 from unetmm.intensities.guard import BlockWatch, block_px, less_low, to_watch
 from unetmm.intensities.judging import Watched
 from unetmm.intensities.rounding import Dimness
+from unetmm.intensities.validity import NoData
+from unetmm.io.measured import Mask
 from unetmm.run.job import Job
 from unetmm.run.task import Task
 
 SAMPLED_ROWS, SAMPLED_ROW = 32, 16
 """Step of the rows whose rounding is looked at, and the first of them."""
+
+
+class Stored(NamedTuple):
+    """Rows of a group of samples as they are stored."""
+
+    pixels: NDArray[Any]
+    """Stored values, (rows, width, samples)."""
+    nodata: NoData
+    """Statement on values without a measurement."""
+    given: Mask | None
+    """Mask that came with the pixels; None where all of them are measured."""
+
+    def at(self, y: int) -> Stored:
+        """One of the rows."""
+        one = slice(y, y + 1)
+        given = None if self.given is None else self.given[one]
+        return Stored(self.pixels[one], self.nodata, given)
 
 
 class RowWatch:
@@ -68,20 +87,20 @@ class RowWatch:
                 f"is not a finite number; {remedy}"
             )
 
-    def add(self, group: int, stored: NDArray[Any], made: NDArray[Any], row: int) -> None:
+    def add(self, group: int, stored: Stored, made: NDArray[Any], row: int) -> None:
         """Compare rows of a group as they were with what they became."""
         if not self.blocks:
             return
-        low, rows = self.blocks[group].watched.scale.low, len(stored)
+        low, rows = self.blocks[group].watched.scale.low, len(made)
         before, after = self.before[:rows], self.scratch[:rows]
-        masked = to_watch(stored, self.job.source.info.nodata, low, before)
+        masked = to_watch(*stored, low, before)
         less_low(made, low, after)
         self.blocks[group].add(before, after, masked, row)
 
-    def add_rounded(self, stored: NDArray[Any], exact: NDArray[Any], made: NDArray[Any]) -> None:
+    def add_rounded(self, stored: Stored, exact: NDArray[Any], made: NDArray[Any]) -> None:
         """Compare a row as it was with its values before and after they were rounded."""
-        side = self.blocks[0].watched.sides[1] if self.blocks else stored.shape[1]
-        self.dimness.note(stored, exact, made, self.job.source.info.nodata, side)
+        side = self.blocks[0].watched.sides[1] if self.blocks else made.shape[1]
+        self.dimness.note(stored.pixels, exact, made, stored.nodata, stored.given, side)
 
     def hand_over(self) -> None:
         """Give the run what was found."""

@@ -15,7 +15,7 @@ from unetmm.models.groups import slice_of
 from unetmm.run.excess import ExcessCells
 from unetmm.run.job import Job
 from unetmm.run.task import Task
-from unetmm.run.watching import SAMPLED_ROW, SAMPLED_ROWS, RowWatch
+from unetmm.run.watching import SAMPLED_ROW, SAMPLED_ROWS, RowWatch, Stored
 
 
 class ChunkRowWriter:
@@ -36,6 +36,7 @@ class ChunkRowWriter:
         self.buffer, self.spare = np.zeros(shape, dtype), np.zeros(shape, dtype)
         kept_rows = job.plan.lag_rows + job.plan.band_rows + job.plan.delay_rows
         self.kept = np.zeros((kept_rows, width, samples), info.dtype)
+        self.kept_mask = np.ones((kept_rows, width), bool) if info.has_mask else None
         self.scratch = np.zeros(
             (job.plan.band_rows, width, job.net.config.out_channels), np.float32
         )
@@ -43,7 +44,9 @@ class ChunkRowWriter:
         self.kept_rows = task.segment.read_start
         self.seen_row = task.segment.read_start
         self.next_row = task.segment.write_start
-        self.statistics = [job.calibration.entry(task.plane[1], g) for g in range(len(job.groups))]
+        groups = range(len(job.groups))
+        self.statistics = [job.calibration.entry(task.plane[1], g) for g in groups]
+        self.nodata = [job.nodata(task.plane[1], g) for g in groups]
         self.excess: list[ExcessCells] = []
         """Of each group, what of it is no measurement and stays as it is."""
         self.first_column = task.strip.write_start - task.strip.read_start
@@ -52,11 +55,13 @@ class ChunkRowWriter:
     def complete(self) -> bool:
         return self.next_row >= self.task.segment.write_stop
 
-    def keep(self, stored: NDArray[Any]) -> None:
-        """Remember rows as stored until their restored values come out."""
+    def keep(self, stored: NDArray[Any], given: NDArray[np.bool_] | None) -> None:
+        """Remember rows and their mask until their restored values come out."""
         index = np.arange(self.kept_rows, self.kept_rows + len(stored)) % len(self.kept)
         columns = slice(self.first_column, self.first_column + self.buffer.shape[1])
         self.kept[index] = stored[:, columns]
+        if self.kept_mask is not None:
+            self.kept_mask[index] = True if given is None else given[:, columns]
         self.kept_rows += len(stored)
 
     def write(self, bands: list[NDArray[np.float32]]) -> int:
@@ -79,7 +84,9 @@ class ChunkRowWriter:
     def _fill(self, bands: list[NDArray[np.float32]], a: int, b: int, to: int, row: int) -> None:
         """Rows a..b of the bands become stored values in the buffer from row `to` on."""
         target = self.buffer[to : to + b - a]
-        original = self.kept[np.arange(row, row + b - a) % len(self.kept)]
+        index = np.arange(row, row + b - a) % len(self.kept)
+        original = self.kept[index]
+        given = None if self.kept_mask is None else self.kept_mask[index]
         info, losses = self.job.source.info, Losses()
         if info.alpha:
             target[..., -1] = opacity_as(original[..., -1], target.dtype)
@@ -87,10 +94,12 @@ class ChunkRowWriter:
             samples, width = slice_of(group), self.buffer.shape[1]
             answer = band[a:b]
             self.watch.check(answer[:, self.first_column : self.first_column + width], row)
-            stored, made = original[..., samples], target[..., samples]
+            stored = Stored(original[..., samples], self.nodata[number], given)
+            made = target[..., samples]
             lost = to_stored(
-                answer, self.first_column, stored, self.statistics[number], self.job.strength,
-                info.nodata, self.scratch[: b - a], made, self._spot(row, group),
+                answer, self.first_column, stored.pixels, self.statistics[number],
+                self.job.strength, stored.nodata, given, self.scratch[: b - a], made,
+                self._spot(row, group),
             )  # fmt: skip
             losses.add(lost)
             self.watch.add(number, stored, made, row)
@@ -104,21 +113,21 @@ class ChunkRowWriter:
         self,
         group: int,
         answer: NDArray[np.float32],
-        stored: NDArray[Any],
+        stored: Stored,
         made: NDArray[Any],
         row: int,
     ) -> None:
         """Compare some rows, always the same ones, with what they were before they were rounded."""
         if not self.watch.rounds:
             return
-        for y in range(-(row - SAMPLED_ROW) % SAMPLED_ROWS, len(stored), SAMPLED_ROWS):
-            one = slice(y, y + 1)
-            exact = np.empty(stored[one].shape, np.float64)
+        for y in range(-(row - SAMPLED_ROW) % SAMPLED_ROWS, len(made), SAMPLED_ROWS):
+            one, row_stored = slice(y, y + 1), stored.at(y)
+            exact = np.empty(made[one].shape, np.float64)
             to_stored(
-                answer[one], self.first_column, stored[one], self.statistics[group],
-                self.job.strength, self.job.source.info.nodata, self.scratch[:1], exact,
+                answer[one], self.first_column, row_stored.pixels, self.statistics[group],
+                self.job.strength, *row_stored[1:], self.scratch[:1], exact,
             )  # fmt: skip
-            self.watch.add_rounded(stored[one], exact, made[one])
+            self.watch.add_rounded(row_stored, exact, made[one])
 
     def _spot(self, row: int, group: tuple[int, ...]) -> Spot | None:
         """Place of a row's first value of a group, if values are dithered."""

@@ -14,6 +14,7 @@ from unetmm.errors import ShapeError
 from unetmm.intensities.range import measure_scale
 from unetmm.intensities.validity import valid_mask
 from unetmm.io.image import Box, ImageInfo, Source
+from unetmm.io.measured import read_measured
 from unetmm.models.groups import Groups, sample_groups
 from unetmm.nets.config import NetConfig
 
@@ -111,8 +112,9 @@ class BlockReader:
         """(c, block, block) on the net's scale; None where pixels hold no measurement."""
         plane, group, box = self.grid.place(index)
         samples = list(self.grid.groups[group])
-        pixels = self.source.read(plane, box)[..., samples]
-        mask = valid_mask(pixels, self.source.info.nodata)
+        stored, given = read_measured(self.source, plane, box)
+        pixels = stored[..., samples]
+        mask = valid_mask(pixels, self.source.info.nodata_of(plane[1], samples), given)
         if mask is not None and not mask.all():
             return None
         low, high = self._ranges[plane[1], group]
@@ -145,6 +147,7 @@ def _ranges(source: Source, groups: Groups) -> dict[tuple[int, int], tuple[float
     info, found = source.info, {}
     for channel in range(info.length("C")):
         for g, chosen in enumerate(choose_patches(source, channel, groups)):
-            scale = measure_scale(chosen.patches, info.nodata)
+            patches, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
+            scale = measure_scale(patches, info.nodata_of(channel, groups[g]), masks=masks)
             found[channel, g] = scale.low, scale.high
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from unetmm.intensities.validity import NoData
 from unetmm.io.image import ImageInfo
 from unetmm.io.places import Place
 from unetmm.io.survey import Histogram, Survey
@@ -42,11 +43,18 @@ def info_as_dict(
         "alpha": info.alpha,
         "pixel_size": {axis: list(size) for axis, size in info.pixel_size.items()},
         "channel_names": list(info.channel_names),
-        "nodata": plain(info.nodata),
+        "nodata": plain(_nodata(info.nodata)),
         "notes": plain({k: _plain_note(v) for k, v in info.metadata.as_dict().items()}),
         "values": plain(survey.as_dict()),
         "made": made,
     }
+
+
+def _nodata(nodata: NoData) -> Any:
+    """A number where there is one for all bands; lists and words otherwise."""
+    if nodata.single is not None and not nodata.in_range:
+        return nodata.single
+    return str(nodata) or None
 
 
 def show_info(
@@ -59,6 +67,7 @@ def show_info(
     rows = {key: value for key, value in content.items() if value not in ({}, [], None)}
     rows |= {key: _short(value) for key, value in notes.items() if value not in ({}, [], "", None)}
     rows |= {f"values {h.name}": _spread(h, survey.sampled) for h in survey.histograms}
+    rows |= {"doubtful": "; ".join(survey.doubts)} if survey.doubts else {}
     if survey.skipped:
         rows["values"] = f"not looked at: {survey.skipped}"
     show_pairs({key: _in_full(value) for key, value in (rows | _made_rows(made)).items()})

@@ -83,6 +83,7 @@ class Choices:
             budget_bytes=how.mem_budget,
             calibration=how.calibration,
             fixed_range=how.range,
+            nodata=self.input.nodata,
             strength=how.strength,
             format=None if output.format == "auto" else output.format,
             overwrite=output.overwrite,

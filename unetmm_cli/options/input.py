@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from unetmm_cli.parsing import parse_axes, parse_bands, parse_channels, parse_planes
+from unetmm_cli.parsing import (
+    parse_axes,
+    parse_bands,
+    parse_channels,
+    parse_nodata,
+    parse_planes,
+)
 
 if TYPE_CHECKING:
     from unetmm.io.select import Selection
@@ -61,6 +67,16 @@ class InputChoices:
     ] = None
     palette: ReadPalette = "auto"
     axes: StatedAxes = None
+    nodata: Annotated[
+        Any,
+        typer.Option(
+            metavar="VALUE",
+            parser=parse_nodata,
+            help="Pixels of this value, or of several (-9999,0), hold no measurement: they stay as "
+            "they are and influence nothing. none: all pixels count, whatever the image says of "
+            "values, masks or opacity. By default as the image says.",
+        ),
+    ] = None
     watch: Annotated[
         bool,
         typer.Option(

@@ -14,6 +14,7 @@ import zarr
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.intensities.validity import NoData
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.metadata import DisplayFacts, GeoFacts, Metadata, PhotoFacts, ReadingFacts, TiffFacts
 from unetmm.io.omezarr.kept import pack_metadata, unpack_metadata
@@ -131,7 +132,7 @@ SINKS: list[tuple[str, str, tuple[int, ...], str, dict[str, Any]]] = [
     ("RGBA", "YXS", (37, 53, 4), "SYX", {"alpha": True}),
     ("five axes", "TCZYX", (2, 3, 2, 20, 18), "TCZYX", {"channel_names": ("a", "b", "c")}),
     ("stack of RGB", "ZYXS", (3, 20, 18, 3), "SZYX", {}),
-    ("nodata that JSON lacks", "YX", (37, 53), "YX", {"nodata": float("inf")}),
+    ("nodata that JSON lacks", "YX", (37, 53), "YX", {"nodata": NoData.of(float("inf"))}),
 ]
 
 

@@ -15,10 +15,12 @@ import zarr
 from helpers import content
 from numpy.typing import NDArray
 
+from unetmm.intensities.validity import NoData
 from unetmm.io.image import DTYPES, Box, Encoding, ImageInfo, SinkOptions
 from unetmm.io.open import open_sink
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.halves import Halves
+from unetmm.io.output.halving import Halving
 from unetmm.io.output.levels import halve, halve_bytes, make_levels
 from unetmm.io.output.output import Output
 
@@ -44,10 +46,14 @@ def random_pixels(shape: tuple[int, ...], dtype: str, nodata: float | None = Non
     return pixels
 
 
+def said(nodata: float | None) -> NoData:
+    return NoData() if nodata is None else NoData.of(nodata)
+
+
 def info_of(pixels: NDArray[Any], nodata: float | None = None) -> ImageInfo:
     axes = "YXS" if pixels.shape[2] > 1 else "YX"
     shape = pixels.shape if pixels.shape[2] > 1 else pixels.shape[:2]
-    return ImageInfo("any", axes, shape, pixels.dtype, (1, 1), nodata=nodata)
+    return ImageInfo("any", axes, shape, pixels.dtype, (1, 1), nodata=said(nodata))
 
 
 def new_sink(path: Path, pixels: NDArray[Any], nodata: float | None = None) -> Output:
@@ -98,7 +104,7 @@ def assert_levels(path: Path, pixels: NDArray[Any], nodata: float | None) -> Non
         assert found.shape == expected.shape
         different = found.view(np.uint8) != expected.view(np.uint8)
         assert not different.any(), f"level {number}: {np.argwhere(different)[:3]}"
-        expected = halve(expected, nodata)
+        expected = halve(expected, said(nodata))
 
 
 CASES: list[tuple[str, tuple[int, int, int], float | None, str]] = [
@@ -205,7 +211,8 @@ def test_parents_at_the_border_of_two_processes_are_made_of_both_ones_chunks(
 def test_the_oldest_halves_are_dropped_first() -> None:
     pixels = np.zeros((64, 64, 1), np.uint16)
     info = info_of(pixels)
-    halves = Halves(info, make_levels(info, (SIDE, SIDE)))
+    levels = make_levels(info, (SIDE, SIDE))
+    halves = Halves(info, levels, Halving(info, levels))
     half_bytes = SIDE // 2 * SIDE // 2 * 2
     assert halves.limit_bytes == 2 * 2 * 4 * half_bytes, "two rows of 4, and higher levels"
     halves.limit_bytes = 3 * half_bytes
@@ -224,9 +231,9 @@ def test_the_oldest_halves_are_dropped_first() -> None:
 @pytest.mark.parametrize("nodata", [None, 3.0])
 def test_halving_in_parts_is_halving(dtype: str, nodata: float | None) -> None:
     pixels = np.ascontiguousarray(random_pixels((65, 96, 2), dtype, nodata))
-    whole = halve(pixels, nodata)
+    whole = halve(pixels, said(nodata))
     for y, x in itertools.product(range(0, 65, SIDE), range(0, 96, SIDE)):
-        part = halve(pixels[y : y + SIDE, x : x + SIDE], nodata)
+        part = halve(pixels[y : y + SIDE, x : x + SIDE], said(nodata))
         expected = np.ascontiguousarray(
             whole[y // 2 : y // 2 + part.shape[0], x // 2 : x // 2 + part.shape[1]]
         )
@@ -238,10 +245,10 @@ def test_halving_in_parts_is_halving(dtype: str, nodata: float | None) -> None:
 @pytest.mark.parametrize("nodata", [None, 3.0])
 def test_halving_takes_no_more_than_is_planned(dtype: str, side: int, nodata: float | None) -> None:
     pixels = random_pixels((side, side, 1), dtype, nodata)
-    halve(pixels, nodata)
+    halve(pixels, said(nodata))
     tracemalloc.start()
     try:
-        result = halve(pixels, nodata)
+        result = halve(pixels, said(nodata))
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

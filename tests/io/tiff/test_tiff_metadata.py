@@ -54,7 +54,7 @@ def test_nodata_of_a_palette_is_transparent(tmp_path: Path) -> None:
     nodata = [(42113, 2, 0, "2", True)]
     tifffile.imwrite(path, indices, photometric="palette", extratags=nodata, **options)
     info = open_source(path).info
-    assert info.alpha and info.nodata is None
+    assert info.alpha and not info.nodata.stated
     np.testing.assert_array_equal(whole(path)[..., 3], np.where(indices == 2, 0, 255))
 
 
@@ -112,7 +112,7 @@ def test_place_on_earth_and_bands_of_a_geotiff(tmp_path: Path) -> None:
         extratags=extratags,
     )
     info = open_source(path).info
-    assert (info.axes, info.shape, info.nodata) == ("CYX", (4, 20, 30), -9999)
+    assert (info.axes, info.shape, info.nodata.single) == ("CYX", (4, 20, 30), -9999)
     assert info.metadata.geo.as_dict() == {
         "crs": "EPSG:32618",
         "transform": (500000.0, 10.0, 0.0, 4000000.0, 0.0, -20.0),

@@ -104,7 +104,7 @@ def test_profile_resolution_nodata_and_place_on_earth_are_kept(tmp_path: Path) -
         extratags=[scale, (42113, 2, 0, "-1", True)],
     )
     info = open_source(tmp_path / "a.tif").info
-    assert info.nodata == -1
+    assert info.nodata.single == -1
     sink = open_sink(SinkOptions(tmp_path / "b.tif", chunk_px=16), info)
     fill(sink, info, pixels)
     sink.close()

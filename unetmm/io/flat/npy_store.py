@@ -20,6 +20,7 @@ from unetmm.io.output.destination import check_space
 from unetmm.io.output.disk import sync
 from unetmm.io.output.levels import Level
 from unetmm.io.output.lost_map import warn_of_lost_map
+from unetmm.io.output.lost_mask import warn_of_lost_mask, warn_of_lost_values
 
 FILE = "image.npy"
 """Name of the growing file in its folder."""
@@ -55,6 +56,8 @@ class NpyStore:
 
     def create(self, folder: Path, record: Mapping[str, Any]) -> None:
         """The header, and a hole where the pixels will be; there is no place for a record."""
+        warn_of_lost_mask(self.path, self.info)
+        warn_of_lost_values(self.path, self.info)
         warn_of_lost_map(self.path, self.info, "which .npy has no place for")
         axes = self.info.outer_axes + "YX" + ("S" if self.info.samples > 1 else "")
         header = {

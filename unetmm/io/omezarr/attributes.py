@@ -40,8 +40,10 @@ def write_attributes(
         image |= {"type": "mean"}
     omero = _omero(info, _measured_ranges(record or {}))
     own: dict[str, Any] = {"samples": info.samples > 1, "alpha": info.alpha}
-    if info.nodata is not None:
-        own["nodata"] = str(info.nodata)  # text, for JSON has no NaN
+    if info.nodata.single is not None:
+        own["nodata"] = str(info.nodata.single)  # text, for JSON has no NaN
+    elif info.nodata.bands:
+        own["nodata_bands"] = [[str(value) for value in band] for band in info.nodata.bands]
     own |= {"record": dict(record)} if record else {}
     own |= {"notes": kept} if (kept := pack_metadata(info.metadata)) else {}
     if version == "0.4":

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from unetmm.errors import ImageError
+from unetmm.intensities.validity import NOTHING, NoData
 from unetmm.io.image import ImageInfo
 from unetmm.io.metadata import Metadata, MicroscopyFacts
 from unetmm.io.omezarr.kept import unpack_metadata
@@ -28,8 +29,8 @@ class ZarrLayout:
     """Axis -> length and unit of a pixel."""
     channel_names: tuple[str, ...] = ()
     """Name of each channel, or none at all."""
-    nodata: float | None = None
-    """Value of pixels that hold no measurement."""
+    nodata: NoData = NOTHING
+    """Marks of pixels that hold no measurement."""
     metadata: Metadata = Metadata()
     """Rendering settings, place on the stage, and what we kept of another format's metadata."""
 
@@ -59,7 +60,6 @@ def read_layout(path: Place, attributes: dict[str, Any]) -> ZarrLayout:
     omero = _display(ome.get("omero"))
     labels = [str(c.get("label", "")) for c in omero.get("channels", [])]
     sizes, places = _transforms(image, len(axes))
-    nodata = own.get("nodata")
     origin = {
         axis: (start, unit)
         for axis, start, unit in zip(axes, places, units, strict=True)
@@ -75,12 +75,20 @@ def read_layout(path: Place, attributes: dict[str, Any]) -> ZarrLayout:
             if axis in "TZYX" and size > 0 and math.isfinite(size) and (unit or size != 1.0)
         },
         channel_names=tuple(labels) if any(labels) else (),
-        nodata=None if nodata is None else float(nodata),
+        nodata=_nodata(own),
         metadata=replace(
             unpack_metadata(own.get("notes", {})),
             microscopy=MicroscopyFacts(omero=omero, origin=origin),
         ),
     )
+
+
+def _nodata(own: dict[str, Any]) -> NoData:
+    """Value for all bands, or values of each of them."""
+    if "nodata" in own:
+        return NoData.of(float(own["nodata"]))
+    bands = own.get("nodata_bands", ())
+    return NoData(tuple(tuple(float(v) for v in band) for band in bands))
 
 
 def _display(omero: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
 from unetmm.io.metadata import ReadingFacts
 from unetmm.io.ome_xml import fitted_names
+from unetmm.io.omezarr.cf import only_array, read_cf
 from unetmm.io.omezarr.dimensions import bare_axes
 from unetmm.io.omezarr.meta import ZarrLayout, read_layout
 from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, zarr_store
@@ -39,6 +40,8 @@ class OmeZarrSource:
         guessed = ""
         with translated(path, "read it as Zarr"):
             node = zarr.open(zarr_store(path, read_only=True), mode="r")
+            if isinstance(node, zarr.Group) and not _is_ome(node):
+                node = only_array(node) or node
             if isinstance(node, zarr.Array):
                 stated, guessed = bare_axes(path, node, axes)
                 layout = ZarrLayout("", stated)
@@ -87,6 +90,13 @@ class OmeZarrSource:
         pass
 
 
+def _is_ome(group: zarr.Group) -> bool:
+    """Whether the attributes of a group are those of an OME-Zarr of any kind."""
+    attributes = dict(group.attrs)
+    known = ("multiscales", "plate", "well", "bioformats2raw.layout")
+    return "ome" in attributes or any(name in attributes for name in known)
+
+
 def _cuts(start: int, stop: int, step: int) -> list[tuple[int, int]]:
     """Cut a range at multiples of `step`."""
     at = [start, *range((start // step + 1) * step, stop, step), stop]
@@ -119,7 +129,7 @@ def _describe(path: Place, layout: ZarrLayout, array: Any, guessed: str) -> Imag
         alpha=layout.alpha or (not layout.path and lengths.get("S") == 4),
         pixel_size=layout.pixel_size,
         channel_names=names,
-        nodata=layout.nodata,
+        nodata=layout.nodata.beside(read_cf(path, array)),
         metadata=replace(
             layout.metadata,
             reading=ReadingFacts(zarr_format=array.metadata.zarr_format, guessed_axes=guessed),

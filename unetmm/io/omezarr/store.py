@@ -17,6 +17,7 @@ from unetmm.errors import ImageError
 from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.omezarr.attributes import write_attributes
+from unetmm.io.omezarr.cf import cf_attributes
 from unetmm.io.omezarr.codecs import check_encoding, compressor, keys
 from unetmm.io.omezarr.meta import stored_axes
 from unetmm.io.omezarr.shards import ShardedArray
@@ -95,6 +96,7 @@ class OmeZarrStore:
             compressors=compressor(self._encoding, self.info.dtype),
             chunk_key_encoding=keys(self._format),
             zarr_format=self._format,
+            attributes=cf_attributes(self.info.nodata, self.info.dtype, self._format) or None,
             **more,
         )
 

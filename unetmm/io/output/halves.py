@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from unetmm.io.image import ImageInfo
 from unetmm.io.output.chunks import ChunkKey
-from unetmm.io.output.levels import Level, halve
+from unetmm.io.output.halving import Halving
+from unetmm.io.output.levels import Level
 
 MOST_BYTES = 16 * 2**20
 """Most memory of waiting halves; where rows are very long, halves are dropped beyond this.
@@ -28,8 +29,8 @@ A row of 32768 px of 16 bits, higher levels included, takes as much.
 class Halves:
     """Halved chunks by the chunk that they came from; safe to use from several threads."""
 
-    def __init__(self, info: ImageInfo, levels: tuple[Level, ...]) -> None:
-        self._level_count, self._nodata = len(levels), info.nodata
+    def __init__(self, info: ImageInfo, levels: tuple[Level, ...], halving: Halving) -> None:
+        self._level_count, self._halving = len(levels), halving
         # A row of chunks leaves halves of a quarter of its size, those of higher levels together
         # as much again. Two rows may wait: the one that grows, and one at the border of what
         # another process makes.
@@ -45,7 +46,7 @@ class Halves:
         """Halve a chunk for the next level, if there is one."""
         if key.level + 1 >= self._level_count:
             return
-        half = halve(pixels, self._nodata)
+        half = self._halving.half(key, pixels)
         with self._lock:
             self._drop(key)
             self._waiting[key] = half

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.intensities.validity import finite_mask
+from unetmm.intensities.validity import NOTHING, NoData, finite_mask
 from unetmm.io.image import Box, ImageInfo
 
 
@@ -46,18 +46,24 @@ def make_levels(info: ImageInfo, chunk: tuple[int, int]) -> tuple[Level, ...]:
     return tuple(levels)
 
 
-def halve(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
+def halve(
+    pixels: NDArray[Any], nodata: NoData = NOTHING, given: NDArray[np.bool_] | None = None
+) -> NDArray[Any]:
     """Means of 2 x 2 pixels (h, w, samples) -> (ceil(h / 2), ceil(w / 2), samples), same dtype.
 
     Integers are rounded half up. Pixels without a measurement (NaN, nodata) are left out of the
     mean; where none of the four has one, the upper left stays. Every value depends on its four
     pixels only, so an image may be halved in any parts of even length.
+
+    given: (h, w), where pixels hold a measurement by a mask beside them; None if everywhere.
     """
     h, w, _ = pixels.shape
     if h % 2 or w % 2:
         pixels = np.pad(pixels, ((0, h % 2), (0, w % 2), (0, 0)), mode="edge")
+        given = None if given is None else np.pad(given, ((0, h % 2), (0, w % 2)), mode="edge")
     quarters = [pixels[y::2, x::2] for y in (0, 1) for x in (0, 1)]
-    valid = _valid(quarters, nodata)
+    masks = [None if given is None else given[y::2, x::2] for y in (0, 1) for x in (0, 1)]
+    valid = _valid(quarters, nodata, masks)
     if valid is not None:
         return _mean_of_valid(quarters, valid)
     total = np.zeros(quarters[0].shape, _sum_dtype(pixels.dtype))
@@ -77,11 +83,13 @@ def halve_bytes(chunk: tuple[int, int], info: ImageInfo) -> int:
     A padded copy and sums of a quarter of the values; where pixels may be left out, masks, and
     the sums and their rounding in float64.
     """
-    dtype, all_measured = info.dtype, info.dtype.kind != "f" and info.nodata is None
+    dtype = info.dtype
+    all_measured = dtype.kind != "f" and not info.nodata.stated and not info.has_mask
     each = dtype.itemsize + (
         _sum_dtype(dtype).itemsize // 4 if all_measured else dtype.itemsize + 6
     )
-    return chunk[0] * chunk[1] * info.samples * each
+    masks = 2 if info.has_mask else 0  # as given and padded
+    return chunk[0] * chunk[1] * (info.samples * each + masks)
 
 
 def _sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -90,10 +98,23 @@ def _sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.int32 if dtype.itemsize < 4 else np.int64)
 
 
-def _valid(quarters: list[NDArray[Any]], nodata: float | None) -> list[NDArray[np.bool_]] | None:
+def halve_mask(given: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where one of 2 x 2 pixels (h, w) at least holds a measurement, (ceil(h / 2), ceil(w / 2))."""
+    h, w = given.shape
+    padded = np.pad(given, ((0, h % 2), (0, w % 2)))
+    found: NDArray[np.bool_] = padded[::2] | padded[1::2]
+    return found[:, ::2] | found[:, 1::2]
+
+
+def _valid(
+    quarters: list[NDArray[Any]], nodata: NoData, given: list[NDArray[np.bool_] | None]
+) -> list[NDArray[np.bool_]] | None:
     """Where each quarter holds a measurement; None if everywhere."""
-    masks = [mask for q in quarters if (mask := finite_mask(q, nodata)) is not None]
-    return None if all(bool(m.all()) for m in masks) else masks
+    found = [finite_mask(q, nodata, m) for q, m in zip(quarters, given, strict=True)]
+    if all(mask is None or bool(mask.all()) for mask in found):
+        return None
+    pairs = zip(quarters, found, strict=True)
+    return [np.ones(q.shape, bool) if m is None else m for q, m in pairs]
 
 
 def _mean_of_valid(quarters: list[NDArray[Any]], valid: list[NDArray[np.bool_]]) -> NDArray[Any]:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unetmm.errors import ImageError
-from unetmm.io.image import Box, ImageInfo, Plane
+from unetmm.io.image import Box, ImageInfo, Plane, Source
 from unetmm.io.output.chunks import ChunkKey, ChunkTable, checksum
 from unetmm.io.output.halves import Halves
-from unetmm.io.output.levels import halve, halve_bytes
+from unetmm.io.output.halving import Halving
 from unetmm.io.output.store import ChunkStore, Pixels
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
@@ -30,12 +30,16 @@ if TYPE_CHECKING:
 class Output:
     """An output that grows beside its final name."""
 
-    def __init__(self, path: Place, info: ImageInfo, store: ChunkStore) -> None:
+    def __init__(
+        self, path: Place, info: ImageInfo, store: ChunkStore, masks: Source | None = None
+    ) -> None:
+        """masks: image with the mask that leaves pixels out of the pyramid."""
         self.path, self.info, self.store = path, info, store
         self.chunk = store.levels[0].chunk
         self.workspace = workspace_of(path)
         self.table = ChunkTable(info, store.levels)
-        self._halves = Halves(info, store.levels)
+        self.halving = Halving(info, store.levels, masks)
+        self._halves = Halves(info, store.levels, self.halving)
         self._journal: Journal | RemoteJournal | None = None
         self._closed = False
         self._lock = threading.Lock()
@@ -58,7 +62,7 @@ class Output:
         halving = 0
         if len(self.store.levels) > 1:
             halving = 4 * chunk_bytes
-            halving += halve_bytes(self.chunk, self.info)
+            halving += self.halving.scratch_bytes
         return chunk_bytes + self.store.chunk_bytes + halving
 
     @property
@@ -173,7 +177,7 @@ class Output:
             half = self._halves.take(child)
             if half is None:
                 read = self.store.read(child.level, key.plane, below.box(child.row, child.column))
-                half = halve(read, self.info.nodata)
+                half = self.halving.half(child, read)
             y = child.row % 2 * below.chunk[0] // 2
             x = child.column % 2 * below.chunk[1] // 2
             pixels[y : y + half.shape[0], x : x + half.shape[1]] = half

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.intensities.validity import NOTHING, NoData
 from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.io.metadata import Metadata
@@ -123,7 +124,7 @@ def describe_photo(header: PhotoHeader, format: str, whole: bool = True) -> Imag
         dtype=np.dtype(np.uint16 if header.bits == 16 else np.uint8),
         chunk=(height if whole else 1, width),
         alpha=header.alpha,
-        nodata=header.nodata,
+        nodata=NOTHING if header.nodata is None else NoData.of(header.nodata),
         metadata=Metadata(photo, display=header.display, reading=reading),
     )
 

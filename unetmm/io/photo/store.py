@@ -21,7 +21,7 @@ from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.disk import sync
 from unetmm.io.output.levels import Level
 from unetmm.io.output.lost_map import warn_of_lost_map
-from unetmm.io.output.lost_mask import warn_of_lost_mask
+from unetmm.io.output.lost_mask import warn_of_lost_mask, warn_of_lost_values
 from unetmm.io.photo.source import turn_box, upright
 
 PIXELS = "pixels"
@@ -65,6 +65,7 @@ class PhotoStore:
     def create(self, folder: Path, record: Mapping[str, Any]) -> None:
         warn_of_lost_mask(self.path, self.info)
         warn_of_lost_map(self.path, self.info, f"which {self.format} holds for colours alone")
+        warn_of_lost_values(self.path, self.info)
         with translated(self.path, "create it"):
             (folder / PIXELS).write_bytes(b"")
 

@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.intensities.validity import NOTHING
 from unetmm.io.axes import looks_like_channels
 from unetmm.io.image import DTYPES, ImageInfo, Plane
 from unetmm.io.metadata import Metadata
@@ -29,6 +30,7 @@ from unetmm.io.ome_xml import (
 from unetmm.io.palette import Meaning, PaletteChoice, brightest, unpack_map
 from unetmm.io.tiff.maps import PALETTE
 from unetmm.io.tiff.metadata import collect_metadata
+from unetmm.io.tiff.nodata import nodata_values, stated_nodata
 from unetmm.io.tiff.palette import (
     choose_meaning,
     colour_maps,
@@ -218,7 +220,8 @@ def _palette(
     meaning = choose_meaning(path, found, choice)
     if meaning == "values":
         return meaning, None
-    return meaning, expanded_colours(found, _nodata(page), 256 ** np.dtype(page.dtype).itemsize)
+    nodata = next(iter(nodata_values(page)), None)
+    return meaning, expanded_colours(found, nodata, 256 ** np.dtype(page.dtype).itemsize)
 
 
 def _known_letters(path: Path, series: tifffile.TiffPageSeries, axes: list[str]) -> list[str]:
@@ -278,6 +281,7 @@ def describe(
         )  # fmt: skip
     metadata = _metadata(tif, series, axes, facts)
     samples = axes.shown_samples
+    bands = axes.bands if axes.band_axis == "C" else axes.samples
     return ImageInfo(
         format="tiff",
         axes=axes.outer + axes.band_axis + "YX" + ("S" if samples > 1 else ""),
@@ -292,7 +296,7 @@ def describe(
         alpha=axes.alpha,
         pixel_size=facts.pixel_size,
         channel_names=_channel_names(axes, facts, metadata),
-        nodata=_nodata(page) if axes.palette is None else None,
+        nodata=stated_nodata(page, bands) if axes.palette is None else NOTHING,
         metadata=metadata,
     )
 
@@ -338,14 +342,6 @@ def _channel_names(axes: TiffAxes, facts: OmeFacts, metadata: Metadata) -> tuple
     if len(names) != axes.channels:
         names = fitted_names(names, axes.channels) if axes.shown_samples == 1 else ()
     return names if any(names) else ()
-
-
-def _nodata(page: tifffile.TiffPage) -> float | None:
-    text = page.tags.valueof(42113)  # GDAL_NODATA
-    try:
-        return None if text is None else float(str(text).strip("\0 "))
-    except ValueError:
-        return None
 
 
 def _calibration(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> OmeFacts:

@@ -1,19 +1,18 @@
 """GDAL's mask of valid pixels, a page of its own in a GeoTIFF, copied as it is stored.
 
-Pixels that it excludes are restored as any others; who reads the output leaves them out again.
+Pixels that it excludes pass through untouched (`mask_pages` reads it for that); who reads the
+output leaves them out again.
 """
 
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+import tifffile
 
 from unetmm.io.metadata import Mask
-
-if TYPE_CHECKING:
-    import tifffile
 
 _MASK = 4
 """Value of NewSubfileType and of photometric of a mask at full resolution."""
@@ -27,13 +26,24 @@ _MOST_BYTES = 4 * 2**20
 def read_mask(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> Mask | None:
     """The mask of a page, with the reason if it cannot be kept; None if there is none."""
     found = (series.keyframe for series in tif.series[1:])
-    mask = next((p for p in found if _is_mask(p, page)), None)
-    if mask is None:
-        return None
+    mask = next((p for p in found if is_mask_of(p, page)), None)
+    return None if mask is None else _stored(tif, mask)
+
+
+def mask_in(path: Path) -> Mask:
+    """The mask that a file of its own holds, with the reason if it cannot be kept."""
+    with tifffile.TiffFile(path) as tif:
+        return _stored(tif, tif.pages[0].aspage())
+
+
+def _stored(tif: tifffile.TiffFile, mask: tifffile.TiffPage) -> Mask:
+    """A mask as it is stored, or why it cannot be kept."""
     places = list(zip(mask.dataoffsets, mask.databytecounts, strict=True))
     plain = mask.compression == _NONE
     copied = mask.compression in _COMPRESSIONS and mask.predictor == mask.fillorder == 1
-    if not copied or mask.bitspersample not in (1, 8) or sum(n for _, n in places) > _MOST_BYTES:
+    one_band = mask.samplesperpixel == 1
+    copied = copied and one_band and mask.bitspersample in (1, 8)
+    if not copied or sum(n for _, n in places) > _MOST_BYTES:
         return Mask(lost="it is too large, or stored in a way that is not copied")
     data = [_read(tif, *place) for place in places]
     if plain:
@@ -48,7 +58,8 @@ def read_mask(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> Mask | None:
     )
 
 
-def _is_mask(mask: tifffile.TiffPage, page: tifffile.TiffPage) -> bool:
+def is_mask_of(mask: tifffile.TiffPage, page: tifffile.TiffPage) -> bool:
+    """Whether a page is the mask of another."""
     size = (page.imagelength, page.imagewidth)
     return int(mask.subfiletype) == _MASK and (mask.imagelength, mask.imagewidth) == size
 
@@ -66,15 +77,27 @@ def mask_bytes(mask: Mask | None) -> int:
 def write_mask(writer: tifffile.TiffWriter, mask: Mask, size: tuple[int, int]) -> None:
     """Append the page of a mask of an image of that size."""
     ends = np.cumsum(mask.counts)
-    parts = [mask.data[end - n : end] for end, n in zip(ends, mask.counts, strict=True)]
+    parts = (mask.data[end - n : end] for end, n in zip(ends, mask.counts, strict=True))
+    compression = mask.compression
+    if mask.bits == 8:  # which has no place in an image's own file
+        width = mask.tile[1] if mask.tile else size[1]
+        parts, compression = (_in_bits(part, mask.compression, width) for part in parts), _DEFLATE
     cut = {"tile": mask.tile} if mask.tile else {"rowsperstrip": mask.rows}
     writer.write(
-        iter(parts),
+        parts,
         shape=size,
-        dtype=np.dtype(bool if mask.bits == 1 else np.uint8),
+        dtype=np.dtype(bool),
         photometric=_MASK,
         subfiletype=_MASK,
-        compression=mask.compression,
+        compression=compression,
         metadata=None,
         **cut,
     )
+
+
+def _in_bits(part: bytes, compression: int, width: int) -> bytes:
+    """A strip or tile of bytes as one of bits."""
+    if not part:
+        return part
+    values = np.frombuffer(tifffile.TIFF.DECOMPRESSORS[compression](part), np.uint8)
+    return zlib.compress(np.packbits(values.reshape(-1, width) != 0, axis=1).tobytes())

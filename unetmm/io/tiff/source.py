@@ -20,6 +20,7 @@ from unetmm.io.palette import PaletteChoice
 from unetmm.io.remedy import remedy
 from unetmm.io.tiff.info import describe, main_series, map_axes
 from unetmm.io.tiff.mask import mask_bytes
+from unetmm.io.tiff.mask_pages import internal_mask
 from unetmm.io.tiff.pages import drop_missing, find_pages
 from unetmm.io.tiff.segments import Overlap, PageData, SegmentFiles, SegmentGrid
 from unetmm.io.tiff.strips import DecodedStrips, InflatedStrips, is_inflatable, is_one_strip
@@ -67,7 +68,11 @@ class TiffSource:
             self._axes, self._pages = drop_missing(path, axes, pages)
             self.info: ImageInfo = describe(path, tif, series, self._axes, chunk)
             self._note_other_files()
-            self._fill = _fill_value(keyframe.nodata, grid.stored_dtype)
+            self._mask = internal_mask(path, tif, series, self._files)
+            if self._mask is not None:
+                self.info = replace(self.info, nodata=replace(self.info.nodata, masked=True))
+            stated = self.info.nodata.values or (keyframe.nodata,)
+            self._fill = _fill_value(stated[0], grid.stored_dtype)
             if keyframe.compression == _OLD_JPEG:
                 self._check_old_jpeg()
         one_strip = is_one_strip(grid) and not inflatable
@@ -110,6 +115,8 @@ class TiffSource:
         table += 2 * mask_bytes(self.info.metadata.tiff.mask)  # as parts and joined
         if self.info.metadata.display.colour_maps:
             table += _MAP_BYTES * 2 ** (8 * self._grid.stored_dtype.itemsize)
+        if self._mask is not None:
+            table += self._mask.resident_bytes
         if self._inflated is not None:
             return table + self._inflated.resident_bytes(self._pages)
         if self._decoded is not None:
@@ -126,10 +133,13 @@ class TiffSource:
         return 2 * largest + copies * self._grid.segment_bytes
 
     def read_bytes(self, box_height: int, box_width: int) -> int:
-        """One segment, compressed and decoded, whatever the box; nothing for plain storage."""
-        indices = 0
+        """One segment, compressed and decoded, whatever the box; nothing for plain storage.
+
+        Besides, what reading the mask takes.
+        """
+        indices = 0 if self._mask is None else self._mask.read_bytes
         if self._axes.palette is not None:
-            indices = box_height * box_width * self._grid.stored_dtype.itemsize
+            indices += box_height * box_width * self._grid.stored_dtype.itemsize
         if self._inflated is not None:
             return indices + self._inflated.read_bytes(self._pages)
         if self._decoded is not None:
@@ -160,6 +170,10 @@ class TiffSource:
         if self._axes.palette is not None:
             return _expand(out[0, ..., 0], self._axes.palette)
         return np.moveaxis(out[..., 0], 0, -1) if separate else out[0]
+
+    def read_mask(self, plane: Plane, box: Box) -> NDArray[np.bool_]:
+        assert self._mask is not None, "asked for only where info.nodata says masked"
+        return self._mask.read(self._axes.page_index(plane), self._axes.band_index(plane), box)
 
     def _fill_overlap(
         self,

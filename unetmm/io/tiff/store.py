@@ -26,7 +26,7 @@ from unetmm.io.output.destination import check_space
 from unetmm.io.output.disk import sync
 from unetmm.io.output.levels import Level, make_levels
 from unetmm.io.output.lost_map import warn_of_lost_map
-from unetmm.io.output.lost_mask import warn_of_lost_mask
+from unetmm.io.output.lost_mask import warn_of_lost_mask, warn_of_lost_range
 from unetmm.io.tiff.codec import TileCodec
 from unetmm.io.tiff.layout import (
     TiffLayout,
@@ -100,6 +100,7 @@ class TiffStore:
         if not map_bytes(self.info):
             why = f"for pages of {self.info.dtype} have no place for it"
             warn_of_lost_map(self.path, self.info, why)
+        warn_of_lost_range(self.path, self.info)
         total_bytes = self._layout.total_tiles * self._slot_bytes
         with translated(self.path, "create it"):
             start, file = 0, folder / SPOOL

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from unetmm.intensities.validity import NoData
 from unetmm.io.exif import ExifEntry, read_directories
 from unetmm.io.image import ImageInfo
 from unetmm.io.metadata import Tag
@@ -58,8 +59,8 @@ def kept_tags(info: ImageInfo, record: Mapping[str, Any]) -> list[Tag]:
         stored[MAX_VALUE_TAG] = (MAX_VALUE_TAG, _SHORT, count, (2**bits - 1,) * count)
     if record:
         stored[RECORD_TAG] = (RECORD_TAG, _ASCII, 0, json.dumps(record))
-    if info.nodata is not None:
-        stored[_NODATA_TAG] = (_NODATA_TAG, _ASCII, 0, _nodata_text(info.nodata))
+    if nodata := _nodata_text(info.nodata):
+        stored[_NODATA_TAG] = (_NODATA_TAG, _ASCII, 0, nodata)
     return list(stored.values())
 
 
@@ -91,5 +92,16 @@ def kept_description(info: ImageInfo) -> bytes | None:
     return text.encode("utf-8")
 
 
-def _nodata_text(nodata: float) -> str:
-    return str(int(nodata)) if math.isfinite(nodata) and nodata == int(nodata) else repr(nodata)
+def _nodata_text(nodata: NoData) -> str:
+    """One value, or one a band, or several of all bands; GDAL takes the first of them."""
+    if nodata.single is not None:
+        values: tuple[float, ...] = (nodata.single,)
+    elif len(nodata.bands) > 1 and all(len(band) == 1 for band in nodata.bands):
+        values = tuple(band[0] for band in nodata.bands)
+    else:
+        values = nodata.values
+    return ",".join(map(_number_text, values))
+
+
+def _number_text(value: float) -> str:
+    return str(int(value)) if math.isfinite(value) and value == int(value) else repr(value)

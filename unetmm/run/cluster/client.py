@@ -75,9 +75,10 @@ def restore_distributed(
     finished = None if options.overwrite else find_finished(path, output, options)
     if finished is not None:
         return finished
-    with closing(open_source(path, options.select)) as source:
+    with closing(open_source(path, options.select, options.nodata)) as source:
         info = source.info
-        sink = open_sink(options.sink(output), options.output_info(info), options.format)
+        kept = options.output_info(info)
+        sink = open_sink(options.sink(output), kept, options.format, source)
         model = pick_model(options.model, info)
         options = replace(options, calibration=known_calibration(options, model))
         plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)

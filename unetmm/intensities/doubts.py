@@ -1,0 +1,88 @@
+"""What some pixels of an image tell of values that may be no measurement, in words for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.intensities.validity import NoData, measured_values, valid_mask, without_fills
+
+FLAT_PX = 16
+"""Side in pixels of a square of one value that no noise leaves so."""
+FLAT_SHARE = 0.02
+"""Share of pixels in such squares above which they are doubtful."""
+
+Mask = NDArray[np.bool_]
+
+
+def find_doubts(
+    patches: Sequence[NDArray[Any]], nodata: NoData, masks: Sequence[Mask | None]
+) -> Iterator[str]:
+    """One line for each thing that is doubtful.
+
+    Parameters
+    ----------
+    patches : (height, width, samples) each, all of one dtype.
+    nodata : what is said of the values of these samples.
+    masks : the mask that came with each patch.
+    """
+    pairs = list(zip(patches, masks, strict=True))
+    values = np.concatenate([measured_values(p, nodata, m) for p, m in pairs])
+    count = sum(p.size for p in patches)
+    if not values.size:
+        if nodata.stated or any(m is not None for m in masks):
+            yield (
+                "no pixel that was looked at holds a measurement by what the image says of its "
+                "values, mask or opacity; such pixels stay as they are, --nodata none restores them"
+            )
+        return
+    if nodata.guessed:
+        kept, fills = without_fills(values)
+        if fills:
+            yield (
+                f"{_percent((values.size - kept.size) / count)} of the pixels looked at are "
+                f"{_listed(fills)}, far beyond all others, and taken for no data; if they are "
+                "measured, give --nodata none"
+            )
+    for value in _extremes(patches[0].dtype):
+        if (share := _flat_share(pairs, nodata, value)) > FLAT_SHARE:
+            yield (
+                f"{_percent(share)} of the pixels looked at lie in areas that are exactly "
+                f"{value:.10g}, without any noise; if that is no data, give --nodata {value:.10g}"
+            )
+
+
+def _extremes(dtype: np.dtype[Any]) -> tuple[float, ...]:
+    """Values that often stand for no data although nobody says so."""
+    if dtype.kind == "f":
+        return (0.0,)
+    limits = np.iinfo(dtype)
+    return tuple(dict.fromkeys((0, int(limits.min), int(limits.max))))
+
+
+def _flat_share(
+    pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata: NoData, value: float
+) -> float:
+    """Share of squares that have one measured value; 0 if all have, for that is the image."""
+    flat = total = 0
+    for pixels, given in pairs:
+        same = (pixels == value).all(axis=-1)
+        if same.any() and (mask := valid_mask(pixels, nodata, given)) is not None:
+            same &= mask.all(axis=-1)
+        h, w = (max(1, n // FLAT_PX) for n in same.shape)
+        rows, columns = min(FLAT_PX, same.shape[0]), min(FLAT_PX, same.shape[1])
+        squares = same[: h * rows, : w * columns].reshape(h, rows, w, columns).all(axis=(1, 3))
+        flat += int(squares.sum())
+        total += squares.size
+    return flat / total if flat < total else 0.0
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
+
+
+def _listed(values: Sequence[float]) -> str:
+    return " or ".join(f"{value:.6g}" for value in values)
