@@ -44,7 +44,11 @@ def test_an_ordinary_image_gives_no_alarm(tmp_path: Path, caplog: pytest.LogCapt
     assert not guard["is_doubtful"] and caplog.messages == []
 
 
-def test_values_beyond_the_range_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_values_beyond_the_range_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they would be without the wider ranges that hold them."""
+    monkeypatch.setattr("unetmm.run.job.bracket_kernels", lambda *asked: None)
     image = noisy_image()
     for y, x in ((30, 30), (100, 200), (250, 90), (290, 250)):
         image[y : y + 9, x : x + 9] = np.random.default_rng(y).poisson(40_000, (9, 9))
@@ -75,7 +79,8 @@ def test_counts_that_rounding_loses_are_told(
         assert not any("--dtype float32" in m for m in caplog.messages)
 
 
-def test_the_cut_changes_nothing(tmp_path: Path) -> None:
+def test_the_cut_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unetmm.run.job.bracket_kernels", lambda *asked: None)
     image = noisy_image((1100, 1300), 5.0)
     image[500:530, 500:1100] = 3000
     with pytest.raises(BudgetError) as caught:

@@ -11,6 +11,7 @@ import numpy as np
 from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.contract import Net
 from unetmm.geometry import Span
+from unetmm.intensities.brackets import CELL_PX, MARGIN_PX
 from unetmm.intensities.stored import Storing
 from unetmm.io.array import array_info
 from unetmm.io.axes import AXES
@@ -136,8 +137,7 @@ def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: 
     import dask.array as da
 
     def cell(segment: Span, strip: Span) -> da.Array:
-        rows = slice(segment.read_start, min(segment.read_stop, info.height))
-        columns = slice(strip.read_start, min(strip.read_stop, info.width))
+        rows, columns = _window(segment, info.height), _window(strip, info.width)
         read = pixels[rows, columns].rechunk(-1).to_delayed().ravel()[0]
         box = dask.delayed(_restore_box)(read, plane, segment, strip, common)
         return da.from_delayed(box, (segment.write_px, strip.write_px, info.samples), info.dtype)
@@ -145,10 +145,18 @@ def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: 
     return da.block([[[cell(seg, strip)] for strip in plan.strips] for seg in plan.segments])
 
 
+def _window(span: Span, length_px: int) -> slice:
+    """Pixels of an axis that a box may ask for: its halo, and whole cells of brackets around it."""
+    first = min(span.read_start, span.write_start - CELL_PX - MARGIN_PX)
+    last = max(span.read_stop, span.write_stop + CELL_PX + MARGIN_PX)
+    return slice(max(0, first), min(last, length_px))
+
+
 def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: _Common) -> Any:
     """The write box of one strip and segment, from the pixels of its read box."""
     info, net = common.info, common.net
-    window = _Window(np.asarray(pixels), info, segment.read_start, strip.read_start)
+    y0, x0 = _window(segment, info.height).start, _window(strip, info.width).start
+    window = _Window(np.asarray(pixels), info, y0, x0)
     dtype = common.storing.type_of(info.dtype)
     out = _BoxSink((segment.write_px, strip.write_px, info.samples), dtype)
     groups = sample_groups(net.config, info)
