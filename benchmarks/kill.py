@@ -47,9 +47,9 @@ def add(streamed, calibrated):
 
 take, observe = GroupStream.take, stream.ObservingStream.observe
 
-def counted_take(self, stored):
-    add(stored.shape[0] * stored.shape[1], 0)
-    take(self, stored)
+def counted_take(self, seen, *more):
+    add(seen.shape[0] * seen.shape[1], 0)
+    take(self, seen, *more)
 
 def counted_observe(self, patch):
     add(0, patch.shape[0] * patch.shape[1])
