@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from unetmm.intensities.guard import BlockWatch, Findings, block_px, guard_bytes, less_low, to_watch
+from unetmm.intensities.guard import BlockWatch, Findings, block_px, guard_bytes, to_watch
 from unetmm.intensities.judging import Watched
-from unetmm.intensities.range import ValueScale
+from unetmm.intensities.range import ValueScale, less_low
 from unetmm.intensities.validity import NoData
 
 SIDE = 256

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.intensities.judging import Verdict, Watched, judge
-from unetmm.intensities.range import fits_float32
+from unetmm.intensities.range import less_low
 from unetmm.intensities.validity import NoData, valid_mask
 
 BLOCK_PX = 64
@@ -224,13 +224,13 @@ class BlockWatch:
 
     def _fold(self, row: int) -> None:
         """Columns become cells, of the row of cells that is complete."""
+        from unetmm.intensities.guard_kernel import add_columns  # as in `add`
+
         columns = self._columns
         self._cut_pairs(columns[2:5])  # the change's size stays, and both differences are cut
         self._cut_pairs(columns[5:])
         found = self._cells[:, row]
-        np.add(columns[:, ::CELL_PX], columns[:, 1::CELL_PX], out=found)
-        for more in range(2, CELL_PX):
-            found += columns[:, more::CELL_PX]
+        add_columns(columns, CELL_PX, found)
         found[5:] += self._present * np.float32(self._whole_rows)
         columns[...] = 0
         self._whole_rows = 0
@@ -269,16 +269,6 @@ class BlockWatch:
             watched.sample + sample, mean, mean + float(verdict.difference[at]),
         )  # fmt: skip
         findings.add(Findings(worst=worst))
-
-
-def less_low(pixels: NDArray[Any], low: float, out: NDArray[np.float32]) -> None:
-    """Stored values less `low`, so that float32 holds their small differences."""
-    if fits_float32(pixels.dtype):
-        np.copyto(out, pixels, casting="unsafe")
-        out -= np.float32(low)
-        return
-    with np.errstate(over="ignore", invalid="ignore"):  # of pixels that are not measured
-        np.subtract(pixels, np.float64(low), out=out, casting="unsafe")
 
 
 def to_watch(

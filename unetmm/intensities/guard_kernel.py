@@ -46,6 +46,30 @@ def add_rows(
         _add(before.reshape(rows, -1), after.reshape(rows, -1), *flat, width * channels, channels)
 
 
+def add_columns(columns: NDArray[np.float32], cell_px: int, out: NDArray[np.float32]) -> None:
+    """Give the sums of `cell_px` neighbouring columns, added from left to right.
+
+    Parameters
+    ----------
+    columns : (numbers, width, channels), C-contiguous; width is a multiple of `cell_px`
+    out : (numbers, width / cell_px, channels), of which each number is C-contiguous
+    """
+    for number, cells in zip(columns, out, strict=True):
+        _add_columns(number.reshape(-1), cells.reshape(-1), columns.shape[2], cell_px)
+
+
+@cached_on_disk
+@njit(**INLINE)
+def _add_columns(columns, cells, channels, cell_px):
+    for first in range(0, len(cells), channels):
+        for i in range(channels):
+            at = first * cell_px + i
+            total = columns[at]
+            for step in range(1, cell_px):
+                total += columns[at + step * channels]
+            cells[first + i] = total
+
+
 @cached_on_disk
 @njit(**INLINE)
 def _add(before, after, total, change, size, once, twice, count, channels):
@@ -83,8 +107,9 @@ def _add_masked(before, after, sums, counts, count, channels):
 
 
 def compile_guard() -> None:
-    """Compile `add_rows`, or read it from disk."""
+    """Compile `add_rows` and `add_columns`, or read them from disk."""
     rows: Any = np.zeros((1, 1, 1), np.float32)
     sums, counts = np.zeros((SUMS, 1, 1), np.float32), np.zeros((COUNTS, 1, 1), np.float32)
     for masked in (False, True):
         add_rows(rows, rows, sums, counts, masked)
+    add_columns(sums, 1, counts[:1].repeat(SUMS, 0))

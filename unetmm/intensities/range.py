@@ -117,17 +117,21 @@ def normalise(
 
     mask: where pixels are measured; None if everywhere.
     """
-    low = scale.low
+    less_low(pixels, scale.low, out)
+    if mask is not None:
+        out[~mask] = scale.fill - scale.low
+    out *= np.float32(1 / (scale.high - scale.low))
+
+
+def less_low(pixels: NDArray[Any], low: float, out: NDArray[np.float32]) -> None:
+    """Stored values less the low end of a range, so that float32 holds their differences."""
     if not fits_float32(pixels.dtype):  # their small differences would be lost in float32
         with np.errstate(over="ignore", invalid="ignore"):  # of pixels that are not measured
             np.subtract(pixels, np.float64(low), out=out, casting="unsafe")
-    else:
-        np.copyto(out, pixels, casting="unsafe")
-        if low:
-            out -= np.float32(low)
-    if mask is not None:
-        out[~mask] = scale.fill - low
-    out *= np.float32(1 / (scale.high - low))
+        return
+    np.copyto(out, pixels, casting="unsafe")
+    if low:
+        out -= np.float32(low)
 
 
 def fits_float32(dtype: np.dtype[Any]) -> bool:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import WeightsError
-from unetmm.intensities.guard import BlockWatch, block_px, less_low, to_watch
+from unetmm.intensities.guard import BlockWatch, block_px, to_watch
 from unetmm.intensities.judging import Watched
+from unetmm.intensities.range import less_low
 from unetmm.intensities.rounding import Dimness
 from unetmm.intensities.validity import NoData
 from unetmm.io.measured import Mask
