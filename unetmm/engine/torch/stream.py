@@ -98,22 +98,7 @@ class TorchStream:
         )
 
     def push(self, rows: Rows) -> Iterator[Rows]:
-        """Take the next rows of the strip, give bands of rows that are finished.
-
-        Parameters
-        ----------
-        rows : float32, shape (n, width_px, in_channels), nominal range [0, 1]
-            n may change from call to call.
-
-        Yields
-        ------
-        (m, width_px, out_channels), m <= band_rows: a view that the band after the next overwrites.
-
-        Raises
-        ------
-        ShapeError
-            If the rows do not fit the strip or there are too many of them.
-        """
+        """As `contract.Stream` says; a band is a view that the band after the next overwrites."""
         clock = self.clock
         check_rows(rows.shape, self.width, self.net.config.in_channels, clock.pushed, self.height)
         for new, first, is_full in clock.take(len(rows)):
