@@ -11,17 +11,17 @@ from helpers import ROOT
 from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
-from unetmm.train.camera import (
+from unetmm.train.config import CameraNoise, MicrographNoise, NoiseConfig, load_train_config
+from unetmm.train.degrade import add_noise, degrade
+from unetmm.train.noise.camera import (
     add_camera_noise,
     bayer_mask,
     demosaic,
     to_linear,
     to_srgb,
 )
-from unetmm.train.config import CameraNoise, MicrographNoise, NoiseConfig, load_train_config
-from unetmm.train.degrade import add_noise, degrade
-from unetmm.train.micrograph import make_micrograph
-from unetmm.train.spectrum import blur_image, blur_noise
+from unetmm.train.noise.micrograph import make_micrograph
+from unetmm.train.noise.spectrum import blur_image, blur_noise
 
 CAMERA = CameraNoise(1.0, shot=(1e-3, 1e-3), jpeg_share=0.0)
 MICROGRAPH = MicrographNoise(1.0)

@@ -56,6 +56,34 @@ class MicrographNoise:
     """Share of samples that were stored as integers with their ends cut off."""
 
 
+MIXTURE_KINDS = frozenset(
+    "white photons camera micrograph dim blurred along_rows mosaic resampled compressed artefacts "
+    "quantised rows stripes electrons speckle film clean".split()
+)
+"""Names of the kinds of noise that `noise.mixture` knows."""
+
+
+@dataclass(frozen=True)
+class MixtureNoise:
+    """Noise of all kinds, for a net that is told nothing: each sample has one kind."""
+
+    shares: dict[str, float]
+    """Share of the samples of each kind, by its name in `noise.mixture`; they add up to 1."""
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.shares) - MIXTURE_KINDS):
+            raise ValueError(f"noise: unknown kinds {unknown}; known are {sorted(MIXTURE_KINDS)}")
+        total = sum(self.shares.values())
+        if min(self.shares.values(), default=0.0) < 0 or abs(total - 1) > 1e-6:
+            raise ValueError(f"noise: the shares of the mixture add up to {total:g} instead of 1")
+
+    def describe(self) -> str:
+        """Phrase that lists the kinds, most frequent first."""
+        ordered = sorted(self.shares.items(), key=lambda item: -item[1])
+        named = (f"{name.replace('_', ' ')} {share:.3g}" for name, share in ordered if share)
+        return "a mixture, by share of the patches: " + ", ".join(named)
+
+
 @dataclass(frozen=True)
 class NoiseConfig:
     """Which noise is added to clean images; levels are in counts of 255."""
@@ -67,6 +95,8 @@ class NoiseConfig:
     camera: CameraNoise | None = None
     """Noise of cameras; samples that neither this nor `micrograph` takes get the noise above."""
     micrograph: MicrographNoise | None = None
+    mixture: MixtureNoise | None = None
+    """Noise of all kinds, in place of all the above."""
     row_share: float = 0.0
     """Share of all samples that get an offset for each row (or column) on top."""
     row_sigma_max: float = 8.0
@@ -77,6 +107,8 @@ class NoiseConfig:
 
     def __post_init__(self) -> None:
         taken = sum(kind.share for kind in (self.camera, self.micrograph) if kind)
+        if taken and self.mixture is not None:
+            raise ValueError("noise: a mixture has its own camera and micrograph; give one of them")
         if taken > 1:
             raise ValueError(f"noise: the shares of camera and micrograph add up to {taken:g}")
 
@@ -95,11 +127,14 @@ class NoiseConfig:
                 f"micrographs of {low:g} to {high:g} photons at white with blur, background, "
                 f"gain and read noise in {self.micrograph.share:.0%} of the patches"
             )
-        parts.append(
-            f"{'else ' if parts else ''}Gaussian, sigma 0 to {self.sigma_max:g} of 255, not "
-            f"clipped; Poisson-Gaussian in {self.poisson_share:.0%} of "
-            f"{'these' if parts else 'the patches'}"
-        )
+        if self.mixture is not None:
+            parts.append(self.mixture.describe())
+        else:
+            parts.append(
+                f"{'else ' if parts else ''}Gaussian, sigma 0 to {self.sigma_max:g} of 255, not "
+                f"clipped; Poisson-Gaussian in {self.poisson_share:.0%} of "
+                f"{'these' if parts else 'the patches'}"
+            )
         extra = {"rows or columns": self.row_share, "black and white pixels": self.impulse_share}
         parts += [f"{name} on top in {share:.0%}" for name, share in extra.items() if share]
         text = "; ".join(parts)
@@ -142,7 +177,17 @@ class Stage:
     batch: int
 
 
-_FIXED = ("data", "exclude", "data_shares", "half_size_share", "init", "net", "noise", "seed")
+_FIXED = (
+    "data",
+    "exclude",
+    "data_shares",
+    "drawn_share",
+    "half_size_share",
+    "init",
+    "net",
+    "noise",
+    "seed",
+)
 
 
 @dataclass(frozen=True)
@@ -173,6 +218,8 @@ class TrainConfig:
     """Arithmetic: bf16 (autocast with float32 weights and residuals) or fp32."""
     half_size_share: float = 0.3
     """Share of the patches taken from the image reduced by two, where JPEG traces vanish."""
+    drawn_share: float = 0.0
+    """Share of the patches drawn by `unetmm.train.drawn` instead of taken from images."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     validation: ValidationConfig | None = None
@@ -198,6 +245,8 @@ class TrainConfig:
     def facts(self) -> dict[str, Any]:
         """Facts as JSON holds them that a run may not change on its way; its length may change."""
         chosen: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        if chosen["noise"]["mixture"] is None:  # runs of older versions do not know it
+            del chosen["noise"]["mixture"]
         return {name: chosen[name] for name in _FIXED}
 
     def stage_at(self, step: int) -> Stage:
@@ -240,7 +289,11 @@ def load_train_config(path: Path) -> TrainConfig:
 
 def _noise(table: dict[str, Any]) -> NoiseConfig:
     kinds = {"camera": CameraNoise, "micrograph": MicrographNoise}
-    nested = {k: kinds[k](**_with_tuples(table.pop(k))) for k in kinds if k in table}
+    nested: dict[str, Any] = {
+        k: kinds[k](**_with_tuples(table.pop(k))) for k in kinds if k in table
+    }
+    if "mixture" in table:
+        nested["mixture"] = MixtureNoise(table.pop("mixture"))
     return NoiseConfig(**table, **nested)
 
 

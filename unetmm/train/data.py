@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.train.config import TrainConfig
+from unetmm.train.drawn import draw_picture
 from unetmm.train.images import data_groups, load_images
 from unetmm.train.pack import load_pack
 
@@ -47,7 +48,10 @@ def make_sampler(config: TrainConfig) -> Images:
         held_out += [images[i] for i in sorted(taken)]
         kept += rest
         probabilities.append(share / sum(shares) * _by_size(rest))
-    return PatchSampler(kept, config.half_size_share, np.concatenate(probabilities)), held_out
+    sampler = PatchSampler(
+        kept, config.half_size_share, np.concatenate(probabilities), config.drawn_share
+    )
+    return sampler, held_out
 
 
 def _held_out_count(config: TrainConfig, share: float, images: int) -> int:
@@ -73,6 +77,7 @@ class PatchSampler:
 
     An image is drawn with probability proportional to the square root of its pixel count: large
     photographs hold more, but not proportionally more, that is new. `probability` replaces that.
+    A share of the patches is drawn by code instead.
     """
 
     def __init__(
@@ -80,14 +85,23 @@ class PatchSampler:
         images: Sequence[NDArray[np.uint8]],
         half_size_share: float,
         probability: NDArray[np.float64] | None = None,
+        drawn_share: float = 0.0,
     ) -> None:
         self.images, self.half_size_share = images, half_size_share
+        self.drawn_share = drawn_share
         self.probability = _by_size(images) if probability is None else probability
 
     def batch(self, rng: np.random.Generator, size: int, patch_px: int) -> NDArray[np.float32]:
         """(size, c, patch_px, patch_px), range [0, 1]."""
         indices = rng.choice(len(self.images), size, p=self.probability)
-        return np.stack([self._patch(rng, self.images[i], patch_px) for i in indices])
+        return np.stack([self._drawn_or_cut(rng, self.images[i], patch_px) for i in indices])
+
+    def _drawn_or_cut(
+        self, rng: np.random.Generator, image: NDArray[np.uint8], patch_px: int
+    ) -> NDArray[np.float32]:
+        if self.drawn_share and rng.random() < self.drawn_share:
+            return draw_picture(image.shape[-1], patch_px, rng)
+        return self._patch(rng, image, patch_px)
 
     def _patch(
         self, rng: np.random.Generator, image: NDArray[np.uint8], patch_px: int

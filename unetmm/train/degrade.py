@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.train.camera import add_camera_noise
 from unetmm.train.config import NoiseConfig
-from unetmm.train.micrograph import make_micrograph
+from unetmm.train.noise.camera import add_camera_noise
+from unetmm.train.noise.micrograph import make_micrograph
+from unetmm.train.noise.mixture import add_mixture
 
 Patches = NDArray[np.float32]
 
@@ -17,9 +18,12 @@ def degrade(
 ) -> tuple[Patches, Patches]:
     """(b, c, h, w) in [0, 1] -> noisy patches and what a net should make of them.
 
-    The target is `clean`, but for micrographs, which are blurred and stretched first.
+    The target is `clean`, but for micrographs, which are blurred and stretched first, and for some
+    kinds of a mixture, whose clean picture is resampled as its noise is.
     """
-    if noise.camera is None and noise.micrograph is None:
+    if noise.mixture is not None:
+        noisy, target = add_mixture(clean, noise.mixture, rng)
+    elif noise.camera is None and noise.micrograph is None:
         noisy, target = add_noise(clean, noise, rng), clean
     else:
         noisy, target = _mixed(clean, noise, rng)

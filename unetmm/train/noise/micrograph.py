@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.train.config import MicrographNoise
-from unetmm.train.spectrum import blur_image, log_uniform
+from unetmm.train.noise.spectrum import blur_image, log_uniform
 
 Patch = NDArray[np.float32]
 

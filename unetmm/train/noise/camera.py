@@ -11,14 +11,13 @@ noise alone, its blur in brightness and colour, the coarse part, JPEG.
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
 from unetmm.train.config import CameraNoise
-from unetmm.train.spectrum import blur_noise, log_uniform
+from unetmm.train.noise.spectrum import blur_noise, log_uniform
+from unetmm.train.noise.stored import as_jpeg
 
 Patch = NDArray[np.float32]
 
@@ -58,7 +57,7 @@ def add_camera_noise(clean: Patch, camera: CameraNoise, rng: np.random.Generator
     noise = _reduced(noise, camera, rng)
     noisy = np.rint(to_srgb(linear + noise, has_curve) * 255).astype(np.uint8)
     if rng.random() < camera.jpeg_share:
-        noisy = _jpeg(noisy, int(rng.integers(*camera.jpeg_quality, endpoint=True)), rng)
+        noisy = as_jpeg(noisy, int(rng.integers(*camera.jpeg_quality, endpoint=True)), rng)
     return noisy.astype(np.float32) / np.float32(255)
 
 
@@ -129,13 +128,3 @@ def _reduced(noise: Patch, camera: CameraNoise, rng: np.random.Generator) -> Pat
     scale = fine.std((1, 2), keepdims=True) / (grains.std((1, 2), keepdims=True) + 1e-12)
     reduced: Patch = np.einsum("ij,jhw->ihw", FROM_YCC, fine + coarse * scale * grains)
     return reduced
-
-
-def _jpeg(image: NDArray[np.uint8], quality: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    subsampling = int(rng.choice([0, 2]))  # 4:4:4 or 4:2:0
-    pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
-    return np.asarray(Image.open(buffer)).transpose(2, 0, 1)
