@@ -184,6 +184,7 @@ _FIXED = (
     "drawn_share",
     "half_size_share",
     "init",
+    "local",
     "net",
     "noise",
     "seed",
@@ -201,6 +202,8 @@ class TrainConfig:
     steps: int
     init: str | None = None
     """Weight file to start from instead of random weights; relative to the working directory."""
+    local: bool = False
+    """Whether the net learns constants in place of attention, which looks at the whole image."""
     pack: str | None = None
     """File of `unetmm.train.pack` to read instead of the folders of `data`."""
     exclude: tuple[str, ...] = ()

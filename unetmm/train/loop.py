@@ -24,6 +24,7 @@ from unetmm.train.config import TrainConfig
 from unetmm.train.data import Images, make_sampler
 from unetmm.train.gradients import make_gradients
 from unetmm.train.history import Row, append_row, log_path
+from unetmm.train.local import make_local
 from unetmm.train.validate import Validation, make_validation
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,8 @@ class Trainer:
         self.net = build_net(config.net)
         if config.init is not None:
             self._init_from(config.init)
+        if config.local:
+            make_local(self.net, config)
         self.net.to(self.device)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
