@@ -63,6 +63,18 @@ def test_each_kind_is_reproducible_and_finite(kind: str, channels: int) -> None:
     assert np.array_equal(clean, kept), "the picture itself was changed"
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.02])
+def test_empty_pictures_are_no_trouble(value: float, channels: int) -> None:
+    clean = np.full((channels, 24, 24), value, np.float32)
+    clean[:, :2] = 1 - value  # an edge, beyond which a blur may fall below 0
+    with np.errstate(all="raise", under="ignore"):
+        for kind in sorted(KINDS):
+            for seed in range(8):
+                noisy, target = one_sample(clean, kind, np.random.default_rng(seed))
+                assert np.isfinite(noisy).all() and np.isfinite(target).all(), (kind, seed)
+
+
 def test_names_of_kinds_are_those_of_the_config() -> None:
     assert set(KINDS) == MIXTURE_KINDS
 

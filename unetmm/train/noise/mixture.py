@@ -126,7 +126,7 @@ def add_mixture(
 def one_sample(clean: Patch, kind: str, rng: np.random.Generator) -> Pair:
     """(c, h, w) with noise of one kind, and its target."""
     if kind in SOFT_KINDS and rng.random() < SOFT_SHARE:
-        clean = blur_image(clean, rng.uniform(*SOFT_PX))
+        clean = np.clip(blur_image(clean, rng.uniform(*SOFT_PX)), 0, 1)
     pair = KINDS[kind](clean, rng)
     if kind in LASTING_KINDS:
         fate = rng.random()
