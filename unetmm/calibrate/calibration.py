@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
+from unetmm.intensities.noise import UNKNOWN, NoiseModel
 from unetmm.intensities.range import ValueScale, is_range
 
 
@@ -20,6 +21,8 @@ class ChannelStatistics(ValueScale):
 
     attention: Mapping[str, NDArray[np.float32]] = field(repr=False)
     """Channel factors of every block, by block name."""
+    noise: tuple[NoiseModel, ...] = ()
+    """Noise of each sample; none where an older version made the calibration."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Calibration:
                 "high": e.high,
                 "fill": e.fill,
                 "attention": {n: [float(v) for v in a] for n, a in e.attention.items()},
+                "noise": [asdict(n) for n in e.noise],
             }
             for k, e in self.entries.items()
         }
@@ -87,6 +91,7 @@ class Calibration:
                     float(e["high"]),
                     float(e["fill"]),
                     {n: np.array(v, np.float32) for n, v in e["attention"].items()},
+                    tuple(_noise_of(n) for n in e.get("noise", ())),
                 )
                 for k, e in content["entries"].items()
             }
@@ -96,6 +101,14 @@ class Calibration:
             return cls(str(content["model"]), entries)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ShapeError(f"not a calibration file: {error}") from error
+
+
+def _noise_of(content: Mapping[str, float]) -> NoiseModel:
+    """Noise that was written as JSON."""
+    found = NoiseModel(**{name: float(content[name]) for name in asdict(UNKNOWN)})
+    if not all(map(math.isfinite, asdict(found).values())):
+        raise ValueError(f"the noise is {found}")
+    return found
 
 
 def key(channel: int, group: int) -> str:

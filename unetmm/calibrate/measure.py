@@ -29,6 +29,7 @@ from unetmm.engine.layout import FLOAT_BYTES, observing_layout
 from unetmm.engine.precision import Precision
 from unetmm.geometry import mirrored
 from unetmm.intensities.doubts import find_doubts
+from unetmm.intensities.noise import measure_noise
 from unetmm.intensities.range import ValueScale, measure_scale, normalise
 from unetmm.intensities.validity import NoData, valid_mask
 from unetmm.io.image import ImageInfo, Source
@@ -122,8 +123,9 @@ def calibrate(
             scale = measure_scale(pixels, nodata, fixed_range, masks)
             nodata = nodata.within(scale.low, scale.high)
             attention = _attention(chosen.observed, size, nodata, net, scale, streams)
+            noise = measure_noise(pixels, nodata, masks)
             entries[key(channel, g)] = ChannelStatistics(
-                scale.low, scale.high, scale.fill, attention
+                scale.low, scale.high, scale.fill, attention, noise
             )
     for doubt in doubts:
         log.warning("%s", doubt)
