@@ -1,0 +1,177 @@
+"""Point sources: stars, beads, single molecules, ships in radar images.
+
+A net that has learned from photos dims what is as small as noise, even where it stands far out of
+it. There, noise is little beside the signal, so such pixels stay as they are stored, and their sums
+and peaks with them.
+
+A pixel belongs to a point source if the blurred image has a peak near it: a value that stands out
+of its surroundings, on a ring of 3 px radius, in every direction. Edges and lines do not. It is a
+function of the stored values at most REACH_PX away, so it does not depend on how an image is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.intensities.noise import NoiseModel
+from unetmm.intensities.range import ValueScale
+
+SPREAD_PX = 2
+"""Pixels around a peak that belong to the source."""
+REACH_PX = 7
+"""Distance in pixels within which values decide on a pixel: 2 of the blur, 3 to the ring, and
+SPREAD_PX."""
+BEGINS = 7.0
+"""Height of a peak, in deviations of the blurred noise, from which on a little of the stored value
+is kept."""
+ENDS = 1.5
+"""Height from which on all of it is kept, as a multiple of that."""
+RAREST = 0.02
+"""Share of pixels that may be peaks. Where there are more, they are texture, and only the highest
+count."""
+FLOOR = 0.002
+"""Least noise that is reckoned with, as a share of the range: a net's own errors."""
+WHOLE = 255
+"""Number that means all of the stored value."""
+_BLOCK_PX = 512
+"""Columns that are looked at together, so that they stay in the processor's cache."""
+_CELL_PX = 16
+"""Side in pixels of the squares by which blurred noise is measured."""
+_FLAT_PERCENTILE = 20
+"""Percentile of the squares that is taken for one of noise alone."""
+_FLAT_FACTOR = 1.15
+"""Factor from that percentile to the mean."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PointRule:
+    """What tells point sources in one sample, in widths of the base range."""
+
+    offset: float
+    """Level from which on noise grows; 0 is the low end of the range."""
+    growth: float
+    """Growth of the variance of the noise with the signal."""
+    floor: float
+    """Variance of the noise at the offset."""
+    height: float
+    """Height of a peak, in deviations of blurred white noise, from which on it begins to count."""
+
+
+def rule_of(patches: Sequence[Floats], noise: NoiseModel, scale: ValueScale) -> PointRule:
+    """The rule for one sample.
+
+    Parameters
+    ----------
+    patches : (height, width) each
+        Values in base ranges, NaN where none is measured.
+    """
+    width = scale.high - scale.low
+    offset, growth = (noise.offset - scale.low) / width, noise.gain / width
+    floor = max(noise.read / width, FLOOR) ** 2
+    plain = PointRule(offset, growth, floor, BEGINS)
+    heights, flat = [np.zeros(1, np.float32)], [np.ones(1, np.float32)]
+    for patch in patches:
+        found, blurred = _heights(patch, plain)
+        heights.append(found.ravel())
+        flat.append(_deviations(blurred))
+    smear = _FLAT_FACTOR * float(np.nanpercentile(np.concatenate(flat), _FLAT_PERCENTILE))
+    rare = float(np.percentile(np.concatenate(heights), 100 * (1 - RAREST)))
+    return PointRule(offset, growth, floor, max(BEGINS * max(1.0, smear), rare))
+
+
+def _deviations(blurred: Floats) -> Floats:
+    """Deviations of a blurred image in squares, in units of those of white noise."""
+    from unetmm.intensities.points_kernel import BLURRED_DEVIATION, FOOT_PX
+
+    steps = blurred[:, 2 * FOOT_PX :] - blurred[:, : -2 * FOOT_PX]
+    rows, columns = (n // _CELL_PX for n in steps.shape)
+    whole = steps[: rows * _CELL_PX, : columns * _CELL_PX]
+    squares = (whole**2).reshape(rows, _CELL_PX, columns, _CELL_PX).mean((1, 3))
+    return np.sqrt(squares.ravel() / 2) / np.float32(BLURRED_DEVIATION)
+
+
+def point_share(windows: Floats, rules: Sequence[PointRule]) -> NDArray[np.uint8] | None:
+    """Share of the stored value that pixels keep, in parts of WHOLE; None: no pixel keeps any.
+
+    Parameters
+    ----------
+    windows : (samples, rows + 2 REACH_PX, columns + 2 REACH_PX)
+        Values in base ranges with their surroundings, NaN where none is measured.
+    rules : of each sample.
+
+    Returns
+    -------
+    (rows, columns): the largest of all samples, or colours would shift.
+    """
+    found = None
+    rows, columns = (n - 2 * REACH_PX for n in windows.shape[1:])
+    for first in range(0, columns, _BLOCK_PX):
+        last = min(columns, first + _BLOCK_PX)
+        for window, rule in zip(windows, rules, strict=True):
+            heights, _ = _heights(window[:, first : last + 2 * REACH_PX], rule)
+            if heights.max() <= rule.height:
+                continue
+            if found is None:
+                found = np.zeros((rows, columns), np.uint8)
+            part = found[:, first:last]
+            np.maximum(part, _shares(heights, rule), out=part)
+    return found
+
+
+def _heights(values: Floats, rule: PointRule) -> tuple[Floats, Floats]:
+    """Heights of all pixels that are RIM_PX from the edge, and the blurred values used."""
+    # Numba is loaded when the first rows are done: a plan needs this package without it.
+    from unetmm.intensities.points_kernel import BLUR_PX, RIM_PX, stand_out
+
+    room = np.empty((3, *values.shape), np.float32)
+    np.subtract(values, np.float32(rule.offset), out=room[0])
+    if not np.isfinite(room[0].sum()):  # dark, where nothing is measured: no peak begins there
+        np.nan_to_num(room[0], copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    rows, columns = values.shape
+    heights = np.empty((max(0, rows - 2 * RIM_PX), max(0, columns - 2 * RIM_PX)), np.float32)
+    if heights.size:
+        stand_out(room[0], rule.growth, rule.floor, room[1:], heights)
+    return heights, room[2, : rows - 2 * BLUR_PX, : columns - 2 * BLUR_PX]
+
+
+def _shares(heights: Floats, rule: PointRule) -> NDArray[np.uint8]:
+    """Shares of pixels by the largest height around each."""
+    most = heights
+    for axis in (0, 1):
+        length = most.shape[axis] - 2 * SPREAD_PX
+        shifted = [most.take(range(i, i + length), axis) for i in range(2 * SPREAD_PX + 1)]
+        most = np.max(shifted, axis=0)
+    rise = (most / np.float32(rule.height) - 1) / np.float32(ENDS - 1)
+    share = np.clip(rise, 0, 1)
+    share *= share * (3 - 2 * share)
+    return np.asarray(np.rint(share * WHOLE), np.uint8)
+
+
+def keep_points(restored: NDArray[Any], stored: NDArray[Any], share: NDArray[np.uint8]) -> None:
+    """Give pixels back their share of the stored value, in place.
+
+    Parameters
+    ----------
+    restored, stored : (rows, columns, samples), of one type
+    share : (rows, columns), in parts of WHOLE
+    """
+    where = np.nonzero(share)
+    part = share[where][:, None] / np.float64(WHOLE)
+    own, net = stored[where], restored[where].astype(np.float64)
+    mixed = net + (own - net) * part
+    if restored.dtype.kind != "f":
+        np.rint(mixed, out=mixed)
+    restored[where] = np.where(part == 1, own, mixed.astype(restored.dtype))
+
+
+def points_bytes(rows: int, columns: int) -> int:
+    """Most bytes that looking for points in a band takes, beside its windows."""
+    block = (rows + 2 * REACH_PX) * (min(columns, _BLOCK_PX) + 2 * REACH_PX)
+    return 4 * 4 * block + 2 * 8 * block + rows * columns
