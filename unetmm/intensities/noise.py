@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,13 @@ class NoiseModel:
         """Deviation of the noise of pixels with these stored values, which may be noisy."""
         found: Numbers = np.sqrt(self.variance(values))
         return found
+
+    def relative_to(self, low: float, high: float) -> NoiseModel:
+        """The same noise of values of which `low` has become 0 and `high` 1."""
+        width = high - low
+        return replace(
+            self, gain=self.gain / width, offset=(self.offset - low) / width, read=self.read / width
+        )
 
     @property
     def intercept(self) -> float:

@@ -57,6 +57,9 @@ class ExcessCells:
             and may_exceed(info.dtype, statistics)
         )
         self.fill = (statistics.fill - statistics.low) / (statistics.high - statistics.low)
+        self.noise = [
+            model.relative_to(statistics.low, statistics.high) for model in statistics.noise
+        ]
         self.marked: set[tuple[int, int]] = set()
         """Blocks of rows and columns of cells with something to mend."""
         self.cells: dict[int, Mended] = {}
@@ -142,7 +145,7 @@ class ExcessCells:
             y - top : min(y + CELL_PX, self.height) - top,
             x - left : min(x + CELL_PX, self.width) - left,
         ]
-        mended = mend(values, inner, self.forward)
+        mended = mend(values, inner, self.forward, self.noise)
         self._count(mended, y, x)
         return mended
 
