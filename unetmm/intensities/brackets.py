@@ -68,7 +68,7 @@ MOST_NOISE = 2.0
 
 _BLUR = np.exp(-(np.arange(-3, 4) ** 2) / 2.0)
 _BLUR = (_BLUR / _BLUR.sum()).astype(np.float32)
-BLURRED_DEVIATION = float((_BLUR**2).sum())
+BLURRED_DEVIATION = np.float32((_BLUR**2).sum())
 """Deviation that white noise of deviation 1 has after the blur, along both axes."""
 
 
@@ -202,9 +202,9 @@ def _trust(box: Floats, taken: Floats, height: Floats, model: NoiseModel | None)
     """The same by one channel; what is least counts for all, or colours would shift."""
     noise = local_noise(box)
     if model is not None and model.gain > 0:  # or bright noise is not known
-        noise = np.minimum(noise, np.float32(MOST_NOISE) * model.deviation(box).astype(np.float32))
-    noise += np.float32(1e-12)
-    structure = np.abs(_separable(taken, _blur)) / (np.float32(BLURRED_DEVIATION) * noise)
+        noise = np.minimum(noise, (MOST_NOISE * model.deviation(box)).astype(np.float32))
+    noise = noise + np.float32(1e-12)
+    structure: Floats = np.abs(_separable(taken, _blur)) / (BLURRED_DEVIATION * noise)
     begins, ends = DOUBT
     kept = 1 - smoothstep((structure - begins) / (ends - begins))
     kept *= 1 - smoothstep((np.abs(taken) / noise - 4) / 2)

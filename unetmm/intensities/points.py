@@ -94,7 +94,8 @@ def _deviations(blurred: Floats) -> Floats:
     rows, columns = (n // _CELL_PX for n in steps.shape)
     whole = steps[: rows * _CELL_PX, : columns * _CELL_PX]
     squares = (whole**2).reshape(rows, _CELL_PX, columns, _CELL_PX).mean((1, 3))
-    return np.sqrt(squares.ravel() / 2) / np.float32(BLURRED_DEVIATION)
+    found: Floats = np.sqrt(squares.ravel() / 2) / np.float32(BLURRED_DEVIATION)
+    return found
 
 
 def point_share(windows: Floats, rules: Sequence[PointRule]) -> NDArray[np.uint8] | None:
