@@ -209,7 +209,8 @@ def _trust(box: Floats, taken: Floats, height: Floats, model: NoiseModel | None)
     kept = 1 - smoothstep((structure - begins) / (ends - begins))
     kept *= 1 - smoothstep((np.abs(taken) / noise - 4) / 2)
     least, enough = FLOOR
-    return kept * smoothstep((noise / height - least) / (enough - least))
+    known: Floats = noise / height
+    return kept * smoothstep((known - least) / (enough - least))
 
 
 def local_noise(mean: Floats) -> Floats:
