@@ -207,7 +207,8 @@ def _trust(box: Floats, taken: Floats, height: Floats, model: NoiseModel | None)
     structure: Floats = np.abs(_separable(taken, _blur)) / (BLURRED_DEVIATION * noise)
     begins, ends = DOUBT
     kept = 1 - smoothstep((structure - begins) / (ends - begins))
-    kept *= 1 - smoothstep((np.abs(taken) / noise - 4) / 2)
+    single: Floats = np.abs(taken) / noise
+    kept *= 1 - smoothstep((single - 4) / 2)
     least, enough = FLOOR
     known: Floats = noise / height
     return kept * smoothstep((known - least) / (enough - least))
