@@ -207,7 +207,7 @@ def _trust(box: Floats, taken: Floats, height: Floats, model: NoiseModel | None)
     structure: Floats = np.abs(_separable(taken, _blur)) / (BLURRED_DEVIATION * noise)
     begins, ends = DOUBT
     kept = 1 - smoothstep((structure - begins) / (ends - begins))
-    single: Floats = np.abs(taken) / noise
+    single: Floats = np.divide(np.abs(taken), noise)
     kept *= 1 - smoothstep((single - 4) / 2)
     least, enough = FLOOR
     known: Floats = noise / height
