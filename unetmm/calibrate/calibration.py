@@ -24,6 +24,10 @@ class ChannelStatistics(ValueScale):
     noise: tuple[NoiseModel, ...] = ()
     """Noise of each sample; none where an older version made the calibration."""
 
+    def noise_of(self, sample: int) -> NoiseModel:
+        """Noise of a sample of the group."""
+        return self.noise[sample] if sample < len(self.noise) else UNKNOWN
+
 
 @dataclass(frozen=True)
 class Calibration:

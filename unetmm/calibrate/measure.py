@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.calibrate.calibration import Calibration, ChannelStatistics, key
-from unetmm.calibrate.choice import Observed, choose_patches
+from unetmm.calibrate.choice import Choice, Observed, choose_patches
 from unetmm.calibrate.content import COPIES
 from unetmm.calibrate.patches import observed_patches, padded_patch_size, patch_count
 from unetmm.calibrate.places import READ_PX, Patch
@@ -29,7 +29,8 @@ from unetmm.engine.layout import FLOAT_BYTES, observing_layout
 from unetmm.engine.precision import Precision
 from unetmm.geometry import mirrored
 from unetmm.intensities.doubts import find_doubts
-from unetmm.intensities.noise import measure_noise
+from unetmm.intensities.noise import NoiseModel, measure_noise
+from unetmm.intensities.outliers import REACH_PX, search_bytes
 from unetmm.intensities.range import ValueScale, measure_scale, normalise
 from unetmm.intensities.validity import NoData, valid_mask
 from unetmm.io.image import ImageInfo, Source
@@ -62,10 +63,16 @@ def calibration_bytes(
     ranging = 0 if info.dtype == np.uint8 else 2 * 8 * numbers
     # Before that, too, cells are measured, of a patch or of a box that is read to look at.
     looking = COPIES * 8 * height * width * info.samples
+    # Later the search for outliers looks at one patch after the other.
+    searched_px = (height + 2 * REACH_PX) * (width + 2 * REACH_PX)
+    searching = FLOAT_BYTES * searched_px * info.samples
+    searching += 2 * search_bytes(height, width, info.samples)
     looking += min(READ_PX, info.height * info.width) * info.samples * info.dtype.itemsize
-    # All the while the patches, and once more their measured values side by side.
+    # All the while the patches, once more their measured values side by side, and both patches and
+    # the parts of them that go through the net without outliers.
     masks = 2 * numbers if info.has_mask else 0
-    return 2 * numbers * info.dtype.itemsize + masks + max(observing, ranging, looking)
+    copies = 4 * numbers * info.dtype.itemsize
+    return copies + masks + max(observing, ranging, looking, searching)
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,7 @@ def calibrate(
     groups: Groups,
     fixed_range: tuple[float, float] | None = None,
     cores: int = 0,
+    outliers: bool = True,
 ) -> Calibration:
     """Measure an image once.
 
@@ -110,6 +118,7 @@ def calibrate(
     ----------
     fixed_range : stored values that become 0 and 1, instead of the measured ones.
     cores : used at most; 0 for all.
+    outliers : whether pixels that no optics can make are left out.
     """
     entries = {}
     info = source.info
@@ -122,14 +131,36 @@ def calibrate(
             doubts |= dict.fromkeys(find_doubts(pixels, nodata, masks))
             scale = measure_scale(pixels, nodata, fixed_range, masks)
             nodata = nodata.within(scale.low, scale.high)
-            attention = _attention(chosen.observed, size, nodata, net, scale, streams)
             noise = measure_noise(pixels, nodata, masks)
+            seen = chosen.observed
+            if outliers:
+                patches, seen = _without_outliers(chosen, nodata, scale, noise)
+                if any(a is not b for a, b in zip(patches, chosen.patches, strict=True)):
+                    pixels = [patch.pixels for patch in patches]
+                    scale = measure_scale(pixels, nodata, fixed_range, masks)
+                    noise = measure_noise(pixels, nodata, masks)
+            attention = _attention(seen, size, nodata, net, scale, streams)
             entries[key(channel, g)] = ChannelStatistics(
                 scale.low, scale.high, scale.fill, attention, noise
             )
     for doubt in doubts:
         log.warning("%s", doubt)
     return Calibration(model, entries, tuple(doubts))
+
+
+def _without_outliers(
+    chosen: Choice, nodata: NoData, scale: ValueScale, noise: Sequence[NoiseModel]
+) -> tuple[list[Patch], list[Observed]]:
+    """The same patches, and parts of them, with stand-ins for outliers."""
+    from unetmm.intensities.outlier_search import without_outliers
+
+    def cleaned(patch: Patch) -> Patch:
+        mask = valid_mask(patch.pixels, nodata, patch.given)
+        pixels = without_outliers(patch.pixels, mask, scale, noise)
+        return patch if pixels is patch.pixels else patch._replace(pixels=pixels)
+
+    parts = [replace(one, patch=cleaned(one.patch)) for one in chosen.observed]
+    return [cleaned(patch) for patch in chosen.patches], parts
 
 
 def _attention(

@@ -270,6 +270,7 @@ def _compute(
         guard=job.guard_as_dict(),
         measured_device_peak_bytes=job.device_peak_bytes,
         resumed_rows=max(0, resumed_px) // info.width,
+        outliers=job.outliers_as_dict(),
         ranges=job.excess.shares(left_px[0] * len(job.groups)),
     )  # fmt: skip
 
