@@ -9,11 +9,11 @@ averaged over them. Nothing here depends on the budget, the strips or the number
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from unetmm.geometry import mirrored
 from unetmm.intensities.doubts import find_doubts
 from unetmm.intensities.noise import NoiseModel, measure_noise
 from unetmm.intensities.outliers import REACH_PX, search_bytes
+from unetmm.intensities.points import PointRule, rule_of
 from unetmm.intensities.range import ValueScale, measure_scale, normalise
 from unetmm.intensities.validity import NoData, valid_mask
 from unetmm.io.image import ImageInfo, Source
@@ -140,8 +141,9 @@ def calibrate(
                     scale = measure_scale(pixels, nodata, fixed_range, masks)
                     noise = measure_noise(pixels, nodata, masks)
             attention = _attention(seen, size, nodata, net, scale, streams)
+            points = _point_rules(pixels, masks, nodata, scale, noise) if outliers else ()
             entries[key(channel, g)] = ChannelStatistics(
-                scale.low, scale.high, scale.fill, attention, noise
+                scale.low, scale.high, scale.fill, attention, noise, points
             )
     for doubt in doubts:
         log.warning("%s", doubt)
@@ -161,6 +163,27 @@ def _without_outliers(
 
     parts = [replace(one, patch=cleaned(one.patch)) for one in chosen.observed]
     return [cleaned(patch) for patch in chosen.patches], parts
+
+
+def _point_rules(
+    patches: Sequence[NDArray[Any]],
+    masks: Sequence[NDArray[np.bool_] | None],
+    nodata: NoData,
+    scale: ValueScale,
+    noise: Sequence[NoiseModel],
+) -> tuple[PointRule, ...]:
+    """What tells point sources in each sample."""
+
+    def seen(sample: int) -> Iterator[NDArray[np.float32]]:
+        for patch, given in zip(patches, masks or [None] * len(patches), strict=True):
+            mask = valid_mask(patch, nodata, given)
+            values = np.empty((*patch.shape[:2], 1), np.float32)
+            normalise(patch[..., sample : sample + 1], None, scale, values)
+            if mask is not None:
+                values[..., 0][~mask[..., sample]] = np.nan
+            yield values[..., 0]
+
+    return tuple(rule_of(seen(i), model, scale) for i, model in enumerate(noise))
 
 
 def _attention(

@@ -208,7 +208,7 @@ def _trust(box: Floats, taken: Floats, height: Floats, model: NoiseModel | None)
     begins, ends = DOUBT
     kept = 1 - smoothstep((structure - begins) / (ends - begins))
     single: Floats = np.divide(np.abs(taken), noise)
-    kept *= 1 - smoothstep((single - 4) / 2)
+    kept *= 1 - smoothstep((single - np.float32(4)) / np.float32(2))
     least, enough = FLOOR
     known: Floats = noise / height
     return kept * smoothstep((known - least) / (enough - least))

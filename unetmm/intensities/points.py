@@ -11,7 +11,7 @@ function of the stored values at most REACH_PX away, so it does not depend on ho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,9 @@ from unetmm.intensities.range import ValueScale
 
 SPREAD_PX = 2
 """Pixels around a peak that belong to the source."""
-REACH_PX = 7
-"""Distance in pixels within which values decide on a pixel: 2 of the blur, 3 to the ring, and
-SPREAD_PX."""
+REACH_PX = 8
+"""Distance in pixels within which values decide on a pixel: 1 to its neighbours, 2 of the blur, 3
+to the ring, and SPREAD_PX."""
 BEGINS = 7.0
 """Height of a peak, in deviations of the blurred noise, from which on a little of the stored value
 is kept."""
@@ -64,26 +64,28 @@ class PointRule:
     """Height of a peak, in deviations of blurred white noise, from which on it begins to count."""
 
 
-def rule_of(patches: Sequence[Floats], noise: NoiseModel, scale: ValueScale) -> PointRule:
+def rule_of(patches: Iterable[Floats], noise: NoiseModel, scale: ValueScale) -> PointRule:
     """The rule for one sample.
 
     Parameters
     ----------
     patches : (height, width) each
-        Values in base ranges, NaN where none is measured.
+        Values in base ranges, NaN where none is measured; looked at one after the other.
     """
     width = scale.high - scale.low
     offset, growth = (noise.offset - scale.low) / width, noise.gain / width
     floor = max(noise.read / width, FLOOR) ** 2
     plain = PointRule(offset, growth, floor, BEGINS)
-    heights, flat = [np.zeros(1, np.float32)], [np.ones(1, np.float32)]
+    count, high, flat = 0, [np.zeros(1, np.float32)], [np.zeros(1, np.float32)]
     for patch in patches:
-        found, blurred = _heights(patch, plain)
-        heights.append(found.ravel())
+        heights, blurred = _heights(patch, plain)
+        count += heights.size
+        high.append(heights[heights > BEGINS])
         flat.append(_deviations(blurred))
-    smear = _FLAT_FACTOR * float(np.nanpercentile(np.concatenate(flat), _FLAT_PERCENTILE))
-    rare = float(np.percentile(np.concatenate(heights), 100 * (1 - RAREST)))
-    return PointRule(offset, growth, floor, max(BEGINS * max(1.0, smear), rare))
+    smear = max(1.0, _FLAT_FACTOR * float(np.percentile(np.concatenate(flat), _FLAT_PERCENTILE)))
+    highest = np.sort(np.concatenate(high))
+    rare = float(highest[-min(len(highest), 1 + int(RAREST * count))])
+    return PointRule(offset, growth, floor, max(BEGINS * smear, rare))
 
 
 def _deviations(blurred: Floats) -> Floats:
@@ -129,17 +131,17 @@ def point_share(windows: Floats, rules: Sequence[PointRule]) -> NDArray[np.uint8
 def _heights(values: Floats, rule: PointRule) -> tuple[Floats, Floats]:
     """Heights of all pixels that are RIM_PX from the edge, and the blurred values used."""
     # Numba is loaded when the first rows are done: a plan needs this package without it.
-    from unetmm.intensities.points_kernel import BLUR_PX, RIM_PX, stand_out
+    from unetmm.intensities.points_kernel import FOOT_PX, RIM_PX, stand_out
 
-    room = np.empty((3, *values.shape), np.float32)
+    room = np.empty((2, *values.shape), np.float32)
     np.subtract(values, np.float32(rule.offset), out=room[0])
     if not np.isfinite(room[0].sum()):  # dark, where nothing is measured: no peak begins there
         np.nan_to_num(room[0], copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    rows, columns = values.shape
-    heights = np.empty((max(0, rows - 2 * RIM_PX), max(0, columns - 2 * RIM_PX)), np.float32)
+    rows, columns = (max(0, n - 2 * RIM_PX) for n in values.shape)
+    heights = np.empty((rows, columns), np.float32)
     if heights.size:
-        stand_out(room[0], rule.growth, rule.floor, room[1:], heights)
-    return heights, room[2, : rows - 2 * BLUR_PX, : columns - 2 * BLUR_PX]
+        stand_out(room[0], rule.growth, rule.floor, room[1], heights)
+    return heights, room[1, : rows + 2 * FOOT_PX, : columns + 2 * FOOT_PX]
 
 
 def _shares(heights: Floats, rule: PointRule) -> NDArray[np.uint8]:
@@ -175,4 +177,4 @@ def keep_points(restored: NDArray[Any], stored: NDArray[Any], share: NDArray[np.
 def points_bytes(rows: int, columns: int) -> int:
     """Most bytes that looking for points in a band takes, beside its windows."""
     block = (rows + 2 * REACH_PX) * (min(columns, _BLOCK_PX) + 2 * REACH_PX)
-    return 4 * 4 * block + 2 * 8 * block + rows * columns
+    return 3 * 4 * block + 2 * 8 * block + rows * columns

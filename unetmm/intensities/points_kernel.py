@@ -17,8 +17,8 @@ FOOT_PX = 3
 """Distance in pixels of those that a pixel is compared to."""
 SLANT_PX = 2
 """Rows and columns to those of them that lie on a diagonal."""
-RIM_PX = BLUR_PX + FOOT_PX
-"""Pixels around that have to be known."""
+RIM_PX = 1 + BLUR_PX + FOOT_PX
+"""Pixels around that have to be known: a pixel's neighbours, the blur, and the foot of a peak."""
 _WEIGHTS = np.exp(-(np.arange(BLUR_PX + 1) ** 2) / 2.0)
 _WEIGHTS /= 2 * _WEIGHTS.sum() - _WEIGHTS[0]
 WEIGHTS = tuple(float(weight) for weight in _WEIGHTS)
@@ -36,32 +36,33 @@ def stand_out(
 ) -> None:
     """Give how far pixels stand out all around, in units of the noise.
 
+    A pixel counts as no more than the brightest of its neighbours, or single ones would stand out.
+
     Parameters
     ----------
     values : (rows + 2 RIM_PX, columns + 2 RIM_PX), C-contiguous
         What a pixel holds above the level from which on noise grows; used up.
     growth : growth of the variance of the noise for each unit of a value.
     floor : variance of the noise at 0.
-    blurred : (2, rows + 2 RIM_PX, columns + 2 RIM_PX)
-        Room to work in.
+    blurred : like `values`
+        Of it the blur of rows + 2 FOOT_PX, columns + 2 FOOT_PX is given.
     heights : (rows, columns)
-        Blurred value, less the largest of two opposite ones around it: the least of four such
-        pairs. It counts deviations of white noise after the blur.
+        Blurred value, less the largest of eight on a ring around it, in deviations of white noise
+        after the blur.
     """
     _stand_out(
-        values, np.float32(growth), np.float32(floor), *blurred, heights,
+        values, np.float32(growth), np.float32(floor), blurred, heights,
         np.float32(1 / BLURRED_DEVIATION),
     )  # fmt: skip
 
 
 @cached_on_disk
 @njit(**INLINE)
-def _stand_out(values, growth, floor, across, blurred, heights, inverse):
+def _stand_out(values, growth, floor, blurred, heights, inverse):
     rows, columns = values.shape
-    w0, w1, w2 = np.float32(WEIGHTS[0]), np.float32(WEIGHTS[1]), np.float32(WEIGHTS[2])
     zero = np.float32(0)
     for y in range(rows):
-        row, out = values[y], across[y]
+        row = values[y]
         if growth > zero:  # to a scale on which the noise has deviation 1 everywhere
             double, least = np.float32(2) / growth, np.sqrt(floor)
             for x in range(columns):
@@ -72,33 +73,55 @@ def _stand_out(values, growth, floor, across, blurred, heights, inverse):
             factor = np.float32(1) / np.sqrt(floor)
             for x in range(columns):
                 row[x] = row[x] * factor
-        for x in range(columns - 4):
-            out[x] = w0 * row[x + 2] + w1 * (row[x + 1] + row[x + 3]) + w2 * (row[x] + row[x + 4])
-    for y in range(rows - 4):
-        a, b, c, d, e = across[y], across[y + 1], across[y + 2], across[y + 3], across[y + 4]
+    for y in range(rows - 2):
+        _bound(values[y], values[y + 1], values[y + 2], blurred[y], columns - 2)
+    for y in range(rows - 2):
+        row, out = blurred[y], values[y]
+        for x in range(columns - 6):
+            out[x] = _blur(row[x], row[x + 1], row[x + 2], row[x + 3], row[x + 4])
+    for y in range(rows - 6):
+        a, b, c, d, e = values[y], values[y + 1], values[y + 2], values[y + 3], values[y + 4]
         out = blurred[y]
-        for x in range(columns - 4):
-            out[x] = w0 * c[x] + w1 * (b[x] + d[x]) + w2 * (a[x] + e[x])
+        for x in range(columns - 6):
+            out[x] = _blur(a[x], b[x], c[x], d[x], e[x])
     for y in range(heights.shape[0]):
         above, over, own = blurred[y], blurred[y + 1], blurred[y + 3]
         under, below, out = blurred[y + 5], blurred[y + 6], heights[y]
         for x in range(heights.shape[1]):
-            one, other = own[x], own[x + 6]
-            most = one if one > other else other
-            one, other = above[x + 3], below[x + 3]
-            most = most if most > one else one
-            most = most if most > other else other
-            one, other = over[x + 1], under[x + 5]
-            most = most if most > one else one
-            most = most if most > other else other
-            one, other = over[x + 5], under[x + 1]
-            most = most if most > one else one
-            most = most if most > other else other
+            most = _larger(own[x], own[x + 6])
+            most = _larger(most, _larger(above[x + 3], below[x + 3]))
+            most = _larger(most, _larger(over[x + 1], under[x + 5]))
+            most = _larger(most, _larger(over[x + 5], under[x + 1]))
             out[x] = (own[x + 3] - most) * inverse
+
+
+@cached_on_disk
+@njit(**INLINE, inline="always")
+def _larger(one, other):
+    return one if one > other else other
+
+
+@cached_on_disk
+@njit(**INLINE, inline="always")
+def _blur(a, b, c, d, e):
+    w0, w1, w2 = np.float32(WEIGHTS[0]), np.float32(WEIGHTS[1]), np.float32(WEIGHTS[2])
+    return w0 * c + w1 * (b + d) + w2 * (a + e)
+
+
+@cached_on_disk
+@njit(**INLINE)
+def _bound(above, row, below, out, count):
+    """Pixels without their outermost, none above the largest of its eight neighbours."""
+    for x in range(count):
+        most = _larger(_larger(above[x], above[x + 1]), above[x + 2])
+        most = _larger(most, _larger(row[x], row[x + 2]))
+        most = _larger(most, _larger(_larger(below[x], below[x + 1]), below[x + 2]))
+        own = row[x + 1]
+        out[x] = own if own < most else most
 
 
 def compile_points() -> None:
     """Compile `stand_out`, or read it from disk."""
     side: Any = 2 * RIM_PX + 1
-    room = np.zeros((3, side, side), np.float32)
-    stand_out(room[0], 1.0, 1.0, room[1:], np.zeros((1, 1), np.float32))
+    room = np.zeros((2, side, side), np.float32)
+    stand_out(room[0], 1.0, 1.0, room[1], np.zeros((1, 1), np.float32))

@@ -15,7 +15,7 @@ from unetmm.engine.contract import DeviceTerms, Engine, Pixels
 from unetmm.engine.cpu.footprint import frozen_bytes, observing_bytes
 from unetmm.engine.layout import FLOAT_BYTES, Layout, observing_layout
 from unetmm.geometry import round_up
-from unetmm.intensities import outliers
+from unetmm.intensities import outliers, points
 from unetmm.intensities.brackets import BLOCK_ROWS, BOX_FLOATS, BOX_PX, CELL_PX
 from unetmm.intensities.guard import guard_bytes
 from unetmm.intensities.standins import REACH_PX, standing_bytes
@@ -204,11 +204,11 @@ def outlier_bytes(
     held = (reach + 3 * band) * wide_px * pixel_bytes
     given = 2 * band * read_px * samples * (pixels.itemsize + 2)  # rows with stand-ins, and masks
     search = outliers.search_bytes(band, read_px, samples)
-    box = 0
+    box = points.points_bytes(band, read_px) + kept_px * pixels.nets
     if exceeds:
         side_px = BOX_PX + 2 * reach
         read = 2 * (side_px**2 - BOX_PX**2) * pixel_bytes + BOX_PX**2 * pixel_bytes
-        box = side_px**2 * samples * FLOAT_BYTES + read
+        box += side_px**2 * samples * FLOAT_BYTES + read
         box += outliers.search_bytes(BOX_PX, BOX_PX, samples)
     return windows + held + given + search + box + kept_px * samples
 

@@ -29,6 +29,7 @@ from unetmm.plan.memory import Storage, source_storage
 from unetmm.plan.types import Plan
 from unetmm.provenance.record import load_calibration
 from unetmm.run.excess_count import ExcessCount
+from unetmm.run.kept_points import PointCount
 from unetmm.run.loaded import Loaded
 from unetmm.run.outlier_count import OutlierCount
 
@@ -82,6 +83,8 @@ class Job:
     """Choice of what becomes of pixels that no optics can make."""
     outlier_count: OutlierCount = field(default_factory=OutlierCount)
     """Count of those."""
+    point_count: PointCount = field(default_factory=PointCount)
+    """Count of samples that belong to point sources."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Finds outliers in a strip's rows before these go through the net.
+"""Finds outliers, and point sources, in a strip's rows before these go through the net.
 
     rows as read, REACH_PX wider --> windows --search--> rows of the strip, with stand-ins
                                  \\--> held back until the rows below are known
@@ -17,7 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.intensities.outliers import REACH_PX, limits_of, window_rows
+from unetmm.intensities.points import REACH_PX as POINT_REACH_PX
+from unetmm.intensities.points import point_share
 from unetmm.io.image import Box
+from unetmm.models.groups import slice_of
 from unetmm.run.job import Job
 from unetmm.run.slab import Rows
 from unetmm.run.task import Task
@@ -120,6 +123,12 @@ class _HeldRows:
         self.next_row = segment.read_start
         """Row of the image that is given next."""
         self.held: deque[Rows] = deque()
+        entries = [job.calibration.entry(task.plane[1], g) for g in range(len(job.groups))]
+        self.rules = [
+            (slice_of(group), entry.points)
+            for group, entry in zip(job.groups, entries, strict=True)
+        ]
+        """Samples of each group, and what tells point sources in them."""
 
     def take(self, rows: Rows) -> None:
         """Put the next rows into the windows, and hold a copy of those of the strip."""
@@ -148,9 +157,25 @@ class _HeldRows:
         while self.held and self.next_row + len(self.held[0].stored) + REACH_PX <= self.known:
             rows = self.held.popleft()
             count = len(rows.stored)
-            kinds = self.search.find(self.windows, self.next_row - self.top, count)
+            first = self.next_row - self.top
+            kinds = self.search.find(self.windows, first, count)
+            points = self._points(first, count)
             self.next_row += count
-            yield _stood_in(rows, self.search, kinds)
+            yield _stood_in(rows, self.search, kinds)._replace(points=points)
+
+    def _points(self, first: int, count: int) -> NDArray[np.uint8] | None:
+        """What of some rows belongs to point sources."""
+        beyond = REACH_PX - POINT_REACH_PX
+        rows = slice(first - POINT_REACH_PX, first + count + POINT_REACH_PX)
+        windows = self.windows[:, rows, beyond : self.windows.shape[2] - beyond]
+        shares = [
+            point_share(windows[group], rules) if rules else None for group, rules in self.rules
+        ]
+        if all(share is None for share in shares):
+            return None
+        shape = count, windows.shape[2] - 2 * POINT_REACH_PX
+        none = np.zeros(shape, np.uint8)
+        return np.stack([none if share is None else share for share in shares], axis=-1)
 
     def _next(self, count: int) -> NDArray[np.float32]:
         """Room for the next rows in the windows; rows that nobody needs any more make it."""

@@ -61,6 +61,8 @@ class Report:
     """Pixel type and rounding of the output, and how many values did not fit."""
     outliers: dict[str, Any] = field(default_factory=dict)
     """Number of pixels, columns and rows that no optics can make, and what became of them."""
+    points: float = 0.0
+    """Share of this run's samples that keep their stored value as parts of point sources."""
     guard: dict[str, Any] = field(default_factory=dict)
     """Findings of the comparison of input and output, of what this run restored."""
     measured_device_peak_bytes: int | None = None
@@ -85,6 +87,7 @@ class Report:
             "resumed_rows": self.resumed_rows,
             "stored": self.stored,
             "outliers": self.outliers,
+            "points": round(self.points, 6),
             "guard": self.guard,
             "complete": self.complete,
             "already_done": self.already_done,

@@ -30,6 +30,9 @@ class Rows(NamedTuple):
     """Flags of samples of `seen` that are measured or stood in for; None if all are."""
     measured: NDArray[np.bool_] | None = None
     """Flags of samples of `stored` that are measured; None if all are."""
+    points: NDArray[np.uint8] | None = None
+    """Share of its stored value that a pixel of a point source keeps in each group of samples, in
+    parts of 255; None if there are none."""
     outliers: NDArray[np.uint8] | None = None
     """Kind of each outlier among the colours of `stored`, 0 elsewhere; None if there are none."""
 
