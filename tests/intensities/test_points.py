@@ -49,8 +49,19 @@ def share(values: np.ndarray, rules: list[PointRule] | None = None) -> np.ndarra
 def test_a_source_keeps_its_values(sigma_px: float, phase: tuple[float, float]) -> None:
     centre = 64 + phase[0], 64 + phase[1]
     found = share(noise() + spot(20 * NOISE, sigma_px, centre))
-    assert found[64, 64] == WHOLE
+    assert found[64, 64] >= 0.65 * WHOLE
     assert np.count_nonzero(found) < 100, "and nothing else does"
+
+
+def test_the_brighter_a_source_the_more_it_keeps() -> None:
+    kept = [share(noise() + spot(height * NOISE, 1.3))[64, 64] for height in (3, 8, 30, 300)]
+    assert kept == sorted(kept) and kept[0] == 0 and kept[-1] == WHOLE
+
+
+def test_texture_of_a_bright_cell_is_as_noisy_as_it_is() -> None:
+    values = noise()
+    values[32:96, 32:96] += 5 + np.random.default_rng(1).normal(0, 20 * NOISE, (64, 64))
+    assert not share(values, [rule(noise())])[40:88, 40:88].any()
 
 
 def test_what_is_as_faint_as_noise_keeps_none() -> None:
@@ -92,7 +103,7 @@ def test_texture_raises_the_height() -> None:
 
 def test_one_colour_is_enough_for_all() -> None:
     planes = np.stack([noise(0) + spot(30 * NOISE, 1.2), noise(1), noise(2)])
-    assert share(planes)[64, 64] == WHOLE
+    assert share(planes)[64, 64] > WHOLE / 2
 
 
 def test_gaps_are_no_sources() -> None:

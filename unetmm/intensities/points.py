@@ -11,7 +11,7 @@ function of the stored values at most REACH_PX away, so it does not depend on ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,12 @@ to the ring, and SPREAD_PX."""
 BEGINS = 7.0
 """Height of a peak, in deviations of the blurred noise, from which on a little of the stored value
 is kept."""
-ENDS = 1.5
-"""Height from which on all of it is kept, as a multiple of that."""
+FAINT = (1.0, 1.5)
+"""Heights, as multiples of that, between which a source is found for sure."""
+FAINT_SHARE = 0.65
+"""Share of its stored value that such a source keeps: the net's answer has less noise."""
+BRIGHT = (8.0, 24.0)
+"""Heights, as the same multiples, between which the rest is kept as well."""
 RAREST = 0.02
 """Share of pixels that may be peaks. Where there are more, they are texture, and only the highest
 count."""
@@ -118,9 +122,11 @@ def point_share(windows: Floats, rules: Sequence[PointRule]) -> NDArray[np.uint8
     for first in range(0, columns, _BLOCK_PX):
         last = min(columns, first + _BLOCK_PX)
         for window, rule in zip(windows, rules, strict=True):
-            heights, _ = _heights(window[:, first : last + 2 * REACH_PX], rule)
+            block = window[:, first : last + 2 * REACH_PX]
+            heights, _ = _heights(block, rule)
             if heights.max() <= rule.height:
                 continue
+            heights /= np.maximum(_deviations_near(block, rule), 1)
             if found is None:
                 found = np.zeros((rows, columns), np.uint8)
             part = found[:, first:last]
@@ -131,17 +137,37 @@ def point_share(windows: Floats, rules: Sequence[PointRule]) -> NDArray[np.uint8
 def _heights(values: Floats, rule: PointRule) -> tuple[Floats, Floats]:
     """Heights of all pixels that are RIM_PX from the edge, and the blurred values used."""
     # Numba is loaded when the first rows are done: a plan needs this package without it.
-    from unetmm.intensities.points_kernel import FOOT_PX, RIM_PX, stand_out
+    from unetmm.intensities.points_kernel import FOOT_PX, stand_out
+
+    heights, room = _looked_at(values, rule, stand_out)
+    rows, columns = heights.shape
+    return heights, room[: rows + 2 * FOOT_PX, : columns + 2 * FOOT_PX]
+
+
+def _deviations_near(values: Floats, rule: PointRule) -> Floats:
+    """Least deviations of the noise near the same pixels, as multiples of what the rule expects.
+
+    Where an image has few bright pixels, nobody knows how strong their noise is.
+    """
+    from unetmm.intensities.points_kernel import local_deviations
+
+    return _looked_at(values, rule, local_deviations)[0]
+
+
+def _looked_at(
+    values: Floats, rule: PointRule, kernel: Callable[..., None]
+) -> tuple[Floats, Floats]:
+    """What a kernel gives for all pixels that are RIM_PX from the edge, and its room."""
+    from unetmm.intensities.points_kernel import RIM_PX
 
     room = np.empty((2, *values.shape), np.float32)
     np.subtract(values, np.float32(rule.offset), out=room[0])
     if not np.isfinite(room[0].sum()):  # dark, where nothing is measured: no peak begins there
         np.nan_to_num(room[0], copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    rows, columns = (max(0, n - 2 * RIM_PX) for n in values.shape)
-    heights = np.empty((rows, columns), np.float32)
-    if heights.size:
-        stand_out(room[0], rule.growth, rule.floor, room[1], heights)
-    return heights, room[1, : rows + 2 * FOOT_PX, : columns + 2 * FOOT_PX]
+    found = np.empty([max(0, n - 2 * RIM_PX) for n in values.shape], np.float32)
+    if found.size:
+        kernel(room[0], rule.growth, rule.floor, room[1], found)
+    return found, room[1]
 
 
 def _shares(heights: Floats, rule: PointRule) -> NDArray[np.uint8]:
@@ -151,10 +177,16 @@ def _shares(heights: Floats, rule: PointRule) -> NDArray[np.uint8]:
         length = most.shape[axis] - 2 * SPREAD_PX
         shifted = [most.take(range(i, i + length), axis) for i in range(2 * SPREAD_PX + 1)]
         most = np.max(shifted, axis=0)
-    rise = (most / np.float32(rule.height) - 1) / np.float32(ENDS - 1)
-    share = np.clip(rise, 0, 1)
-    share *= share * (3 - 2 * share)
+    most = most / np.float32(rule.height)
+    share = FAINT_SHARE * _rise(most, *FAINT) + (1 - FAINT_SHARE) * _rise(most, *BRIGHT)
     return np.asarray(np.rint(share * WHOLE), np.uint8)
+
+
+def _rise(values: Floats, begins: float, ends: float) -> Floats:
+    """0 up to one value, 1 from the other on, smooth between."""
+    t = np.clip((values - np.float32(begins)) / np.float32(ends - begins), 0, 1)
+    risen: Floats = t * t * (3 - 2 * t)
+    return risen
 
 
 def keep_points(restored: NDArray[Any], stored: NDArray[Any], share: NDArray[np.uint8]) -> None:
