@@ -32,8 +32,9 @@ looked for."""
 OUTLIERS: tuple[OutlierChoice, ...] = ("keep", "replace", "none")
 POINT, COLUMN, ROW = 1, 2, 3
 """Kinds of outliers: a single pixel, or one of a column or row."""
-NEAR_PX = 2
-"""Distance in pixels within which neighbours decide on a single pixel."""
+NEAR_PX = 3
+"""Distance in pixels within which neighbours decide on a single pixel: two, and one more where a
+cluster may go on."""
 LINE_PX = 12
 """Distance in pixels along a column or row within which its pixels decide on one of them."""
 REACH_PX = LINE_PX + NEAR_PX

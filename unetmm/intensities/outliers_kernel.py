@@ -27,14 +27,24 @@ from unetmm.intensities.outliers import (
 
 LINE_SIDE_PX = 3
 """Pixels on either side of a line that are its surroundings."""
+AROUND_PX = 2
+"""Distance in pixels of the 24 neighbours of a single pixel."""
 SHARE = np.float32(0.3)
 """Share of a pixel's height over its surroundings from which on a neighbour counts as high too.
 The sharpest point source, of deviation 1 px, has 0.61 beside its peak and 0.37 diagonally."""
+EDGE_AROUND = 16
+"""Most neighbours of a pixel at an edge, beyond which a source may lie that has a steep wing."""
+EDGE_SHARE, EDGE_FACTOR = np.float32(0.1), np.float32(2)
+"""Share from which on a neighbour counts as high there, and how many times as far as elsewhere a
+pixel has to stand out from the noise."""
 MOST_HIGH = 2
 """Most of a pixel's 24 neighbours that may be high: clusters of three are outliers still."""
 SPREADS, FAR_SPREADS = np.float32(10), np.float32(5)
 """Height of a single outlier in mean distances of its neighbours from their median: one within the
 base range, which may be a detail, and one that is higher than that."""
+SPREAD = np.float32(1 / 6)
+"""Mean share of a pixel's height that its nearest neighbours have, but for the highest two, from
+which on it is a source. That of deviation 1 px has 0.37."""
 LINE_SHARE = np.float32(0.85)
 """Share of the pixels along a line that must stand out like this one."""
 LEAST_LINE_PX = 13
@@ -121,9 +131,9 @@ def _middle(numbers, first, count):
 
 @cached_on_disk
 @njit(**INLINE)
-def _high(numbers, count, value, base):
-    """How many of some sorted numbers share a value's height over the base."""
-    limit, high = SHARE * (value - base), 0
+def _high(numbers, count, value, base, share):
+    """How many of some numbers have at least a share of a value's height over the base."""
+    limit, high = share * (value - base), 0
     for i in range(count):
         above = numbers[i] - base
         high += above >= limit if value > base else above <= limit
@@ -161,7 +171,7 @@ def _beside(window, y, x, across, limits, scratch):
     least = limits[6] if count > LINE_SIDE_PX else ONE_SIDED * limits[6]
     if not _stands_out(value, base, limits, least, limits[5]):
         return np.float32(np.nan)
-    high = _high(scratch, count, value, base)
+    high = _high(scratch, count, value, base, SHARE)
     if high > (1 if count > LINE_SIDE_PX + 1 else 0):
         return np.float32(np.nan)
     return _without_high(scratch, count, high, value > base)
@@ -170,21 +180,28 @@ def _beside(window, y, x, across, limits, scratch):
 @cached_on_disk
 @njit(**INLINE)
 def _on_line(window, y, x, across, limits, scratch):
-    """What stands in for a pixel of a line; NaN if it is on none."""
+    """What stands in for a pixel of a line; NaN if it is on none.
+
+    Beyond the base range a run to one side is enough, so that a line has ends.
+    """
     value = _beside(window, y, x, across, limits, scratch)
     if value != value:
         return value
-    above, known, like = window[y, x] > value, 0, 0
+    above, known, like, run, longest = window[y, x] > value, 0, 0, 0, 0
     for step in range(-LINE_PX, LINE_PX + 1):
         at_y, at_x = (y + step, x) if across else (y, x + step)
         there = window[at_y, at_x]
         if there == there:
             known += 1
             base = _beside(window, at_y, at_x, across, limits, scratch)
-            like += base == base and (there > base) == above
-    if known < LEAST_LINE_PX or like < LINE_SHARE * np.float32(known):
-        return np.float32(np.nan)
-    return value
+            if base == base and (there > base) == above:
+                like, run = like + 1, run + 1
+                longest = max(run, longest)
+            else:
+                run = 0
+    is_line = known >= LEAST_LINE_PX and like >= LINE_SHARE * np.float32(known)
+    is_far = abs(window[y, x] - value) > np.float32(1)
+    return value if is_line or (is_far and longest > LINE_PX) else np.float32(np.nan)
 
 
 @cached_on_disk
@@ -193,8 +210,8 @@ def _alone(window, y, x, limits, scratch):
     """What stands in for a pixel that has no more than a few high neighbours; NaN otherwise."""
     value, count, higher, lower = window[y, x], 0, 0, 0
     square = _least_square(value, limits[0], limits[4], limits)
-    for at_y in range(y - NEAR_PX, y + NEAR_PX + 1):
-        for at_x in range(x - NEAR_PX, x + NEAR_PX + 1):
+    for at_y in range(y - AROUND_PX, y + AROUND_PX + 1):
+        for at_x in range(x - AROUND_PX, x + AROUND_PX + 1):
             number = window[at_y, at_x]
             if number == number and (at_y != y or at_x != x):
                 scratch[count] = number
@@ -206,9 +223,12 @@ def _alone(window, y, x, limits, scratch):
         return np.float32(np.nan)
     _sort(scratch, count)
     base = _middle(scratch, 0, count)
-    if not _stands_out(value, base, limits, limits[0], limits[4]):
+    share, factor = SHARE, limits[4]
+    if count <= EDGE_AROUND:
+        share, factor = EDGE_SHARE, EDGE_FACTOR * limits[4]
+    if not _stands_out(value, base, limits, limits[0], factor):
         return np.float32(np.nan)
-    high = _high(scratch, count, value, base)
+    high = _high(scratch, count, value, base, share)
     if high >= count - LEAST_AROUND // 2:
         return np.float32(np.nan)
     above = value > base
@@ -221,9 +241,48 @@ def _alone(window, y, x, limits, scratch):
         return np.float32(np.nan)
     stand_in = _middle(scratch, first, rest)
     most = (2 * MOST_HIGH * count + 24) // 48
-    if high > most and high - _on_lines(window, y, x, base, limits, scratch) > most:
+    if high > most:
+        high -= _on_lines(window, y, x, base, limits, scratch)
+    if high > most or (high == MOST_HIGH and _goes_on(window, y, x, base)):
         return np.float32(np.nan)
-    return stand_in
+    return np.float32(np.nan) if _is_spread(window, y, x, base) else stand_in
+
+
+@cached_on_disk
+@njit(**INLINE)
+def _is_spread(window, y, x, base):
+    """Whether all but the highest of the eight nearest neighbours together share a pixel's height.
+
+    Noise may hide from a count of them that they do.
+    """
+    height, total, count = window[y, x] - base, np.float32(0), 0
+    first = second = np.float32(0)
+    for i in range(-1, 2):
+        for j in range(-1, 2):
+            ratio = (window[y + i, x + j] - base) / height
+            if ratio == ratio and (i != 0 or j != 0):
+                total += ratio
+                count += 1
+                second = max(second, min(first, ratio))
+                first = max(first, ratio)
+    return total - first - second > SPREAD * np.float32(count - MOST_HIGH)
+
+
+@cached_on_disk
+@njit(**INLINE)
+def _goes_on(window, y, x, base):
+    """Whether a cluster is larger than what lies `AROUND_PX` around one of its pixels."""
+    height = window[y, x] - base
+    for i in range(-NEAR_PX, NEAR_PX):
+        for ratio in (
+            (window[y - NEAR_PX, x + i] - base) / height,
+            (window[y + i, x + NEAR_PX] - base) / height,
+            (window[y + NEAR_PX, x - i] - base) / height,
+            (window[y - i, x - NEAR_PX] - base) / height,
+        ):
+            if ratio >= SHARE:
+                return True
+    return False
 
 
 @cached_on_disk
@@ -231,8 +290,8 @@ def _alone(window, y, x, limits, scratch):
 def _on_lines(window, y, x, base, limits, scratch):
     """How many of the high neighbours belong to lines."""
     found, height = 0, window[y, x] - base
-    for at_y in range(y - NEAR_PX, y + NEAR_PX + 1):
-        for at_x in range(x - NEAR_PX, x + NEAR_PX + 1):
+    for at_y in range(y - AROUND_PX, y + AROUND_PX + 1):
+        for at_x in range(x - AROUND_PX, x + AROUND_PX + 1):
             ratio = (window[at_y, at_x] - base) / height
             if not ratio >= SHARE or (at_y == y and at_x == x):
                 continue
