@@ -13,6 +13,7 @@ from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.choice import DeviceChoice
 from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import BudgetError, ImageError, ShapeError
+from unetmm.intensities.outliers import OutlierChoice
 from unetmm.intensities.rounding import RoundingChoice
 from unetmm.intensities.validity import Values, parse_nodata
 from unetmm.io.array import array_info
@@ -122,6 +123,7 @@ def restore(
     dtype: Any = None,
     rounding: RoundingChoice = "nearest",
     nodata: float | Sequence[float] | str | None = None,
+    outliers: OutlierChoice = "keep",
 ) -> Any:
     """Restore an image.
 
@@ -139,8 +141,9 @@ def restore(
     device_budget : peak of a GPU's memory, besides its CUDA context; by default 80 % of the free.
     dtype : pixel type of the output, such as "float32", or the input's; values keep their scale.
     rounding : "nearest", or "dither": up or down by chance, so that small means stay.
-    palette : "values" or "colours"; auto: values where it is the colour map of a measurement.
+    palette : "values" or "colours"; auto: values where it is the map of a measurement.
     nodata : value (or values) of pixels that hold no measurement; "none": all do.
+    outliers : hot or dead pixels, columns, rows: "keep" them, "replace", or look for "none".
 
     Returns
     -------
@@ -152,11 +155,9 @@ def restore(
     """
     options = _options(
         model, mem_budget, calibration, strength, precision, device, device_budget, dtype, rounding,
-        nodata,
+        nodata, outliers,
     )  # fmt: skip
-    if isinstance(image, (str, Path, RemotePath)):
-        return _restore_file(image, output, axes, palette, options)
-    return _restore_array(image, output, axes, options)
+    return _restore(image, output, axes, palette, options)
 
 
 def _options(
@@ -170,6 +171,7 @@ def _options(
     dtype: Any,
     rounding: RoundingChoice,
     nodata: float | Sequence[float] | str | None,
+    outliers: OutlierChoice,
 ) -> Options:
     """What `restore` was asked for."""
     known = Path(calibration) if isinstance(calibration, str) else calibration
@@ -177,7 +179,17 @@ def _options(
         model, _budget(mem_budget), known, strength=strength, precision=precision,
         device=device, device_budget_bytes=_budget(device_budget),
         dtype=_dtype_name(dtype), rounding=rounding, nodata=_nodata(nodata),
+        outliers=outliers,
     )  # fmt: skip
+
+
+def _restore(
+    image: Any, output: str | Place | None, axes: str | None, palette: PaletteChoice,
+    options: Options,
+) -> Any:  # fmt: skip
+    if isinstance(image, (str, Path, RemotePath)):
+        return _restore_file(image, output, axes, palette, options)
+    return _restore_array(image, output, axes, options)
 
 
 def _restore_file(

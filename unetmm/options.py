@@ -14,6 +14,7 @@ from unetmm.engine.choice import DeviceChoice, pick_engine
 from unetmm.engine.contract import Engine
 from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import ShapeError
+from unetmm.intensities.outliers import OUTLIERS, OutlierChoice
 from unetmm.intensities.range import is_range
 from unetmm.intensities.rounding import ROUNDINGS, RoundingChoice
 from unetmm.intensities.stored import Storing
@@ -64,6 +65,9 @@ class Options:
     """Pixel type of the output; None or "input": that of the input."""
     rounding: RoundingChoice = "nearest"
     """Way in which values become integers: nearest, or dither, which keeps small means."""
+    outliers: OutlierChoice = "keep"
+    """Choice of what becomes of single pixels, columns and rows that no optics can make: they keep
+    their value, are replaced by the net's answer, or none are looked for."""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.strength, Real) and 0 <= self.strength <= 1):
@@ -73,6 +77,10 @@ class Options:
         if self.rounding not in ROUNDINGS:
             raise ShapeError(
                 f"asked for rounding {self.rounding!r}; use one of {', '.join(ROUNDINGS)}"
+            )
+        if self.outliers not in OUTLIERS:
+            raise ShapeError(
+                f"asked for outliers {self.outliers!r}; use one of {', '.join(OUTLIERS)}"
             )
         if self.dtype is not None and self.dtype not in ("input", *DTYPES):
             raise ShapeError(

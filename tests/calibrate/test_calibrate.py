@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -170,3 +171,14 @@ def test_calibration_survives_its_file(tmp_path: Path) -> None:
         found.entry(0, 0).low,
         found.entry(0, 0).fill,
     )
+    assert back.entry(0, 0).noise == found.entry(0, 0).noise
+    assert back.entry(0, 0).noise[0].read == pytest.approx(1, rel=0.2)
+
+
+def test_calibrations_of_older_versions_know_no_noise() -> None:
+    content = json.loads(measured(np.zeros((40, 40), np.float32), MONO).to_json())
+    del content["entries"]["0.0"]["noise"]
+    assert Calibration.from_json(json.dumps(content)).entry(0, 0).noise == ()
+    content["entries"]["0.0"]["noise"] = [{"gain": 1}]
+    with pytest.raises(ShapeError, match="not a calibration file"):
+        Calibration.from_json(json.dumps(content))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
+from unetmm.intensities.noise import UNKNOWN, NoiseModel
+from unetmm.intensities.points import PointRule
 from unetmm.intensities.range import ValueScale, is_range
 
 
@@ -20,6 +22,16 @@ class ChannelStatistics(ValueScale):
 
     attention: Mapping[str, NDArray[np.float32]] = field(repr=False)
     """Channel factors of every block, by block name."""
+    noise: tuple[NoiseModel, ...] = ()
+    """Noise of each sample; none where an older version made the calibration."""
+
+    points: tuple[PointRule, ...] = ()
+    """Rule of each sample that tells point sources; none where an older version made the
+    calibration, or none are looked for."""
+
+    def noise_of(self, sample: int) -> NoiseModel:
+        """Noise of a sample of the group."""
+        return self.noise[sample] if sample < len(self.noise) else UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,8 @@ class Calibration:
                 "high": e.high,
                 "fill": e.fill,
                 "attention": {n: [float(v) for v in a] for n, a in e.attention.items()},
+                "noise": [asdict(n) for n in e.noise],
+                "points": [asdict(p) for p in e.points],
             }
             for k, e in self.entries.items()
         }
@@ -87,6 +101,8 @@ class Calibration:
                     float(e["high"]),
                     float(e["fill"]),
                     {n: np.array(v, np.float32) for n, v in e["attention"].items()},
+                    tuple(_noise_of(n) for n in e.get("noise", ())),
+                    tuple(_rule_of(p) for p in e.get("points", ())),
                 )
                 for k, e in content["entries"].items()
             }
@@ -96,6 +112,22 @@ class Calibration:
             return cls(str(content["model"]), entries)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ShapeError(f"not a calibration file: {error}") from error
+
+
+def _noise_of(content: Mapping[str, float]) -> NoiseModel:
+    """Noise that was written as JSON."""
+    found = NoiseModel(**{name: float(content[name]) for name in asdict(UNKNOWN)})
+    if not all(map(math.isfinite, asdict(found).values())):
+        raise ValueError(f"the noise is {found}")
+    return found
+
+
+def _rule_of(content: Mapping[str, float]) -> PointRule:
+    """Rule for point sources that was written as JSON."""
+    found = PointRule(**{field.name: float(content[field.name]) for field in fields(PointRule)})
+    if not all(map(math.isfinite, asdict(found).values())) or found.floor <= 0:
+        raise ValueError(f"the rule for point sources is {found}")
+    return found
 
 
 def key(channel: int, group: int) -> str:

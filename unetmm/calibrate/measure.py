@@ -9,17 +9,17 @@ averaged over them. Nothing here depends on the budget, the strips or the number
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.calibrate.calibration import Calibration, ChannelStatistics, key
-from unetmm.calibrate.choice import Observed, choose_patches
+from unetmm.calibrate.choice import Choice, Observed, choose_patches
 from unetmm.calibrate.content import COPIES
 from unetmm.calibrate.patches import observed_patches, padded_patch_size, patch_count
 from unetmm.calibrate.places import READ_PX, Patch
@@ -29,6 +29,9 @@ from unetmm.engine.layout import FLOAT_BYTES, observing_layout
 from unetmm.engine.precision import Precision
 from unetmm.geometry import mirrored
 from unetmm.intensities.doubts import find_doubts
+from unetmm.intensities.noise import NoiseModel, measure_noise
+from unetmm.intensities.outliers import REACH_PX, search_bytes
+from unetmm.intensities.points import PointRule, rule_of
 from unetmm.intensities.range import ValueScale, measure_scale, normalise
 from unetmm.intensities.validity import NoData, valid_mask
 from unetmm.io.image import ImageInfo, Source
@@ -61,10 +64,16 @@ def calibration_bytes(
     ranging = 0 if info.dtype == np.uint8 else 2 * 8 * numbers
     # Before that, too, cells are measured, of a patch or of a box that is read to look at.
     looking = COPIES * 8 * height * width * info.samples
+    # Later the search for outliers looks at one patch after the other.
+    searched_px = (height + 2 * REACH_PX) * (width + 2 * REACH_PX)
+    searching = FLOAT_BYTES * searched_px * info.samples
+    searching += 2 * search_bytes(height, width, info.samples)
     looking += min(READ_PX, info.height * info.width) * info.samples * info.dtype.itemsize
-    # All the while the patches, and once more their measured values side by side.
+    # All the while the patches, once more their measured values side by side, and both patches and
+    # the parts of them that go through the net without outliers.
     masks = 2 * numbers if info.has_mask else 0
-    return 2 * numbers * info.dtype.itemsize + masks + max(observing, ranging, looking)
+    copies = 4 * numbers * info.dtype.itemsize
+    return copies + masks + max(observing, ranging, looking, searching)
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,7 @@ def calibrate(
     groups: Groups,
     fixed_range: tuple[float, float] | None = None,
     cores: int = 0,
+    outliers: bool = True,
 ) -> Calibration:
     """Measure an image once.
 
@@ -109,6 +119,7 @@ def calibrate(
     ----------
     fixed_range : stored values that become 0 and 1, instead of the measured ones.
     cores : used at most; 0 for all.
+    outliers : whether pixels that no optics can make are left out.
     """
     entries = {}
     info = source.info
@@ -121,13 +132,58 @@ def calibrate(
             doubts |= dict.fromkeys(find_doubts(pixels, nodata, masks))
             scale = measure_scale(pixels, nodata, fixed_range, masks)
             nodata = nodata.within(scale.low, scale.high)
-            attention = _attention(chosen.observed, size, nodata, net, scale, streams)
+            noise = measure_noise(pixels, nodata, masks)
+            seen = chosen.observed
+            if outliers:
+                patches, seen = _without_outliers(chosen, nodata, scale, noise)
+                if any(a is not b for a, b in zip(patches, chosen.patches, strict=True)):
+                    pixels = [patch.pixels for patch in patches]
+                    scale = measure_scale(pixels, nodata, fixed_range, masks)
+                    noise = measure_noise(pixels, nodata, masks)
+            attention = _attention(seen, size, nodata, net, scale, streams)
+            points = _point_rules(pixels, masks, nodata, scale, noise) if outliers else ()
             entries[key(channel, g)] = ChannelStatistics(
-                scale.low, scale.high, scale.fill, attention
+                scale.low, scale.high, scale.fill, attention, noise, points
             )
     for doubt in doubts:
         log.warning("%s", doubt)
     return Calibration(model, entries, tuple(doubts))
+
+
+def _without_outliers(
+    chosen: Choice, nodata: NoData, scale: ValueScale, noise: Sequence[NoiseModel]
+) -> tuple[list[Patch], list[Observed]]:
+    """The same patches, and parts of them, with stand-ins for outliers."""
+    from unetmm.intensities.outlier_search import without_outliers
+
+    def cleaned(patch: Patch) -> Patch:
+        mask = valid_mask(patch.pixels, nodata, patch.given)
+        pixels = without_outliers(patch.pixels, mask, scale, noise)
+        return patch if pixels is patch.pixels else patch._replace(pixels=pixels)
+
+    parts = [replace(one, patch=cleaned(one.patch)) for one in chosen.observed]
+    return [cleaned(patch) for patch in chosen.patches], parts
+
+
+def _point_rules(
+    patches: Sequence[NDArray[Any]],
+    masks: Sequence[NDArray[np.bool_] | None],
+    nodata: NoData,
+    scale: ValueScale,
+    noise: Sequence[NoiseModel],
+) -> tuple[PointRule, ...]:
+    """What tells point sources in each sample."""
+
+    def seen(sample: int) -> Iterator[NDArray[np.float32]]:
+        for patch, given in zip(patches, masks or [None] * len(patches), strict=True):
+            mask = valid_mask(patch, nodata, given)
+            values = np.empty((*patch.shape[:2], 1), np.float32)
+            normalise(patch[..., sample : sample + 1], None, scale, values)
+            if mask is not None:
+                values[..., 0][~mask[..., sample]] = np.nan
+            yield values[..., 0]
+
+    return tuple(rule_of(seen(i), model, scale) for i, model in enumerate(noise))
 
 
 def _attention(

@@ -16,13 +16,14 @@ Values here are on the net's scale: `low` of the base range is 0, `high` is 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.intensities.noise import NoiseModel
 from unetmm.intensities.range import ValueScale
 
 Floats = NDArray[np.float32]
@@ -62,10 +63,12 @@ FLOOR = (0.003, 0.006)
 restores as usual; its own errors are about 0.25/255."""
 NOISE_FACTOR = 1.6
 """Factor that makes the least of several local deviations one of the noise."""
+MOST_NOISE = 2.0
+"""Largest factor by which there may be more noise than the image was measured to have."""
 
 _BLUR = np.exp(-(np.arange(-3, 4) ** 2) / 2.0)
 _BLUR = (_BLUR / _BLUR.sum()).astype(np.float32)
-BLURRED_DEVIATION = float((_BLUR**2).sum())
+BLURRED_DEVIATION = np.float32((_BLUR**2).sum())
 """Deviation that white noise of deviation 1 has after the blur, along both axes."""
 
 
@@ -110,7 +113,12 @@ def stand_in(values: Floats, fill: float) -> bool:
     return is_far
 
 
-def mend(box: Floats, inner: tuple[slice, slice], forward: Callable[[Floats], Floats]) -> Mended:
+def mend(
+    box: Floats,
+    inner: tuple[slice, slice],
+    forward: Callable[[Floats], Floats],
+    noise: Sequence[NoiseModel] = (),
+) -> Mended:
     """Restore what exceeds the base range in a cell.
 
     Parameters
@@ -119,6 +127,7 @@ def mend(box: Floats, inner: tuple[slice, slice], forward: Callable[[Floats], Fl
         The cell with its margin.
     inner : the cell within it, as far as it lies in the image.
     forward : the net, with the attention of its input.
+    noise : of each channel, on the net's scale; none where it is not known.
     """
     height = local_height(box)
     weights = rung_weights(height, _rungs_for(float(height[inner].max())))
@@ -135,7 +144,7 @@ def mend(box: Floats, inner: tuple[slice, slice], forward: Callable[[Floats], Fl
         seen -= forward(seen)
         change -= weights[rung][..., None] * width * seen
         pixels[rung - 1] = int((most == rung).sum())
-    change *= trust(box, change, height)[..., None]
+    change *= trust(box, change, height, noise)[..., None]
     base = weights[0][..., None]
     add = box + change - base * np.clip(box, 1 - CLIPPED, CLIPPED)
     return Mended(base[inner].copy(), add[inner].copy(), tuple(pixels))
@@ -176,20 +185,33 @@ def _position(box: Floats) -> tuple[np.float32, np.float32]:
     return np.float32(below), np.float32(1)
 
 
-def trust(box: Floats, change: Floats, height: Floats) -> Floats:
+def trust(box: Floats, change: Floats, height: Floats, models: Sequence[NoiseModel] = ()) -> Floats:
     """Share of the net's change that is kept, pixel by pixel.
 
     What is taken away should look like noise. Where it is a blur of something, as of a star, or
     where there is less noise than the net makes itself, the stored value stays.
     """
-    mean, taken = box.mean(2, dtype=np.float32), change.mean(2, dtype=np.float32)
-    noise = local_noise(mean) + np.float32(1e-12)
-    structure = np.abs(_separable(taken, _blur)) / (np.float32(BLURRED_DEVIATION) * noise)
+    kept = np.ones_like(height)
+    for i in range(box.shape[2]):
+        model = models[i] if models else None
+        np.minimum(kept, _trust(box[..., i], change[..., i], height, model), out=kept)
+    return kept
+
+
+def _trust(box: Floats, taken: Floats, height: Floats, model: NoiseModel | None) -> Floats:
+    """The same by one channel; what is least counts for all, or colours would shift."""
+    noise = local_noise(box)
+    if model is not None and model.gain > 0:  # or bright noise is not known
+        noise = np.minimum(noise, (MOST_NOISE * model.deviation(box)).astype(np.float32))
+    noise = noise + np.float32(1e-12)
+    structure: Floats = np.abs(_separable(taken, _blur)) / (BLURRED_DEVIATION * noise)
     begins, ends = DOUBT
     kept = 1 - smoothstep((structure - begins) / (ends - begins))
-    kept *= 1 - smoothstep((np.abs(taken) / noise - 4) / 2)
+    single: Floats = np.divide(np.abs(taken), noise)
+    kept *= 1 - smoothstep((single - np.float32(4)) / np.float32(2))
     least, enough = FLOOR
-    return kept * smoothstep((noise / height - least) / (enough - least))
+    known: Floats = noise / height
+    return kept * smoothstep((known - least) / (enough - least))
 
 
 def local_noise(mean: Floats) -> Floats:

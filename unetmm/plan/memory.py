@@ -15,6 +15,7 @@ from unetmm.engine.contract import DeviceTerms, Engine, Pixels
 from unetmm.engine.cpu.footprint import frozen_bytes, observing_bytes
 from unetmm.engine.layout import FLOAT_BYTES, Layout, observing_layout
 from unetmm.geometry import round_up
+from unetmm.intensities import outliers, points
 from unetmm.intensities.brackets import BLOCK_ROWS, BOX_FLOATS, BOX_PX, CELL_PX
 from unetmm.intensities.guard import guard_bytes
 from unetmm.intensities.standins import REACH_PX, standing_bytes
@@ -92,6 +93,8 @@ class Terms:
 
     excess: int = 0
     """Need of restoring what exceeds the base range: cells, and a stream for them."""
+    outliers: int = 0
+    """Rows held back until it is known which of their pixels no optics can make."""
 
     @property
     def total(self) -> int:
@@ -128,15 +131,17 @@ def project(
     calibration_bytes: int,
     held_bytes: int = 0,
     exceeds: bool = False,
+    searches: bool = False,
 ) -> tuple[Terms, DeviceTerms | None]:
     """Terms of a run with `workers` live strips that read `read_px` and write `write_px` columns,
     and those of a GPU's memory where there is one.
 
     threads: that share the columns of each live stream.
-    calibration_bytes: what the calibration pass allocates while no strip is live. Before it the
-        tensors are loaded and folded, and given back.
+    calibration_bytes: what calibration allocates while no strip is live. Before it the tensors are
+        loaded and folded, and given back.
     held_bytes: what the process holds already beyond a fresh one.
     exceeds: whether values can leave the base range.
+    searches: whether outliers are looked for.
     """
     config, band = layout.config, layout.band_rows
     streams = engine.footprint(layout, read_px, pixels, workers, threads)
@@ -146,21 +151,20 @@ def project(
     stored = workers * kept_rows * write_px * pixel_bytes
     stored += workers * gap_bytes(pixels, band, read_px)
     mirrored = workers * pixels.nets * mirrored_bytes(config, read_px)
-    read, write = _storing_bytes(pixels, source, sink, band, read_px, write_px)
+    beyond_px = 2 * outliers.REACH_PX * searches
+    read, write = _storing_bytes(pixels, source, sink, band, read_px + beyond_px, write_px)
     excess = workers * excess_bytes(layout, pixels, source, write_px, threads) if exceeds else 0
-    streaming = excess + streams.streaming + stored + mirrored + workers * (read + write)
+    searching = workers * outlier_bytes(pixels, band, read_px, kept_rows * write_px, exceeds)
+    before = max(calibration_bytes, loading_bytes(config))
+    before -= streams.streaming + stored + mirrored + workers * (read + write)
+    before -= excess + searching * searches
     terms = Terms(
-        runtime=RUNTIME_BYTES + held_bytes + workers * WORKER_BYTES + streams.runtime,
-        weights=streams.weights,
-        stream_state=streams.stream_state,
-        skip=streams.skip,
-        image_rows=streams.image_rows + mirrored + stored,
-        arena=streams.arena,
-        source=source.resident_bytes + workers * read,
-        sink=sink.resident_bytes + workers * write,
-        calibration=max(0, max(calibration_bytes, loading_bytes(config)) - streaming),
-        excess=excess,
-    )
+        RUNTIME_BYTES + held_bytes + workers * WORKER_BYTES + streams.runtime,
+        streams.weights, streams.stream_state, streams.skip,
+        image_rows=streams.image_rows + mirrored + stored, arena=streams.arena,
+        source=source.resident_bytes + workers * read, sink=sink.resident_bytes + workers * write,
+        calibration=max(0, before), excess=excess, outliers=searching * searches,
+    )  # fmt: skip
     return terms, streams.device
 
 
@@ -181,6 +185,32 @@ def excess_bytes(
     cells = across * CELL_PX**2 * (config.in_channels + 1) * FLOAT_BYTES
     marks = across * (layout.lag_rows + 2 * layout.band_rows) * MARK_BYTES // BLOCK_ROWS
     return pixels.nets * (stream + matrices + cells + marks) + box + read
+
+
+def outlier_bytes(
+    pixels: Pixels, band: int, read_px: int, kept_px: int, exceeds: bool = False
+) -> int:
+    """Bytes of a worker for the search for outliers: windows of its rows, rows that are held back,
+    flags of those that are under way, and a box if there are boxes of what exceeds the base range.
+
+    kept_px: pixels that are under way.
+    """
+    samples, reach = pixels.samples, outliers.REACH_PX
+    wide_px = read_px + 2 * reach
+    windows = outliers.window_rows(band) * wide_px * samples * FLOAT_BYTES
+    pixel_bytes = samples * pixels.itemsize + pixels.mask_bytes
+    if pixels.may_have_gaps:  # stand-ins, and what is known, are held too
+        pixel_bytes += samples * (pixels.itemsize + 1)
+    held = (reach + 3 * band) * wide_px * pixel_bytes
+    given = 2 * band * read_px * samples * (pixels.itemsize + 2)  # rows with stand-ins, and masks
+    search = outliers.search_bytes(band, read_px, samples)
+    box = points.points_bytes(band, read_px) + kept_px * pixels.nets
+    if exceeds:
+        side_px = BOX_PX + 2 * reach
+        read = 2 * (side_px**2 - BOX_PX**2) * pixel_bytes + BOX_PX**2 * pixel_bytes
+        box += side_px**2 * samples * FLOAT_BYTES + read
+        box += outliers.search_bytes(BOX_PX, BOX_PX, samples)
+    return windows + held + given + search + box + kept_px * samples
 
 
 def mirrored_bytes(config: NetConfig, read_px: int) -> int:

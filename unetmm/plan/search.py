@@ -88,7 +88,7 @@ def _make_plan(request: Request, cut: Cut, workers: int, threads: int, seconds: 
     terms, device_terms = project(
         engine, layout, request.pixels, request.source, request.sink, workers, threads,
         cut.strips.read_px, cut.strips.write_px, request.calibration_bytes, request.held_bytes,
-        request.exceeds,
+        request.exceeds, request.searches,
     )  # fmt: skip
     return Plan(
         model=request.model,
@@ -117,6 +117,7 @@ def _too_small(request: Request, smallest: Plan) -> BudgetError:
     streams = terms.stream_state + terms.skip + terms.image_rows + terms.arena
     megabytes = round_up(needed, 10**6) // 10**6
     excess = f", wider ranges {format_size(terms.excess)}" if terms.excess else ""
+    excess += f", outliers {format_size(terms.outliers)}" if terms.outliers else ""
     return BudgetError(
         f"budget {format_size(request.budget_bytes)} is too small for model {request.model}: the "
         f"narrowest strip ({smallest.strip_width_px} px) needs {format_size(needed)} (runtime "

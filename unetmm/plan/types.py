@@ -36,6 +36,8 @@ class Request:
     """Peak of a GPU's memory that the user allows."""
     exceeds: bool = False
     """Whether values can leave the base range."""
+    searches: bool = False
+    """Whether outliers are looked for."""
 
 
 @dataclass(frozen=True)

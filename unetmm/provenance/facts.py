@@ -36,6 +36,7 @@ apart."""
 UNSAID = {
     "dtype": "of the input",
     "rounding": "nearest",
+    "outliers": "keep",
     "no data": "as the input says",
     "files beside": "none",
 }
@@ -80,6 +81,8 @@ def _storing_facts(info: ImageInfo, options: Options) -> dict[str, str]:
         found["dtype"] = dtype.name
     if dtype.kind != "f" and storing.rounding != "nearest":
         found["rounding"] = storing.rounding
+    if options.outliers != "keep":
+        found["outliers"] = options.outliers
     return found
 
 

@@ -33,6 +33,7 @@ from unetmm.intensities.stored import clipped
 from unetmm.io.image import Box
 from unetmm.models.groups import slice_of
 from unetmm.run.job import Job
+from unetmm.run.outliers import box_with_stand_ins, reach_px
 from unetmm.run.slab import Slab
 from unetmm.run.task import Task
 
@@ -57,6 +58,9 @@ class ExcessCells:
             and may_exceed(info.dtype, statistics)
         )
         self.fill = (statistics.fill - statistics.low) / (statistics.high - statistics.low)
+        self.noise = [
+            model.relative_to(statistics.low, statistics.high) for model in statistics.noise
+        ]
         self.marked: set[tuple[int, int]] = set()
         """Blocks of rows and columns of cells with something to mend."""
         self.cells: dict[int, Mended] = {}
@@ -124,8 +128,14 @@ class ExcessCells:
             top, left, min(self.height, y + CELL_PX + MARGIN_PX),
             min(self.width, x + CELL_PX + MARGIN_PX),
         )  # fmt: skip
+        reach, plane = reach_px(job), self.task.plane
+        read = Box(
+            max(0, box.y0 - reach), max(0, box.x0 - reach),
+            min(self.height, box.y1 + reach), min(self.width, box.x1 + reach),
+        )  # fmt: skip
         with job.clock("read"):
-            rows = Slab(job, self.task.plane, box).rows(box.y0, box.y1)
+            rows = Slab(job, plane, read).rows(read.y0, read.y1)
+        rows = box_with_stand_ins(job, plane[1], rows, read, box)
         seen = rows.seen[..., self.group]
         known = None if rows.known is None else rows.known[..., self.group]
         values = np.empty((BOX_PX, BOX_PX, seen.shape[2]), np.float32)
@@ -142,7 +152,7 @@ class ExcessCells:
             y - top : min(y + CELL_PX, self.height) - top,
             x - left : min(x + CELL_PX, self.width) - left,
         ]
-        mended = mend(values, inner, self.forward)
+        mended = mend(values, inner, self.forward, self.noise)
         self._count(mended, y, x)
         return mended
 

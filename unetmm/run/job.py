@@ -16,6 +16,7 @@ from unetmm.calibrate.measure import calibrate
 from unetmm.engine.contract import Net
 from unetmm.errors import ShapeError
 from unetmm.intensities.guard import Guard
+from unetmm.intensities.outliers import OutlierChoice
 from unetmm.intensities.range import leaves_base_range
 from unetmm.intensities.rounding import Dimness, Losses
 from unetmm.intensities.stored import Storing
@@ -28,7 +29,9 @@ from unetmm.plan.memory import Storage, source_storage
 from unetmm.plan.types import Plan
 from unetmm.provenance.record import load_calibration
 from unetmm.run.excess_count import ExcessCount
+from unetmm.run.kept_points import PointCount
 from unetmm.run.loaded import Loaded
+from unetmm.run.outlier_count import OutlierCount
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
@@ -76,6 +79,12 @@ class Job:
     """Net in kernels that restore what exceeds the base range; None: that is not looked for."""
     excess: ExcessCount = field(default_factory=ExcessCount)
     """Count of what exceeded the base range."""
+    outliers: OutlierChoice = "keep"
+    """Choice of what becomes of pixels that no optics can make."""
+    outlier_count: OutlierCount = field(default_factory=OutlierCount)
+    """Count of those."""
+    point_count: PointCount = field(default_factory=PointCount)
+    """Count of samples that belong to point sources."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
@@ -122,6 +131,10 @@ class Job:
         }
         return found
 
+    def outliers_as_dict(self) -> dict[str, Any]:
+        """What became of outliers and how many there were, for a report."""
+        return {"choice": self.outliers, **self.outlier_count.as_dict()}
+
     @contextmanager
     def clock(self, kind: str) -> Iterator[None]:
         """Add the time of the block to `seconds[kind]`."""
@@ -148,7 +161,7 @@ def make_job(
     groups = sample_groups(model.config, source.info)
     return Job(
         source, sink, net, groups, calibration, plan, options.strength, options.storing,
-        kernels=kernels,
+        kernels=kernels, outliers=options.outliers,
     )  # fmt: skip
 
 
@@ -176,7 +189,10 @@ def compile_and_calibrate(
     if known is None:
         kernels = cast("CpuNet", loaded.fold(model, engine.calibrator))
         groups = sample_groups(model.config, source.info)
-        known = calibrate(source, kernels.compiled, model.name, groups, options.fixed_range, cores)
+        known = calibrate(
+            source, kernels.compiled, model.name, groups, options.fixed_range, cores,
+            options.outliers != "none",
+        )  # fmt: skip
     return loaded.fold(model, engine), known
 
 

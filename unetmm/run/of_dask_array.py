@@ -11,7 +11,9 @@ import numpy as np
 from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.contract import Net
 from unetmm.geometry import Span
+from unetmm.intensities import outliers
 from unetmm.intensities.brackets import CELL_PX, MARGIN_PX
+from unetmm.intensities.outliers import OutlierChoice
 from unetmm.intensities.standins import REACH_PX
 from unetmm.intensities.stored import Storing
 from unetmm.io.array import array_info
@@ -122,6 +124,8 @@ class _Common:
     """Way in which restored values are stored."""
     kernels: CompiledNet | None
     """Net in kernels that restore what exceeds the base range."""
+    outliers: OutlierChoice
+    """Choice of what becomes of pixels that no optics can make."""
 
 
 def _prepare(patches: _Patches, model: Model, plan: Plan, options: Options) -> _Common:
@@ -130,7 +134,16 @@ def _prepare(patches: _Patches, model: Model, plan: Plan, options: Options) -> _
     kernels = bracket_kernels(model, options, patches.info, loaded)
     cores = plan.calibration_cores
     net, calibration = compile_and_calibrate(patches, model, options, cores, loaded)
-    return _Common(patches.info, plan, net, calibration, options.strength, options.storing, kernels)
+    return _Common(
+        patches.info,
+        plan,
+        net,
+        calibration,
+        options.strength,
+        options.storing,
+        kernels,
+        options.outliers,
+    )
 
 
 def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: Any) -> da.Array:
@@ -148,12 +161,13 @@ def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: 
 
 
 def _window(span: Span, length_px: int) -> slice:
-    """Pixels of an axis that a box may ask for: its halo, or whole cells of brackets around it, and
-    what may stand in for pixels at the edge of these.
+    """Pixels of an axis that a box may ask for: its halo, or whole cells of brackets around it,
+    what tells outliers in these, and what may stand in for pixels at the edge of all that.
     """
     first = min(span.read_start, span.write_start - CELL_PX - MARGIN_PX)
     last = max(span.read_stop, span.write_stop + CELL_PX + MARGIN_PX)
-    return slice(max(0, first - REACH_PX), min(last + REACH_PX, length_px))
+    reach = REACH_PX + outliers.REACH_PX
+    return slice(max(0, first - reach), min(last + reach, length_px))
 
 
 def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: _Common) -> Any:
@@ -166,7 +180,7 @@ def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: 
     groups = sample_groups(net.config, info)
     job = Job(
         window, out, net, groups, common.calibration, common.plan, common.strength, common.storing,
-        kernels=common.kernels,
+        kernels=common.kernels, outliers=common.outliers,
     )  # fmt: skip
     with net.exclusive():
         run_task(job, Task(plane, strip, segment))

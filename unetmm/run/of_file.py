@@ -264,13 +264,14 @@ def _compute(
         "compute": time.monotonic() - computing,
     }
     progress(Progress("finish", total_px, total_px, seconds["compute"], plan))
+    samples = left_px[0] * len(job.groups)
     return Report(
         str(work.path), str(output.path), work.model.name, job.plan, left_px[0] / 1e6,
-        job.calibration, seconds, stored=job.stored_as_dict(),
-        guard=job.guard_as_dict(),
+        job.calibration, seconds, stored=job.stored_as_dict(), guard=job.guard_as_dict(),
         measured_device_peak_bytes=job.device_peak_bytes,
         resumed_rows=max(0, resumed_px) // info.width,
-        ranges=job.excess.shares(left_px[0] * len(job.groups)),
+        outliers=job.outliers_as_dict(), points=job.point_count.share(samples),
+        ranges=job.excess.shares(samples),
     )  # fmt: skip
 
 

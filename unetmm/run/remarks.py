@@ -10,6 +10,13 @@ from unetmm.run.report import doubts
 
 log = logging.getLogger(__name__)
 
+_ISOLATED = {
+    "pixels": ("isolated pixels", "isolated pixel"),
+    "columns": ("columns", "column"),
+    "rows": ("rows", "row"),
+}
+"""Names of outliers, of several and of one."""
+
 
 def say_remarks(job: Job, name: str) -> None:
     """Log a warning for each thing that a reader of the output should know.
@@ -23,6 +30,7 @@ def say_remarks(job: Job, name: str) -> None:
 def remarks_of(job: Job) -> Iterator[str]:
     """The same as text, one line each."""
     yield from _losses(job)
+    yield from _outliers(job)
     yield from _rounding(job)
     yield from doubts(job.guard_as_dict())
 
@@ -49,3 +57,17 @@ def _losses(job: Job) -> Iterator[str]:
             f"{losses.unmeasured} values are NaN or infinite, which {dtype.name} cannot hold, and "
             "became 0; --dtype float32 keeps them"
         )
+
+
+def _outliers(job: Job) -> Iterator[str]:
+    count = job.outlier_count.as_dict()
+    found = [f"{n} {_ISOLATED[kind][n == 1]}" for kind, n in count.items() if n]
+    if not found:
+        return
+    listed = found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}"
+    done = (
+        "kept as they are; --outliers replace restores them"
+        if job.outliers == "keep"
+        else "restored from their surroundings; --outliers keep keeps them"
+    )
+    yield f"{listed} that no optics can make were left out of the net's input and {done}"

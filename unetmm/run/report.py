@@ -59,6 +59,10 @@ class Report:
     """Share of this run's samples restored in each wider range, by its width in base ranges."""
     stored: dict[str, Any] = field(default_factory=dict)
     """Pixel type and rounding of the output, and how many values did not fit."""
+    outliers: dict[str, Any] = field(default_factory=dict)
+    """Number of pixels, columns and rows that no optics can make, and what became of them."""
+    points: float = 0.0
+    """Share of this run's samples that keep their stored value as parts of point sources."""
     guard: dict[str, Any] = field(default_factory=dict)
     """Findings of the comparison of input and output, of what this run restored."""
     measured_device_peak_bytes: int | None = None
@@ -82,6 +86,8 @@ class Report:
             "ranges": {k: round(v, 6) for k, v in self.ranges.items()},
             "resumed_rows": self.resumed_rows,
             "stored": self.stored,
+            "outliers": self.outliers,
+            "points": round(self.points, 6),
             "guard": self.guard,
             "complete": self.complete,
             "already_done": self.already_done,

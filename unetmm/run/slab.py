@@ -28,6 +28,13 @@ class Rows(NamedTuple):
     """Pixels as the net sees them, in stored units: with stand-ins near measured ones."""
     known: NDArray[np.bool_] | None
     """Flags of samples of `seen` that are measured or stood in for; None if all are."""
+    measured: NDArray[np.bool_] | None = None
+    """Flags of samples of `stored` that are measured; None if all are."""
+    points: NDArray[np.uint8] | None = None
+    """Share of its stored value that a pixel of a point source keeps in each group of samples, in
+    parts of 255; None if there are none."""
+    outliers: NDArray[np.uint8] | None = None
+    """Kind of each outlier among the colours of `stored`, 0 elsewhere; None if there are none."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +96,11 @@ class Slab:
         part = slice(y0 - self.box.y0, y1 - self.box.y0)
         stored = self._main.pixels[part]
         given = None if self._main.given is None else self._main.given[part]
-        if self._measured(stored, given) is None:
+        measured = self._measured(stored, given)
+        if measured is None:
             return Rows(stored, given, stored, None)
         self._warn_of_far(stored, given)
-        return Rows(stored, given, *stand_in(*self._window(y0, y1)))
+        return Rows(stored, given, *stand_in(*self._window(y0, y1)), measured)
 
     def _warn_of_far(self, stored: NDArray[Any], given: Mask | None) -> None:
         """Say once that values are no measurement because they are far beyond all others."""

@@ -21,6 +21,7 @@ from unetmm.intensities.range import normalise
 from unetmm.models.groups import slice_of
 from unetmm.run.excess import ExcessCells
 from unetmm.run.job import Cancelled, Job
+from unetmm.run.outliers import reach_px, rows_with_stand_ins
 from unetmm.run.reading import stored_rows
 from unetmm.run.slab import Rows
 from unetmm.run.task import Task
@@ -32,7 +33,8 @@ def run_task(job: Job, task: Task) -> None:
     # Both end before we do, whatever happens, so nobody reads or writes afterwards.
     with ThreadPoolExecutor(1, "unetmm-read") as reader, ThreadPoolExecutor(1, "unetmm-write") as w:
         writer = ChunkRowWriter(job, task, w)
-        _stream(job, task, stored_rows(job, task, reader), writer)
+        rows = stored_rows(job, task, reader, reach_px(job))
+        _stream(job, task, rows_with_stand_ins(job, task, rows), writer)
         writer.settle()
         writer.watch.hand_over()
 
@@ -42,7 +44,7 @@ def _stream(job: Job, task: Task, rows: Iterator[Rows], writer: ChunkRowWriter) 
     streams = [GroupStream(job, task, i) for i in range(len(job.groups))]
     writer.excess = [stream.excess for stream in streams]
     for some in rows:
-        writer.keep(some.stored, some.given)
+        writer.keep(some)
         for stream in streams:
             stream.take(some.seen, some.known)
         del some  # or its slab would live on while the two next ones do

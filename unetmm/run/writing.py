@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.intensities.points import keep_points
 from unetmm.intensities.rounding import Losses, Spot
-from unetmm.intensities.stored import opacity_as, to_stored
+from unetmm.intensities.stored import clipped, opacity_as, to_stored
 from unetmm.io.image import Box
 from unetmm.models.groups import slice_of
 from unetmm.run.excess import ExcessCells
 from unetmm.run.job import Job
+from unetmm.run.kept_outliers import KeptOutliers
+from unetmm.run.kept_points import KeptPoints
+from unetmm.run.slab import Rows
 from unetmm.run.task import Task
 from unetmm.run.watching import SAMPLED_ROW, SAMPLED_ROWS, RowWatch, Stored
 
@@ -37,6 +41,8 @@ class ChunkRowWriter:
         kept_rows = job.plan.lag_rows + job.plan.band_rows + job.plan.delay_rows
         self.kept = np.zeros((kept_rows, width, samples), info.dtype)
         self.kept_mask = np.ones((kept_rows, width), bool) if info.has_mask else None
+        self.outliers = KeptOutliers(job, (kept_rows, width, samples - info.alpha))
+        self.points = KeptPoints(job.point_count, (kept_rows, width, len(job.groups)))
         self.scratch = np.zeros(
             (job.plan.band_rows, width, job.net.config.out_channels), np.float32
         )
@@ -55,13 +61,18 @@ class ChunkRowWriter:
     def complete(self) -> bool:
         return self.next_row >= self.task.segment.write_stop
 
-    def keep(self, stored: NDArray[Any], given: NDArray[np.bool_] | None) -> None:
+    def keep(self, rows: Rows) -> None:
         """Remember rows and their mask until their restored values come out."""
+        stored, given = rows.stored, rows.given
         index = np.arange(self.kept_rows, self.kept_rows + len(stored)) % len(self.kept)
         columns = slice(self.first_column, self.first_column + self.buffer.shape[1])
         self.kept[index] = stored[:, columns]
         if self.kept_mask is not None:
             self.kept_mask[index] = True if given is None else given[:, columns]
+        if rows.outliers is not None:
+            self.outliers.keep(rows.outliers[:, columns], self.kept_rows)
+        if rows.points is not None:
+            self.points.keep(rows.points[:, columns], self.kept_rows)
         self.kept_rows += len(stored)
 
     def write(self, bands: list[NDArray[np.float32]]) -> int:
@@ -88,6 +99,8 @@ class ChunkRowWriter:
         original = self.kept[index]
         given = None if self.kept_mask is None else self.kept_mask[index]
         info, losses = self.job.source.info, Losses()
+        kinds = self.outliers.written(row, b - a, self.task.strip.write_start)
+        points = self.points.written(row, b - a)
         if info.alpha:
             target[..., -1] = opacity_as(original[..., -1], target.dtype)
         for number, (group, band) in enumerate(zip(self.job.groups, bands, strict=True)):
@@ -102,6 +115,10 @@ class ChunkRowWriter:
                 self._spot(row, group),
             )  # fmt: skip
             losses.add(lost)
+            if points is not None:
+                keep_points(made, clipped(stored.pixels, made.dtype), points[..., number])
+            if kinds is not None:
+                stored = self.outliers.apply(kinds[..., samples], stored, made)
             self.watch.add(number, stored, made, row)
             self._watch_rounding(number, answer, stored, made, row)
         for excess in self.excess:

@@ -25,6 +25,7 @@ TERM_NOTES = {
     "source": "reading and decoding",
     "sink": "encoding and writing",
     "calibration": "beyond the streams, before they start",
+    "outliers": "rows held back to look for hot pixels",
     "excess": "wider ranges for bright or dark content",
 }
 """Term of the memory of the process -> what it holds."""

@@ -19,6 +19,9 @@ from unetmm_cli.parsing import (
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 """Values of --precision."""
 
+Outliers = Literal["keep", "replace", "none"]
+"""Values of --outliers."""
+
 
 @dataclass(frozen=True)
 class RestorationChoices:
@@ -58,6 +61,14 @@ class RestorationChoices:
             "By default 0,255 for 8-bit, and measured otherwise.",
         ),
     ] = None
+    outliers: Annotated[
+        Outliers,
+        typer.Option(
+            help="Single pixels, columns and rows that no optics can make (hot, dead, cosmic "
+            "rays) do not disturb what is around them. keep: they keep their value, replace: "
+            "they get one that fits, none: none are looked for.",
+        ),
+    ] = "keep"
     precision: Annotated[
         Precision,
         typer.Option(

@@ -20,6 +20,8 @@ from unetmm.engine.cpu.tables import COLUMNS
 from unetmm.engine.precision import Precision
 from unetmm.intensities.guard_kernel import compile_guard
 from unetmm.intensities.kernel import compile_move
+from unetmm.intensities.outliers_kernel import compile_find
+from unetmm.intensities.points_kernel import compile_points
 from unetmm.intensities.rounding_kernel import compile_dither
 from unetmm.process import child_environment
 
@@ -60,3 +62,5 @@ def compile_all(precision: Precision = "fp32") -> None:
     compile_move()
     compile_guard()
     compile_dither()
+    compile_find()
+    compile_points()

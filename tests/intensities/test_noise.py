@@ -1,0 +1,140 @@
+"""Noise is told from what an image shows, on any kind of image, as it grows with the signal."""
+
+import numpy as np
+import pytest
+
+from unetmm.intensities.noise import UNKNOWN, NoiseModel, measure_noise
+from unetmm.intensities.validity import NoData
+
+SIDE = 128
+
+
+def scene(seed=0, low=0.1):
+    """Smooth shapes with edges, 0.1 to 1.1."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    field = np.zeros((SIDE, SIDE))
+    for _ in range(8):
+        r = np.hypot(y - rng.uniform(0, SIDE), x - rng.uniform(0, SIDE))
+        field = np.maximum(field, rng.uniform(0.3, 1) * (r < rng.uniform(10, 40)))
+    return (low + field)[..., None]
+
+
+def patches_of(make, count=8):
+    return [make(scene(i), np.random.default_rng(100 + i)) for i in range(count)]
+
+
+def single(patches, **options):
+    (found,) = measure_noise(patches, **options)
+    return found
+
+
+@pytest.mark.parametrize("photons", [0.1, 0.5, 1, 3, 10, 100])
+def test_a_count_is_worth_a_photon(photons):
+    noise = single(patches_of(lambda s, rng: rng.poisson(photons * s).astype(np.uint16)))
+    assert noise.gain == pytest.approx(1, abs=0.06)
+    assert noise.intercept == pytest.approx(0, abs=0.05 * photons)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint16, np.int16, np.int32])
+def test_gain_read_noise_and_offset_are_those_of_the_detector(dtype):
+    def make(s, rng):
+        light = 4 * rng.poisson(100 * s) + rng.normal(0, 12, s.shape)
+        return (light + (1000 if dtype == np.uint16 else -200)).round().astype(dtype)
+
+    noise, offset = single(patches_of(make)), 1000 if dtype == np.uint16 else -200
+    levels = np.array([offset + 40, offset + 400])
+    assert noise.gain == pytest.approx(4, rel=0.1)
+    assert noise.variance(levels) == pytest.approx(144 + 4 * (levels - offset), rel=0.1)
+    assert noise.deviation(offset - 1e6) == pytest.approx(noise.read)
+
+
+@pytest.mark.parametrize("sigma", [2.0, 25.0])
+def test_noise_that_does_not_grow_has_no_gain(sigma):
+    noise = single(patches_of(lambda s, rng: 200 * s + rng.normal(0, sigma, s.shape)))
+    assert noise.gain == 0
+    assert noise.read == pytest.approx(sigma, rel=0.05)
+
+
+def test_edges_and_hot_pixels_are_no_noise():
+    def make(s, rng):
+        values = (1000 * s + rng.normal(0, 5, s.shape)).round()
+        values[rng.random(s.shape) < 0.0005] = 60000
+        values[:, 40] = 30000
+        return values.astype(np.uint16)
+
+    noise = single(patches_of(make))
+    assert (noise.gain, noise.read) == (0, pytest.approx(5, rel=0.1))
+
+
+def test_texture_of_bright_parts_is_no_growth():
+    def make(s, rng):
+        texture = s * np.sin(np.arange(SIDE) * 0.9)[None, :, None]
+        return 200 * s + 40 * texture * (s > 0.5) + rng.normal(0, 4, s.shape)
+
+    noise = single(patches_of(make))
+    assert (noise.gain, noise.read) == (0, pytest.approx(4, rel=0.1))
+
+
+def test_saturated_parts_do_not_count():
+    def make(s, rng):
+        return np.clip(300 * s + rng.normal(0, 20, s.shape), 0, 255).round().astype(np.uint8)
+
+    noise = single(patches_of(make))
+    assert noise.gain == 0
+    assert noise.read == pytest.approx(20, rel=0.1)
+
+
+def test_unmeasured_pixels_do_not_count():
+    def clean(s, rng):
+        return rng.poisson(50 * s).astype(np.float32)
+
+    def holed(s, rng):
+        values, r = clean(s, rng), np.random.default_rng(5)
+        values[r.random(s.shape) < 0.002] = np.nan
+        values[:40] = -9999
+        return values
+
+    given = [np.random.default_rng(6).random((SIDE, SIDE)) > 0.002] * 8
+    found = single(patches_of(holed), nodata=NoData.of(-9999), masks=given)
+    assert found.gain == pytest.approx(1, abs=0.05)
+    nothing = [np.full((SIDE, SIDE, 1), np.nan, np.float32)]
+    assert single(nothing) == UNKNOWN
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_constant_and_tiny_patches_tell_nothing(dtype):
+    assert single([np.zeros((SIDE, SIDE, 1), dtype)] * 3) == UNKNOWN
+    assert single([np.ones((5, 300, 1), dtype)]) == UNKNOWN
+
+
+def test_every_sample_has_its_own_noise():
+    def make(s, rng):
+        return np.concatenate([rng.poisson(100 * s), 7 * rng.poisson(20 * s)], 2).astype(np.uint16)
+
+    one, other = measure_noise(patches_of(make))
+    assert one.gain == pytest.approx(1, abs=0.1)
+    assert other.gain == pytest.approx(7, abs=0.7)
+
+
+def test_smeared_noise_is_known_to_be_so():
+    def make(s, rng):
+        white = rng.normal(0, 20, (SIDE + 1, SIDE + 1, 1))
+        smeared = (white[1:, 1:] + white[:-1, 1:] + white[1:, :-1] + white[:-1, :-1]) / 2
+        return 200 * s + smeared
+
+    assert single(patches_of(make)).correlation > 0.3
+    assert single(patches_of(lambda s, rng: 200 * s + rng.normal(0, 20, s.shape))).correlation == 0
+
+
+def test_extreme_numbers_are_borne():
+    huge = [np.random.default_rng(0).normal(0, 1e37, (SIDE, SIDE, 1)).astype(np.float32)]
+    assert single(huge).read == pytest.approx(1e37, rel=0.1)
+    tiny = [np.random.default_rng(0).normal(0, 1e-30, (SIDE, SIDE, 1)).astype(np.float32)]
+    assert single(tiny).read == pytest.approx(1e-30, rel=0.1)
+
+
+def test_deviation_grows_as_its_square_root():
+    noise = NoiseModel(2.0, 100.0, 3.0)
+    assert noise.deviation(np.array([0.0, 100.0, 108.0])) == pytest.approx([3, 3, 5])
+    assert noise.intercept == 9 - 200

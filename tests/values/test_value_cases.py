@@ -1,0 +1,126 @@
+"""Values that a run must not harm: each kind of image that once lost some, with what is right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import value_cases as cases
+from value_cases import rms
+
+
+def errors(case: cases.Case, found: np.ndarray, where: np.ndarray) -> tuple[float, float]:
+    """Errors before and after, over some pixels."""
+    return rms((case.image - case.truth)[where]), rms((found - case.truth)[where])
+
+
+@pytest.mark.parametrize(
+    ("amplitude", "in_cells", "in_background"),
+    [(300, 1.0, 0.15), (3000, 0.92, 0.35), (30000, 1.1, 0.35)],
+)
+def test_rare_bright_cells(amplitude: float, in_cells: float, in_background: float) -> None:
+    """in_cells: largest error in units of the noise; in_background: in counts."""
+    case = cases.sparse(amplitude)
+    found = cases.restored(case.image)
+    cells = case.truth > 105 + 0.2 * (case.truth.max() - 105)
+    before, after = errors(case, found, cells)
+    assert after <= in_cells * before
+    assert errors(case, found, case.truth < 106)[1] <= in_background
+    edges = ~cells & (case.truth >= 106)
+    before, after = errors(case, found, edges)
+    assert after <= 1.1 * before
+
+
+@pytest.mark.parametrize("sigma_px", [1.1, 1.3, 2.0])
+def test_stars_keep_their_peaks_and_their_sums(sigma_px: float) -> None:
+    case = cases.stars(sigma_px)
+    found = cases.restored(case.image) - 1000
+    truth = case.truth - 1000
+    ratios = []
+    for y, x in cases.STARS_PX:
+        square = np.s_[y - 4 : y + 5, x - 4 : x + 5]
+        ratios.append((found[y, x] / truth[y, x], found[square].sum() / truth[square].sum()))
+    peak, flux = np.array(ratios).T
+    peaks = np.array(cases.STAR_PEAKS)
+    snr = peaks / np.sqrt(1144 + peaks)
+    for least, most in ((20, 60), (60, 1000)):
+        few = (snr >= least) & (snr < most)
+        assert peak[few].mean() == pytest.approx(1, abs=0.03)
+        assert flux[few].mean() == pytest.approx(1, abs=0.03)
+    faint = (snr >= 8) & (snr < 20)
+    assert peak[faint].mean() > 0.9 and flux[faint].mean() == pytest.approx(1, abs=0.1)
+
+
+def test_molecules_keep_their_photons() -> None:
+    case = cases.molecules()
+    found = cases.restored(case.image)
+    core = case.truth > 380
+    assert (found[core] / case.truth[core]).mean() == pytest.approx(1, abs=0.03)
+
+
+def test_ships_keep_their_echo_and_the_sea_is_restored() -> None:
+    case = cases.ships()
+    found = cases.restored(case.image)
+    ship = case.truth > 1000
+    assert (found[ship] / case.truth[ship]).mean() == pytest.approx(1, abs=0.03)
+    before, after = errors(case, found, ~ship)
+    assert after < before / 3
+
+
+@pytest.mark.parametrize("value", [1000, 3000, 10000, 65535])
+def test_hot_pixels_harm_no_others(value: int) -> None:
+    without, case = cases.hot_pixels(None), cases.hot_pixels(value)
+    hot = cases.hot_places(case.truth.shape)
+    expected = cases.psnr(cases.restored(without.image), case.truth, ~hot)
+    found = cases.restored(case.image)
+    assert cases.psnr(found, case.truth, ~hot) > expected - 0.1
+    assert np.array_equal(found[hot], case.image[hot])
+
+
+def test_hot_columns_harm_no_others() -> None:
+    without, case = cases.hot_pixels(None), cases.hot_columns()
+    hot = case.image != without.image
+    expected = cases.psnr(cases.restored(without.image), case.truth, ~hot)
+    assert cases.psnr(cases.restored(case.image), case.truth, ~hot) > expected - 0.1
+
+
+def test_a_bead_is_no_hot_pixel() -> None:
+    case = cases.bead()
+    found = cases.restored(case.image)
+    around = np.s_[172:213, 172:213]
+    light = case.truth[around].sum() - 100 * 41**2
+    assert (found - case.truth)[around].sum() == pytest.approx(0, abs=0.03 * light)
+
+
+@pytest.mark.parametrize("mean", [0.5, 1, 3, 10, 100, 10_000])
+@pytest.mark.parametrize("kind", ["float32", "dithered"])
+def test_means_of_photons_stay(mean: float, kind: str) -> None:
+    case = cases.photons(mean, np.float32 if kind == "float32" else np.uint16)
+    asked = {} if kind == "float32" else {"rounding": "dither"}
+    found = cases.restored(case.image, **asked)
+    assert found.mean() == pytest.approx(case.image.mean(), rel=0.01)
+
+
+def test_each_colour_is_as_good_as_by_itself() -> None:
+    case = cases.unequal_colours()
+    found = cases.restored(case.image)
+    for sample in range(3):
+        alone = cases.restored(case.image[..., sample].copy())
+        truth = case.truth[..., sample]
+        assert rms(found[..., sample] - truth) < 1.15 * rms(alone - truth)
+
+
+def test_a_sun_spoils_nothing() -> None:
+    case = cases.sun()
+    found = cases.restored(case.image)
+    bright = case.truth[..., 0] > 100
+    before, after = errors(case, found, bright)
+    assert after <= before
+    before, after = errors(case, found, ~bright)
+    assert after < 0.7 * before
+
+
+def test_highlights_are_no_worse_than_they_were() -> None:
+    case = cases.underexposed()
+    found = cases.restored(case.image)
+    before, after = errors(case, found, np.ones(case.truth.shape, bool))
+    assert after < before
