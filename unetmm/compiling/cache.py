@@ -29,6 +29,7 @@ SOURCES = (
     "intensities/guard_kernel.py",
     "intensities/outliers.py", "intensities/outliers_kernel.py",
     "intensities/points_kernel.py",
+    "intensities/guard_kernel.py", "intensities/judging_kernel.py",
     "intensities/rounding_kernel.py",
     *(f"engine/cpu/{name}.py" for name in (
         "pairs", "simd", "reduce", "kernels", "tables", "block", "sync", "tiles", "stages",
