@@ -26,7 +26,6 @@ _PREFIX = "kernels-"
 
 SOURCES = (
     "compiling/processor.py", "compiling/flags.py", "intensities/kernel.py",
-    "intensities/guard_kernel.py",
     "intensities/outliers.py", "intensities/outliers_kernel.py",
     "intensities/points_kernel.py",
     "intensities/guard_kernel.py", "intensities/judging_kernel.py",
