@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.intensities.judging import Verdict, Watched, judge
+from unetmm.intensities.judging import VALUES, Verdict, Watched, judge
 from unetmm.intensities.range import less_low
 from unetmm.intensities.validity import NoData, valid_mask
 
@@ -29,12 +29,10 @@ BLOCK_PX = 64
 """Side of a block in pixels."""
 CELL_PX = 4
 """Side of a cell in pixels."""
-FLOATS = 8
-"""Numbers kept for each column, and for each cell: five sums and three counts."""
-BLOCKS_AT_ONCE = 16
-"""Number of blocks that are judged together."""
-JUDGING_BYTES = BLOCKS_AT_ONCE * (BLOCK_PX // CELL_PX) ** 2 * 4 * 24
-"""Memory of judging so many blocks of one sample, in arrays of float32."""
+COLUMN_SUMS, BLOCK_SUMS = 5, 3
+"""Numbers kept for each column of a row of cells, and of a row of blocks: see `guard_kernel`."""
+VERDICT_BYTES = 2 * VALUES * 8
+"""Memory of judging a block, with what is made of it."""
 FEW = 2
 """Largest number of doubtful blocks that is not spoken of, if the image is no larger than ..."""
 BLOCKS_A_DOUBT = 4000
@@ -54,8 +52,11 @@ def block_px(chunk_px: int, length_px: int) -> int:
 def guard_bytes(band_rows: int, width_px: int, channels: int, groups: int) -> int:
     """Memory that watching a strip takes: a band, sums of columns and cells, and judging."""
     values = width_px * channels * 4
-    watch = FLOATS * (1 + BLOCK_PX // CELL_PX / CELL_PX) * (values + BLOCK_PX * channels * 4)
-    return band_rows * values + groups * int(watch) + JUDGING_BYTES * channels
+    whole = values + BLOCK_PX * channels * 4
+    cells = COLUMN_SUMS * BLOCK_PX // CELL_PX + 4
+    watch = (COLUMN_SUMS + BLOCK_SUMS) * whole + cells * whole // CELL_PX
+    verdicts = VERDICT_BYTES * (width_px // BLOCK_PX + 1) * channels
+    return band_rows * values + groups * (watch + verdicts)
 
 
 @dataclass(frozen=True)
@@ -170,27 +171,29 @@ class BlockWatch:
 
     def __init__(self, watched: Watched) -> None:
         self.watched, self.findings = watched, Findings()
-        cells_a_block = watched.sides[1] // CELL_PX
-        self._blocks = -(-watched.width // watched.sides[1])
-        cells = self._blocks * cells_a_block
-        channels = watched.channels
-        self._columns = np.zeros((FLOATS, cells * CELL_PX, channels), np.float32)
-        shape = (FLOATS, watched.sides[0] // CELL_PX, cells, channels)
+        side = watched.sides[1]
+        width = -(-watched.width // side) * side
+        cells, channels = width // CELL_PX, watched.channels
+        self._columns = np.zeros((COLUMN_SUMS, width, channels), np.float32)
+        self._lines = np.zeros((BLOCK_SUMS, width, channels), np.float32)
+        shape = (COLUMN_SUMS, watched.sides[0] // CELL_PX, cells, channels)
         self._cells = np.zeros(shape, np.float32)
-        self._whole_rows = 0
-        present = np.zeros((3, cells * CELL_PX), np.float32)
+        self._whole_rows = self._whole_rows_of_block = 0
+        """Rows of which every pixel counts, since the last row of cells and of blocks."""
+        present = np.zeros((3, width), np.float32)
         present[:, : watched.width] = 1
         for step in (1, 2):
             present[step, watched.width - step :] = 0
-        self._cut_pairs(present)
-        self._present = present.reshape(3, cells, CELL_PX).sum(2)[..., None]
+            self._cut_pairs(present[step], step)
+        each = present[:2].reshape(2, cells, CELL_PX).sum(2)
+        self._present = np.repeat(each[..., None], channels, axis=2)
+        self._wide_pairs = present[2, :, None]
 
-    def _cut_pairs(self, counts: NDArray[np.float32]) -> None:
+    def _cut_pairs(self, columns: NDArray[np.float32], step: int) -> None:
         """Leave out differences between two blocks: at a strip's edge they are not known."""
         side = self.watched.sides[1]
-        counts[1, side - 1 :: side] = 0
-        counts[2, side - 1 :: side] = 0
-        counts[2, side - 2 :: side] = 0
+        for last in range(side - step, side):
+            columns[last::side] = 0
 
     def add(
         self, before: NDArray[np.float32], after: NDArray[np.float32], masked: bool, row: int
@@ -201,7 +204,7 @@ class BlockWatch:
         row : number of the first one.
         """
         # Numba is loaded when the first rows are done: a plan needs this package without it.
-        from unetmm.intensities.guard_kernel import SUMS, add_rows
+        from unetmm.intensities.guard_kernel import add_rows
 
         done, watched = 0, self.watched
         while done < len(before):
@@ -213,8 +216,7 @@ class BlockWatch:
             cell_end = min(last, y - in_block + (cell + 1) * CELL_PX)
             rows = min(len(before) - done, cell_end - y)
             part = slice(done, done + rows)
-            columns = self._columns
-            add_rows(before[part], after[part], columns[:SUMS], columns[SUMS:], masked)
+            add_rows(before[part], after[part], self._columns, self._lines, masked)
             self._whole_rows += 0 if masked else rows
             done += rows
             if y + rows == cell_end:
@@ -226,28 +228,28 @@ class BlockWatch:
         """Columns become cells, of the row of cells that is complete."""
         from unetmm.intensities.guard_kernel import add_columns  # as in `add`
 
-        columns = self._columns
-        self._cut_pairs(columns[2:5])  # the change's size stays, and both differences are cut
-        self._cut_pairs(columns[5:])
+        for pairs in self._columns[2], self._columns[4]:
+            self._cut_pairs(pairs, 1)
         found = self._cells[:, row]
-        add_columns(columns, CELL_PX, found)
-        found[5:] += self._present * np.float32(self._whole_rows)
-        columns[...] = 0
-        self._whole_rows = 0
+        add_columns(self._columns, CELL_PX, found)
+        self._columns[...] = 0
+        if self._whole_rows:
+            found[3:] += self._present * np.float32(self._whole_rows)
+            self._whole_rows_of_block += self._whole_rows
+            self._whole_rows = 0
 
     def _judge(self, row: int) -> None:
         """Judge the row of blocks that begins with an image's row, and begin the next."""
-        a_block = self.watched.sides[1] // CELL_PX
-        for sample in range(self.watched.channels):
-            for first in range(0, self._blocks, BLOCKS_AT_ONCE):
-                last = min(first + BLOCKS_AT_ONCE, self._blocks)
-                cells = self._cells[:, :, first * a_block : last * a_block, sample]
-                split = cells.reshape(FLOATS, cells.shape[1], last - first, a_block)
-                verdict = judge(np.moveaxis(split, 2, 1), self.watched)
-                self._note(verdict, row, first, sample)
+        for sums in self._lines[1:]:
+            self._cut_pairs(sums, 2)
+        self._lines[2] += self._wide_pairs * np.float32(self._whole_rows_of_block)
+        self._whole_rows_of_block = 0
+        side = self.watched.sides[1]
+        self._note(judge(self._cells, self._lines, side // CELL_PX, self.watched), row)
         self._cells[...] = 0
+        self._lines[...] = 0
 
-    def _note(self, verdict: Verdict, row: int, first: int, sample: int) -> None:
+    def _note(self, verdict: Verdict, row: int) -> None:
         findings, watched = self.findings, self.watched
         means, details = verdict.mean_times > 1, verdict.cell_times > 1
         findings.blocks += int(verdict.judged.sum())
@@ -255,18 +257,17 @@ class BlockWatch:
         findings.details += int((details & ~means).sum())
         findings.left += int(verdict.left.sum())
         findings.noisy += int(verdict.noisy.sum())
-        if not verdict.judged.any():
-            return
-        largest = float(np.abs(verdict.difference[verdict.judged]).max())
+        largest = float(np.abs(verdict.difference).max())
         findings.largest_difference = max(findings.largest_difference, largest)
         times = np.maximum(verdict.mean_times, verdict.cell_times)
-        at = int(times.argmax())
-        if times[at] <= 1:
+        at, sample = np.unravel_index(int(times.argmax()), times.shape)
+        if times[at, sample] <= 1:
             return
-        mean = float(verdict.mean[at])
+        mean = float(verdict.mean[at, sample])
         worst = Worst(
-            float(times[at]), watched.plane, row, watched.column + (first + at) * watched.sides[1],
-            watched.sample + sample, mean, mean + float(verdict.difference[at]),
+            float(times[at, sample]), watched.plane, row,
+            watched.column + int(at) * watched.sides[1], watched.sample + int(sample),
+            mean, mean + float(verdict.difference[at, sample]),
         )  # fmt: skip
         findings.add(Findings(worst=worst))
 

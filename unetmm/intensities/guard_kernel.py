@@ -1,8 +1,10 @@
-"""Sums over columns of what a run did to rows, compiled: they cost little beside the net."""
+"""Sums over columns of what a run did to rows, compiled: they cost little beside the net.
+
+One sum a loop, over arrays that begin where the loop does, so that each becomes vector
+instructions.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -10,19 +12,22 @@ from numpy.typing import NDArray
 
 from unetmm.compiling.cache import cached_on_disk
 from unetmm.compiling.flags import INLINE
+from unetmm.intensities.judging import Watched, judge
+from unetmm.intensities.range import ValueScale
 
-SUMS = 5
-"""Number of sums of a column: the input, its change, the change's size, and the differences to the
-next pixel and the one after that."""
-COUNTS = 3
-"""Number of counts of a column: pixels, and pairs of either kind of differences."""
+COLUMN_SUMS = 5
+"""Number of sums that are kept by cell: the input, its change, the differences to the next pixel,
+and the counts of pixels and of such pairs."""
+BLOCK_SUMS = 3
+"""Number of sums that are kept by block: the change's size, the differences to the pixel after the
+next, and the count of such pairs."""
 
 
 def add_rows(
     before: NDArray[np.float32],
     after: NDArray[np.float32],
-    sums: NDArray[np.float32],
-    counts: NDArray[np.float32],
+    columns: NDArray[np.float32],
+    lines: NDArray[np.float32],
     masked: bool,
 ) -> None:
     """Add rows to the sums of their columns.
@@ -31,19 +36,20 @@ def add_rows(
     ----------
     before, after : (rows, width, channels), C-contiguous
         Input and output; NaN in `before` where a pixel is not measured.
-    sums : (SUMS, width, channels)
-    counts : (COUNTS, width, channels)
-        Only added to where `masked`; elsewhere every pixel counts, which the caller knows.
+    columns : (COLUMN_SUMS, at least width, channels)
+    lines : (BLOCK_SUMS, at least width, channels)
+        Counts are only added to where `masked`; elsewhere every pixel counts, which the caller
+        knows.
     """
-    rows, width, channels = before.shape
-    flat = sums.reshape(SUMS, -1)
+    rows, _, channels = before.shape
+    flat = before.reshape(rows, -1), after.reshape(rows, -1)
+    total, change, once, pixels, pairs = columns.reshape(COLUMN_SUMS, -1)
+    size, twice, wide_pairs = lines.reshape(BLOCK_SUMS, -1)
+    sums = total, change, once, size, twice
     if masked:
-        _add_masked(
-            before.reshape(rows, -1), after.reshape(rows, -1), flat, counts.reshape(COUNTS, -1),
-            width * channels, channels,
-        )  # fmt: skip
+        _add_masked(*flat, *sums, pixels, pairs, wide_pairs, channels)
     else:
-        _add(before.reshape(rows, -1), after.reshape(rows, -1), *flat, width * channels, channels)
+        _add(*flat, *sums, channels)
 
 
 def add_columns(columns: NDArray[np.float32], cell_px: int, out: NDArray[np.float32]) -> None:
@@ -54,62 +60,81 @@ def add_columns(columns: NDArray[np.float32], cell_px: int, out: NDArray[np.floa
     columns : (numbers, width, channels), C-contiguous; width is a multiple of `cell_px`
     out : (numbers, width / cell_px, channels), of which each number is C-contiguous
     """
-    for number, cells in zip(columns, out, strict=True):
-        _add_columns(number.reshape(-1), cells.reshape(-1), columns.shape[2], cell_px)
+    numbers, _, channels = columns.shape
+    _add_columns(columns.reshape(numbers, -1, cell_px, channels), out)
 
 
 @cached_on_disk
 @njit(**INLINE)
-def _add_columns(columns, cells, channels, cell_px):
-    for first in range(0, len(cells), channels):
-        for i in range(channels):
-            at = first * cell_px + i
-            total = columns[at]
-            for step in range(1, cell_px):
-                total += columns[at + step * channels]
-            cells[first + i] = total
+def _add_columns(columns, out):
+    for number in range(columns.shape[0]):
+        found, cells = columns[number], out[number]
+        for i in range(found.shape[2]):
+            for cell in range(found.shape[0]):
+                total = found[cell, 0, i]
+                for step in range(1, found.shape[1]):
+                    total += found[cell, step, i]
+                cells[cell, i] = total
 
 
 @cached_on_disk
 @njit(**INLINE)
-def _add(before, after, total, change, size, once, twice, count, channels):
+def _add(before, after, total, change, once, size, twice, channels):
     for r in range(before.shape[0]):
         old, new = before[r], after[r]
-        for i in range(count):  # one sum a loop, so that each becomes vector instructions
+        beside, beyond = old[channels:], old[2 * channels :]
+        for i in range(len(old)):
             total[i] += old[i]
-        for i in range(count):
+        for i in range(len(old)):
             change[i] += new[i] - old[i]
-        for i in range(count):
+        for i in range(len(old)):
             size[i] += abs(new[i] - old[i])
-        for i in range(count - channels):
-            once[i] += abs(old[i + channels] - old[i])
-        for i in range(count - 2 * channels):
-            twice[i] += abs(old[i + 2 * channels] - old[i])
+        for i in range(len(beside)):
+            once[i] += abs(beside[i] - old[i])
+        for i in range(len(beyond)):
+            twice[i] += abs(beyond[i] - old[i])
 
 
 @cached_on_disk
 @njit(**INLINE)
-def _add_masked(before, after, sums, counts, count, channels):
+def _add_masked(
+    before, after, total, change, once, size, twice, pixels, pairs, wide_pairs, channels
+):
+    none, one = np.float32(0), np.float32(1)
     for r in range(before.shape[0]):
-        for i in range(count):
-            value = before[r, i]
-            if value != value:
-                continue
-            sums[0, i] += value
-            sums[1, i] += after[r, i] - value
-            sums[2, i] += abs(after[r, i] - value)
-            counts[0, i] += np.float32(1)
-            for step in range(1, 3):
-                j = i + step * channels
-                if j < count and before[r, j] == before[r, j]:
-                    sums[2 + step, i] += abs(before[r, j] - value)
-                    counts[step, i] += np.float32(1)
+        old, new = before[r], after[r]
+        beside, beyond = old[channels:], old[2 * channels :]
+        for i in range(len(old)):
+            total[i] += old[i] if old[i] == old[i] else none
+        for i in range(len(old)):
+            pixels[i] += one if old[i] == old[i] else none
+        for i in range(len(old)):
+            change[i] += new[i] - old[i] if old[i] == old[i] else none
+        for i in range(len(old)):
+            size[i] += abs(new[i] - old[i]) if old[i] == old[i] else none
+        for i in range(len(beside)):
+            step = abs(beside[i] - old[i])
+            once[i] += step if step == step else none
+        for i in range(len(beside)):
+            step = abs(beside[i] - old[i])
+            pairs[i] += one if step == step else none
+        for i in range(len(beyond)):
+            step = abs(beyond[i] - old[i])
+            twice[i] += step if step == step else none
+        for i in range(len(beyond)):
+            step = abs(beyond[i] - old[i])
+            wide_pairs[i] += one if step == step else none
 
 
 def compile_guard() -> None:
-    """Compile `add_rows` and `add_columns`, or read them from disk."""
-    rows: Any = np.zeros((1, 1, 1), np.float32)
-    sums, counts = np.zeros((SUMS, 1, 1), np.float32), np.zeros((COUNTS, 1, 1), np.float32)
+    """Compile what adds up and what judges, or read it from disk."""
+    rows = np.zeros((1, 4, 1), np.float32)
+    columns, lines = (np.zeros((n, 4, 1), np.float32) for n in (COLUMN_SUMS, BLOCK_SUMS))
     for masked in (False, True):
-        add_rows(rows, rows, sums, counts, masked)
-    add_columns(sums, 1, counts[:1].repeat(SUMS, 0))
+        add_rows(rows, rows, columns, lines, masked)
+    cells = np.zeros((COLUMN_SUMS, 2, 1, 1), np.float32)
+    add_columns(columns, 4, cells[:, 0])
+    watched = Watched(
+        (0, 0, 0), 0, 4, 4, 0, 1, 4, (8, 4), ValueScale(0.0, 1.0, 0.0), False, 1.0
+    )  # fmt: skip
+    judge(cells, lines, 1, watched)

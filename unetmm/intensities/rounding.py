@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +116,25 @@ def limits_of(dtype: np.dtype[Any]) -> tuple[float, float]:
     return float(found.min), float(found.max)
 
 
+class DimParts(NamedTuple):
+    """Parts of a row that have few counts a pixel."""
+
+    dim: NDArray[np.bool_]
+    """Flags of the parts that are dim, (parts, channels)."""
+    there: NDArray[np.bool_] | None
+    """Flags of the measured values, (width, channels); None if all are."""
+    starts: NDArray[np.intp]
+    """First column of each part."""
+
+    def sums(self, row: NDArray[Any]) -> NDArray[np.float64]:
+        """Sums of the measured values of a row (1, width, channels) in each dim part."""
+        values = row[0].astype(np.float64)
+        if self.there is not None:
+            values[~self.there] = 0
+        found: NDArray[np.float64] = np.add.reduceat(values, self.starts, axis=0)[self.dim]
+        return found
+
+
 @dataclass
 class Dimness:
     """What rounding to whole numbers did to parts of rows that have few counts a pixel."""
@@ -129,32 +148,35 @@ class Dimness:
     bias: float = 0.0
     """Sum of what rounding changed in each dim part, whichever way."""
 
-    def note(
+    def look(
         self,
         stored: NDArray[Any],
-        exact: NDArray[np.float64],
-        made: NDArray[Any],
         nodata: NoData,
         given: NDArray[np.bool_] | None,
         part_px: int,
-    ) -> None:
-        """Look at a row (1, width, channels) of the input, the exact answer and the output."""
+    ) -> DimParts | None:
+        """Look at a row (1, width, channels) of the input; None if none of its parts are dim."""
         mask = valid_mask(stored, nodata, given)
-        there = np.ones(stored.shape, bool) if mask is None else mask
-        starts = np.arange(0, stored.shape[1], part_px)
-
-        def sums(values: NDArray[Any]) -> NDArray[np.float64]:
-            chosen = np.where(there, values, 0)[0].astype(np.float64)
-            found: NDArray[np.float64] = np.add.reduceat(chosen, starts, axis=0)
-            return found
-
-        count, before = sums(np.ones(stored.shape)), sums(np.abs(stored.astype(np.float64)))
+        row = np.abs(stored[0], dtype=np.float64)
+        there = None if mask is None else mask[0]
+        count: NDArray[Any] | np.float64
+        starts = np.arange(0, len(row), part_px)
+        if there is None:
+            count = np.diff(starts, append=len(row))[:, None] * np.ones(row.shape[1])
+        else:
+            row[~there] = 0
+            count = np.add.reduceat(there, starts, axis=0, dtype=np.float64)
+        before = np.add.reduceat(row, starts, axis=0)
         self.seen_px += int(count.sum())
         dim = (before > 0) & (before < DIM_COUNTS * count)
         if not dim.any():
-            return
-        asked, got = sums(exact)[dim], sums(made)[dim]
+            return None
         self.dim_px += int(count[dim].sum())
+        return DimParts(dim, there, starts)
+
+    def note(self, dim: DimParts, exact: NDArray[np.float64], made: NDArray[Any]) -> None:
+        """Compare a row (1, width, channels) of the exact answer with the output."""
+        asked, got = dim.sums(exact), dim.sums(made)
         self.exact += float(asked.sum())
         self.bias += float(np.abs(got - asked).sum())
 

@@ -11,7 +11,7 @@ from unetmm.errors import WeightsError
 from unetmm.intensities.guard import BlockWatch, block_px, to_watch
 from unetmm.intensities.judging import Watched
 from unetmm.intensities.range import less_low
-from unetmm.intensities.rounding import Dimness
+from unetmm.intensities.rounding import Dimness, DimParts
 from unetmm.intensities.validity import NoData
 from unetmm.io.measured import Mask
 from unetmm.run.job import Job
@@ -98,10 +98,10 @@ class RowWatch:
         less_low(made, low, after)
         self.blocks[group].add(before, after, masked, row)
 
-    def add_rounded(self, stored: Stored, exact: NDArray[Any], made: NDArray[Any]) -> None:
-        """Compare a row as it was with its values before and after they were rounded."""
-        side = self.blocks[0].watched.sides[1] if self.blocks else made.shape[1]
-        self.dimness.note(stored.pixels, exact, made, stored.nodata, stored.given, side)
+    def dim_parts(self, stored: Stored) -> DimParts | None:
+        """Parts of a row that rounding may bias; None if there are none."""
+        side = self.blocks[0].watched.sides[1] if self.blocks else stored.pixels.shape[1]
+        return self.dimness.look(stored.pixels, stored.nodata, stored.given, side)
 
     def hand_over(self) -> None:
         """Give the run what was found."""

@@ -139,12 +139,14 @@ class ChunkRowWriter:
             return
         for y in range(-(row - SAMPLED_ROW) % SAMPLED_ROWS, len(made), SAMPLED_ROWS):
             one, row_stored = slice(y, y + 1), stored.at(y)
+            if (dim := self.watch.dim_parts(row_stored)) is None:
+                continue
             exact = np.empty(made[one].shape, np.float64)
             to_stored(
                 answer[one], self.first_column, row_stored.pixels, self.statistics[group],
                 self.job.strength, *row_stored[1:], self.scratch[:1], exact,
             )  # fmt: skip
-            self.watch.add_rounded(row_stored, exact, made[one])
+            self.watch.dimness.note(dim, exact, made[one])
 
     def _spot(self, row: int, group: tuple[int, ...]) -> Spot | None:
         """Place of a row's first value of a group, if values are dithered."""

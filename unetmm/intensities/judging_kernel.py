@@ -1,0 +1,145 @@
+"""Judges blocks by the sums of their cells, compiled: `judging` says what the limits mean."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from unetmm.compiling.cache import cached_on_disk
+from unetmm.compiling.flags import INLINE
+
+DIFFERENCE = 1.128
+"""Mean difference of two pixels of white noise, in units of its deviation."""
+HIGHEST_BIT = 30
+"""Highest bit of a positive float32; the order of such numbers is that of their bits."""
+
+
+@cached_on_disk
+@njit(**INLINE)
+def judge_blocks(cells, lines, side, scale, limits, bits, sums, verdicts):
+    """Judge a row of blocks.
+
+    Parameters
+    ----------
+    cells : float32, (COLUMN_SUMS, rows of cells, columns of cells, channels)
+    lines : float32, (BLOCK_SUMS, pixels, channels)
+    side : columns of cells of a block.
+    scale : low end and extent of the range, strength, and 1 for integers or 0.
+    limits : those of `judging`.
+    bits : int32, room for a number a cell of a block.
+    sums : float64, room for four numbers a line of cells of a block, of the longer side.
+    verdicts : float64, (blocks, channels, VALUES)
+        What becomes of them.
+    """
+    low, extent, strength, integers = scale
+    fewest_px, mean_limit, cell_limit, mean_floor, constant, cell_floor, left_share, ratio = limits
+    floor = cell_floor * extent + 0.3 * integers
+    for block in range(verdicts.shape[0]):
+        for i in range(verdicts.shape[1]):
+            own = cells[:, :, block * side : (block + 1) * side, i]
+            total, change, once, pixels, pairs = own[0], own[1], own[2], own[3], own[4]
+            rows, columns = total.shape
+            verdict = verdicts[block, i]
+            verdict[:] = 0
+            count = mean = difference = events = steps = 0.0
+            sums[:] = 0
+            for y in range(rows):
+                line = there = 0.0
+                for x in range(columns):
+                    line += total[y, x]
+                    there += pixels[y, x]
+                    sums[2, x] += total[y, x]
+                    sums[3, x] += pixels[y, x]
+                    difference += change[y, x]
+                    events += once[y, x]
+                    steps += pairs[y, x]
+                sums[0, y], sums[1, y] = line, there
+                mean += line
+                count += there
+            if count < fewest_px:
+                continue
+            mean, difference = mean / count + low, difference / count
+            events /= max(steps, 1)
+            # A lower median, of the cells' mean differences. Most cells are constant where there
+            # are few photons, or next to none: then of the heights of events, each of which
+            # differs from both of its neighbours.
+            deviation = noise = 0.0
+            for sparse in range(2):
+                found = 0
+                for y in range(rows):
+                    for x in range(columns):
+                        parts = np.float32(2) if sparse else pairs[y, x]
+                        if parts > 0 and (once[y, x] > 0 or not sparse):
+                            bits[found] = np.float32(once[y, x] / parts).view(np.int32)
+                            found += 1
+                middle = _middle(bits, found)
+                if sparse:
+                    noise = math.sqrt(middle * events / 2)
+                else:
+                    deviation = noise = middle / DIFFERENCE
+                if deviation > 0:
+                    break
+            # Noise of the mean by the differences of lines of cells, whatever is correlated.
+            structure = 0.0
+            for across in range(0, 4, 2):
+                found_steps, neighbours, lines_there = 0.0, 0, 0
+                for line in range(sums.shape[1]):
+                    if sums[across + 1, line] > 0:
+                        lines_there += 1
+                        sums[across, line] /= sums[across + 1, line]
+                        if line > 0 and sums[across + 1, line - 1] > 0:
+                            found_steps += abs(sums[across, line] - sums[across, line - 1])
+                            neighbours += 1
+                found_steps /= max(neighbours, 1) * DIFFERENCE * math.sqrt(lines_there)
+                structure = structure if structure > found_steps else found_steps
+            allowed = max(noise / math.sqrt(count), structure)
+            allowed += mean_floor * (constant if events == 0 else 1) * extent
+            if integers:
+                allowed += min(0.5, 0.02 * abs(mean))
+            # Noise of bright cells may be larger, in proportion at most.
+            times = 0.0
+            for bright in range(2):
+                times, known, limit = 0.0, np.float32(0), 0.0
+                for y in range(rows):
+                    for x in range(columns):
+                        n = max(pixels[y, x], np.float32(1))
+                        if bright or n != known:
+                            known, limit = n, noise
+                            if bright:
+                                limit *= max(abs(total[y, x] / n + low) / abs(mean), 1.0)
+                            limit = max(limit / math.sqrt(n), floor) * n
+                        found_times = abs(change[y, x]) / limit
+                        if not found_times <= times:
+                            times = found_times
+                if times <= cell_limit or deviation == 0:
+                    break
+            noisy = deviation > (0.5 if integers else 1e-3 * extent)
+            moved = twice = wide = 0.0
+            a_block = lines.shape[1] // cells.shape[2] * side
+            for x in range(block * a_block, (block + 1) * a_block):
+                moved += lines[0, x, i]
+                twice += lines[1, x, i]
+                wide += lines[2, x, i]
+            white = noisy and twice / max(wide, 1) < ratio * events
+            verdict[0], verdict[1], verdict[2] = 1, mean, difference
+            verdict[3] = abs(difference) / (mean_limit * allowed)
+            verdict[4] = times / cell_limit
+            verdict[5] = noisy
+            verdict[6] = white and moved / count < left_share * strength * deviation
+
+
+@cached_on_disk
+@njit(**INLINE)
+def _middle(bits, count):
+    """The lower median of some positive floats, given by their bits; 0 if there are none."""
+    found, rank = np.int32(0), (count - 1) // 2
+    for bit in range(HIGHEST_BIT, -1, -1):
+        tried = np.int32(found | (1 << bit))
+        below = np.int32(0)
+        for i in range(count):
+            below += np.int32(bits[i] < tried)
+        if below <= rank:
+            found = tried
+    return np.float64(np.int32(found).view(np.float32))
