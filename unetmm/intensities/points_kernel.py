@@ -38,7 +38,8 @@ def stand_out(
 ) -> None:
     """Give how far pixels stand out all around, in units of the noise.
 
-    A pixel counts as no more than the brightest of its neighbours, or single ones would stand out.
+    A pixel counts as no more than the second of its neighbours, or outliers would stand out: single
+    pixels, and pairs.
 
     Parameters
     ----------
@@ -125,13 +126,16 @@ def _blur(a, b, c, d, e):
 @cached_on_disk
 @njit(**INLINE)
 def _bound(above, row, below, out, count):
-    """Pixels without their outermost, none above the largest of its eight neighbours."""
+    """Pixels without their outermost, none above the second of its eight neighbours."""
     for x in range(count):
-        most = _larger(_larger(above[x], above[x + 1]), above[x + 2])
-        most = _larger(most, _larger(row[x], row[x + 2]))
-        most = _larger(most, _larger(_larger(below[x], below[x + 1]), below[x + 2]))
-        own = row[x + 1]
-        out[x] = own if own < most else most
+        first, second = _larger(row[x], row[x + 2]), _smaller(row[x], row[x + 2])
+        for line in (above, below):
+            one, other = _larger(line[x], line[x + 1]), _smaller(line[x], line[x + 1])
+            second = _larger(_larger(second, other), _smaller(first, one))
+            first = _larger(first, one)
+            second = _larger(second, _smaller(first, line[x + 2]))
+            first = _larger(first, line[x + 2])
+        out[x] = _smaller(row[x + 1], second)
 
 
 def local_deviations(
