@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unetmm.errors import (
         BudgetError,
         ImageError,
+        MissingPackageError,
         ResumeError,
         ShapeError,
         UnetmmError,
@@ -34,6 +35,7 @@ _HOMES = {
     "BudgetError": "errors",
     "Calibration": "calibrate.calibration",
     "ImageError": "errors",
+    "MissingPackageError": "errors",
     "Model": "models.weights",
     "Options": "options",
     "Plan": "plan.types",
@@ -52,6 +54,7 @@ __all__ = [
     "BudgetError",
     "Calibration",
     "ImageError",
+    "MissingPackageError",
     "Model",
     "Options",
     "Plan",

@@ -5,6 +5,7 @@ UnetmmError
 ├── ImageError      an image cannot be read, written or understood
 ├── WeightsError    a weight file is missing, damaged or does not fit its net
 ├── ShapeError      an array has a shape, dtype or config that cannot be used
+├── MissingPackageError  a package that this needs is not installed
 └── ResumeError     a half-done output belongs to another run
     └── LockedError another process is writing it just now
 
@@ -45,6 +46,10 @@ class WeightsError(UnetmmError):
 
 class ShapeError(UnetmmError):
     """An array or config has a shape, dtype or value that cannot be used."""
+
+
+class MissingPackageError(UnetmmError):
+    """A package that only this needs is not installed."""
 
 
 class ResumeError(UnetmmError):

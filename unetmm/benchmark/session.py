@@ -17,6 +17,7 @@ from typing import Any
 from unetmm.benchmark.result import BOUNDS, BenchmarkResult, Measurement, processor_name
 from unetmm.benchmark.setting import LAYOUTS, Files, Setting
 from unetmm.errors import ShapeError, UnetmmError
+from unetmm.extras import need_torch
 from unetmm.process import child_environment
 
 LEAST_SIDE_PX = 64
@@ -75,6 +76,7 @@ def _contenders(setting: Setting) -> dict[str, str]:
     from unetmm.compiling.processor import multiplies_bf16
     from unetmm.models.weights import load_model
 
+    need_torch("the benchmark, which compares with torch,")
     if setting.side_px < LEAST_SIDE_PX:
         raise ShapeError(
             f"asked for an image of {setting.side_px} px; a benchmark needs at least "

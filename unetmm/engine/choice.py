@@ -5,7 +5,6 @@ unless a GPU is asked for.
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 
 from unetmm.engine.contract import Engine
 from unetmm.engine.cpu.engine import CpuEngine
@@ -13,6 +12,7 @@ from unetmm.engine.cpu.precision import resolve
 from unetmm.engine.precision import ITEM_BYTES, Precision
 from unetmm.engine.torch.engine import TorchEngine
 from unetmm.errors import ShapeError
+from unetmm.extras import need_torch
 
 DeviceChoice = str
 """A user's choice: auto, cpu, torch, cuda or cuda:N."""
@@ -30,6 +30,8 @@ def pick_engine(device: str, precision: str) -> Engine:
     ------
     ShapeError
         If there is no such device or precision, or this machine lacks it.
+    MissingPackageError
+        If it needs torch, which is not installed.
     """
     if device in ("auto", "cpu"):
         if precision == "fp16":
@@ -40,8 +42,7 @@ def pick_engine(device: str, precision: str) -> Engine:
         raise ShapeError(f'device "{device}": there are auto, cpu, torch, cuda and cuda:N')
     chosen = _precision(precision)
     if cuda is None:
-        if find_spec("torch") is None:
-            raise ShapeError("device torch: torch is not installed; use device cpu")
+        need_torch("device torch")
         return TorchEngine(CpuEngine(), chosen)
     return _on_gpu(device, int(cuda[1] or 0), chosen)
 
@@ -54,8 +55,7 @@ def _precision(choice: str) -> Precision:
 
 
 def _on_gpu(device: str, index: int, precision: Precision) -> TorchEngine:
-    if find_spec("torch") is None:
-        raise ShapeError(f"device {device}: torch is not installed; use device cpu")
+    need_torch(f"device {device}")
     from unetmm.engine.torch import cuda
 
     count = cuda.count()

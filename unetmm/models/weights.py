@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unetmm.errors import ShapeError, WeightsError
+from unetmm.extras import need_torch
 from unetmm.nets.config import NetConfig
 from unetmm.nets.shapes import parameter_count, tensor_shapes
 
@@ -73,6 +74,7 @@ class Model:
     @cached_property
     def net(self) -> EncoderDecoder:
         """The reference net in eval mode (imports torch)."""
+        need_torch("the reference net")
         import torch
 
         from unetmm.nets.nafnet import build_net
@@ -250,6 +252,7 @@ def _load_public_checkpoint(path: Path) -> Model:
     """A .pth of the public NAFNet code: tensors below "params", config read off their shapes."""
     import pickle
 
+    need_torch(f"{path}: reading a .pth file")
     import torch
 
     try:

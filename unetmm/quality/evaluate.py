@@ -165,9 +165,8 @@ def model_on_255(model: Model, options: Options | None = None) -> Restore:
 
 def reference_on_255(model: Model) -> Restore:
     """A model as its reference forward on 0 to 255: whole images, their own averages, no budget."""
+    net = model.net  # first: it says so where torch is missing
     import torch
-
-    net = model.net
 
     def restore(noisy: Pixels) -> Pixels:
         x = torch.from_numpy((noisy / PEAK).astype(np.float32)).permute(2, 0, 1)[None]

@@ -47,7 +47,7 @@ def adapt(
 
     Example: unetmm adapt dim.tif -o dim.safetensors --model tiny-mono
     """
-    from unetmm.train.adapt import AdaptOptions
+    from unetmm.train.adapt import AdaptOptions  # says so where torch is missing
 
     adapt_one(input, output, AdaptOptions(model, minutes, steps, mem_budget, seed), overwrite)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from unetmm.extras import need_torch
 from unetmm_cli import display
 from unetmm_cli.display.text import seconds_text
 from unetmm_cli.progress import View, make_bar
@@ -161,6 +162,7 @@ def _command(task: TrainTask) -> str:
 
 
 def _prepare(task: TrainTask) -> tuple[TrainConfig, Trainer]:
+    need_torch("training")
     import torch
 
     from unetmm.errors import ShapeError

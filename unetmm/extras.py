@@ -1,0 +1,30 @@
+"""Packages that only some of unetmm needs, and what to say where they are missing."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from unetmm.errors import MissingPackageError
+
+INSTALL_TORCH = 'pip install "unetmm[torch]"'
+"""Command that adds torch."""
+
+
+def has_torch() -> bool:
+    """Whether torch can be imported, without importing it."""
+    try:
+        return find_spec("torch") is not None
+    except ValueError:  # of a module that was put in its place
+        return False
+
+
+def need_torch(what: str) -> None:
+    """Refuse what torch is missing for; `what` begins the message, as in "training".
+
+    Raises
+    ------
+    MissingPackageError
+        If torch is not installed.
+    """
+    if not has_torch():
+        raise MissingPackageError(f"{what} needs torch, which is not installed: {INSTALL_TORCH}")
