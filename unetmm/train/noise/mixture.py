@@ -5,7 +5,7 @@ patch and its target. Kinds that treat a noisy image (resampled, JPEG, rows ...)
 one: white, photons, a camera's or a micrograph's.
 
 Source: mixing degradations at random is of Zhang et al., Practical Blind Denoising via Swin-Conv-
-UNet and Data Synthesis (2022), section 4; noise through a camera's pipeline of Guo et al., Toward
+UNet and Data Synthesis (2022); noise through a camera's pipeline of Guo et al., Toward
 Convolutional Blind Denoising of Real Photographs (2019), section 3.1. The kinds and their levels
 are ours; where those works chain several in any order, a sample here has one, and then its file.
 """
