@@ -36,6 +36,8 @@ QUICK_IMAGES = 6
 """Number of images of each set for a quick look."""
 SIGMAS = (15, 25, 50)
 """Levels of white noise, in grey levels of 255."""
+HALVES = (10, 50)
+"""Levels of white noise on the left and the right half of one image."""
 DRAWN_PX = 256
 """Side of the drawn clean pictures."""
 CHANNELS = {"mono": (1,), "rgb": (3,), "both": (1, 3)}
@@ -51,7 +53,7 @@ class TestSet:
     channels: str
     """Channels of the models that are measured on it: mono, rgb or both."""
     kind: str
-    """Way of measuring: white, pairs, affine (pairs of two scales), clean, drawn."""
+    """Way of measuring: white, halves, pairs, affine (pairs of two scales), clean, drawn."""
     suffix: str = ""
     """End of the names of the cases that belong to this set."""
 
@@ -60,6 +62,7 @@ SETS = (
     TestSet("Set12", "eval/set12", "mono", "white"),
     TestSet("CBSD68", "eval/cbsd68", "rgb", "white"),
     TestSet("Kodak24", "eval/kodak24", "rgb", "white"),
+    TestSet("halves", "eval/kodak24", "both", "halves"),
     TestSet("CC15", "real_noise/cc15", "rgb", "pairs"),
     TestSet("PolyU", "real_noise/polyu", "rgb", "pairs"),
     TestSet("W2S", "microscopy/w2s", "mono", "affine"),
@@ -146,6 +149,8 @@ def measure(model: Model, test_set: TestSet, places: Places) -> Iterator[Figure]
             ]
             found = [(s.psnr_before_db, s.psnr_db) for s in scores]
             yield _mean(model, f"{test_set.name} {sigma}", found)
+    elif test_set.kind == "halves":
+        yield from _halves(model, [read_image(p, channels) for p in paths], options)
     else:
         found = [_pair(model, p, test_set.kind == "affine", options) for p in paths]
         yield _mean(model, test_set.name, found)
@@ -159,6 +164,25 @@ def _pair(model: Model, path: Path, affine: bool, options: Options) -> tuple[flo
         path, noisy, clean, affine, model_on_stored(model, noisy.dtype, options)
     ).score
     return score.psnr_before_db, score.psnr_db
+
+
+def _halves(model: Model, images: Sequence[Pixels], options: Options) -> Iterator[Figure]:
+    """Each half of the images with its level, beside the other level and beside its own."""
+    restore = model_on_255(model, options)
+    for side, (level, other) in enumerate((HALVES, HALVES[::-1])):
+        for beside in (level, other):
+            found = []
+            for seed, clean in enumerate(images):
+                middle = clean.shape[1] // 2
+                half = np.s_[:, middle:] if side else np.s_[:, :middle]
+                sigma = np.full((1, clean.shape[1], 1), float(beside))
+                sigma[half] = level
+                white = np.random.default_rng(seed).standard_normal(clean.shape)
+                noisy = clean + sigma * white
+                restored = np.clip(restore(noisy), 0, PEAK)[half]
+                target = clean[half].astype(np.float64)
+                found.append((psnr(target, noisy[half], PEAK), psnr(target, restored, PEAK)))
+            yield _mean(model, f"{level} beside {beside}", found)
 
 
 def _untouched(model: Model, clean: Pixels, options: Options) -> tuple[float, float]:

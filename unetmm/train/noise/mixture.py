@@ -3,6 +3,11 @@
 A kind takes a clean patch, (c, h, w) with black 0 and white 1, and a generator; it gives the noisy
 patch and its target. Kinds that treat a noisy image (resampled, JPEG, rows ...) begin with a basic
 one: white, photons, a camera's or a micrograph's.
+
+Source: mixing degradations at random is of Zhang et al., Practical Blind Denoising via Swin-Conv-
+UNet and Data Synthesis (2022); noise through a camera's pipeline of Guo et al., Toward
+Convolutional Blind Denoising of Real Photographs (2019), section 3.1. The kinds and their levels
+are ours; where those works chain several in any order, a sample here has one, and then its file.
 """
 
 from __future__ import annotations
