@@ -217,6 +217,7 @@ def test_how_an_output_was_made_is_told(
         restore_file(image, tmp_path / name, Options(model, 10**9, strength=0.5))
         made = made_of(tmp_path / name, capsys)
         assert made["finished"] is True and made["calibration"] is True
+        assert made["guard"]["blocks"] == 1
         assert (made["input"], made["strength"], made["unetmm"]) == ("a, b.tif", "0.5", __version__)
         assert str(made["model"]).startswith("m, 2 ")
         assert run(["info", str(tmp_path / name)]) == 0

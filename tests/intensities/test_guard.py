@@ -15,7 +15,7 @@ from unetmm.intensities.validity import NoData
 
 SIDE = 256
 FULL = Watched(
-    (0, 1, 2), 0, SIDE, SIDE, 0, 1, 512, (64, 64), ValueScale(0.0, 1000.0, 0.0), True, 1.0
+    (0, 1, 2), 0, SIDE, SIDE, 0, 1, (512, 128), (64, 64), ValueScale(0.0, 1000.0, 0.0), True, 1.0
 )  # fmt: skip
 
 
@@ -167,7 +167,7 @@ def test_chunks_that_cut_the_grid_have_blocks_of_their_own() -> None:
     assert block_px(512, 10_000) == block_px(512, 30) == 64
     assert block_px(48, 1000) == 16 and block_px(48, 48) == 64 and block_px(100, 1000) == 0
     noisy, clean = scene(20)
-    small = replace(FULL, chunk_rows=48, sides=(16, 16))
+    small = replace(FULL, chunk=(48, 48), sides=(16, 16))
     assert found(noisy, clean, small).blocks == 256
 
 

@@ -15,10 +15,16 @@ from interrupted import NET, options, stop_after
 
 import unetmm
 from unetmm.errors import BudgetError, WeightsError
+from unetmm.intensities.guard import Findings, Worst
+from unetmm.io.image import Encoding
 from unetmm.io.output.disk import part_path
 from unetmm.models.weights import load_model, save_model
 from unetmm.options import Options
+from unetmm.provenance.record import read_record
+from unetmm.run.heard import hearing
 from unetmm.run.of_file import restore_file
+from unetmm.run.report import merged, verdict
+from unetmm.run.share import Share
 from unetmm_cli.__main__ import run as run_cli
 
 TINY = "tiny-mono"
@@ -97,14 +103,88 @@ def test_the_cut_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert other == {k: v for k, v in first.items() if k != "rounding"}
 
 
-def test_a_resumed_run_tells_of_its_own_part(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["o.tif", "o.ome.zarr", "plain.tif"])
+def test_the_record_tells_of_all_parts(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    whole = restore_file(folder / "in.tif", tmp_path / "w.tif", options(folder)).guard
-    output = tmp_path / "o.tif"
-    stop_after(folder, output, 2, monkeypatch)
-    rest = restore_file(folder / "in.tif", output, options(folder)).guard
-    assert 0 < rest["blocks"] < whole["blocks"]
+    plain = {"encoding": Encoding(compression="none")} if name == "plain.tif" else {}
+    whole, output = tmp_path / f"whole-{name}", tmp_path / name
+    guard = restore_file(folder / "in.tif", whole, options(folder, **plain)).guard
+    recorded = guard_of_record(whole)
+    assert recorded["blocks"] == guard["blocks"] == 21 * 11 and recorded["worst"] == guard["worst"]
+    stop_after(folder, output, 2, monkeypatch, **plain)
+    resumed = restore_file(folder / "in.tif", output, options(folder, **plain)).guard
+    assert guard_of_record(output) == recorded == {k: resumed[k] for k in recorded}
+    shared = tmp_path / f"shared-{name}"
+    parts = [
+        restore_file(folder / "in.tif", shared, options(folder, **plain), share=Share(i, 2))
+        for i in range(2)
+    ]
+    assert 0 < parts[0].guard["blocks"] < guard["blocks"]
+    assert guard_of_record(shared) == recorded == {k: parts[1].guard[k] for k in recorded}
+    if name.endswith("tif"):
+        assert output.read_bytes() == whole.read_bytes() == shared.read_bytes()
+
+
+def test_parts_of_a_run_make_one_report(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "o.npy"
+    parts = [
+        restore_file(folder / "in.tif", output, options(folder), share=Share(i, 2))
+        for i in range(2)
+    ]
+    parts = [
+        replace(part, ranges={"2": share}, megapixels=size, stored={**part.stored, "clipped": 3})
+        for part, share, size in zip(parts, (0.5, 0.0), (1.0, 3.0), strict=True)
+    ]
+    found = merged(parts)
+    assert found["guard"]["blocks"] == 21 * 11 and found["ranges"] == {"2": 0.125}
+    assert found["stored"]["clipped"] == 6 and found["stored"]["dtype"] == "uint16"
+
+
+def test_a_verdict_is_in_plain_words() -> None:
+    fine = Findings(blocks=100, noisy=90)
+    assert verdict(fine.as_dict()).startswith("means and details of all 100 blocks are as in the")
+    worst = Worst(2.0, (0, 0, 0), 64, 128, 0, 9.0, 5.0)
+    harmed = Findings(100, 7, 0, 80, 100, worst=worst)
+    told = verdict(harmed.as_dict())
+    assert "7 of 100 blocks" in told and "row 64, column 128" in told
+    assert "80 of 100 noisy blocks still have their noise" in told
+
+
+def test_the_report_has_every_warning_of_its_run(folder: Path, tmp_path: Path) -> None:
+    logging.getLogger("unetmm.io").warning("said before")
+    few = np.random.default_rng(1).poisson(0.4, (320, 300)).astype(np.uint16)
+    options = {"photometric": "minisblack", "extratags": [(42113, 2, 0, "7", True)]}
+    tifffile.imwrite(tmp_path / "in.tif", few, **options)
+    report = restore_file(tmp_path / "in.tif", tmp_path / "o.npy", Options(TINY))
+    first, second, *_ = report.as_dict()["warnings"]
+    assert 'has no place to say that 7 is "no data"' in first
+    assert "use --dtype float32" in second
+
+
+def test_warnings_are_still_said_where_nobody_listens(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    with hearing() as outer, hearing() as inner:
+        logging.getLogger("unetmm.io").warning("once")
+    assert list(outer) == list(inner) == ["once"]
+    assert capsys.readouterr().err == "once\n"
+
+
+def guard_of_record(path: Path) -> dict:
+    record = read_record(path)
+    assert record is not None and "room" not in record
+    guard: dict = record["guard"]
+    return guard
+
+
+def test_findings_survive_a_journal() -> None:
+    worst = Worst(1.53, (0, 1, 2), 64, 128, 2, 100.25, 99.5)
+    for found in (Findings(5, 1, 0, 2, 3, 0.75, worst), Findings(), Findings(9, noisy=2)):
+        assert Findings.of_note(found.as_note((0, 1, 2)), (0, 1, 2)) == found
+    with pytest.raises(ValueError):
+        Findings.of_note("1 2 three", (0, 0, 0))
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:

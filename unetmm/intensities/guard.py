@@ -59,6 +59,10 @@ def guard_bytes(band_rows: int, width_px: int, channels: int, groups: int) -> in
     return band_rows * values + groups * (watch + verdicts)
 
 
+COUNTS = ("blocks", "means", "details", "left", "noisy")
+"""Names of the numbers of blocks in `Findings`, in its order."""
+
+
 @dataclass(frozen=True)
 class Worst:
     """The block with the largest difference, in units of what noise explains."""
@@ -106,11 +110,43 @@ class Findings:
 
     def add(self, other: Findings) -> None:
         """Take in what was found elsewhere."""
-        for name in ("blocks", "means", "details", "left", "noisy"):
+        for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.largest_difference = max(self.largest_difference, other.largest_difference)
         found = [w for w in (self.worst, other.worst) if w is not None]
         self.worst = max(found, key=lambda w: w.order, default=None)
+
+    def as_note(self, plane: tuple[int, ...]) -> str:
+        """Numbers of one chunk in a plane, in a few words; `of_note` reads them."""
+        counts = (getattr(self, name) for name in COUNTS)
+        words = [*map(str, counts), f"{self.largest_difference:.9g}"]
+        if (w := self.worst) is not None:
+            assert w.plane == plane, "a chunk lies in one plane"
+            places = (w.row, w.column, w.sample)
+            words += [f"{w.times:.9g}", *map(str, places)]
+            words += [f"{w.input_mean:.9g}", f"{w.output_mean:.9g}"]
+        return " ".join(words)
+
+    @classmethod
+    def of_note(cls, note: str, plane: tuple[int, ...]) -> Findings:
+        """What `as_note` wrote.
+
+        Raises
+        ------
+        ValueError
+            If it is anything else.
+        """
+        words = note.split(" ")
+        blocks, means, details, left, noisy = map(int, words[: len(COUNTS)])
+        largest, *rest = words[len(COUNTS) :]
+        found = cls(blocks, means, details, left, noisy, float(largest))
+        if rest:
+            times, row, column, sample, before, after = rest
+            found.worst = Worst(
+                float(times), plane, int(row), int(column), int(sample), float(before),
+                float(after),
+            )  # fmt: skip
+        return found
 
     @property
     def doubtful(self) -> int:
@@ -170,8 +206,10 @@ class BlockWatch:
     """Adds up a strip's rows from top to bottom, and judges each row of blocks once it is whole."""
 
     def __init__(self, watched: Watched) -> None:
-        self.watched, self.findings = watched, Findings()
-        side = watched.sides[1]
+        self.watched, side = watched, watched.sides[1]
+        self._chunk_blocks = np.arange(0, watched.width, max(side, watched.chunk[1])) // side
+        """First block of each chunk."""
+        self._found = [Findings() for _ in self._chunk_blocks]
         width = -(-watched.width // side) * side
         cells, channels = width // CELL_PX, watched.channels
         self._columns = np.zeros((COLUMN_SUMS, width, channels), np.float32)
@@ -188,6 +226,19 @@ class BlockWatch:
         each = present[:2].reshape(2, cells, CELL_PX).sum(2)
         self._present = np.repeat(each[..., None], channels, axis=2)
         self._wide_pairs = present[2, :, None]
+
+    @property
+    def findings(self) -> Findings:
+        """Findings that were not taken yet."""
+        found = Findings()
+        for chunk in self._found:
+            found.add(chunk)
+        return found
+
+    def take(self) -> list[Findings]:
+        """Give what was found in each chunk of a row of them, and forget it."""
+        found, self._found = self._found, [Findings() for _ in self._found]
+        return found
 
     def _cut_pairs(self, columns: NDArray[np.float32], step: int) -> None:
         """Leave out differences between two blocks: at a strip's edge they are not known."""
@@ -209,10 +260,10 @@ class BlockWatch:
         done, watched = 0, self.watched
         while done < len(before):
             y = row + done
-            base = y // watched.chunk_rows * watched.chunk_rows
+            base = y // watched.chunk[0] * watched.chunk[0]
             in_block = (y - base) % watched.sides[0]
             cell = in_block // CELL_PX
-            last = min(base + watched.chunk_rows, watched.height)
+            last = min(base + watched.chunk[0], watched.height)
             cell_end = min(last, y - in_block + (cell + 1) * CELL_PX)
             rows = min(len(before) - done, cell_end - y)
             part = slice(done, done + rows)
@@ -250,26 +301,29 @@ class BlockWatch:
         self._lines[...] = 0
 
     def _note(self, verdict: Verdict, row: int) -> None:
-        findings, watched = self.findings, self.watched
         means, details = verdict.mean_times > 1, verdict.cell_times > 1
-        findings.blocks += int(verdict.judged.sum())
-        findings.means += int(means.sum())
-        findings.details += int((details & ~means).sum())
-        findings.left += int(verdict.left.sum())
-        findings.noisy += int(verdict.noisy.sum())
-        largest = float(np.abs(verdict.difference).max())
-        findings.largest_difference = max(findings.largest_difference, largest)
+        flags = verdict.judged, means, details & ~means, verdict.left, verdict.noisy
+        counts = np.add.reduceat(np.stack(flags).sum(2), self._chunk_blocks, axis=1)
+        largest = np.maximum.reduceat(np.abs(verdict.difference).max(1), self._chunk_blocks)
         times = np.maximum(verdict.mean_times, verdict.cell_times)
-        at, sample = np.unravel_index(int(times.argmax()), times.shape)
-        if times[at, sample] <= 1:
-            return
-        mean = float(verdict.mean[at, sample])
-        worst = Worst(
-            float(times[at, sample]), watched.plane, row,
-            watched.column + int(at) * watched.sides[1], watched.sample + int(sample),
-            mean, mean + float(verdict.difference[at, sample]),
+        parts = zip(self._found, counts.T.tolist(), largest.tolist(), strict=True)
+        for chunk, (found, (judged, by_mean, by_detail, left, noisy), most) in enumerate(parts):
+            found.add(Findings(judged, by_mean, by_detail, left, noisy, most))
+            if by_mean or by_detail:
+                found.add(Findings(worst=self._worst(verdict, times, row, chunk)))
+
+    def _worst(self, verdict: Verdict, times: NDArray[np.float64], row: int, chunk: int) -> Worst:
+        """The block of a chunk in a row of blocks that differs most."""
+        watched, first = self.watched, self._chunk_blocks[chunk]
+        own = times[first : first + -(-watched.chunk[1] // watched.sides[1])]
+        block, sample = map(int, np.unravel_index(int(own.argmax()), own.shape))
+        at = first + block, sample
+        mean = float(verdict.mean[at])
+        return Worst(
+            float(times[at]), watched.plane, row,
+            watched.column + int(at[0]) * watched.sides[1], watched.sample + sample,
+            mean, mean + float(verdict.difference[at]),
         )  # fmt: skip
-        findings.add(Findings(worst=worst))
 
 
 def to_watch(

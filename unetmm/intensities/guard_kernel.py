@@ -135,6 +135,6 @@ def compile_guard() -> None:
     cells = np.zeros((COLUMN_SUMS, 2, 1, 1), np.float32)
     add_columns(columns, 4, cells[:, 0])
     watched = Watched(
-        (0, 0, 0), 0, 4, 4, 0, 1, 4, (8, 4), ValueScale(0.0, 1.0, 0.0), False, 1.0
+        (0, 0, 0), 0, 4, 4, 0, 1, (4, 4), (8, 4), ValueScale(0.0, 1.0, 0.0), False, 1.0
     )  # fmt: skip
     judge(cells, lines, 1, watched)

@@ -47,8 +47,8 @@ class Watched:
     """First sample of the group."""
     channels: int
     """Samples of the group."""
-    chunk_rows: int
-    """Rows of a chunk, at whose beginnings blocks begin."""
+    chunk: tuple[int, int]
+    """Rows and columns of a chunk, at whose beginnings blocks begin."""
     sides: tuple[int, int]
     """Rows and columns of a block."""
     scale: ValueScale

@@ -79,6 +79,7 @@ def summary(record: Mapping[str, Any], finished: bool) -> dict[str, Any]:
         "strength": facts.get("strength"),
         "precision": facts.get("precision"),
         "calibration": bool(record.get("calibration")),
+        "guard": record.get("guard"),
     }
 
 

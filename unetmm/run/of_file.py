@@ -16,6 +16,7 @@ from typing import Any
 from unetmm import process
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ResumeError, WeightsError
+from unetmm.intensities.guard import Guard
 from unetmm.io.image import ImageInfo, Source
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.output.destination import output_exists
@@ -34,6 +35,7 @@ from unetmm.provenance.facts import (
     make_record,
 )
 from unetmm.provenance.record import read_record, remove_leftovers
+from unetmm.run.heard import hearing
 from unetmm.run.job import Job, known_calibration, make_job
 from unetmm.run.loaded import Loaded
 from unetmm.run.remarks import say_remarks
@@ -73,8 +75,22 @@ def restore_file(
     """
     process.reset_peak()
     process.limit_allocator()
+    with hearing() as heard:
+        report = _restore_file(path, output, options, progress, stop, share, loaded or Loaded())
+    report.warnings = tuple(heard)
+    return report
+
+
+def _restore_file(
+    path: Place,
+    output: Place,
+    options: Options,
+    progress: Callable[[Progress], None],
+    stop: threading.Event | None,
+    share: Share,
+    loaded: Loaded,
+) -> Report:
     started = time.monotonic()
-    loaded = loaded or Loaded()
     with closing(open_source(path, options.select, options.nodata)) as source:
         model = loaded.pick(options.model, source.info)
         options = replace(options, calibration=known_calibration(options, model))
@@ -84,9 +100,10 @@ def restore_file(
         work = _plan_work(path, output, source, model, options, share, loaded)
         try:
             with growing(work.output, share):
-                report = _compute(work, progress, stop)
+                job, report = _compute(work, progress, stop)
                 finishing = time.monotonic()
                 report.complete = work.output.complete()
+                _conclude(job, report, work.output)
         except _FinishedMeanwhile:
             remove_leftovers(output)  # the workspace that this process has just set up
             return _finished(path, output, source.info, model, options)
@@ -225,7 +242,7 @@ def _earlier_job(
 
 def _compute(
     work: _Work, progress: Callable[[Progress], None], stop: threading.Event | None
-) -> Report:
+) -> tuple[Job, Report]:
     info, plan, output = work.source.info, work.plan, work.output
     stride_px = work.model.config.stride_px
     total_px = len(info.planes) * info.height * info.width
@@ -256,7 +273,6 @@ def _compute(
 
     job.progress = advance
     run_or_shrink(job, tasks_left)
-    say_remarks(job, str(output.path))
     resumed_px = total_px * len(rows) // rows_of(output, info) - left_px[0]
     seconds = {
         **job.seconds,
@@ -265,14 +281,22 @@ def _compute(
     }
     progress(Progress("finish", total_px, total_px, seconds["compute"], plan))
     samples = left_px[0] * len(job.groups)
-    return Report(
+    return job, Report(
         str(work.path), str(output.path), work.model.name, job.plan, left_px[0] / 1e6,
-        job.calibration, seconds, stored=job.stored_as_dict(), guard=job.guard_as_dict(),
+        job.calibration, seconds, stored=job.stored_as_dict(),
         measured_device_peak_bytes=job.device_peak_bytes,
         resumed_rows=max(0, resumed_px) // info.width,
         outliers=job.outliers_as_dict(), points=job.point_count.share(samples),
         ranges=job.excess.shares(samples),
     )  # fmt: skip
+
+
+def _conclude(job: Job, report: Report, output: Output) -> None:
+    """Report what was found, in all of the image if this process has finished it, and say it."""
+    if output.findings is not None:
+        job.guard = Guard(output.findings)
+    report.guard = job.guard_as_dict()
+    say_remarks(job, str(output.path))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +64,10 @@ class Report:
     points: float = 0.0
     """Share of this run's samples that keep their stored value as parts of point sources."""
     guard: dict[str, Any] = field(default_factory=dict)
-    """Findings of the comparison of input and output, of what this run restored."""
+    """Findings of the comparison of input and output: in all of the image where this run finished
+    it, and else in what this run restored."""
+    warnings: tuple[str, ...] = ()
+    """Lines of warning of this run, in the order in which they were said, each once."""
     measured_device_peak_bytes: int | None = None
     """Peak of a GPU's memory in bytes as measured, libraries' own workspaces apart; None where the
     CPU computed."""
@@ -91,12 +94,40 @@ class Report:
             "guard": self.guard,
             "complete": self.complete,
             "already_done": self.already_done,
-            "warnings": list(self.calibration.doubts),
+            "warnings": list(dict.fromkeys((*self.calibration.doubts, *self.warnings))),
         }
 
     def _device_as_dict(self) -> dict[str, Any]:
         peak_bytes = self.measured_device_peak_bytes
         return {} if peak_bytes is None else {"measured_device_peak_bytes": peak_bytes}
+
+
+def merged(reports: Sequence[Report]) -> dict[str, Any]:
+    """What the parts of a run found, as fields of a report of all of them."""
+    total = sum(r.megapixels for r in reports) or 1.0
+    ranges: dict[str, float] = {}
+    for r in reports:
+        for width, share in r.ranges.items():
+            ranges[width] = ranges.get(width, 0.0) + share * r.megapixels / total
+    stored = dict(reports[0].stored) if reports else {}
+    for lost in ("clipped", "unmeasured"):
+        if lost in stored:
+            stored[lost] = sum(r.stored[lost] for r in reports)
+    whole = next((r.guard for r in reports if r.complete and r.guard), {})
+    said = dict.fromkeys(line for r in reports for line in r.warnings)
+    return {"ranges": ranges, "stored": stored, "guard": whole, "warnings": tuple(said)}
+
+
+def verdict(guard: Mapping[str, Any]) -> str:
+    """What the guard found, for a reader: a line, or a few where there are doubts."""
+    blocks, few = guard["blocks"], guard["doubtful"]
+    if not blocks:
+        return "nothing was compared: the image, or its chunks, are too small"
+    said = [f"{line[0].upper()}{line[1:]}." for line in doubts(guard)]
+    if said:
+        return " ".join(said)
+    but = f"; {few} of them differ a little more, which is few" if few else ""
+    return f"means and details of all {blocks} blocks are as in the input, within its noise{but}"
 
 
 def doubts(guard: Mapping[str, Any]) -> Iterator[str]:

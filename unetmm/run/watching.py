@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import WeightsError
-from unetmm.intensities.guard import BlockWatch, block_px, to_watch
+from unetmm.intensities.guard import BlockWatch, Findings, block_px, to_watch
 from unetmm.intensities.judging import Watched
 from unetmm.intensities.range import less_low
 from unetmm.intensities.rounding import Dimness, DimParts
@@ -50,11 +50,12 @@ class RowWatch:
         self.rounds = kinds[1] != "f" and job.storing.rounding == "nearest"
         """Whether rounding may bias means."""
         sides = block_px(job.sink.chunk[0], info.height), block_px(job.sink.chunk[1], info.width)
+        chunk = min(job.sink.chunk[0], info.height), min(job.sink.chunk[1], info.width)
         self.blocks = [
             BlockWatch(
                 Watched(
                     task.plane, task.strip.write_start, task.strip.write_px, info.height,
-                    group[0], len(group), min(job.sink.chunk[0], info.height), sides,
+                    group[0], len(group), chunk, sides,
                     job.calibration.entry(task.plane[1], number), kinds != ("f", "f"),
                     job.strength,
                 )
@@ -103,8 +104,20 @@ class RowWatch:
         side = self.blocks[0].watched.sides[1] if self.blocks else stored.pixels.shape[1]
         return self.dimness.look(stored.pixels, stored.nodata, stored.given, side)
 
+    def take(self) -> list[Findings]:
+        """Give the run what was found in each chunk of a complete row of them; nothing if unknown.
+
+        Of colours or bands that were restored by themselves, it is one sum.
+        """
+        groups = [watch.take() for watch in self.blocks]
+        for found in groups[1:]:
+            for first, other in zip(groups[0], found, strict=True):
+                first.add(other)
+        chunks = groups[0] if groups else []
+        for found_in_chunk in chunks:
+            self.job.guard.add(found_in_chunk)
+        return chunks
+
     def hand_over(self) -> None:
         """Give the run what was found."""
-        for watch in self.blocks:
-            self.job.guard.add(watch.findings)
         self.job.note_dimness(self.dimness)

@@ -12,6 +12,7 @@ from unetmm.intensities.points import keep_points
 from unetmm.intensities.rounding import Losses, Spot
 from unetmm.intensities.stored import clipped, opacity_as, to_stored
 from unetmm.io.image import Box
+from unetmm.io.output.output import Output
 from unetmm.models.groups import slice_of
 from unetmm.run.excess import ExcessCells
 from unetmm.run.job import Job
@@ -159,7 +160,10 @@ class ChunkRowWriter:
         strip = self.task.strip
         start = max(base, self.task.segment.write_start)
         box = Box(start, strip.write_start, stop, strip.write_stop)
+        found = self.watch.take()
         self.settle()
+        if isinstance(self.sink, Output):
+            self.sink.note(self.task.plane, box, [f.as_note(self.task.plane) for f in found])
         self.writing = self.background.submit(
             self._write, box, self.buffer[start - base : stop - base]
         )

@@ -9,6 +9,7 @@ from unetmm.intensities.validity import NoData
 from unetmm.io.image import ImageInfo
 from unetmm.io.places import Place
 from unetmm.io.survey import Histogram, Survey
+from unetmm.run.report import verdict
 from unetmm_cli.display.lines import can_print, result_json
 from unetmm_cli.display.tables import show_pairs
 from unetmm_cli.display.text import plain
@@ -94,6 +95,7 @@ def _made_rows(made: dict[str, Any] | None) -> dict[str, Any]:
         "precision": made["precision"],
         "calibration": "kept within" if made["calibration"] else None,
         "finished": finished,
+        "compared": verdict(made["guard"]) if made.get("guard") else None,
     }
 
 

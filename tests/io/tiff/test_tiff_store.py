@@ -229,7 +229,7 @@ def test_memory_of_writing_and_finishing_is_counted(tmp_path: Path, compression:
         del found
         sums = [np.ones((1, 10, 1, *level.grid), np.uint32) for level in store.levels]
         tracemalloc.reset_peak()
-        store.finish(sums)
+        store.finish(sums, {})
         assert tracemalloc.get_traced_memory()[1] <= store.resident_bytes
     finally:
         tracemalloc.stop()

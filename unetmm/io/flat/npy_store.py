@@ -100,7 +100,7 @@ class NpyStore:
                 read_into(self._handle, row, self._offset(plane, y, box.x0), self.path)
         return out
 
-    def finish(self, checksums: list[NDArray[np.uint32]]) -> Path:
+    def finish(self, checksums: list[NDArray[np.uint32]], found: Mapping[str, Any]) -> Path:
         with translated(self.path, "finish it"):
             sync(self._file)
         return self._file

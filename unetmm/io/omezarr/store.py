@@ -194,7 +194,7 @@ class OmeZarrStore:
             where["C"] = slice(None)
         return tuple(where[axis] for axis in self._axes)
 
-    def finish(self, checksums: list[NDArray[np.uint32]]) -> Any:
+    def finish(self, checksums: list[NDArray[np.uint32]], found: Mapping[str, Any]) -> Any:
         with translated(self.path, "finish it"):
             if self._chunks_per_shard:
                 for number in range(len(self.levels)):
@@ -214,6 +214,7 @@ class OmeZarrStore:
                 )
                 array[...] = level
             group = self._folder / GROUP
+            _add_to_record(group, self._format, found)
             if isinstance(group, Path):
                 for folder, _, names in os.walk(group):  # as it goes: there may be millions
                     for name in names:
@@ -239,6 +240,14 @@ def read_checksums(path: Place) -> list[NDArray[np.uint32]] | None:
         found: Any = (group.get(f"{CHECKSUMS}/{number}") for number in itertools.count())
         kept = itertools.takewhile(lambda array: array is not None, found)
         return [np.asarray(array[...]) for array in kept] or None
+
+
+def _add_to_record(group: Place, zarr_format: Any, found: Mapping[str, Any]) -> None:
+    """Put what was found into the record of how the image was made, if there is one."""
+    attributes = zarr.open_group(zarr_store(group), mode="r+", zarr_format=zarr_format).attrs
+    own: Any = attributes.get("unetmm", {})
+    if found and own.get("record"):
+        attributes["unetmm"] = {**own, "record": {**own["record"], **found}}
 
 
 def read_record(path: Place) -> Any:

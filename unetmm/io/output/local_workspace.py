@@ -22,7 +22,15 @@ from unetmm.errors import LockedError
 from unetmm.io.failures import translated
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.disk import discard, part_path, publish, sync
-from unetmm.io.output.records import JOB, JOURNAL, LOCK, format_record, load_job, parse_records
+from unetmm.io.output.records import (
+    JOB,
+    JOURNAL,
+    LOCK,
+    format_record,
+    load_job,
+    parse_notes,
+    parse_records,
+)
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +81,17 @@ class Workspace:
             return Journal(self.path, self.folder / f"{JOURNAL}{writer}")
 
     def records(self) -> Iterator[tuple[ChunkKey, int]]:
-        """Every chunk that any writer recorded, with its checksum; a torn last line is left out.
+        """Every chunk that any writer recorded, with its checksum; a torn last line is left out."""
+        for lines in self._journals():
+            yield from parse_records(lines)
+
+    def notes(self) -> Iterator[tuple[ChunkKey, str]]:
+        """What was noted of the chunks; of one that was made twice there are two notes."""
+        for lines in self._journals():
+            yield from parse_notes(lines)
+
+    def _journals(self) -> Iterator[Iterator[str]]:
+        """The lines of each journal.
 
         Those of journals that are gone are not: another process has finished the output meanwhile.
         """
@@ -90,7 +108,7 @@ class Workspace:
                 except FileNotFoundError:
                     continue
                 with lines:
-                    yield from parse_records(lines)
+                    yield lines
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
@@ -144,8 +162,8 @@ class Journal:
         # Starting with a line end closes a line that a killed process left half-written.
         os.write(self._handle, f"\nby {socket.gethostname()} {os.getpid()}\n".encode())
 
-    def record(self, key: ChunkKey, crc: int) -> None:
-        line = format_record(key, crc).encode() + b"\n"
+    def record(self, key: ChunkKey, crc: int, note: str = "") -> None:
+        line = format_record(key, crc, note).encode() + b"\n"
         with self._lock, translated(self._output, "write its journal"):
             os.write(self._handle, line)
 

@@ -8,12 +8,14 @@ run --box--> Output --chunk--> store          one class a format
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unetmm.errors import ImageError
+from unetmm.intensities.guard import Findings
 from unetmm.io.image import Box, ImageInfo, Plane, Source
 from unetmm.io.output.chunks import ChunkKey, ChunkTable, checksum
 from unetmm.io.output.halves import Halves
@@ -41,6 +43,10 @@ class Output:
         self.halving = Halving(info, store.levels, masks)
         self._halves = Halves(info, store.levels, self.halving)
         self._journal: Journal | RemoteJournal | None = None
+        self._notes: dict[ChunkKey, str] = {}
+        """Notes of chunks that are about to be written."""
+        self.findings: Findings | None = None
+        """Findings in all of the image, once this process has finished it; None: unknown."""
         self._closed = False
         self._lock = threading.Lock()
 
@@ -49,7 +55,9 @@ class Output:
         chunks = sum(self.table.count(level) for level in range(len(self.store.levels)))
         journal_bytes = chunks * self.workspace.journal_bytes_per_chunk
         waiting_bytes = self._halves.limit_bytes
-        return self.table.nbytes + journal_bytes + waiting_bytes + self.store.resident_bytes
+        noted_bytes = self.table.count()  # while it is finished
+        held_bytes = self.table.nbytes + journal_bytes + waiting_bytes + noted_bytes
+        return held_bytes + self.store.resident_bytes
 
     def write_bytes(self, box_height: int, box_width: int) -> int:
         """One chunk made contiguous and stored, and one of the next level made of four.
@@ -154,19 +162,30 @@ class Output:
                 columns = slice(x - box.x0, min(x + width, box.x1) - box.x0)
                 self._put(ChunkKey(0, plane, y // height, x // width), pixels[rows, columns])
 
+    def note(self, plane: Plane, box: Box, notes: Sequence[str]) -> None:
+        """Say what was found in each chunk of a row of them that is written next; or nothing."""
+        row, first = box.y0 // self.chunk[0], box.x0 // self.chunk[1]
+        keys = (ChunkKey(0, plane, row, first + i) for i in range(len(notes)))
+        with self._lock:
+            self._notes.update(zip(keys, notes, strict=True))
+
     def _put(self, key: ChunkKey, pixels: Pixels) -> None:
         """Store a chunk, record it, and make every chunk above that it completes."""
         assert self._journal is not None
         while True:
             crc = checksum(pixels)
             self.store.write(key, pixels)
-            self._journal.record(key, crc)
+            self._journal.record(key, crc, self._taken_note(key))
             self._halves.keep(key, pixels)  # before anybody can see that the chunk is there
             self.table.mark(key, crc)
             key = key.parent
             if not self.table.claim(key):
                 return
             pixels = self._shrunk(key)
+
+    def _taken_note(self, key: ChunkKey) -> str:
+        with self._lock:
+            return self._notes.pop(key, "")
 
     def _shrunk(self, key: ChunkKey) -> Pixels:
         """The pixels of a chunk of a higher level, from those below it."""
@@ -204,8 +223,24 @@ class Output:
         for level in range(1, len(self.store.levels)):
             for key in self.table.missing(level):
                 self._put(key, self._shrunk(key))
-        self.workspace.publish(self.store.finish(self.table.checksums))
+        self.findings = self._noted()
+        found = {"guard": self.findings.as_dict()} if self.findings else {}
+        self.workspace.publish(self.store.finish(self.table.checksums, found))
         self.workspace.remove()
+
+    def _noted(self) -> Findings | None:
+        """What all writers noted of the chunks, each once; None if they noted nothing."""
+        found, planes = Findings(), self.info.planes
+        seen = np.zeros((len(planes), *self.store.levels[0].grid), bool)
+        for key, note in self.workspace.notes():
+            if key.level or not self.table.knows(key):
+                continue
+            place = planes.number(key.plane), key.row, key.column
+            with suppress(ValueError):  # of a line that was not written by us
+                if not seen[place]:
+                    found.add(Findings.of_note(note, key.plane))
+                    seen[place] = True
+        return found if seen.any() else None
 
     def close(self) -> None:
         """Finish the output.

@@ -20,19 +20,35 @@ LOCK = "lock-"
 """Beginning of the names of locks."""
 
 
-def format_record(key: ChunkKey, crc: int) -> str:
-    """A journal's line, without its end."""
-    return " ".join(map(str, (key.level, *key.plane, key.row, key.column))) + f" {crc:08x}"
+def format_record(key: ChunkKey, crc: int, note: str = "") -> str:
+    """A journal's line, without its end.
+
+    note : numbers that tell what was found while the chunk was made.
+    """
+    line = " ".join(map(str, (key.level, *key.plane, key.row, key.column))) + f" {crc:08x}"
+    return f"{line} {note}" if note else line
 
 
 def parse_records(lines: Iterable[str]) -> Iterator[tuple[ChunkKey, int]]:
     """What `format_record` wrote; whatever else there is, a torn last line too, does not count."""
+    for key, crc, _ in _parsed(lines):
+        yield key, crc
+
+
+def parse_notes(lines: Iterable[str]) -> Iterator[tuple[ChunkKey, str]]:
+    """The notes of the chunks that have one."""
+    for key, _, note in _parsed(lines):
+        if note:
+            yield key, note
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[tuple[ChunkKey, int, str]]:
     for line in lines:
         try:
-            level, t, c, z, row, column, crc = line.removesuffix("\n").split(" ")
+            level, t, c, z, row, column, crc, *note = line.removesuffix("\n").split(" ", 7)
             key = ChunkKey(int(level), (int(t), int(c), int(z)), int(row), int(column))
             if line.endswith("\n"):
-                yield key, int(crc, 16)
+                yield key, int(crc, 16), "".join(note)
         except ValueError:
             continue
 

@@ -29,7 +29,15 @@ from typing import Any
 from unetmm.errors import ImageError
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.lease import Lease
-from unetmm.io.output.records import JOB, JOURNAL, LOCK, format_record, load_job, parse_records
+from unetmm.io.output.records import (
+    JOB,
+    JOURNAL,
+    LOCK,
+    format_record,
+    load_job,
+    parse_notes,
+    parse_records,
+)
 from unetmm.io.places import ZARR_MARKS, RemotePath, is_zarr
 
 log = logging.getLogger(__name__)
@@ -38,7 +46,7 @@ SAVE_EVERY_S = 3.0
 """Shortest pause between two times that a journal is saved, in seconds."""
 SAVE_SHARE = 0.05
 """Largest share of a run's time spent saving journals."""
-LINE_BYTES = 64
+LINE_BYTES = 224
 """Longest line of a journal, in bytes; it is held once, and once more while it is sent."""
 
 
@@ -77,14 +85,22 @@ class RemoteWorkspace:
 
     def records(self) -> Iterator[tuple[ChunkKey, int]]:
         """Every chunk that any writer recorded and saved, with its checksum."""
+        for lines in self._journals():
+            yield from parse_records(lines)
+
+    def notes(self) -> Iterator[tuple[ChunkKey, str]]:
+        """What was noted of the chunks; of one that was made twice there are two notes."""
+        for lines in self._journals():
+            yield from parse_notes(lines)
+
+    def _journals(self) -> Iterator[list[str]]:
         for name in self.folder.names():
             if name.startswith(JOURNAL):
                 try:
                     text = (self.folder / name).read_bytes()
                 except FileNotFoundError:  # another process has finished the output meanwhile
                     continue
-                lines = text.decode("ascii", errors="replace").splitlines(keepends=True)
-                yield from parse_records(lines)
+                yield text.decode("ascii", errors="replace").splitlines(keepends=True)
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
@@ -151,11 +167,11 @@ class RemoteJournal:
         )
         self._thread.start()
 
-    def record(self, key: ChunkKey, crc: int) -> None:
+    def record(self, key: ChunkKey, crc: int, note: str = "") -> None:
         """Note a chunk; raises what went wrong when the journal was saved last."""
         if self._failure is not None:
             raise self._failure
-        line = format_record(key, crc).encode() + b"\n"
+        line = format_record(key, crc, note).encode() + b"\n"
         with self._lock:
             self._text += line
 

@@ -44,7 +44,10 @@ class ChunkStore(Protocol):
     def read(self, level: int, plane: Plane, box: Box) -> Pixels:
         """Chunks as they were written, (box.height, box.width, samples)."""
 
-    def finish(self, checksums: list[NDArray[np.uint32]]) -> Any:
-        """Complete the output; returns what is to get the final name."""
+    def finish(self, checksums: list[NDArray[np.uint32]], found: Mapping[str, Any]) -> Any:
+        """Complete the output; returns what is to get the final name.
+
+        found : what is to be added to the record.
+        """
 
     def close(self) -> None: ...

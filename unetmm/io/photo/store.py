@@ -117,7 +117,7 @@ class PhotoStore:
         x, y, unit = stated
         return (y, x, unit) if self._orientation > 4 else (x, y, unit)
 
-    def finish(self, checksums: list[NDArray[np.uint32]]) -> Path:
+    def finish(self, checksums: list[NDArray[np.uint32]], found: Mapping[str, Any]) -> Path:
         part = self._folder / f"image.{self.format.lower()}"
         with translated(self.path, "write it"):
             self.encode_into(part)

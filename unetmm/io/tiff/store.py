@@ -42,6 +42,8 @@ FILE = "image.tif"
 """Name of the growing file in its folder."""
 SPOOL = "tiles"
 """Name of the file of compressed tiles in its folder."""
+ROOM, ROOM_BYTES = "room", 640
+"""Field of a record that leaves so many bytes for what is only known at the end."""
 RECORD = "record.json"
 """Name of the file that says how the output is made."""
 PYRAMID_FROM_PX = 2048
@@ -107,8 +109,9 @@ class TiffStore:
             if self._codec.plain:
                 counts = np.full(self._layout.total_tiles, self._tile_bytes, np.uint64)
                 nothing = [np.zeros(shape, np.uint32) for shape in self._table_shapes()]
+                room = record and {**record, ROOM: " " * ROOM_BYTES}
                 start, file = (
-                    write_head(self._file, self._layout, counts, nothing, record),
+                    write_head(self._file, self._layout, counts, nothing, room),
                     self._file,
                 )
             else:
@@ -182,16 +185,30 @@ class TiffStore:
         (length,) = _LENGTH.unpack(os.pread(self._handle, _LENGTH.size, self._offset(place)))
         return int(length)
 
-    def finish(self, checksums: list[NDArray[np.uint32]]) -> Path:
+    def finish(self, checksums: list[NDArray[np.uint32]], found: Mapping[str, Any]) -> Path:
         with translated(self.path, "finish it"):
             if self._codec.plain:
                 put_checksums(self._file, checksums)
+                self._complete_record(found)
             else:
-                self._collect(checksums)
+                self._collect(checksums, found)
         sync(self._file)
         return self._file
 
-    def _collect(self, checksums: list[NDArray[np.uint32]]) -> None:
+    def _complete_record(self, found: Mapping[str, Any]) -> None:
+        """Put what was found into the room that `create` has left for it in the record."""
+        with tifffile.TiffFile(self._file, mode="r+") as tif:
+            tag = tif.pages.first.tags.get(RECORD_TAG)
+            if tag is None:
+                return
+            record = json.loads(tag.value)
+            record.pop(ROOM, None)  # a run that was killed here has done it
+            text = json.dumps(record | found)
+            assert len(text) < tag.count, "there is room for it"
+            tif.filehandle.seek(tag.valueoffset)
+            tif.filehandle.write(text.ljust(tag.count - 1).encode("ascii") + b"\0")
+
+    def _collect(self, checksums: list[NDArray[np.uint32]], found: Mapping[str, Any]) -> None:
         """Put the compressed tiles into the file, in the order of their places.
 
         A run that is killed here does it again.
@@ -200,7 +217,7 @@ class TiffStore:
         counts = np.fromiter((self._length(place) for place in places), np.uint64, len(places))
         check_space(self.path, int(counts.sum()))
         record = json.loads((self._folder / RECORD).read_text(encoding="utf-8"))
-        start = write_head(self._file, self._layout, counts, checksums, record)
+        start = write_head(self._file, self._layout, counts, checksums, record and record | found)
         with self._file.open("r+b") as file:
             file.seek(start)
             for place in places:

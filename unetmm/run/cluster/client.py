@@ -29,11 +29,12 @@ from unetmm.options import Options
 from unetmm.plan.memory import sink_storage, source_storage
 from unetmm.plan.outlook import plan_image
 from unetmm.plan.types import Plan
+from unetmm.provenance.record import read_record
 from unetmm.provenance.verify import finalize
 from unetmm.run.cluster.worker import Failure, ShareResult, ShareTask, do_share, output_state
 from unetmm.run.job import Cancelled, known_calibration
 from unetmm.run.of_file import find_finished
-from unetmm.run.report import Progress, Report
+from unetmm.run.report import Progress, Report, merged
 from unetmm.run.share import Share
 from unetmm.run.task import rows_of
 
@@ -228,6 +229,9 @@ class _ClusterRun:
             calibration, plan = self._calibration or Calibration("", {}), self._plan
         compute_s = time.monotonic() - (self._computing or time.monotonic())
         self._progress(Progress("finish", self._total_px, self._total_px, compute_s, self._plan))
+        found = merged(reports)
+        record = read_record(self._task.output) or {}
+        found["guard"] = record.get("guard") or found["guard"]
         return Report(
             str(self._task.path),
             str(self._task.output),
@@ -238,4 +242,5 @@ class _ClusterRun:
             {"calibrate": total_s - compute_s, "compute": compute_s, "total": total_s},
             max((r.measured_peak_bytes for r in reports), default=0),
             max(0, self._resumed_px) // info.width,
+            **found,
         )
