@@ -13,6 +13,7 @@ from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.choice import DeviceChoice
 from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import BudgetError, ImageError, ShapeError
+from unetmm.intensities.counts import TransformChoice
 from unetmm.intensities.rounding import RoundingChoice
 from unetmm.intensities.validity import Values, parse_nodata
 from unetmm.io.array import array_info
@@ -122,6 +123,7 @@ def restore(
     dtype: Any = None,
     rounding: RoundingChoice = "nearest",
     nodata: float | Sequence[float] | str | None = None,
+    transform: TransformChoice = "auto",
 ) -> Any:
     """Restore an image.
 
@@ -141,6 +143,7 @@ def restore(
     rounding : "nearest", or "dither": up or down by chance, so that small means stay.
     palette : "values" or "colours"; auto: values where it is the colour map of a measurement.
     nodata : value (or values) of pixels that hold no measurement; "none": all do.
+    transform : "none", or "anscombe": counts of photons on a square-root scale; auto measures.
 
     Returns
     -------
@@ -152,8 +155,19 @@ def restore(
     """
     options = _options(
         model, mem_budget, calibration, strength, precision, device, device_budget, dtype, rounding,
-        nodata,
+        nodata, transform,
     )  # fmt: skip
+    return _restore(image, output, axes, palette, options)
+
+
+def _restore(
+    image: Any,
+    output: str | Place | None,
+    axes: str | None,
+    palette: PaletteChoice,
+    options: Options,
+) -> Any:
+    """As `restore`, whatever the kind of the image."""
     if isinstance(image, (str, Path, RemotePath)):
         return _restore_file(image, output, axes, palette, options)
     return _restore_array(image, output, axes, options)
@@ -170,6 +184,7 @@ def _options(
     dtype: Any,
     rounding: RoundingChoice,
     nodata: float | Sequence[float] | str | None,
+    transform: TransformChoice,
 ) -> Options:
     """What `restore` was asked for."""
     known = Path(calibration) if isinstance(calibration, str) else calibration
@@ -177,6 +192,7 @@ def _options(
         model, _budget(mem_budget), known, strength=strength, precision=precision,
         device=device, device_budget_bytes=_budget(device_budget),
         dtype=_dtype_name(dtype), rounding=rounding, nodata=_nodata(nodata),
+        transform=transform,
     )  # fmt: skip
 
 

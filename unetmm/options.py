@@ -14,6 +14,7 @@ from unetmm.engine.choice import DeviceChoice, pick_engine
 from unetmm.engine.contract import Engine
 from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import ShapeError
+from unetmm.intensities.counts import TransformChoice, check_transform
 from unetmm.intensities.range import is_range
 from unetmm.intensities.rounding import ROUNDINGS, RoundingChoice
 from unetmm.intensities.stored import Storing
@@ -64,6 +65,9 @@ class Options:
     """Pixel type of the output; None or "input": that of the input."""
     rounding: RoundingChoice = "nearest"
     """Way in which values become integers: nearest, or dither, which keeps small means."""
+    transform: TransformChoice = "auto"
+    """Way in which counts of photons are brought to the net: auto by what is measured, none, or
+    anscombe wherever noise grows with the signal."""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.strength, Real) and 0 <= self.strength <= 1):
@@ -78,6 +82,7 @@ class Options:
             raise ShapeError(
                 f"asked for dtype {self.dtype!r}; use input or one of {', '.join(DTYPES)}"
             )
+        check_transform(self.transform)
         if self.fixed_range is not None:
             low, high = self.fixed_range
             if not is_range(low, high):

@@ -38,6 +38,7 @@ UNSAID = {
     "rounding": "nearest",
     "no data": "as the input says",
     "files beside": "none",
+    "transform": "auto",
 }
 """Facts that are only stated where they are not these, because older outputs state none."""
 _STATE = re.compile(r"(\d+) bytes of (\d+) ns, ends [0-9a-f]{8}")
@@ -80,6 +81,8 @@ def _storing_facts(info: ImageInfo, options: Options) -> dict[str, str]:
         found["dtype"] = dtype.name
     if dtype.kind != "f" and storing.rounding != "nearest":
         found["rounding"] = storing.rounding
+    if options.transform != "auto":
+        found["transform"] = options.transform
     return found
 
 

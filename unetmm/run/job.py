@@ -29,6 +29,7 @@ from unetmm.plan.types import Plan
 from unetmm.provenance.record import load_calibration
 from unetmm.run.excess_count import ExcessCount
 from unetmm.run.loaded import Loaded
+from unetmm.run.scales import say_scales
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
@@ -146,6 +147,7 @@ def make_job(
     kernels = bracket_kernels(model, options, source.info, loaded)
     net, calibration = compile_and_calibrate(source, model, options, plan.calibration_cores, loaded)
     groups = sample_groups(model.config, source.info)
+    say_scales(calibration)
     return Job(
         source, sink, net, groups, calibration, plan, options.strength, options.storing,
         kernels=kernels,
@@ -176,7 +178,10 @@ def compile_and_calibrate(
     if known is None:
         kernels = cast("CpuNet", loaded.fold(model, engine.calibrator))
         groups = sample_groups(model.config, source.info)
-        known = calibrate(source, kernels.compiled, model.name, groups, options.fixed_range, cores)
+        known = calibrate(
+            source, kernels.compiled, model.name, groups, options.fixed_range, cores,
+            options.transform, model.knows_counts,
+        )  # fmt: skip
     return loaded.fold(model, engine), known
 
 

@@ -95,6 +95,7 @@ class Choices:
             device_budget_bytes=how.device_budget,
             dtype=output.dtype,
             rounding=output.rounding,
+            transform=how.transform,
         )
 
 

@@ -18,6 +18,8 @@ from unetmm_cli.parsing import (
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 """Values of --precision."""
+Transform = Literal["auto", "none", "anscombe"]
+"""Values of --transform."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,14 @@ class RestorationChoices:
             "By default 0,255 for 8-bit, and measured otherwise.",
         ),
     ] = None
+    transform: Annotated[
+        Transform,
+        typer.Option(
+            help="anscombe: where noise grows with the signal, as counts of photons have it, "
+            "restore their square roots, whose noise is even. auto: where that is measured and "
+            "the model gains by it."
+        ),
+    ] = "auto"
     precision: Annotated[
         Precision,
         typer.Option(
@@ -99,4 +109,9 @@ class RestorationChoices:
         if self.calibration is not None and self.range is not None:
             raise typer.BadParameter(
                 "--calibration holds the range already: leave out one of --calibration and --range"
+            )
+        if self.calibration is not None and self.transform != "auto":
+            raise typer.BadParameter(
+                "--calibration holds the transform already: leave out one of --calibration and "
+                "--transform"
             )
