@@ -13,6 +13,7 @@ from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.choice import DeviceChoice
 from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import BudgetError, ImageError, ShapeError
+from unetmm.intensities.counts import TransformChoice
 from unetmm.intensities.outliers import OutlierChoice
 from unetmm.intensities.rounding import RoundingChoice
 from unetmm.intensities.validity import Values, parse_nodata
@@ -124,12 +125,12 @@ def restore(
     rounding: RoundingChoice = "nearest",
     nodata: float | Sequence[float] | str | None = None,
     outliers: OutlierChoice = "keep",
+    transform: TransformChoice = "auto",
 ) -> Any:
-    """Restore an image.
+    """Restore an image: a NumPy array, a Dask array, or what a path or URL names.
 
     Parameters
     ----------
-    image : NumPy array, Dask array, path or URL
     model : name of the zoo, weight file or loaded model; by default tiny-rgb or tiny-mono.
     mem_budget : peak memory of the process, arrays on top: bytes, "4GB", "50%" (by default).
     calibration : statistics of another image of the series, or a file that has them.
@@ -140,14 +141,15 @@ def restore(
     device : "cpu" (auto), "cuda", "cuda:N", or "torch": the CPU without the compiled kernels.
     device_budget : peak of a GPU's memory, besides its CUDA context; by default 80 % of the free.
     dtype : pixel type of the output, such as "float32", or the input's; values keep their scale.
-    rounding : "nearest", or "dither": up or down by chance, so that small means stay.
+    rounding : "nearest", or "dither": by chance, so that small means stay.
     palette : "values" or "colours"; auto: values where it is the map of a measurement.
     nodata : value (or values) of pixels that hold no measurement; "none": all do.
     outliers : hot or dead pixels, columns, rows: "keep" them, "replace", or look for "none".
+    transform : "none", or "anscombe": counts of photons on a square-root scale; auto measures.
 
     Returns
     -------
-    NumPy in: NumPy of the same shape. Dask in: a lazy Dask array. Path in: a Report.
+    NumPy of the same shape for NumPy, a lazy Dask array for Dask, a Report for a path.
 
     Raises
     ------
@@ -155,9 +157,21 @@ def restore(
     """
     options = _options(
         model, mem_budget, calibration, strength, precision, device, device_budget, dtype, rounding,
-        nodata, outliers,
-    )  # fmt: skip
+        nodata, outliers, transform)  # fmt: skip
     return _restore(image, output, axes, palette, options)
+
+
+def _restore(
+    image: Any,
+    output: str | Place | None,
+    axes: str | None,
+    palette: PaletteChoice,
+    options: Options,
+) -> Any:
+    """As `restore`, whatever the kind of the image."""
+    if isinstance(image, (str, Path, RemotePath)):
+        return _restore_file(image, output, axes, palette, options)
+    return _restore_array(image, output, axes, options)
 
 
 def _options(
@@ -172,6 +186,7 @@ def _options(
     rounding: RoundingChoice,
     nodata: float | Sequence[float] | str | None,
     outliers: OutlierChoice,
+    transform: TransformChoice,
 ) -> Options:
     """What `restore` was asked for."""
     known = Path(calibration) if isinstance(calibration, str) else calibration
@@ -179,17 +194,8 @@ def _options(
         model, _budget(mem_budget), known, strength=strength, precision=precision,
         device=device, device_budget_bytes=_budget(device_budget),
         dtype=_dtype_name(dtype), rounding=rounding, nodata=_nodata(nodata),
-        outliers=outliers,
+        outliers=outliers, transform=transform,
     )  # fmt: skip
-
-
-def _restore(
-    image: Any, output: str | Place | None, axes: str | None, palette: PaletteChoice,
-    options: Options,
-) -> Any:  # fmt: skip
-    if isinstance(image, (str, Path, RemotePath)):
-        return _restore_file(image, output, axes, palette, options)
-    return _restore_array(image, output, axes, options)
 
 
 def _restore_file(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from unetmm.errors import ShapeError
 from unetmm.intensities.noise import UNKNOWN, NoiseModel
 from unetmm.intensities.points import PointRule
-from unetmm.intensities.range import ValueScale, is_range
+from unetmm.intensities.range import SampleScale, ValueScale, is_range
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Calibration:
                 "attention": {n: [float(v) for v in a] for n, a in e.attention.items()},
                 "noise": [asdict(n) for n in e.noise],
                 "points": [asdict(p) for p in e.points],
+                **({"samples": [asdict(s) for s in e.samples]} if e.samples else {}),
             }
             for k, e in self.entries.items()
         }
@@ -103,6 +104,7 @@ class Calibration:
                     {n: np.array(v, np.float32) for n, v in e["attention"].items()},
                     tuple(_noise_of(n) for n in e.get("noise", ())),
                     tuple(_rule_of(p) for p in e.get("points", ())),
+                    samples=tuple(_sample_of(s) for s in e.get("samples", ())),
                 )
                 for k, e in content["entries"].items()
             }
@@ -127,6 +129,16 @@ def _rule_of(content: Mapping[str, float]) -> PointRule:
     found = PointRule(**{field.name: float(content[field.name]) for field in fields(PointRule)})
     if not all(map(math.isfinite, asdict(found).values())) or found.floor <= 0:
         raise ValueError(f"the rule for point sources is {found}")
+    return found
+
+
+def _sample_of(content: Mapping[str, float]) -> SampleScale:
+    """Scale of a sample that was written as JSON."""
+    found = SampleScale(**{f.name: float(content[f.name]) for f in fields(SampleScale)})
+    if not (is_range(found.low, found.high) and is_range(0, found.width) and found.gain >= 0):
+        raise ValueError(f"the scale of a sample is {found}")
+    if not all(map(math.isfinite, asdict(found).values())):
+        raise ValueError(f"the scale of a sample is {found}")
     return found
 
 

@@ -9,46 +9,40 @@ averaged over them. Nothing here depends on the budget, the strips or the number
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unetmm.calibrate.calibration import Calibration, ChannelStatistics, key
 from unetmm.calibrate.choice import Choice, Observed, choose_patches
 from unetmm.calibrate.content import COPIES
-from unetmm.calibrate.patches import observed_patches, padded_patch_size, patch_count
-from unetmm.calibrate.places import READ_PX, Patch
+from unetmm.calibrate.patches import padded_patch_size, patch_count, patch_size
+from unetmm.calibrate.places import READ_PX
+from unetmm.calibrate.preparing import Asked, point_rules, scale_of_counts, without_outliers
+from unetmm.calibrate.through import Floats, PatchStreams, Through, patch_streams
 from unetmm.compiling.processor import LANES
-from unetmm.engine.cpu.footprint import frozen_bytes, observing_bytes
+from unetmm.engine.cpu.footprint import frozen_bytes
 from unetmm.engine.layout import FLOAT_BYTES, observing_layout
 from unetmm.engine.precision import Precision
-from unetmm.geometry import mirrored
+from unetmm.intensities.counts import TransformChoice, with_means_kept
 from unetmm.intensities.doubts import find_doubts
-from unetmm.intensities.noise import NoiseModel, measure_noise
+from unetmm.intensities.noise import measure_noise
 from unetmm.intensities.outliers import REACH_PX, search_bytes
-from unetmm.intensities.points import PointRule, rule_of
-from unetmm.intensities.range import ValueScale, measure_scale, normalise
-from unetmm.intensities.validity import NoData, valid_mask
+from unetmm.intensities.range import measure_scale
+from unetmm.intensities.validity import NoData
 from unetmm.io.image import ImageInfo, Source
 from unetmm.models.groups import Groups
 from unetmm.nets.config import NetConfig
-from unetmm.process import available_cores
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
 
 log = logging.getLogger(__name__)
 
-COLUMNS_PX = 32
-"""Fewest columns of a patch for a thread; with fewer it would mostly wait."""
-STREAMS_BYTES = 48 * 10**6
-"""Most memory of the streams over patches side by side; with more, the smallest budget would have
-to be larger."""
+MARGIN_PX = 16
+"""Rows and columns at the edges of a patch whose means are not compared."""
 
 
 def calibration_bytes(
@@ -59,7 +53,9 @@ def calibration_bytes(
     streams = patch_streams(config, info, cores)
     matrices = frozen_bytes(observing_layout(config, height), LANES, precision)
     numbers = patch_count(info) * height * width * info.samples
-    observing = streams.count * streams.each_bytes + matrices
+    # Each with an answer in stored units, where its means are compared.
+    answer_bytes = FLOAT_BYTES * height * width * info.samples
+    observing = streams.count * (streams.each_bytes + answer_bytes) + matrices
     # The intensity range is found before that, in two copies of float64.
     ranging = 0 if info.dtype == np.uint8 else 2 * 8 * numbers
     # Before that, too, cells are measured, of a patch or of a box that is read to look at.
@@ -76,34 +72,6 @@ def calibration_bytes(
     return copies + masks + max(observing, ranging, looking, searching)
 
 
-@dataclass(frozen=True)
-class PatchStreams:
-    """How the patches are shared out among cores; the statistics do not depend on it."""
-
-    count: int
-    """Number of patches that go through the net at once."""
-    threads: int
-    """Number of threads that share the columns of each."""
-    each_bytes: int
-    """Memory of each in bytes."""
-
-
-def patch_streams(config: NetConfig, info: ImageInfo, cores: int = 0) -> PatchStreams:
-    """A patch for every core, as far as there is room; then cores share columns."""
-    height, width = padded_patch_size(config, info)
-    cores = cores or available_cores()
-    layout = observing_layout(config, height)
-    patch_bytes = FLOAT_BYTES * height * width * config.in_channels
-    most = max(1, width // max(config.stride_px, COLUMNS_PX))
-
-    def bytes_of(threads: int) -> int:
-        return observing_bytes(layout, width, height, LANES, threads) + patch_bytes
-
-    count = min(cores, len(observed_patches(info)), STREAMS_BYTES // bytes_of(1)) or 1
-    threads = min(cores // count, most)
-    return PatchStreams(count, threads, bytes_of(threads))
-
-
 def calibrate(
     source: Source,
     net: CompiledNet,
@@ -112,6 +80,8 @@ def calibrate(
     fixed_range: tuple[float, float] | None = None,
     cores: int = 0,
     outliers: bool = True,
+    transform: TransformChoice = "auto",
+    knows_counts: bool = False,
 ) -> Calibration:
     """Measure an image once.
 
@@ -119,125 +89,81 @@ def calibrate(
     ----------
     fixed_range : stored values that become 0 and 1, instead of the measured ones.
     cores : used at most; 0 for all.
-    outliers : whether pixels that no optics can make are left out.
+    outliers : whether pixels that no optics can make are left out, and point sources looked for.
+    transform : how counts of photons are brought to the net.
+    knows_counts : whether it was trained on such counts.
     """
-    entries = {}
     info = source.info
+    (height, width), whole = patch_size(info), (info.height, info.width)
+    margins = MARGIN_PX * (height < whole[0]), MARGIN_PX * (width < whole[1])
+    looking = _Looking(
+        net, padded_patch_size(net.config, info), patch_streams(net.config, info, cores), margins,
+        Asked(transform, knows_counts, fixed_range), outliers,
+    )  # fmt: skip
+    entries = {}
     doubts: dict[str, None] = {}
-    streams, size = patch_streams(net.config, info, cores), padded_patch_size(net.config, info)
     for channel in range(info.length("C")):
         for g, chosen in enumerate(choose_patches(source, channel, groups)):
             nodata = info.nodata_of(channel, groups[g])
             pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
             doubts |= dict.fromkeys(find_doubts(pixels, nodata, masks))
-            scale = measure_scale(pixels, nodata, fixed_range, masks)
-            nodata = nodata.within(scale.low, scale.high)
-            noise = measure_noise(pixels, nodata, masks)
-            seen = chosen.observed
-            if outliers:
-                patches, seen = _without_outliers(chosen, nodata, scale, noise)
-                if any(a is not b for a, b in zip(patches, chosen.patches, strict=True)):
-                    pixels = [patch.pixels for patch in patches]
-                    scale = measure_scale(pixels, nodata, fixed_range, masks)
-                    noise = measure_noise(pixels, nodata, masks)
-            attention = _attention(seen, size, nodata, net, scale, streams)
-            points = _point_rules(pixels, masks, nodata, scale, noise) if outliers else ()
-            entries[key(channel, g)] = ChannelStatistics(
-                scale.low, scale.high, scale.fill, attention, noise, points
-            )
+            entries[key(channel, g)] = looking.measure(chosen, nodata)
     for doubt in doubts:
         log.warning("%s", doubt)
     return Calibration(model, entries, tuple(doubts))
 
 
-def _without_outliers(
-    chosen: Choice, nodata: NoData, scale: ValueScale, noise: Sequence[NoiseModel]
-) -> tuple[list[Patch], list[Observed]]:
-    """The same patches, and parts of them, with stand-ins for outliers."""
-    from unetmm.intensities.outlier_search import without_outliers
+@dataclass(frozen=True)
+class _Looking:
+    """How patches are looked at, whatever their channel and group of samples."""
 
-    def cleaned(patch: Patch) -> Patch:
-        mask = valid_mask(patch.pixels, nodata, patch.given)
-        pixels = without_outliers(patch.pixels, mask, scale, noise)
-        return patch if pixels is patch.pixels else patch._replace(pixels=pixels)
+    net: CompiledNet
+    """Net without attention."""
+    size: tuple[int, int]
+    """Height and width of what goes through it."""
+    streams: PatchStreams
+    """Number of patches at once, and of threads."""
+    margins: tuple[int, int]
+    """Rows and columns at the edges of a patch that lack their surroundings."""
+    asked: Asked
+    """Choices of a user."""
+    outliers: bool
+    """Whether outliers and point sources are looked for."""
 
-    parts = [replace(one, patch=cleaned(one.patch)) for one in chosen.observed]
-    return [cleaned(patch) for patch in chosen.patches], parts
+    def measure(self, chosen: Choice, nodata: NoData) -> ChannelStatistics:
+        """Statistics of one channel and group of samples."""
+        fixed_range = self.asked.fixed_range
+        pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
+        scale = measure_scale(pixels, nodata, fixed_range, masks)
+        nodata = nodata.within(scale.low, scale.high)
+        noise = measure_noise(pixels, nodata, masks)
+        patches, observed = list(chosen.patches), list(chosen.observed)
+        if self.outliers:
+            patches, observed = without_outliers(chosen, nodata, scale, noise)
+            if any(a is not b for a, b in zip(patches, chosen.patches, strict=True)):
+                pixels = [patch.pixels for patch in patches]
+                scale = measure_scale(pixels, nodata, fixed_range, masks)
+                noise = measure_noise(pixels, nodata, masks)
+        scale, keep_means = scale_of_counts(scale, noise, patches, nodata, self.asked)
+        through = Through(self.net, self.size, nodata, scale, self.streams, self.margins)
+        attention = _attention(observed, through)
+        if keep_means:
+            scale = with_means_kept(scale, noise, through.means(patches, attention))
+        points = point_rules(patches, nodata, scale.as_line, noise) if self.outliers else ()
+        return ChannelStatistics(
+            scale.low, scale.high, scale.fill, attention, noise, points, samples=scale.samples
+        )
 
 
-def _point_rules(
-    patches: Sequence[NDArray[Any]],
-    masks: Sequence[NDArray[np.bool_] | None],
-    nodata: NoData,
-    scale: ValueScale,
-    noise: Sequence[NoiseModel],
-) -> tuple[PointRule, ...]:
-    """What tells point sources in each sample."""
-
-    def seen(sample: int) -> Iterator[NDArray[np.float32]]:
-        for patch, given in zip(patches, masks or [None] * len(patches), strict=True):
-            mask = valid_mask(patch, nodata, given)
-            values = np.empty((*patch.shape[:2], 1), np.float32)
-            normalise(patch[..., sample : sample + 1], None, scale, values)
-            if mask is not None:
-                values[..., 0][~mask[..., sample]] = np.nan
-            yield values[..., 0]
-
-    return tuple(rule_of(seen(i), model, scale) for i, model in enumerate(noise))
-
-
-def _attention(
-    observed: Sequence[Observed],
-    size: tuple[int, int],
-    nodata: NoData,
-    net: CompiledNet,
-    scale: ValueScale,
-    streams: PatchStreams,
-) -> dict[str, NDArray[np.float32]]:
+def _attention(observed: Sequence[Observed], through: Through) -> dict[str, Floats]:
     """Every block's channel factors, averaged over patches."""
-    found = _observe([one.patch for one in observed], size, nodata, net, scale, streams)
+    found = through.factors([one.patch for one in observed])
     weights = [one.weight for one in observed]
     return {name: _mean([factors[name] for factors in found], weights) for name in found[0]}
 
 
-def _mean(vectors: list[NDArray[np.float32]], weights: list[int]) -> NDArray[np.float32]:
+def _mean(vectors: list[Floats], weights: list[int]) -> Floats:
     """The mean by weight. Equal weights are left out, so they round nothing."""
     different = weights if len(set(weights)) > 1 else None
     numbers = np.stack(vectors).astype(np.float64)
     return np.asarray(np.average(numbers, axis=0, weights=different), np.float32)
-
-
-def _observe(
-    patches: Sequence[Patch],
-    size: tuple[int, int],
-    nodata: NoData,
-    net: CompiledNet,
-    scale: ValueScale,
-    streams: PatchStreams,
-) -> list[dict[str, NDArray[np.float32]]]:
-    """Channel factors of every block for each patch; what is smaller than a patch is mirrored."""
-    from unetmm.engine.cpu.stream import ObservingStream
-
-    height, width = size
-    samples = patches[0].pixels.shape[2]
-    unattended = net.unattended()
-
-    idle: SimpleQueue[tuple[ObservingStream, NDArray[np.float32]]] = SimpleQueue()
-    for _ in range(streams.count):
-        stream = ObservingStream(net, unattended, width, height, streams.threads)
-        idle.put((stream, np.zeros((height, width, samples), np.float32)))
-
-    def observe(patch: Patch) -> dict[str, NDArray[np.float32]]:
-        stream, padded = idle.get()
-        h, w = patch.pixels.shape[:2]
-        try:
-            mask = valid_mask(patch.pixels, nodata, patch.given)
-            normalise(patch.pixels, mask, scale, padded[:h, :w])
-            padded[:h, w:] = padded[:h, mirrored(w, width - w)]
-            padded[h:] = padded[mirrored(h, height - h)]
-            return stream.observe(padded)
-        finally:
-            idle.put((stream, padded))
-
-    with ThreadPoolExecutor(streams.count) as pool:
-        return list(pool.map(observe, patches))

@@ -58,7 +58,7 @@ def search_for(job: Job, channel: int, rows: int, width: int) -> Search:
 
     entries = [job.calibration.entry(channel, number) for number in range(len(job.groups))]
     dtype = job.source.info.dtype
-    scales = [e for e, group in zip(entries, job.groups, strict=True) for _ in group]
+    scales = [e.as_line for e, group in zip(entries, job.groups, strict=True) for _ in group]
     limits = [
         limits_of(e, e.noise_of(i), dtype)
         for e, group in zip(entries, job.groups, strict=True)

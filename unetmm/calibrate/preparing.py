@@ -1,0 +1,94 @@
+"""What the patches of an image tell besides their range: outliers, counts of photons, sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.calibrate.choice import Choice, Observed
+from unetmm.calibrate.places import Patch
+from unetmm.intensities.counts import TransformChoice, counted_scale, judge_counts
+from unetmm.intensities.noise import NoiseModel
+from unetmm.intensities.points import PointRule, rule_of
+from unetmm.intensities.range import ValueScale, normalise
+from unetmm.intensities.validity import NoData, valid_mask
+
+ENOUGH_VALUES = 2**16
+"""Number of values of a sample by which it is told whether they are counts."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of the values' scale."""
+
+    transform: TransformChoice
+    """Way in which counts are brought to the net."""
+    knows_counts: bool
+    """Whether the net was trained on counts."""
+    fixed_range: tuple[float, float] | None
+    """Stored values that become 0 and 1, instead of the measured ones."""
+
+
+def scale_of_counts(
+    scale: ValueScale,
+    noise: tuple[NoiseModel, ...],
+    patches: Sequence[Patch],
+    nodata: NoData,
+    asked: Asked,
+) -> tuple[ValueScale, bool]:
+    """The scale of counts if values are, and whether the answer's means are to be kept."""
+    if asked.transform == "none" or not all(n.gain for n in noise):
+        return scale, False
+    some = max(1, sum(patch.pixels[..., 0].size for patch in patches) // ENOUGH_VALUES)
+    values = [
+        np.concatenate([_measured(patch, nodata, i)[::some] for patch in patches])
+        for i in range(len(noise))
+    ]
+    counting = judge_counts(noise, values, asked.transform, asked.knows_counts)
+    if not counting:
+        return scale, False
+    is_fixed = asked.fixed_range is not None or patches[0].pixels.dtype == np.uint8
+    return counted_scale(scale, noise, values, counting, is_fixed), counting.keep_means
+
+
+def _measured(patch: Patch, nodata: NoData, sample: int) -> NDArray[Any]:
+    """The measured values of one sample of a patch."""
+    mask = valid_mask(patch.pixels, nodata, patch.given)
+    values = patch.pixels[..., sample]
+    return values.ravel() if mask is None else values[mask[..., sample]]
+
+
+def without_outliers(
+    chosen: Choice, nodata: NoData, scale: ValueScale, noise: Sequence[NoiseModel]
+) -> tuple[list[Patch], list[Observed]]:
+    """The same patches, and parts of them, with stand-ins for outliers."""
+    from unetmm.intensities import outlier_search
+
+    def cleaned(patch: Patch) -> Patch:
+        mask = valid_mask(patch.pixels, nodata, patch.given)
+        pixels = outlier_search.without_outliers(patch.pixels, mask, scale, noise)
+        return patch if pixels is patch.pixels else patch._replace(pixels=pixels)
+
+    parts = [replace(one, patch=cleaned(one.patch)) for one in chosen.observed]
+    return [cleaned(patch) for patch in chosen.patches], parts
+
+
+def point_rules(
+    patches: Sequence[Patch], nodata: NoData, scale: ValueScale, noise: Sequence[NoiseModel]
+) -> tuple[PointRule, ...]:
+    """What tells point sources in each sample, by a scale that is a line."""
+
+    def seen(sample: int) -> Iterator[NDArray[np.float32]]:
+        for patch in patches:
+            mask = valid_mask(patch.pixels, nodata, patch.given)
+            values = np.empty((*patch.pixels.shape[:2], 1), np.float32)
+            normalise(patch.pixels[..., sample : sample + 1], None, scale, values)
+            if mask is not None:
+                values[..., 0][~mask[..., sample]] = np.nan
+            yield values[..., 0]
+
+    return tuple(rule_of(seen(i), model, scale) for i, model in enumerate(noise))
