@@ -12,14 +12,9 @@ from helpers import SMALL_UNETMM, assert_close, compiled, lively_model, lively_n
 
 import unetmm
 from unetmm.calibrate.calibration import Calibration
-from unetmm.calibrate.measure import (
-    STREAMS_BYTES,
-    PatchStreams,
-    calibrate,
-    calibration_bytes,
-    patch_streams,
-)
+from unetmm.calibrate.measure import calibrate, calibration_bytes
 from unetmm.calibrate.patches import observed_patches, patch_boxes
+from unetmm.calibrate.through import STREAMS_BYTES, PatchStreams, patch_streams
 from unetmm.engine.cpu.stream import ObservingStream
 from unetmm.errors import ShapeError
 from unetmm.io.array import ArraySource, array_info
@@ -115,14 +110,14 @@ def test_statistics_do_not_depend_on_the_number_of_cores() -> None:
 def test_calibration_bytes_are_what_the_streams_take(
     cores: int, streams: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unetmm.calibrate.measure.STREAMS_BYTES", 10**9)
+    monkeypatch.setattr("unetmm.calibrate.through.STREAMS_BYTES", 10**9)
     info = array_info((331, 287, 3), np.dtype("u1"), None)
     stream = ObservingStream(
         compiled(SMALL_UNETMM), compiled(SMALL_UNETMM).unattended(), 128, 128, threads
     )
     arrays = stream.sums, stream.seen, stream.factors
     held = stream.nbytes + sum(a.nbytes for a in arrays) + 2 * 64 + 128 * 128 * 3 * 4
-    patches = 2 * 16 * 128 * 128 * 3
+    patches = 4 * 16 * 128 * 128 * 3
     answers = streams * 128 * 128 * 3 * 4
     expected = patches + streams * held + answers + stream.frozen.nbytes + 64
     assert patch_streams(SMALL_UNETMM, info, cores) == PatchStreams(streams, threads, held)

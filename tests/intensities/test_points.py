@@ -49,7 +49,7 @@ def share(values: np.ndarray, rules: list[PointRule] | None = None) -> np.ndarra
 def test_a_source_keeps_its_values(sigma_px: float, phase: tuple[float, float]) -> None:
     centre = 64 + phase[0], 64 + phase[1]
     found = share(noise() + spot(20 * NOISE, sigma_px, centre))
-    assert found[64, 64] >= 0.65 * WHOLE
+    assert found[64, 64] >= 0.8 * WHOLE
     assert np.count_nonzero(found) < 100, "and nothing else does"
 
 

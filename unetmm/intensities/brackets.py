@@ -202,7 +202,7 @@ def trust(box: Floats, change: Floats, height: Floats, models: Sequence[NoiseMod
 def _trust(box: Floats, taken: Floats, height: Floats, model: NoiseModel | None) -> Floats:
     """The same by one channel; what is least counts for all, or colours would shift."""
     noise = local_noise(box)
-    if model is not None and model.gain > 0:  # or bright noise is not known
+    if model is not None:
         noise = np.minimum(noise, (MOST_NOISE * model.deviation(box)).astype(np.float32))
     noise = noise + np.float32(1e-12)
     structure: Floats = np.abs(_separable(taken, _blur)) / (BLURRED_DEVIATION * noise)

@@ -39,6 +39,8 @@ MOST_PHOTONS = 30.0
 LEAST_WIDTH = 10.0
 """Smallest range of bent values that becomes 0 to 1, so that noise is at most a tenth of it: what
 nets restore best, and far from the strongest noise that they know."""
+MOST_BEYOND = 4.0
+"""Largest value, in widths of the range, for which values are bent."""
 TRUSTED = 0.01
 """Deviation of what the factor of an answer may be from 1, before anything is measured."""
 
@@ -123,7 +125,7 @@ def counted_scale(
     values : measured values of each sample.
     is_fixed : whether all values lie in the range of `scale`, or a user chose it.
     """
-    if not counting.bend:
+    if not counting.bend or (not is_fixed and _reaches_beyond(values, scale)):
         return replace(
             scale, samples=(SampleScale(scale.low, scale.high, scale.fill),) * len(noise)
         )
@@ -141,6 +143,15 @@ def counted_scale(
     return ValueScale(
         min(s.low for s in samples), max(s.high for s in samples), scale.fill, samples=samples
     )
+
+
+def _reaches_beyond(values: Sequence[NDArray[Any]], scale: ValueScale) -> bool:
+    """Whether some values lie so far beyond the range that wider ranges are for them.
+
+    Bent, they would come close to the others, and a net dims what is small and bright.
+    """
+    farthest = max(float(v.max()) - scale.low for v in values)
+    return farthest > MOST_BEYOND * (scale.high - scale.low)
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,13 @@ BEGINS = 7.0
 is kept."""
 FAINT = (1.0, 1.5)
 """Heights, as multiples of that, between which a source is found for sure."""
-FAINT_SHARE = 0.65
+FAINT_SHARE = 0.8
 """Share of its stored value that such a source keeps: the net's answer has less noise."""
 BRIGHT = (8.0, 24.0)
 """Heights, as the same multiples, between which the rest is kept as well."""
+HIGHEST_GROUND = 1.5
+"""Value around a source, in base ranges, beyond which a wider range restores it, which keeps what
+stands out by itself."""
 RAREST = 0.02
 """Share of pixels that may be peaks. Where there are more, they are texture, and only the highest
 count."""
@@ -127,6 +130,7 @@ def point_share(windows: Floats, rules: Sequence[PointRule]) -> NDArray[np.uint8
             if heights.max() <= rule.height:
                 continue
             heights /= np.maximum(_deviations_near(block, rule), 1)
+            heights[_least_near(block) > HIGHEST_GROUND] = 0
             if found is None:
                 found = np.zeros((rows, columns), np.uint8)
             part = found[:, first:last]
@@ -152,6 +156,21 @@ def _deviations_near(values: Floats, rule: PointRule) -> Floats:
     from unetmm.intensities.points_kernel import local_deviations
 
     return _looked_at(values, rule, local_deviations)[0]
+
+
+def _least_near(values: Floats) -> Floats:
+    """The least of eight values around each of the same pixels, one pixel beyond the ring."""
+    from unetmm.intensities.points_kernel import FOOT_PX, RIM_PX
+
+    far = FOOT_PX + 1
+    rows, columns = (n - 2 * RIM_PX for n in values.shape)
+    around = [
+        values[RIM_PX + dy : RIM_PX + dy + rows, RIM_PX + dx : RIM_PX + dx + columns]
+        for dy in (-far, 0, far)
+        for dx in (-far, 0, far)
+        if dy or dx
+    ]
+    return np.asarray(np.fmin.reduce(around))
 
 
 def _looked_at(

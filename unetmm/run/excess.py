@@ -28,6 +28,7 @@ from unetmm.intensities.brackets import (
     mend,
     stand_in,
 )
+from unetmm.intensities.noise import NoiseModel
 from unetmm.intensities.range import normalise
 from unetmm.intensities.stored import clipped
 from unetmm.io.image import Box
@@ -58,10 +59,7 @@ class ExcessCells:
             and may_exceed(info.dtype, statistics)
         )
         self.fill = statistics.seen_fill
-        ends = statistics.low, statistics.high
-        # Bent values have even noise, which the local deviations tell.
-        models = () if statistics.samples else statistics.noise
-        self.noise = [model.relative_to(*ends) for model in models]
+        self.noise = _bright_noise(statistics)
         self.marked: set[tuple[int, int]] = set()
         """Blocks of rows and columns of cells with something to mend."""
         self.cells: dict[int, Mended] = {}
@@ -179,6 +177,15 @@ class ExcessCells:
                 return ~(np.abs(np.stack(parts, -1)) <= LARGEST)
             width = scale.high - scale.low
             return ~(np.abs(stored.astype(np.float64) - scale.low) <= LARGEST * width)
+
+
+def _bright_noise(statistics: ChannelStatistics) -> list[NoiseModel]:
+    """Noise of each sample on the net's scale; none where that of bright values is not known."""
+    if any(sample.gain for sample in statistics.samples):
+        return [NoiseModel(0.0, 0.0, 1 / sample.width) for sample in statistics.samples]
+    if not all(model.gain for model in statistics.noise):
+        return []
+    return [model.relative_to(statistics.low, statistics.high) for model in statistics.noise]
 
 
 class _BoxNet:
