@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 
 COLUMNS_PX = 32
 """Fewest columns of a patch for a thread; with fewer it would mostly wait."""
+FEW_OUTLIERS = 1 / 2000
+"""Share of a patch up to which outliers that the base range holds do not change what is measured;
+photos have as many details like them."""
 STREAMS_BYTES = 48 * 10**6
 """Most memory of the streams over patches side by side; with more, the smallest budget would have
 to be larger."""
@@ -65,7 +68,7 @@ def calibration_bytes(
     looking = COPIES * 8 * height * width * info.samples
     # Later the search for outliers looks at one patch after the other.
     searched_px = (height + 2 * REACH_PX) * (width + 2 * REACH_PX)
-    searching = FLOAT_BYTES * searched_px * info.samples
+    searching = (FLOAT_BYTES + 16) * searched_px * info.samples
     searching += 2 * search_bytes(height, width, info.samples)
     looking += min(READ_PX, info.height * info.width) * info.samples * info.dtype.itemsize
     # All the while the patches, once more their measured values side by side, and both patches and
@@ -151,16 +154,26 @@ def calibrate(
 def _without_outliers(
     chosen: Choice, nodata: NoData, scale: ValueScale, noise: Sequence[NoiseModel]
 ) -> tuple[list[Patch], list[Observed]]:
-    """The same patches, and parts of them, with stand-ins for outliers."""
+    """The same patches, and parts of them, with stand-ins for outliers, unless these are a few that
+    the base range holds.
+    """
     from unetmm.intensities.outlier_search import without_outliers
+
+    matters = [False]
 
     def cleaned(patch: Patch) -> Patch:
         mask = valid_mask(patch.pixels, nodata, patch.given)
         pixels = without_outliers(patch.pixels, mask, scale, noise)
-        return patch if pixels is patch.pixels else patch._replace(pixels=pixels)
+        if pixels is patch.pixels:
+            return patch
+        changed = np.abs(np.subtract(pixels, patch.pixels, dtype=np.float64))
+        many = np.count_nonzero(changed) > FEW_OUTLIERS * changed.size
+        matters[0] |= many or bool(changed.max() > scale.high - scale.low)
+        return patch._replace(pixels=pixels)
 
     parts = [replace(one, patch=cleaned(one.patch)) for one in chosen.observed]
-    return [cleaned(patch) for patch in chosen.patches], parts
+    patches = [cleaned(patch) for patch in chosen.patches]
+    return (patches, parts) if matters[0] else (list(chosen.patches), list(chosen.observed))
 
 
 def _attention(
