@@ -25,8 +25,8 @@ from unetmm.engine.cpu.footprint import (
 from unetmm.engine.layout import make_layout, observing_layout
 from unetmm.intensities.brackets import BOX_PX
 from unetmm.intensities.guard import guard_bytes
-from unetmm.io.open import open_source
 from unetmm.intensities.outliers import REACH_PX
+from unetmm.io.open import open_source
 from unetmm.nets.config import NetConfig, nafnet32_config
 from unetmm.plan.memory import (
     RUNTIME_BYTES,
