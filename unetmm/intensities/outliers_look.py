@@ -35,11 +35,13 @@ DETAIL_SPREAD = np.float32(1 / 20)
 """Mean share of that kind within the base range, where a source may be a detail."""
 CALM_SHARE = np.float32(0.7)
 """Share of that from which on a pixel is worth a closer look."""
-LINE_SHARE, FAR_LINE_SHARE = np.float32(0.95), np.float32(0.85)
-"""Share of the pixels along a line that must stand out like this one, within the base range and
-beyond it."""
+LINE_SHARE, WHOLE_SHARE = np.float32(0.85), np.float32(0.95)
+"""Share of the pixels along a line that must stand out like this one, and the same for a line of
+the base range that noise does not interrupt."""
+INTERRUPTED = np.float32(15)
+"""Height of a line in deviations of the noise up to which noise may interrupt it."""
 MOST_UNLIKE = int((1 - LINE_SHARE) * np.float32(2 * LINE_PX + 1))
-"""Most of them that may not, within the base range."""
+"""Most of the pixels along a line that need not stand out."""
 STRIDE = 5
 """Step by which its pixels are looked at, so that all come up."""
 LEAST_LINE_PX = 13
@@ -188,7 +190,9 @@ def _on_line(window, y, x, across, limits, scratch):
             elif not is_far and known - like > MOST_UNLIKE:
                 return np.float32(np.nan)
         longest += run
-    share = FAR_LINE_SHARE if is_far else LINE_SHARE
+    height, level = abs(window[y, x] - value), max(window[y, x], value)
+    is_noisy = height * height < INTERRUPTED * INTERRUPTED * _variance(level, limits)
+    share = LINE_SHARE if is_far or is_noisy else WHOLE_SHARE
     is_line = known >= LEAST_LINE_PX and like >= share * np.float32(known)
     return value if is_line or (is_far and longest > LINE_PX) else np.float32(np.nan)
 
@@ -283,8 +287,11 @@ def _is_spread(window, y, x, base, limits):
                 count += 1
                 second = max(second, min(first, ratio))
                 first = max(first, ratio)
-    share = SPREAD if abs(height) > limits[7] else DETAIL_SPREAD
-    return total - first - second > share * np.float32(count - MOST_HIGH)
+    others = np.float32(max(count - MOST_HIGH, 1))
+    if abs(height) > limits[7]:
+        return total - first - second > SPREAD * others
+    noise = np.sqrt(_variance(max(window[y, x], base), limits) * others) / abs(height)
+    return total - first - second > DETAIL_SPREAD * others + noise
 
 
 @cached_on_disk
