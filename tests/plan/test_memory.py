@@ -25,6 +25,7 @@ from unetmm.engine.cpu.footprint import (
 from unetmm.engine.layout import make_layout, observing_layout
 from unetmm.intensities.brackets import BOX_PX
 from unetmm.intensities.guard import guard_bytes
+from unetmm.intensities.outliers import REACH_PX
 from unetmm.io.open import open_source
 from unetmm.nets.config import NetConfig, nafnet32_config
 from unetmm.plan.memory import (
@@ -176,3 +177,20 @@ def test_wider_ranges_cost_every_worker_a_stream_of_boxes() -> None:
     assert without.excess == 0
     assert terms.excess > WORKERS * NETS * stream
     assert terms.total == without.total + terms.excess
+
+
+def test_the_search_for_outliers_holds_back_rows() -> None:
+    layout, pixels = make_layout(CONFIG, BAND), Pixels(HEIGHT, WIDTH, SAMPLES, ITEMSIZE, NETS)
+    source = storage(SOURCE_ROWS, 19, 0, 0)
+    args = (CpuEngine(), layout, pixels, source, source, WORKERS, 1, READ_PX, WRITE_PX, 0)
+    without, terms = project(*args)[0], project(*args, searches=True)[0]
+    wide_px = READ_PX + 2 * REACH_PX
+    windows = 4 * (REACH_PX + BAND) * wide_px * SAMPLES * 4
+    held = (REACH_PX + 3 * BAND) * wide_px * SAMPLES * ITEMSIZE
+    under_way = (layout.lag_rows + BAND) * WRITE_PX * SAMPLES
+    assert without.outliers == 0
+    assert terms.outliers > WORKERS * (windows + held + under_way)
+    assert terms.source - without.source == (
+        WORKERS * 2 * SOURCE_ROWS * 2 * REACH_PX * SAMPLES * ITEMSIZE
+    )
+    assert terms.total == without.total + terms.outliers + terms.source - without.source

@@ -62,7 +62,7 @@ def calibration_bytes(
     looking = COPIES * 8 * height * width * info.samples
     # Later the search for outliers looks at one patch after the other.
     searched_px = (height + 2 * REACH_PX) * (width + 2 * REACH_PX)
-    searching = FLOAT_BYTES * searched_px * info.samples
+    searching = (FLOAT_BYTES + 16) * searched_px * info.samples
     searching += 2 * search_bytes(height, width, info.samples)
     looking += min(READ_PX, info.height * info.width) * info.samples * info.dtype.itemsize
     # All the while the patches, once more their measured values side by side, and both patches and

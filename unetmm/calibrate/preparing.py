@@ -17,6 +17,9 @@ from unetmm.intensities.points import PointRule, rule_of
 from unetmm.intensities.range import ValueScale, normalise
 from unetmm.intensities.validity import NoData, valid_mask
 
+FEW_OUTLIERS = 1 / 2000
+"""Share of a patch up to which outliers that the base range holds do not change what is measured;
+photos have as many details like them."""
 ENOUGH_VALUES = 2**16
 """Number of values of a sample by which it is told whether they are counts."""
 
@@ -65,16 +68,26 @@ def _measured(patch: Patch, nodata: NoData, sample: int) -> NDArray[Any]:
 def without_outliers(
     chosen: Choice, nodata: NoData, scale: ValueScale, noise: Sequence[NoiseModel]
 ) -> tuple[list[Patch], list[Observed]]:
-    """The same patches, and parts of them, with stand-ins for outliers."""
+    """The same patches, and parts of them, with stand-ins for outliers, unless these are a few that
+    the base range holds.
+    """
     from unetmm.intensities import outlier_search
+
+    matters = [False]
 
     def cleaned(patch: Patch) -> Patch:
         mask = valid_mask(patch.pixels, nodata, patch.given)
         pixels = outlier_search.without_outliers(patch.pixels, mask, scale, noise)
-        return patch if pixels is patch.pixels else patch._replace(pixels=pixels)
+        if pixels is patch.pixels:
+            return patch
+        changed = np.abs(np.subtract(pixels, patch.pixels, dtype=np.float64))
+        many = np.count_nonzero(changed) > FEW_OUTLIERS * changed.size
+        matters[0] |= many or bool(changed.max() > scale.high - scale.low)
+        return patch._replace(pixels=pixels)
 
     parts = [replace(one, patch=cleaned(one.patch)) for one in chosen.observed]
-    return [cleaned(patch) for patch in chosen.patches], parts
+    patches = [cleaned(patch) for patch in chosen.patches]
+    return (patches, parts) if matters[0] else (list(chosen.patches), list(chosen.observed))
 
 
 def point_rules(

@@ -26,9 +26,9 @@ _PREFIX = "kernels-"
 
 SOURCES = (
     "compiling/processor.py", "compiling/flags.py", "intensities/kernel.py",
-    "intensities/outliers.py", "intensities/outliers_kernel.py",
-    "intensities/points_kernel.py",
     "intensities/guard_kernel.py", "intensities/judging_kernel.py",
+    "intensities/outliers.py", "intensities/outliers_kernel.py", "intensities/outliers_look.py",
+    "intensities/points_kernel.py",
     "intensities/rounding_kernel.py",
     *(f"engine/cpu/{name}.py" for name in (
         "pairs", "simd", "reduce", "kernels", "tables", "block", "sync", "tiles", "stages",

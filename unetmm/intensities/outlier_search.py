@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.intensities.noise import NoiseModel
-from unetmm.intensities.outliers import REACH_PX, SCRATCH, Floats, limits_of
+from unetmm.intensities.outliers import REACH_PX, SCRATCH, Floats, limits_of, units_of
 from unetmm.intensities.outliers_kernel import find
 from unetmm.intensities.range import ValueScale, normalise
 
@@ -17,7 +17,7 @@ from unetmm.intensities.range import ValueScale, normalise
 class Search:
     """Looks for outliers in rows of one or more samples, in windows that bring their surroundings.
 
-    Values are in base ranges here: 0 is the low end, 1 the high one.
+    Windows are in the units of `units_of`.
     """
 
     def __init__(
@@ -38,7 +38,10 @@ class Search:
         for sample, scale in enumerate(self.scales):
             one, target = slice(sample, sample + 1), windows[sample][..., None]
             mask = None if measured is None else measured[..., one]
-            normalise(pixels[..., one], mask, scale, target)
+            if units_of(scale, pixels.dtype) == (0, 1):
+                np.copyto(target, pixels[..., one], casting="unsafe")
+            else:
+                normalise(pixels[..., one], mask, scale, target)
             if mask is not None:
                 target[~mask] = np.nan
 
@@ -67,7 +70,8 @@ class Search:
         for sample, scale in enumerate(self.scales):
             where = kinds[..., sample] != 0
             values = self._stand_ins[sample, : len(kinds)][where].astype(np.float64)
-            values = scale.low + (scale.high - scale.low) * values
+            low, unit = units_of(scale, pixels.dtype)
+            values = low + unit * values
             pixels[..., sample][where] = np.rint(values) if pixels.dtype.kind in "iu" else values
 
 

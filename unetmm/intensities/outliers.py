@@ -50,7 +50,7 @@ LEAST_LINE_HEIGHT = 0.3
 """Least height of a line, of which photos have more, in widths of the base range."""
 COUNTED = NoiseModel(1.0, 0.0, 0.0)
 """Noise of whole numbers where none was measured: they may be single photons."""
-LIMITS = 7
+LIMITS = 8
 """Number of limits of a sample, see `limits_of`."""
 SCRATCH = 32
 """Numbers that a search needs for itself."""
@@ -59,19 +59,30 @@ Floats = NDArray[np.float32]
 
 
 def limits_of(scale: ValueScale, noise: NoiseModel, dtype: np.dtype[Any]) -> Floats | None:
-    """What a search needs to know of a sample, in base ranges; None if outliers cannot be told."""
+    """What a search needs to know of a sample, in its units; None if outliers cannot be told."""
     if noise == UNKNOWN:
         if dtype.kind == "f":
             return None
         noise = COUNTED
-    width = scale.high - scale.low
-    read, gain, offset = noise.read / width, noise.gain / width, (noise.offset - scale.low) / width
+    low, unit = units_of(scale, dtype)
+    width = (scale.high - scale.low) / unit
+    read, gain, offset = noise.read / unit, noise.gain / unit, (noise.offset - low) / unit
     return np.array(
         [
-            LEAST_HEIGHT, read**2, gain, offset, DEVIATIONS, LINE_DEVIATIONS, LEAST_LINE_HEIGHT,
+            LEAST_HEIGHT * width, read**2, gain, offset, DEVIATIONS, LINE_DEVIATIONS,
+            LEAST_LINE_HEIGHT * width, width,
         ],
         np.float32,
     )  # fmt: skip
+
+
+def units_of(scale: ValueScale, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Stored value that is 0 to a search, and the one of its units: small whole numbers are looked
+    at as they are, others in base ranges, or float32 would not hold their squares.
+    """
+    if dtype.kind in "iu" and dtype.itemsize <= 2:
+        return 0.0, 1.0
+    return scale.low, scale.high - scale.low
 
 
 def window_rows(band_rows: int) -> int:
