@@ -122,7 +122,7 @@ def test_calibration_bytes_are_what_the_streams_take(
     )
     arrays = stream.sums, stream.seen, stream.factors
     held = stream.nbytes + sum(a.nbytes for a in arrays) + 2 * 64 + 128 * 128 * 3 * 4
-    patches = 2 * 16 * 128 * 128 * 3
+    patches = 4 * 16 * 128 * 128 * 3  # as read, in a row, and twice without outliers
     expected = patches + streams * held + stream.frozen.nbytes + 64
     assert patch_streams(SMALL_UNETMM, info, cores) == PatchStreams(streams, threads, held)
     assert calibration_bytes(SMALL_UNETMM, info, cores) == expected
