@@ -7,8 +7,9 @@ the mean is lost. `dither` adds a uniform number in [-0.5, 0.5) before: a value 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,6 +25,12 @@ DIM_SHARE = 0.05
 """Smallest share of an image that is dim for rounding to be spoken of."""
 LOST_SHARE, LOST_COUNTS = 0.05, 0.005
 """Change by rounding from which on it is spoken of: a share of the mean, and counts a pixel."""
+MOVED_SHARE = 0.01
+"""Change of the mean of a level by rounding, as a share of it, that is spoken of."""
+CHANCE = 4.0
+"""Change of a sum, in deviations of what chance makes, from which on it counts."""
+LEVELS = 2.0 ** np.arange(-7, 7)
+"""Bounds of the means of levels in counts. Above the last one, rounding moves nothing."""
 ROUNDINGS: tuple[RoundingChoice, ...] = ("nearest", "dither")
 """Values of a `RoundingChoice`, the default first."""
 _SEED, _FACTOR, _MIXER = 0x9E3779B9, 0x01000193, 0x85EBCA6B
@@ -117,22 +124,35 @@ def limits_of(dtype: np.dtype[Any]) -> tuple[float, float]:
 
 
 class DimParts(NamedTuple):
-    """Parts of a row that have few counts a pixel."""
+    """Parts of a row of which some have few counts a pixel."""
 
     dim: NDArray[np.bool_]
     """Flags of the parts that are dim, (parts, channels)."""
+    pixels: NDArray[np.float64]
+    """Number of measured values of each part, (parts, channels)."""
     there: NDArray[np.bool_] | None
     """Flags of the measured values, (width, channels); None if all are."""
     starts: NDArray[np.intp]
     """First column of each part."""
 
     def sums(self, row: NDArray[Any]) -> NDArray[np.float64]:
-        """Sums of the measured values of a row (1, width, channels) in each dim part."""
+        """Sums of the measured values of a row (1, width, channels) in each part."""
         values = row[0].astype(np.float64)
         if self.there is not None:
             values[~self.there] = 0
-        found: NDArray[np.float64] = np.add.reduceat(values, self.starts, axis=0)[self.dim]
+        found: NDArray[np.float64] = np.add.reduceat(values, self.starts, axis=0)
         return found
+
+
+class Moved(NamedTuple):
+    """A level of brightness whose mean rounding changes."""
+
+    mean: float
+    """Mean in counts."""
+    share: float
+    """Share of the image that is as bright."""
+    change: float
+    """Change of its mean, as a share of it."""
 
 
 @dataclass
@@ -147,6 +167,9 @@ class Dimness:
     """Sum of the dim parts before they were rounded."""
     bias: float = 0.0
     """Sum of what rounding changed in each dim part, whichever way."""
+    levels: NDArray[np.float64] = field(default_factory=lambda: np.zeros((len(LEVELS) + 1, 4)))
+    """Pixels, sum, change of the sum and squares of changes of the parts of each level of mean, and
+    of all parts in the last row."""
 
     def look(
         self,
@@ -155,7 +178,7 @@ class Dimness:
         given: NDArray[np.bool_] | None,
         part_px: int,
     ) -> DimParts | None:
-        """Look at a row (1, width, channels) of the input; None if none of its parts are dim."""
+        """Look at a row (1, width, channels) of the input; None if all of its parts are bright."""
         mask = valid_mask(stored, nodata, given)
         row = np.abs(stored[0], dtype=np.float64)
         there = None if mask is None else mask[0]
@@ -168,25 +191,55 @@ class Dimness:
             count = np.add.reduceat(there, starts, axis=0, dtype=np.float64)
         before = np.add.reduceat(row, starts, axis=0)
         self.seen_px += int(count.sum())
-        dim = (before > 0) & (before < DIM_COUNTS * count)
-        if not dim.any():
+        if not (before < LEVELS[-1] * count).any():
+            # Bright parts lose nothing worth a word; they count as parts of the whole.
+            self.levels[-1, :2] += count.sum(), before.sum()
             return None
-        self.dim_px += int(count[dim].sum())
-        return DimParts(dim, there, starts)
+        return DimParts((before > 0) & (before < DIM_COUNTS * count), count, there, starts)
 
-    def note(self, dim: DimParts, exact: NDArray[np.float64], made: NDArray[Any]) -> None:
+    def note(self, parts: DimParts, exact: NDArray[np.float64], made: NDArray[Any]) -> None:
         """Compare a row (1, width, channels) of the exact answer with the output."""
-        asked, got = dim.sums(exact), dim.sums(made)
-        self.exact += float(asked.sum())
-        self.bias += float(np.abs(got - asked).sum())
+        asked, got = parts.sums(exact), parts.sums(made)
+        changes = parts.sums(np.square(made - exact))
+        self._note_levels(np.stack([parts.pixels, asked, got - asked, changes], -1))
+        dim = parts.dim
+        self.dim_px += int(parts.pixels[dim].sum())
+        self.exact += float(asked[dim].sum())
+        self.bias += float(np.abs(got - asked)[dim].sum())
+
+    def _note_levels(self, parts: NDArray[np.float64]) -> None:
+        """Add (..., 4) pixels, sums, changes and squares of changes to those of their levels."""
+        parts = parts.reshape(-1, 4)
+        parts = parts[parts[:, 0] > 0]
+        self.levels[-1] += parts.sum(0)
+        level = np.searchsorted(LEVELS, np.abs(parts[:, 1] / parts[:, 0]))
+        low = level < len(LEVELS)
+        np.add.at(self.levels, level[low], parts[low])
 
     def add(self, other: Dimness) -> None:
         """Take in what was found elsewhere."""
         for name in ("seen_px", "dim_px", "exact", "bias"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.levels += other.levels
 
     @property
     def loses(self) -> bool:
         """Whether rounding changes the means of a good part of the image."""
         much = self.dim_px >= DIM_SHARE * max(self.seen_px, 1)
-        return much and self.bias > LOST_SHARE * abs(self.exact) + LOST_COUNTS * self.dim_px
+        changed = self.bias > LOST_SHARE * abs(self.exact) + LOST_COUNTS * self.dim_px
+        return (much and changed) or self.worst is not None
+
+    @property
+    def worst(self) -> Moved | None:
+        """The level to which rounding adds most, or takes most away, if that is more than
+        MOVED_SHARE of it.
+        """
+        found, most = None, 0.0
+        for pixels, exact, change, squares in self.levels.tolist():
+            # Changes by chance cancel out; those that add up do not.
+            real = abs(change) > CHANCE * math.sqrt(squares)
+            much = real and abs(change) > max(most, MOVED_SHARE * abs(exact))
+            if much and pixels >= DIM_SHARE * self.seen_px:
+                most, share = abs(change), change / abs(exact) if exact else 1.0
+                found = Moved(exact / pixels, pixels / self.seen_px, share)
+        return found
