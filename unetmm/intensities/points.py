@@ -59,16 +59,25 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class PointRule:
-    """What tells point sources in one sample, in widths of the base range."""
+    """What tells point sources in one sample, in base ranges as measured."""
 
     offset: float
-    """Level from which on noise grows; 0 is the low end of the range."""
+    """Level from which on noise grows."""
     growth: float
     """Growth of the variance of the noise with the signal."""
     floor: float
     """Variance of the noise at the offset."""
     height: float
     """Height of a peak, in deviations of blurred white noise, from which on it begins to count."""
+    ground: float = HIGHEST_GROUND
+    """Highest level of what is around a source."""
+
+    def moved(self, factor: float, shift: float) -> PointRule:
+        """The same for values that were multiplied by a factor and then moved."""
+        return PointRule(
+            self.offset * factor + shift, self.growth * factor, self.floor * factor**2,
+            self.height, self.ground * factor + shift,
+        )  # fmt: skip
 
 
 def rule_of(patches: Iterable[Floats], noise: NoiseModel, scale: ValueScale) -> PointRule:
@@ -113,8 +122,8 @@ def point_share(windows: Floats, rules: Sequence[PointRule]) -> NDArray[np.uint8
     Parameters
     ----------
     windows : (samples, rows + 2 REACH_PX, columns + 2 REACH_PX)
-        Values in base ranges with their surroundings, NaN where none is measured.
-    rules : of each sample.
+        Values with their surroundings, NaN where none is measured.
+    rules : of each sample, for values in these units.
 
     Returns
     -------
@@ -130,7 +139,7 @@ def point_share(windows: Floats, rules: Sequence[PointRule]) -> NDArray[np.uint8
             if heights.max() <= rule.height:
                 continue
             heights /= np.maximum(_deviations_near(block, rule), 1)
-            heights[_least_near(block) > HIGHEST_GROUND] = 0
+            heights[_least_near(block) > rule.ground] = 0
             if found is None:
                 found = np.zeros((rows, columns), np.uint8)
             part = found[:, first:last]

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.intensities.outliers import REACH_PX, limits_of, window_rows
+from unetmm.intensities.outliers import REACH_PX, limits_of, units_of, window_rows
 from unetmm.intensities.points import REACH_PX as POINT_REACH_PX
-from unetmm.intensities.points import point_share
+from unetmm.intensities.points import PointRule, point_share
 from unetmm.io.image import Box
 from unetmm.models.groups import slice_of
 from unetmm.run.job import Job
@@ -26,6 +26,7 @@ from unetmm.run.slab import Rows
 from unetmm.run.task import Task
 
 if TYPE_CHECKING:
+    from unetmm.calibrate.calibration import ChannelStatistics
     from unetmm.intensities.outlier_search import Search
 
 
@@ -97,6 +98,13 @@ def _stood_in(rows: Rows, search: Search, kinds: NDArray[np.uint8] | None) -> Ro
     return rows._replace(seen=seen, outliers=kinds)
 
 
+def _in_windows(entry: ChannelStatistics, dtype: np.dtype[Any]) -> list[PointRule]:
+    """Rules for point sources in the units of windows."""
+    low, unit = units_of(entry.as_line, dtype)
+    factor, shift = (entry.high - entry.low) / unit, (entry.low - low) / unit
+    return [rule.moved(factor, shift) for rule in entry.points]
+
+
 class _HeldRows:
     """Rows of a strip that wait for those below them, and the windows that they are judged by."""
 
@@ -125,7 +133,7 @@ class _HeldRows:
         self.held: deque[Rows] = deque()
         entries = [job.calibration.entry(task.plane[1], g) for g in range(len(job.groups))]
         self.rules = [
-            (slice_of(group), entry.points)
+            (slice_of(group), _in_windows(entry, info.dtype))
             for group, entry in zip(job.groups, entries, strict=True)
         ]
         """Samples of each group, and what tells point sources in them."""
