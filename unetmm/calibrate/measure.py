@@ -147,7 +147,7 @@ def calibrate(
             scale = measure_scale(pixels, nodata, fixed_range, masks)
             noise = measure_noise(pixels, nodata, masks)
             nodata = nodata.within(scale.low, scale.high)
-            asked = _Asked(transform, knows_counts, fixed_range is not None)
+            asked = _Asked(transform, knows_counts)
             scale, keep_means = _for_counts(scale, noise, chosen.patches, nodata, asked)
             through = _Through(net, size, nodata, scale, streams, margins)
             attention = _attention(chosen.observed, through)
@@ -170,8 +170,6 @@ class _Asked:
     """Way in which counts are brought to the net."""
     knows_counts: bool
     """Whether the net was trained on counts."""
-    has_range: bool
-    """Whether the range was given."""
 
 
 def _for_counts(
@@ -192,8 +190,7 @@ def _for_counts(
     counting = judge_counts(noise, values, asked.transform, asked.knows_counts)
     if not counting:
         return scale, False
-    is_fixed = asked.has_range or patches[0].pixels.dtype == np.uint8
-    return counted_scale(scale, noise, values, counting, is_fixed), counting.keep_means
+    return counted_scale(scale, noise, counting), counting.keep_means
 
 
 def _measured(patch: Patch, nodata: NoData, sample: int) -> NDArray[Any]:

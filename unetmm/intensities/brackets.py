@@ -16,6 +16,7 @@ Values here are on the net's scale: `low` of the base range is 0, `high` is 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -111,7 +112,12 @@ def stand_in(values: Floats, fill: float) -> bool:
     return is_far
 
 
-def mend(box: Floats, inner: tuple[slice, slice], forward: Callable[[Floats], Floats]) -> Mended:
+def mend(
+    box: Floats,
+    inner: tuple[slice, slice],
+    forward: Callable[[Floats], Floats],
+    largest_noise: float = math.inf,
+) -> Mended:
     """Restore what exceeds the base range in a cell.
 
     Parameters
@@ -120,6 +126,7 @@ def mend(box: Floats, inner: tuple[slice, slice], forward: Callable[[Floats], Fl
         The cell with its margin.
     inner : the cell within it, as far as it lies in the image.
     forward : the net, with the attention of its input.
+    largest_noise : deviation that noise has at most, where it is known.
     """
     height = local_height(box)
     weights = rung_weights(height, _rungs_for(float(height[inner].max())))
@@ -136,7 +143,7 @@ def mend(box: Floats, inner: tuple[slice, slice], forward: Callable[[Floats], Fl
         seen -= forward(seen)
         change -= weights[rung][..., None] * width * seen
         pixels[rung - 1] = int((most == rung).sum())
-    change *= trust(box, change, height)[..., None]
+    change *= trust(box, change, height, largest_noise)[..., None]
     base = weights[0][..., None]
     add = box + change - base * np.clip(box, 1 - CLIPPED, CLIPPED)
     return Mended(base[inner].copy(), add[inner].copy(), tuple(pixels))
@@ -177,18 +184,21 @@ def _position(box: Floats) -> tuple[np.float32, np.float32]:
     return np.float32(below), np.float32(1)
 
 
-def trust(box: Floats, change: Floats, height: Floats) -> Floats:
+def trust(box: Floats, change: Floats, height: Floats, largest_noise: float = math.inf) -> Floats:
     """Share of the net's change that is kept, pixel by pixel.
 
     What is taken away should look like noise. Where it is a blur of something, as of a star, or
     where there is less noise than the net makes itself, the stored value stays.
     """
     mean, taken = box.mean(2, dtype=np.float32), change.mean(2, dtype=np.float32)
-    noise = local_noise(mean) + np.float32(1e-12)
+    largest = np.float32(NOISE_FACTOR * largest_noise / math.sqrt(box.shape[2]))
+    noise = np.minimum(local_noise(mean), largest) + np.float32(1e-12)
     structure = np.abs(_separable(taken, _blur)) / (np.float32(BLURRED_DEVIATION) * noise)
     begins, ends = DOUBT
     kept = 1 - smoothstep((structure - begins) / (ends - begins))
     kept *= 1 - smoothstep((np.abs(taken) / noise - 4) / 2)
+    if largest_noise < math.inf:  # then no colour can have more, either
+        kept *= 1 - smoothstep((np.abs(change).max(2) / np.float32(largest_noise) - 4) / 2)
     least, enough = FLOOR
     return kept * smoothstep((noise / height - least) / (enough - least))
 

@@ -117,6 +117,11 @@ class ValueScale:
             return self.seen(self.fill)[0]
         return sum(float(s.seen(np.float64(s.fill))) for s in self.samples) / len(self.samples)
 
+    @property
+    def largest_noise(self) -> float:
+        """Deviation that noise has as the net sees it; infinite where that is not known."""
+        return max((1 / s.width for s in self.samples if s.gain), default=math.inf)
+
 
 def is_range(low: float, high: float) -> bool:
     """Whether values from `low` to `high` can be stretched to 0 to 1."""

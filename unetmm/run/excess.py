@@ -142,7 +142,7 @@ class ExcessCells:
             y - top : min(y + CELL_PX, self.height) - top,
             x - left : min(x + CELL_PX, self.width) - left,
         ]
-        mended = mend(values, inner, self.forward)
+        mended = mend(values, inner, self.forward, self.statistics.largest_noise)
         self._count(mended, y, x)
         return mended
 
