@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from unetmm.calibrate.choice import Choice, Observed
 from unetmm.calibrate.places import Patch
-from unetmm.intensities.counts import TransformChoice, counted_scale, judge_counts
+from unetmm.intensities.counts import (
+    TransformChoice,
+    counted_scale,
+    judge_counts,
+    reaches_beyond,
+)
 from unetmm.intensities.noise import NoiseModel
 from unetmm.intensities.points import PointRule, rule_of
 from unetmm.intensities.range import ValueScale, normalise
@@ -54,8 +59,9 @@ def scale_of_counts(
     counting = judge_counts(noise, values, asked.transform, asked.knows_counts)
     if not counting:
         return scale, False
-    is_fixed = asked.fixed_range is not None or patches[0].pixels.dtype == np.uint8
-    return counted_scale(scale, noise, values, counting, is_fixed), counting.keep_means
+    if counting.bend and asked.transform == "auto" and reaches_beyond(values, scale):
+        counting = replace(counting, bend=False)
+    return counted_scale(scale, noise, counting), counting.keep_means
 
 
 def _measured(patch: Patch, nodata: NoData, sample: int) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
 from unetmm.intensities.noise import NoiseModel
-from unetmm.intensities.range import SampleScale, ValueScale, intensity_range
+from unetmm.intensities.range import SampleScale, ValueScale
 
 log = logging.getLogger(__name__)
 
@@ -110,34 +110,19 @@ def judge_counts(
     return Counting(bend=suits and not knows_counts, keep_means=few)
 
 
-def counted_scale(
-    scale: ValueScale,
-    noise: Sequence[NoiseModel],
-    values: Sequence[NDArray[Any]],
-    counting: Counting,
-    is_fixed: bool,
-) -> ValueScale:
-    """The scale of values that are counts.
+def counted_scale(scale: ValueScale, noise: Sequence[NoiseModel], counting: Counting) -> ValueScale:
+    """The scale of values that are counts, from the scale of values that are none.
 
-    Parameters
-    ----------
-    scale : as it is for values that are none.
-    values : measured values of each sample.
-    is_fixed : whether all values lie in the range of `scale`, or a user chose it.
+    What is rare and far beyond the others stays out of the range, on this scale too.
     """
-    if not counting.bend or (not is_fixed and _reaches_beyond(values, scale)):
+    if not counting.bend:
         return replace(
             scale, samples=(SampleScale(scale.low, scale.high, scale.fill),) * len(noise)
         )
     straight = [SampleScale(0, 1, scale.fill, n.gain, n.intercept) for n in noise]
-    if is_fixed:
-        low, high = (
-            float(np.mean([s.bent(np.float64(v)) for s in straight]))
-            for v in (scale.low, scale.high)
-        )
-    else:
-        bent = np.concatenate([s.bent(v) for s, v in zip(straight, values, strict=True)])
-        low, high = intensity_range(bent, bent.dtype)
+    low, high = (
+        float(np.mean([s.bent(np.float64(v)) for s in straight])) for v in (scale.low, scale.high)
+    )
     high = max(high, low + LEAST_WIDTH)
     samples = tuple(replace(s, low=s.straight(low), high=s.straight(high)) for s in straight)
     return ValueScale(
@@ -145,7 +130,7 @@ def counted_scale(
     )
 
 
-def _reaches_beyond(values: Sequence[NDArray[Any]], scale: ValueScale) -> bool:
+def reaches_beyond(values: Sequence[NDArray[Any]], scale: ValueScale) -> bool:
     """Whether some values lie so far beyond the range that wider ranges are for them.
 
     Bent, they would come close to the others, and a net dims what is small and bright.
