@@ -22,7 +22,7 @@ DIM_COUNTS = 4.0
 """Largest mean, in counts, of a part of a row that rounding may bias."""
 DIM_SHARE = 0.05
 """Smallest share of an image that is dim for rounding to be spoken of."""
-LOST_SHARE, LOST_COUNTS = 0.05, 0.005
+LOST_SHARE, LOST_COUNTS = 0.1, 0.005
 """Change by rounding from which on it is spoken of: a share of the mean, and counts a pixel."""
 ROUNDINGS: tuple[RoundingChoice, ...] = ("nearest", "dither")
 """Values of a `RoundingChoice`, the default first."""
