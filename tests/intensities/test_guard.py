@@ -101,6 +101,38 @@ def test_bright_cells_may_have_more_noise() -> None:
     assert found(noisy, blurred.astype(np.uint16)).doubtful == 1
 
 
+def test_what_stands_out_must_not_lose_much_whatever_its_noise() -> None:
+    """Speckle grows with the light, but does not spread a ship over its surroundings."""
+    rng = np.random.default_rng(5)
+    sea = 180 * np.sqrt(rng.gamma(4.4, 1 / 4.4, (SIDE, SIDE)))
+    ship = star(90, 30, 9000, 0.9)
+    spread = 0.3 * ship + star(90, 30, 0.7 * 9000 * 0.81 / 4, 2)
+    for light, doubtful in ((ship, 0), (spread, 1)):
+        made = sea.mean() + light
+        result = found((sea + ship).astype(np.uint16), made.astype(np.uint16))
+        assert result.doubtful == doubtful
+
+
+def test_a_dim_area_is_found_where_its_cells_are_not() -> None:
+    noisy, clean = scene(20)
+    dimmed = clean.copy()
+    dimmed[64:80, 32:48] -= 20
+    result = found(noisy, dimmed)
+    assert (result.doubtful, result.details) == (1, 1)
+    assert found(noisy, clean).doubtful == 0
+
+
+def test_noise_that_is_left_where_most_of_it_is_is_found() -> None:
+    rng = np.random.default_rng(6)
+    noisy = rng.normal(300, 3, (SIDE, SIDE))
+    noisy[:128, :128] = rng.normal(400, 60, (128, 128))
+    clean = np.full((SIDE, SIDE), 300.0)
+    clean[:128, :128] = noisy[:128, :128]
+    result = found(noisy.astype(np.uint16), clean.astype(np.uint16))
+    assert (result.left, result.noisy, result.is_left) == (4, 16, True)
+    assert result.left_power > 0.9 * result.noisy_power
+
+
 def test_few_photons_rounded_to_zero_are_found() -> None:
     photons = np.random.default_rng(2).poisson(0.4, (SIDE, SIDE)).astype(np.uint16)
     scale = replace(FULL, scale=ValueScale(0.0, 4.0, 0.0))

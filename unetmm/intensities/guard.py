@@ -37,8 +37,8 @@ FEW = 2
 """Largest number of doubtful blocks that is not spoken of, if the image is no larger than ..."""
 BLOCKS_A_DOUBT = 4000
 """... so many blocks for each of them."""
-LEFT_BLOCKS = 0.6
-"""Share of the noisy blocks from which on left noise is spoken of."""
+LEFT_SHARE = 0.6
+"""Share of the noisy blocks, or of the noise in them, from which on left noise is spoken of."""
 
 
 def block_px(chunk_px: int, length_px: int) -> int:
@@ -59,8 +59,8 @@ def guard_bytes(band_rows: int, width_px: int, channels: int, groups: int) -> in
     return band_rows * values + groups * (watch + verdicts)
 
 
-COUNTS = ("blocks", "means", "details", "left", "noisy")
-"""Names of the numbers of blocks in `Findings`, in its order."""
+COUNTS = ("blocks", "means", "details", "left", "noisy", "left_power", "noisy_power")
+"""Names of the whole numbers in `Findings`, in its order."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,10 @@ class Findings:
     """Number of blocks whose noise is still there."""
     noisy: int = 0
     """Number of blocks that have noise."""
+    left_power: int = 0
+    """Sum of the noise's variances of the former, see `Verdict.power`."""
+    noisy_power: int = 0
+    """Sum of the variances of all noise."""
     largest_difference: float = 0.0
     """Largest difference of a block's mean, in stored units."""
     worst: Worst | None = None
@@ -137,9 +141,10 @@ class Findings:
             If it is anything else.
         """
         words = note.split(" ")
-        blocks, means, details, left, noisy = map(int, words[: len(COUNTS)])
         largest, *rest = words[len(COUNTS) :]
-        found = cls(blocks, means, details, left, noisy, float(largest))
+        found = cls(largest_difference=float(largest))
+        for name, word in zip(COUNTS, words, strict=False):
+            setattr(found, name, int(word))
         if rest:
             times, row, column, sample, before, after = rest
             found.worst = Worst(
@@ -161,7 +166,8 @@ class Findings:
     @property
     def is_left(self) -> bool:
         """Whether much of the image still has its noise."""
-        return self.left > max(FEW, LEFT_BLOCKS * self.noisy)
+        much = self.left > LEFT_SHARE * self.noisy
+        return self.left > FEW and (much or self.left_power > LEFT_SHARE * self.noisy_power)
 
     def as_dict(self) -> dict[str, Any]:
         """For reports, whose field names this fixes."""
@@ -173,6 +179,7 @@ class Findings:
             "details": self.details,
             "noise_left": self.left,
             "noisy": self.noisy,
+            "noise_left_share": round(self.left_power / max(self.noisy_power, 1), 3),
             "is_doubtful": self.is_doubtful,
             "is_left": self.is_left,
             "largest_difference": self.largest_difference,
@@ -302,15 +309,19 @@ class BlockWatch:
 
     def _note(self, verdict: Verdict, row: int) -> None:
         means, details = verdict.mean_times > 1, verdict.cell_times > 1
-        flags = verdict.judged, means, details & ~means, verdict.left, verdict.noisy
+        noise = verdict.power * verdict.left, verdict.power
+        flags = verdict.judged, means, details & ~means, verdict.left, verdict.noisy, *noise
         counts = np.add.reduceat(np.stack(flags).sum(2), self._chunk_blocks, axis=1)
         largest = np.maximum.reduceat(np.abs(verdict.difference).max(1), self._chunk_blocks)
         times = np.maximum(verdict.mean_times, verdict.cell_times)
         parts = zip(self._found, counts.T.tolist(), largest.tolist(), strict=True)
-        for chunk, (found, (judged, by_mean, by_detail, left, noisy), most) in enumerate(parts):
-            found.add(Findings(judged, by_mean, by_detail, left, noisy, most))
-            if by_mean or by_detail:
-                found.add(Findings(worst=self._worst(verdict, times, row, chunk)))
+        for chunk, (found, numbers, most) in enumerate(parts):
+            own = Findings(largest_difference=most)
+            for name, number in zip(COUNTS, numbers, strict=True):
+                setattr(own, name, int(number))
+            if own.doubtful:
+                own.worst = self._worst(verdict, times, row, chunk)
+            found.add(own)
 
     def _worst(self, verdict: Verdict, times: NDArray[np.float64], row: int, chunk: int) -> Worst:
         """The block of a chunk in a row of blocks that differs most."""

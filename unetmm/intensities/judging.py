@@ -12,8 +12,12 @@ from unetmm.intensities.range import ValueScale
 
 FEWEST_PX = 256
 """Fewest measured pixels of a block that is judged."""
-MEAN_LIMIT, CELL_LIMIT = 3.0, 16.0
-"""Largest differences of a block's mean, and of a cell's, in units of what noise explains."""
+MEAN_LIMIT, CELL_LIMIT, AREA_LIMIT = 3.0, 16.0, 10.0
+"""Largest differences of means, of a block, a cell and an area, in units of what noise explains."""
+AREA_CELLS = 4
+"""Rows and columns of cells of an area."""
+LOST_SHARE = 0.25
+"""Share of what a cell stands out by that it must not lose, even if its noise may be larger."""
 MEAN_FLOOR, CELL_FLOOR = 3e-5, 1e-4
 """Changes of a mean and of a cell that count for nothing, as shares of the range."""
 CONSTANT_FACTOR = 10
@@ -23,11 +27,11 @@ LEFT_SHARE = 0.35
 WHITE_RATIO = 1.05
 """Largest ratio of differences over two pixels to those over one, where noise is white."""
 LIMITS = (
-    FEWEST_PX, MEAN_LIMIT, CELL_LIMIT, MEAN_FLOOR, CONSTANT_FACTOR, CELL_FLOOR, LEFT_SHARE,
-    WHITE_RATIO,
+    FEWEST_PX, MEAN_LIMIT, CELL_LIMIT, AREA_LIMIT, LOST_SHARE, MEAN_FLOOR, CONSTANT_FACTOR,
+    CELL_FLOOR, LEFT_SHARE, WHITE_RATIO,
 )  # fmt: skip
 """All of these, as the compiled code takes them."""
-VALUES = 7
+VALUES = 8
 """Number of values of a verdict."""
 
 
@@ -76,6 +80,8 @@ class Verdict(NamedTuple):
     """Flags of blocks with noise."""
     left: NDArray[np.bool_]
     """Flags of blocks whose output has white noise still."""
+    power: NDArray[np.float64]
+    """Variance of the noise, whole numbers, in units of a millionth of the range's square."""
 
 
 def judge(
@@ -96,10 +102,12 @@ def judge(
     scale = watched.scale.low, watched.scale.high - watched.scale.low
     verdicts = np.empty((columns // side, channels, VALUES))
     judge_blocks(
-        cells, lines, side, (*scale, watched.strength, float(watched.integers)),
+        cells, lines, side, AREA_CELLS, (*scale, watched.strength, float(watched.integers)),
         tuple(map(float, LIMITS)), np.empty(rows * side, np.int32), np.empty((4, max(rows, side))),
         verdicts,
     )  # fmt: skip
     verdicts[np.isnan(verdicts)] = np.inf  # sums beyond float32, which differ by too much for sure
-    judged, mean, difference, mean_times, cell_times, noisy, left = np.moveaxis(verdicts, -1, 0)
-    return Verdict(judged > 0, mean, difference, mean_times, cell_times, noisy > 0, left > 0)
+    judged, mean, difference, mean_times, cell_times, noisy, left, power = np.moveaxis(
+        verdicts, -1, 0
+    )
+    return Verdict(judged > 0, mean, difference, mean_times, cell_times, noisy > 0, left > 0, power)

@@ -18,7 +18,7 @@ HIGHEST_BIT = 30
 
 @cached_on_disk
 @njit(**INLINE)
-def judge_blocks(cells, lines, side, scale, limits, bits, sums, verdicts):
+def judge_blocks(cells, lines, side, area, scale, limits, bits, sums, verdicts):
     """Judge a row of blocks.
 
     Parameters
@@ -26,6 +26,7 @@ def judge_blocks(cells, lines, side, scale, limits, bits, sums, verdicts):
     cells : float32, (COLUMN_SUMS, rows of cells, columns of cells, channels)
     lines : float32, (BLOCK_SUMS, pixels, channels)
     side : columns of cells of a block.
+    area : rows and columns of cells of an area.
     scale : low end and extent of the range, strength, and 1 for integers or 0.
     limits : those of `judging`.
     bits : int32, room for a number a cell of a block.
@@ -34,7 +35,8 @@ def judge_blocks(cells, lines, side, scale, limits, bits, sums, verdicts):
         What becomes of them.
     """
     low, extent, strength, integers = scale
-    fewest_px, mean_limit, cell_limit, mean_floor, constant, cell_floor, left_share, ratio = limits
+    fewest_px, mean_limit, cell_limit, area_limit, lost_share = limits[:5]
+    mean_floor, constant, cell_floor, left_share, ratio = limits[5:]
     floor = cell_floor * extent + 0.3 * integers
     for block in range(verdicts.shape[0]):
         for i in range(verdicts.shape[1]):
@@ -98,36 +100,45 @@ def judge_blocks(cells, lines, side, scale, limits, bits, sums, verdicts):
             allowed += mean_floor * (constant if events == 0 else 1) * extent
             if integers:
                 allowed += min(0.5, 0.02 * abs(mean))
-            # Noise of bright cells may be larger, in proportion at most.
+            # Cells, and areas of some cells. Noise of bright ones may be larger, in proportion at
+            # most; but what stands out by far must not lose much of that.
             times = 0.0
-            for bright in range(2):
-                times, known, limit = 0.0, np.float32(0), 0.0
-                for y in range(rows):
-                    for x in range(columns):
-                        n = max(pixels[y, x], np.float32(1))
-                        if bright or n != known:
-                            known, limit = n, noise
-                            if bright:
-                                limit *= max(abs(total[y, x] / n + low) / abs(mean), 1.0)
-                            limit = max(limit / math.sqrt(n), floor) * n
-                        found_times = abs(change[y, x]) / limit
+            for step in (1, area):
+                limit = cell_limit if step == 1 else area_limit
+                known, most = 0.0, 0.0
+                for y in range(0, rows, step):
+                    for x in range(0, columns, step):
+                        n = light = moved = 0.0
+                        for dy in range(y, min(y + step, rows)):
+                            for dx in range(x, min(x + step, columns)):
+                                n += pixels[dy, dx]
+                                light += total[dy, dx]
+                                moved += change[dy, dx]
+                        if n != known:
+                            known = n
+                            most = limit * max(noise / math.sqrt(max(n, 1)), floor) * max(n, 1)
+                        found_times = abs(moved) / most
+                        if found_times > 1 and deviation > 0:
+                            light = light / n + low
+                            if abs(moved) < lost_share * abs(light - mean) * n:
+                                found_times /= max(abs(light / mean), 1.0)
                         if not found_times <= times:
                             times = found_times
-                if times <= cell_limit or deviation == 0:
-                    break
             noisy = deviation > (0.5 if integers else 1e-3 * extent)
-            moved = twice = wide = 0.0
+            size = twice = wide = 0.0
             a_block = lines.shape[1] // cells.shape[2] * side
             for x in range(block * a_block, (block + 1) * a_block):
-                moved += lines[0, x, i]
+                size += lines[0, x, i]
                 twice += lines[1, x, i]
                 wide += lines[2, x, i]
             white = noisy and twice / max(wide, 1) < ratio * events
             verdict[0], verdict[1], verdict[2] = 1, mean, difference
             verdict[3] = abs(difference) / (mean_limit * allowed)
-            verdict[4] = times / cell_limit
+            verdict[4] = times
             verdict[5] = noisy
-            verdict[6] = white and moved / count < left_share * strength * deviation
+            if noisy:
+                verdict[7] = np.rint(min(1000 * deviation / extent, 1e6) ** 2)
+            verdict[6] = white and size / count < left_share * strength * deviation
 
 
 @cached_on_disk

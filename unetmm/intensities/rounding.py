@@ -23,7 +23,7 @@ DIM_COUNTS = 4.0
 """Largest mean, in counts, of a part of a row that rounding may bias."""
 DIM_SHARE = 0.05
 """Smallest share of an image that is dim for rounding to be spoken of."""
-LOST_SHARE, LOST_COUNTS = 0.05, 0.005
+LOST_SHARE, LOST_COUNTS = 0.1, 0.005
 """Change by rounding from which on it is spoken of: a share of the mean, and counts a pixel."""
 MOVED_SHARE = 0.01
 """Change of the mean of a level by rounding, as a share of it, that is spoken of."""
