@@ -57,10 +57,10 @@ def scale_of_counts(
         for i in range(len(noise))
     ]
     counting = judge_counts(noise, values, asked.transform, asked.knows_counts)
+    if asked.transform == "auto" and reaches_beyond(values, scale):
+        counting = replace(counting, bend=False)
     if not counting:
         return scale, False
-    if counting.bend and asked.transform == "auto" and reaches_beyond(values, scale):
-        counting = replace(counting, bend=False)
     return counted_scale(scale, noise, counting), counting.keep_means
 
 
