@@ -106,6 +106,18 @@ def test_statistics_do_not_depend_on_the_number_of_cores() -> None:
     assert alone == two == three
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_that_share_a_patch_do_not_disturb_one_another(threads: int) -> None:
+    """Many times, for it is a matter of who is faster."""
+    net = compiled(MONO)
+    patch = np.random.default_rng(0).random((200, 232, 1), np.float32)
+    alone = ObservingStream(net, net.unattended(), 232, 200).observe(patch)
+    stream = ObservingStream(net, net.unattended(), 232, 200, threads)
+    for _ in range(40):
+        together = stream.observe(patch)
+        assert all(np.array_equal(together[name], alone[name]) for name in alone)
+
+
 @pytest.mark.parametrize(("cores", "streams", "threads"), [(1, 1, 1), (4, 4, 1), (30, 8, 3)])
 def test_calibration_bytes_are_what_the_streams_take(
     cores: int, streams: int, threads: int, monkeypatch: pytest.MonkeyPatch

@@ -183,7 +183,8 @@ class ObservingStream(RowStream):
         for i, stage in enumerate(self.layout.stages):
             if isinstance(stage, Block):
                 self.sums[:] = 0
-                self._run(max(0, done), i + 1, observed=i, resumed=done)
+                self._resume(done)
+                self._run(done + 1, i + 1, observed=i)
                 attention[stage.name] = factors = (
                     given[stage.name] if given else self._attention(stage)
                 )
@@ -201,9 +202,19 @@ class ObservingStream(RowStream):
         last = max(
             (i for i, s in enumerate(self.layout.stages) if isinstance(s, Block)), default=-1
         )
-        self._run(max(0, last), len(self.layout.stages), resumed=last)
+        self._resume(last)
+        self._run(last + 1, len(self.layout.stages))
         lag = self.layout.lag_rows
         return self.out[lag : lag + self.height]
+
+    def _resume(self, block: int) -> None:
+        """Finish a block that was observed, if there is one.
+
+        In a run of its own: its gated map lies where the next block's will, so all threads have to
+        be done with it.
+        """
+        if block >= 0:
+            self._run(block, block + 1, resumed=block)
 
     def _attention(self, stage: Block) -> Rows:
         """The factors that follow from a block's sums."""
