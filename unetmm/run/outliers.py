@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.intensities.outliers import REACH_PX, limits_of, window_rows
+from unetmm.intensities.range import ValueScale
 from unetmm.io.image import Box
 from unetmm.run.job import Job
 from unetmm.run.slab import Rows
@@ -55,7 +56,11 @@ def search_for(job: Job, channel: int, rows: int, width: int) -> Search:
 
     entries = [job.calibration.entry(channel, number) for number in range(len(job.groups))]
     dtype = job.source.info.dtype
-    scales = [e for e, group in zip(entries, job.groups, strict=True) for _ in group]
+    scales = [
+        ValueScale(e.low, e.high, e.fill)  # in stored units, whatever else the net's scale does
+        for e, group in zip(entries, job.groups, strict=True)
+        for _ in group
+    ]
     limits = [
         limits_of(e, e.noise_of(i), dtype)
         for e, group in zip(entries, job.groups, strict=True)
