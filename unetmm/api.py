@@ -13,6 +13,7 @@ from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.choice import DeviceChoice
 from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import BudgetError, ImageError, ShapeError
+from unetmm.intensities.counts import TransformChoice
 from unetmm.intensities.outliers import OutlierChoice
 from unetmm.intensities.rounding import RoundingChoice
 from unetmm.intensities.validity import Values, parse_nodata
@@ -120,11 +121,10 @@ def restore(
     device: DeviceChoice = "auto",
     device_budget: str | int | None = None,
     palette: PaletteChoice = "auto",
-    dtype: Any = None,
-    rounding: RoundingChoice = "nearest",
+    dtype: Any = None, rounding: RoundingChoice = "nearest",
     nodata: float | Sequence[float] | str | None = None,
-    outliers: OutlierChoice = "keep",
-) -> Any:
+    outliers: OutlierChoice = "keep", transform: TransformChoice = "auto",
+) -> Any:  # fmt: skip
     """Restore an image.
 
     Parameters
@@ -144,6 +144,7 @@ def restore(
     palette : "values" or "colours"; auto: values where it is the map of a measurement.
     nodata : value (or values) of pixels that hold no measurement; "none": all do.
     outliers : hot or dead pixels, columns, rows: "keep" them, "replace", or look for "none".
+    transform : "none", or "anscombe": counts of photons on a square-root scale; auto measures.
 
     Returns
     -------
@@ -155,7 +156,7 @@ def restore(
     """
     options = _options(
         model, mem_budget, calibration, strength, precision, device, device_budget, dtype, rounding,
-        nodata, outliers,
+        nodata, outliers, transform,
     )  # fmt: skip
     return _restore(image, output, axes, palette, options)
 
@@ -172,6 +173,7 @@ def _options(
     rounding: RoundingChoice,
     nodata: float | Sequence[float] | str | None,
     outliers: OutlierChoice,
+    transform: TransformChoice,
 ) -> Options:
     """What `restore` was asked for."""
     known = Path(calibration) if isinstance(calibration, str) else calibration
@@ -179,7 +181,7 @@ def _options(
         model, _budget(mem_budget), known, strength=strength, precision=precision,
         device=device, device_budget_bytes=_budget(device_budget),
         dtype=_dtype_name(dtype), rounding=rounding, nodata=_nodata(nodata),
-        outliers=outliers,
+        outliers=outliers, transform=transform,
     )  # fmt: skip
 
 

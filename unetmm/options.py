@@ -14,6 +14,7 @@ from unetmm.engine.choice import DeviceChoice, pick_engine
 from unetmm.engine.contract import Engine
 from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import ShapeError
+from unetmm.intensities.counts import TransformChoice, check_transform
 from unetmm.intensities.outliers import OUTLIERS, OutlierChoice
 from unetmm.intensities.range import is_range
 from unetmm.intensities.rounding import ROUNDINGS, RoundingChoice
@@ -68,6 +69,9 @@ class Options:
     outliers: OutlierChoice = "keep"
     """Choice of what becomes of single pixels, columns and rows that no optics can make: they keep
     their value, are replaced by the net's answer, or none are looked for."""
+    transform: TransformChoice = "auto"
+    """Way in which counts of photons are brought to the net: auto by what is measured, none, or
+    anscombe wherever noise grows with the signal."""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.strength, Real) and 0 <= self.strength <= 1):
@@ -86,6 +90,7 @@ class Options:
             raise ShapeError(
                 f"asked for dtype {self.dtype!r}; use input or one of {', '.join(DTYPES)}"
             )
+        check_transform(self.transform)
         if self.fixed_range is not None:
             low, high = self.fixed_range
             if not is_range(low, high):

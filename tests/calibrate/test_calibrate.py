@@ -123,7 +123,8 @@ def test_calibration_bytes_are_what_the_streams_take(
     arrays = stream.sums, stream.seen, stream.factors
     held = stream.nbytes + sum(a.nbytes for a in arrays) + 2 * 64 + 128 * 128 * 3 * 4
     patches = 4 * 16 * 128 * 128 * 3  # as read, in a row, and twice without outliers
-    expected = patches + streams * held + stream.frozen.nbytes + 64
+    answers = streams * 128 * 128 * 3 * 4
+    expected = patches + streams * held + answers + stream.frozen.nbytes + 64
     assert patch_streams(SMALL_UNETMM, info, cores) == PatchStreams(streams, threads, held)
     assert calibration_bytes(SMALL_UNETMM, info, cores) == expected
 

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from unetmm.intensities.range import ValueScale
-from unetmm.intensities.rounding import Losses, Spot, clip_to, limits_of, may_clip, round_rows
+from unetmm.intensities.rounding import (
+    Dimness,
+    Losses,
+    Spot,
+    clip_to,
+    limits_of,
+    may_clip,
+    round_rows,
+)
 from unetmm.intensities.stored import opacity_as, to_stored
 from unetmm.intensities.validity import NOTHING, NoData
 
@@ -167,3 +175,41 @@ def test_opacity_is_full_scale_in_both_types() -> None:
     assert opacity_as(alpha, np.dtype(np.uint16)).tolist() == [0, 257, 32896, 65535]
     back = opacity_as(opacity_as(alpha, np.dtype(np.uint16)), np.dtype(np.uint8))
     assert np.array_equal(back, alpha)
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "told"),
+    [
+        (0.007, 0.001, -1.0),  # becomes 0
+        (0.3, 0.05, -1.0),
+        (1.4, 0.02, -0.29),
+        (9.45, 0.01, -0.05),
+        (9.5, 3.0, None),  # noise that is still there dithers
+        (30.0, 0.1, None),
+        (300.4, 0.1, None),  # a share that nobody minds
+    ],
+)
+def test_a_level_whose_mean_rounding_moves_is_told(
+    mean: float, spread: float, told: float | None
+) -> None:
+    rng = np.random.default_rng(0)
+    found, other = Dimness(), Dimness()
+    for part in (found, other):
+        for _ in range(8):
+            exact = rng.normal(mean, spread, (1, 512, 1))
+            part.note(np.ones(exact.shape, np.uint16), exact, np.rint(exact), NOTHING, None, 64)
+    found.add(other)
+    if told is None:
+        assert found.worst is None
+    else:
+        assert found.loses and found.worst is not None
+        assert found.worst.mean == pytest.approx(mean, rel=0.05)
+        assert (found.worst.share, found.worst.change) == (1, pytest.approx(told, abs=0.02))
+
+
+def test_a_small_dim_part_is_not_spoken_of() -> None:
+    found = Dimness()
+    exact = np.full((1, 6400, 1), 50.0)
+    exact[:, :128] = 0.3
+    found.note(np.ones(exact.shape, np.uint16), exact, np.rint(exact), NOTHING, None, 64)
+    assert not found.loses

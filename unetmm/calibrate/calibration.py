@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
 from unetmm.intensities.noise import UNKNOWN, NoiseModel
-from unetmm.intensities.range import ValueScale, is_range
+from unetmm.intensities.range import SampleScale, ValueScale, is_range
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class Calibration:
                 "fill": e.fill,
                 "attention": {n: [float(v) for v in a] for n, a in e.attention.items()},
                 "noise": [asdict(n) for n in e.noise],
+                **({"samples": [asdict(s) for s in e.samples]} if e.samples else {}),
             }
             for k, e in self.entries.items()
         }
@@ -96,6 +97,7 @@ class Calibration:
                     float(e["fill"]),
                     {n: np.array(v, np.float32) for n, v in e["attention"].items()},
                     tuple(_noise_of(n) for n in e.get("noise", ())),
+                    samples=tuple(_sample_of(s) for s in e.get("samples", ())),
                 )
                 for k, e in content["entries"].items()
             }
@@ -112,6 +114,16 @@ def _noise_of(content: Mapping[str, float]) -> NoiseModel:
     found = NoiseModel(**{name: float(content[name]) for name in asdict(UNKNOWN)})
     if not all(map(math.isfinite, asdict(found).values())):
         raise ValueError(f"the noise is {found}")
+    return found
+
+
+def _sample_of(content: Mapping[str, float]) -> SampleScale:
+    """Scale of a sample that was written as JSON."""
+    found = SampleScale(**{f.name: float(content[f.name]) for f in fields(SampleScale)})
+    if not (is_range(found.low, found.high) and is_range(0, found.width) and found.gain >= 0):
+        raise ValueError(f"the scale of a sample is {found}")
+    if not all(map(math.isfinite, asdict(found).values())):
+        raise ValueError(f"the scale of a sample is {found}")
     return found
 
 

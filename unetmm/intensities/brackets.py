@@ -85,8 +85,9 @@ def may_exceed(dtype: np.dtype[Any], scale: ValueScale) -> bool:
     """Whether a type has values that the base range does not hold."""
     if dtype.kind == "f":
         return True
-    limits, width = np.iinfo(dtype), scale.high - scale.low
-    return bool(limits.max > scale.low + HOLDS * width or limits.min < scale.high - HOLDS * width)
+    limits = np.iinfo(dtype)
+    most, least = max(scale.seen(float(limits.max))), min(scale.seen(float(limits.min)))
+    return most > HOLDS or least < 1 - HOLDS
 
 
 def exceeding(values: Floats) -> NDArray[np.bool_] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,17 @@ from numpy.typing import NDArray
 
 from unetmm.compiling.cache import cached_on_disk
 from unetmm.compiling.flags import INLINE
+from unetmm.intensities.range import SampleScale
 
 ROUNDER = np.float32(1.5 * 2**23)
 """Number that, added and taken off again, rounds a float32 below 2^22 to an integer, ties to
 even."""
+ROOT = math.sqrt(3 / 2)
+"""Number of the closed form of the inverse."""
+LEAST_BENT = ROOT
+"""Bent value of no photons."""
+SLOPE = 0.884
+"""Slope of the inverse there."""
 
 
 def move_stored(
@@ -62,7 +71,69 @@ def _move(values, restored, at, pitch, rows, count, low, inverse, scale, integer
             values[own + i] = value
 
 
+def move_bent(
+    values: NDArray[np.floating[Any]],
+    restored: NDArray[np.float32],
+    first_column: int,
+    samples: Sequence[SampleScale],
+    strength: float,
+    dtype: np.dtype[Any],
+) -> None:
+    """Make stored values what the net says of them, in place, where samples have own scales.
+
+    As `move_stored`, but nothing keeps its bits: the means of a bent value and of its noise differ,
+    which the way back takes into account.
+
+    values : float32 or float64
+    """
+    rows, width, channels = values.shape
+    table = np.array(
+        [(s.start, s.width, s.gain, s.floor, s.shift, s.slope, s.least, s.most) for s in samples],
+        np.float64,
+    )
+    integers = dtype.kind in "iu"
+    least, most = (np.iinfo(dtype).min, np.iinfo(dtype).max) if integers else (0, 0)
+    _move_bent(
+        values.reshape(-1), restored.reshape(-1), first_column * channels,
+        restored.shape[1] * channels, rows, width * channels, table, strength, integers,
+        float(least), float(most),
+    )  # fmt: skip
+
+
+@cached_on_disk
+@njit(**INLINE)
+def _move_bent(values, restored, at, pitch, rows, count, table, strength, integers, least, most):
+    for c in range(len(table)):
+        start, width, gain, floor, shift, slope, low, high = table[c]
+        for r in range(rows):
+            own, other = r * count, at + r * pitch
+            for i in range(c, count, len(table)):
+                value = start + width * restored[other + i]
+                if gain > 0:
+                    value = _photons(value) * gain - floor / gain
+                value += shift + slope * min(max(value, low), high)
+                stored = np.float64(values[own + i])
+                value = stored + strength * (value - stored)
+                if integers:
+                    value = np.rint(min(max(value, least), most))
+                values[own + i] = value
+
+
+@njit(**INLINE)
+def _photons(bent):
+    """Expected count of photons where the mean of the bent counts is known: its exact unbiased
+    inverse in closed form. Below the value of no photons a line goes on, or means would grow.
+    """
+    if bent < LEAST_BENT:
+        return SLOPE * (bent - LEAST_BENT)
+    inverse = 1 / bent
+    tail = inverse * (ROOT / 4 + inverse * (-11 / 8 + inverse * (5 * ROOT / 8)))
+    return bent * bent / 4 - 1 / 8 + tail
+
+
 def compile_move() -> None:
-    """Compile `move_stored`, or read it from disk."""
+    """Compile `move_stored` and `move_bent`, or read them from disk."""
     values = np.zeros((1, 1, 1), np.float32)
     move_stored(values, values.copy(), 0, 0.0, 1.0, 1.0, np.dtype(np.uint8))
+    for dtype in (np.float32, np.float64):
+        move_bent(values.astype(dtype), values, 0, [SampleScale(0, 1, 0)], 1.0, np.dtype(np.uint8))

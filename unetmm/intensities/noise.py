@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ CLIPPED_SHARE = 0.1
 UNCLIPPED_SHARE = 0.25
 """Smallest share of blocks in other groups for which the clipped ones are left out. Where there are
 fewer, most of the image is at 0 because it has few photons, and its zeros are a measurement."""
+UNHARMED_SHARE = 0.8
+"""Smallest variance of a clipped group, as a share of the line of the others, that is whole."""
 SIGNIFICANT = 4.0
 """Growth of the noise, in deviations of its own error, from which on it is believed."""
 ROUGH = 2.0
@@ -104,11 +106,28 @@ class NoiseLevels:
     """Coarse structure of each, as a multiple of what its noise makes."""
     blocks: Numbers
     """Number of blocks of each."""
+    clipped: NDArray[np.bool_]
+    """Flags of those with many pixels at a limit of an integer type."""
 
     def fit(self) -> NoiseModel:
-        """The line through the groups; those above it, which may be texture, count less."""
+        """The line through the groups; those above it, which may be texture, count less.
+
+        Clipped ones count if they lie on the line of the others: few photons make many zeros too.
+        """
         if not self.means.size:
             return UNKNOWN
+        some = ~self.clipped
+        if some.all() or self.blocks[some].sum() < UNCLIPPED_SHARE * self.blocks.sum():
+            return self._line()
+        found = self._of(some)._line()
+        line = found.intercept + found.gain * self.means
+        return self._of(some | (self.variances >= UNHARMED_SHARE * line))._line()
+
+    def _of(self, some: NDArray[np.bool_]) -> NoiseLevels:
+        """Some of the groups."""
+        return NoiseLevels(*(getattr(self, f.name)[some] for f in fields(self)))
+
+    def _line(self) -> NoiseModel:
         offset = float(self.means[0])
         least = float(np.quantile(self.structure, 0.25))
         flat = self.structure <= ROUGH * max(least, 1.0)
@@ -236,10 +255,9 @@ def _grouped(blocks: Numbers) -> NoiseLevels:
         mean, variance, bends = group[:3, flat].mean(1)
         rows.append([mean, variance, bends / (BENDS * variance), len(flat)])
         clipped.append(bool(group[3].mean() > CLIPPED_SHARE * BLOCK_PX**2))
-    groups, whole = np.array(rows, np.float64).reshape(-1, 4), ~np.array(clipped, bool)
-    if groups[whole, 3].sum() >= UNCLIPPED_SHARE * groups[:, 3].sum():
-        groups = groups[whole]
-    return NoiseLevels(*groups.T)
+    groups = np.array(rows, np.float64).reshape(-1, 4)
+    means, variances, structure, counts = groups.T
+    return NoiseLevels(means, variances, structure, counts, np.array(clipped, bool))
 
 
 def _parts(count: int) -> list[slice]:

@@ -7,9 +7,10 @@ the mean is lost. `dither` adds a uniform number in [-0.5, 0.5) before: a value 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,12 @@ DIM_SHARE = 0.05
 """Smallest share of an image that is dim for rounding to be spoken of."""
 LOST_SHARE, LOST_COUNTS = 0.05, 0.005
 """Change by rounding from which on it is spoken of: a share of the mean, and counts a pixel."""
+MOVED_SHARE = 0.01
+"""Change of the mean of a level by rounding, as a share of it, that is spoken of."""
+CHANCE = 4.0
+"""Change of a sum, in deviations of what chance makes, from which on it counts."""
+LEVELS = 2.0 ** np.arange(-7, 7)
+"""Bounds of the means of levels in counts. Above the last one, rounding moves nothing."""
 ROUNDINGS: tuple[RoundingChoice, ...] = ("nearest", "dither")
 """Values of a `RoundingChoice`, the default first."""
 _SEED, _FACTOR, _MIXER = 0x9E3779B9, 0x01000193, 0x85EBCA6B
@@ -116,6 +123,17 @@ def limits_of(dtype: np.dtype[Any]) -> tuple[float, float]:
     return float(found.min), float(found.max)
 
 
+class Moved(NamedTuple):
+    """A level of brightness whose mean rounding changes."""
+
+    mean: float
+    """Mean in counts."""
+    share: float
+    """Share of the image that is as bright."""
+    change: float
+    """Change of its mean, as a share of it."""
+
+
 @dataclass
 class Dimness:
     """What rounding to whole numbers did to parts of rows that have few counts a pixel."""
@@ -128,6 +146,9 @@ class Dimness:
     """Sum of the dim parts before they were rounded."""
     bias: float = 0.0
     """Sum of what rounding changed in each dim part, whichever way."""
+    levels: NDArray[np.float64] = field(default_factory=lambda: np.zeros((len(LEVELS) + 1, 4)))
+    """Pixels, sum, change of the sum and squares of changes of the parts of each level of mean, and
+    of all parts in the last row."""
 
     def note(
         self,
@@ -151,20 +172,49 @@ class Dimness:
         count, before = sums(np.ones(stored.shape)), sums(np.abs(stored.astype(np.float64)))
         self.seen_px += int(count.sum())
         dim = (before > 0) & (before < DIM_COUNTS * count)
+        made_exactly, got = sums(exact), sums(made)
+        changes = sums(np.square(made - exact))
+        self._note_levels(np.stack([count, made_exactly, got - made_exactly, changes], -1))
         if not dim.any():
             return
-        asked, got = sums(exact)[dim], sums(made)[dim]
+        asked, got = made_exactly[dim], got[dim]
         self.dim_px += int(count[dim].sum())
         self.exact += float(asked.sum())
         self.bias += float(np.abs(got - asked).sum())
+
+    def _note_levels(self, parts: NDArray[np.float64]) -> None:
+        """Add (..., 4) pixels, sums, changes and squares of changes to those of their levels."""
+        parts = parts.reshape(-1, 4)
+        parts = parts[parts[:, 0] > 0]
+        self.levels[-1] += parts.sum(0)
+        level = np.searchsorted(LEVELS, np.abs(parts[:, 1] / parts[:, 0]))
+        low = level < len(LEVELS)
+        np.add.at(self.levels, level[low], parts[low])
 
     def add(self, other: Dimness) -> None:
         """Take in what was found elsewhere."""
         for name in ("seen_px", "dim_px", "exact", "bias"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.levels += other.levels
 
     @property
     def loses(self) -> bool:
         """Whether rounding changes the means of a good part of the image."""
         much = self.dim_px >= DIM_SHARE * max(self.seen_px, 1)
-        return much and self.bias > LOST_SHARE * abs(self.exact) + LOST_COUNTS * self.dim_px
+        changed = self.bias > LOST_SHARE * abs(self.exact) + LOST_COUNTS * self.dim_px
+        return (much and changed) or self.worst is not None
+
+    @property
+    def worst(self) -> Moved | None:
+        """The level to which rounding adds most, or takes most away, if that is more than
+        MOVED_SHARE of it.
+        """
+        found, most = None, 0.0
+        for pixels, exact, change, squares in self.levels.tolist():
+            # Changes by chance cancel out; those that add up do not.
+            real = abs(change) > CHANCE * math.sqrt(squares)
+            much = real and abs(change) > max(most, MOVED_SHARE * abs(exact))
+            if much and pixels >= DIM_SHARE * self.seen_px:
+                most, share = abs(change), change / abs(exact) if exact else 1.0
+                found = Moved(exact / pixels, pixels / self.seen_px, share)
+        return found

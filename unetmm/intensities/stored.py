@@ -59,22 +59,31 @@ def to_stored(
     spot : place of the rows, where integers are dithered.
     """
     spot = spot if out.dtype.kind != "f" else None
-    mask = valid_mask(original, nodata, given)
-    if mask is not None and mask.all():
-        mask = None
+    mask = _some_unmeasured(original, nodata, given)
     if mask is None and fits_float32(original.dtype) and fits_float32(out.dtype):
         losses = _move((answer, first_column), original, scale, strength, scratch, out, spot)
     else:
-        normalise(original, mask, scale, scratch)
-        columns = slice(first_column, first_column + original.shape[1])
-        change = np.subtract(answer[:, columns], scratch, out=scratch)
-        values = changed(original, change, (scale.high - scale.low) * strength)
+        if scale.samples:
+            values = _unbent((answer, first_column), original, scale, strength, scratch)
+        else:
+            normalise(original, mask, scale, scratch)
+            columns = slice(first_column, first_column + original.shape[1])
+            change = np.subtract(answer[:, columns], scratch, out=scratch)
+            values = changed(original, change, (scale.high - scale.low) * strength)
         losses = _put(values, original, mask, nodata, out, spot)
     if nodata.stated and out.dtype == original.dtype:
         keep_measured(out, original, nodata)
     elif nodata.stated:
         _step_aside(out, original, nodata, given)
     return losses
+
+
+def _some_unmeasured(
+    original: NDArray[Any], nodata: NoData, given: NDArray[np.bool_] | None
+) -> NDArray[np.bool_] | None:
+    """Where pixels are measured; None if all are."""
+    mask = valid_mask(original, nodata, given)
+    return None if mask is None or mask.all() else mask
 
 
 def _move(
@@ -91,16 +100,39 @@ def _move(
     answer : the net's, and the column of it that belongs to `original`.
     """
     # Numba is loaded when the first rows are done: a plan needs this package without it.
-    from unetmm.intensities.kernel import move_stored
+    from unetmm.intensities.kernel import move_bent, move_stored
 
     same = out.dtype == original.dtype and out.dtype != np.float16
     at_once = spot is None and (same or not may_clip(original.dtype, out.dtype))
     kind = out.dtype if at_once else scratch.dtype
     scratch[...] = original
-    move_stored(scratch, *answer, scale.low, scale.high, strength, kind)
+    if scale.samples:
+        move_bent(scratch, *answer, scale.samples, strength, kind)
+    else:
+        move_stored(scratch, *answer, scale.low, scale.high, strength, kind)
     losses = Losses() if at_once else _to_limits(scratch, original.dtype, out.dtype, spot)
     np.copyto(out, scratch, casting="unsafe")
     return losses
+
+
+def _unbent(
+    answer: tuple[NDArray[np.float32], int],
+    original: NDArray[Any],
+    scale: ValueScale,
+    strength: float,
+    scratch: NDArray[np.float32],
+) -> NDArray[np.floating[Any]]:
+    """Restored values where samples have scales of their own, not yet rounded."""
+    from unetmm.intensities.kernel import move_bent
+
+    values: NDArray[np.floating[Any]] = scratch
+    if fits_float32(original.dtype):
+        scratch[...] = original
+    else:
+        values = original.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        move_bent(values, *answer, scale.samples, strength, values.dtype)
+    return values
 
 
 def _put(

@@ -58,6 +58,11 @@ class Model:
         _check_finite(tensors, str(self.path or self.name))
         return tensors
 
+    @property
+    def knows_counts(self) -> bool:
+        """Whether it was trained on counts of photons, which it then restores best as they are."""
+        return str(self.card.get("noise", "")).startswith("Micrographs of")
+
     @cached_property
     def checksum(self) -> str:
         """`tensors_sha256` of the tensors, as the card has it; they are checked when they are read.

@@ -39,6 +39,7 @@ UNSAID = {
     "outliers": "keep",
     "no data": "as the input says",
     "files beside": "none",
+    "transform": "auto",
 }
 """Facts that are only stated where they are not these, because older outputs state none."""
 _STATE = re.compile(r"(\d+) bytes of (\d+) ns, ends [0-9a-f]{8}")
@@ -83,6 +84,8 @@ def _storing_facts(info: ImageInfo, options: Options) -> dict[str, str]:
         found["rounding"] = storing.rounding
     if options.outliers != "keep":
         found["outliers"] = options.outliers
+    if options.transform != "auto":
+        found["transform"] = options.transform
     return found
 
 

@@ -57,7 +57,7 @@ class ExcessCells:
             and config.in_channels == config.out_channels
             and may_exceed(info.dtype, statistics)
         )
-        self.fill = (statistics.fill - statistics.low) / (statistics.high - statistics.low)
+        self.fill = statistics.seen_fill
         self.marked: set[tuple[int, int]] = set()
         """Blocks of rows and columns of cells with something to mend."""
         self.cells: dict[int, Mended] = {}
@@ -164,10 +164,17 @@ class ExcessCells:
         """Give pixels back their stored value where that is no measurement of this image."""
         if not self.any_far:
             return
-        low, width = self.statistics.low, self.statistics.high - self.statistics.low
+        np.copyto(restored, clipped(stored, restored.dtype), where=self._is_far(stored))
+
+    def _is_far(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which stored values are beyond what a measurement of this image can be."""
+        scale = self.statistics
         with np.errstate(over="ignore", invalid="ignore"):
-            far = ~(np.abs(stored.astype(np.float64) - low) <= LARGEST * width)
-        np.copyto(restored, clipped(stored, restored.dtype), where=far)
+            if scale.samples:
+                parts = [s.seen(stored[..., i]) for i, s in enumerate(scale.samples)]
+                return ~(np.abs(np.stack(parts, -1)) <= LARGEST)
+            width = scale.high - scale.low
+            return ~(np.abs(stored.astype(np.float64) - scale.low) <= LARGEST * width)
 
 
 class _BoxNet:

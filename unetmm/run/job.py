@@ -31,6 +31,7 @@ from unetmm.provenance.record import load_calibration
 from unetmm.run.excess_count import ExcessCount
 from unetmm.run.loaded import Loaded
 from unetmm.run.outlier_count import OutlierCount
+from unetmm.run.scales import say_scales
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
@@ -156,6 +157,7 @@ def make_job(
     kernels = bracket_kernels(model, options, source.info, loaded)
     net, calibration = compile_and_calibrate(source, model, options, plan.calibration_cores, loaded)
     groups = sample_groups(model.config, source.info)
+    say_scales(calibration)
     return Job(
         source, sink, net, groups, calibration, plan, options.strength, options.storing,
         kernels=kernels, outliers=options.outliers,
@@ -188,7 +190,7 @@ def compile_and_calibrate(
         groups = sample_groups(model.config, source.info)
         known = calibrate(
             source, kernels.compiled, model.name, groups, options.fixed_range, cores,
-            options.outliers != "none",
+            options.outliers != "none", options.transform, model.knows_counts,
         )  # fmt: skip
     return loaded.fold(model, engine), known
 

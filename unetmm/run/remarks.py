@@ -36,8 +36,14 @@ def remarks_of(job: Job) -> Iterator[str]:
 
 
 def _rounding(job: Job) -> Iterator[str]:
-    dim = job.dimness
-    if dim.loses:
+    dim, worst = job.dimness, job.dimness.worst
+    if worst is not None:
+        yield (
+            f"rounding to whole counts changes the mean by {worst.change:+.0%} where the image has "
+            f"about {worst.mean:.2g} counts a pixel, which is {worst.share:.0%} of it: use "
+            "--dtype float32 or --rounding dither"
+        )
+    elif dim.loses:
         yield (
             f"the image has about {abs(dim.exact) / dim.dim_px:.2g} counts a pixel in "
             f"{dim.dim_px / dim.seen_px:.0%} of it, and rounding to whole counts loses them: use "

@@ -8,6 +8,7 @@ from typing import Any
 
 from unetmm.calibrate.calibration import Calibration
 from unetmm.plan.types import Plan
+from unetmm.run.scales import counts_as_dict
 from unetmm.version import __version__
 
 
@@ -82,6 +83,7 @@ class Report:
             "megapixels": self.megapixels,
             "megapixels_per_s": round(self.megapixels / compute_s, 3) if compute_s else None,
             "ranges": {k: round(v, 6) for k, v in self.ranges.items()},
+            "counts": counts_as_dict(self.calibration),
             "resumed_rows": self.resumed_rows,
             "stored": self.stored,
             "outliers": self.outliers,

@@ -96,6 +96,7 @@ class Choices:
             dtype=output.dtype,
             rounding=output.rounding,
             outliers=how.outliers,
+            transform=how.transform,
         )
 
 

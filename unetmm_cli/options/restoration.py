@@ -18,6 +18,8 @@ from unetmm_cli.parsing import (
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 """Values of --precision."""
+Transform = Literal["auto", "none", "anscombe"]
+"""Values of --transform."""
 
 Outliers = Literal["keep", "replace", "none"]
 """Values of --outliers."""
@@ -69,6 +71,14 @@ class RestorationChoices:
             "they get one that fits, none: none are looked for.",
         ),
     ] = "keep"
+    transform: Annotated[
+        Transform,
+        typer.Option(
+            help="anscombe: where noise grows with the signal, as counts of photons have it, "
+            "restore their square roots, whose noise is even. auto: where that is measured and "
+            "the model gains by it."
+        ),
+    ] = "auto"
     precision: Annotated[
         Precision,
         typer.Option(
@@ -110,4 +120,9 @@ class RestorationChoices:
         if self.calibration is not None and self.range is not None:
             raise typer.BadParameter(
                 "--calibration holds the range already: leave out one of --calibration and --range"
+            )
+        if self.calibration is not None and self.transform != "auto":
+            raise typer.BadParameter(
+                "--calibration holds the transform already: leave out one of --calibration and "
+                "--transform"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,8 +172,11 @@ class ObservingStream(RowStream):
         self.seen = aligned_zeros(numbers * height_px)
         self.factors = aligned_zeros(observed_channels(layout, LANES))
 
-    def observe(self, patch: Rows) -> dict[str, Rows]:
-        """Channel factors of every block for a patch (height_px, width_px, in_channels)."""
+    def observe(self, patch: Rows, given: Mapping[str, Rows] | None = None) -> dict[str, Rows]:
+        """Channel factors of every block for a patch (height_px, width_px, in_channels).
+
+        given : factors to go on with, instead of the patch's own.
+        """
         self.image_rows[: self.height] = patch
         attention = {}
         done = -1
@@ -181,15 +184,20 @@ class ObservingStream(RowStream):
             if isinstance(stage, Block):
                 self.sums[:] = 0
                 self._run(max(0, done), i + 1, observed=i, resumed=done)
-                attention[stage.name] = factors = self._attention(stage)
+                attention[stage.name] = factors = (
+                    given[stage.name] if given else self._attention(stage)
+                )
                 self.factors[: stage.channels] = factors
                 self.factors[stage.channels :] = 0
                 done = i
         return attention
 
-    def restore(self, patch: Rows) -> Rows:
-        """The restored patch, by the attention of its own averages; a view until the next call."""
-        self.observe(patch)
+    def restore(self, patch: Rows, given: Mapping[str, Rows] | None = None) -> Rows:
+        """The restored patch, by the attention of its own averages; a view until the next call.
+
+        given : attention to use instead.
+        """
+        self.observe(patch, given)
         last = max(
             (i for i, s in enumerate(self.layout.stages) if isinstance(s, Block)), default=-1
         )

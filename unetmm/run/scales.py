@@ -1,0 +1,50 @@
+"""Says on which scale counts of photons were restored."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from unetmm.calibrate.calibration import Calibration, ChannelStatistics
+
+log = logging.getLogger(__name__)
+
+
+def say_scales(calibration: Calibration) -> None:
+    """Log a line for each channel whose values are taken for counts of photons."""
+    for name, entry in calibration.entries.items():
+        if any(sample.gain for sample in entry.samples):
+            channel = f"channel {name.split('.')[0]}: " if len(calibration.entries) > 1 else ""
+            log.info(
+                "%snoise grows with the signal (%s); restored on a square-root scale",
+                channel,
+                _in_words(entry),
+            )
+
+
+def _in_words(entry: ChannelStatistics) -> str:
+    """Gain and noise of all samples."""
+    gains = ", ".join(f"{sample.gain:.3g}" for sample in entry.samples)
+    dark = ", ".join(f"{noise.read:.3g}" for noise in entry.noise)
+    told = f"a photon is worth {gains}"
+    return f"{told}, the darkest noise {dark}" if dark else told
+
+
+def counts_as_dict(calibration: Calibration) -> dict[str, Any]:
+    """Scales of counts for a report, by channel and group of samples; empty where there are none.
+
+    `shift` and `slope` say what is added to the answer so that its means are those of the input.
+    """
+    return {
+        name: [
+            {
+                "transform": "anscombe" if sample.gain else "none",
+                "gain": sample.gain,
+                "shift": sample.shift,
+                "slope": sample.slope,
+            }
+            for sample in entry.samples
+        ]
+        for name, entry in calibration.entries.items()
+        if entry.samples
+    }
