@@ -190,6 +190,11 @@ def _options(
 ) -> Options:
     """What `restore` was asked for."""
     known = Path(calibration) if isinstance(calibration, str) else calibration
+    if known is not None and transform != "auto":
+        raise ShapeError(
+            f"asked for transform {transform!r} and a calibration, which has one already; leave "
+            "one of them out"
+        )
     return Options(
         model, _budget(mem_budget), known, strength=strength, precision=precision,
         device=device, device_budget_bytes=_budget(device_budget),

@@ -94,3 +94,5 @@ def test_a_calibration_brings_its_scale() -> None:
     assert found.entry(0, 0).samples
     known = Calibration.from_json(found.to_json())
     np.testing.assert_array_equal(unetmm.restore(image, model=MODEL, calibration=known), whole)
+    with pytest.raises(ShapeError, match="a calibration, which has one already"):
+        unetmm.restore(image, model=MODEL, calibration=known, transform="none")
