@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from unetmm.run.job import Job
 from unetmm.run.report import doubts
 
+FEW_OUTLIERS = 10
+"""Number of single pixels up to which nothing is said of them."""
 log = logging.getLogger(__name__)
 
 _ISOLATED = {
@@ -68,8 +70,8 @@ def _losses(job: Job) -> Iterator[str]:
 def _outliers(job: Job) -> Iterator[str]:
     count = job.outlier_count.as_dict()
     found = [f"{n} {_ISOLATED[kind][n == 1]}" for kind, n in count.items() if n]
-    if not found:
-        return
+    if sum(count.values()) <= FEW_OUTLIERS and not (count["columns"] or count["rows"]):
+        return  # the report has them; as few are in many a photo
     listed = found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}"
     done = (
         "kept as they are; --outliers replace restores them"
