@@ -12,6 +12,10 @@ from unetmm.intensities.validity import NoData, measured_values, valid_mask, wit
 
 FLAT_PX = 16
 """Side in pixels of a square of one value that no noise leaves so."""
+SPAN = (1.0, 99.0)
+"""Percentiles between which a colour's values lie."""
+UNEQUAL = 8.0
+"""Ratio of the widest span of a colour to the narrowest that is worth a word."""
 FLAT_SHARE = 0.02
 """Share of pixels in such squares above which they are doubtful."""
 
@@ -47,12 +51,39 @@ def find_doubts(
                 f"{_listed(fills)}, far beyond all others, and taken for no data; if they are "
                 "measured, give --nodata none"
             )
+    yield from _unequal_colours(pairs, nodata)
     for value in _extremes(patches[0].dtype):
         if (share := _flat_share(pairs, nodata, value)) > FLAT_SHARE:
             yield (
                 f"{_percent(share)} of the pixels looked at lie in areas that are exactly "
                 f"{value:.10g}, without any noise; if that is no data, give --nodata {value:.10g}"
             )
+
+
+def _unequal_colours(
+    pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata: NoData
+) -> Iterator[str]:
+    """A line if a net sees some colours on a small part of the range of others."""
+    samples = pairs[0][0].shape[-1]
+    if samples < 2 or pairs[0][0].dtype == np.uint8:
+        return
+    spans = []
+    for i in range(samples):
+        values = np.concatenate([_sample(p, valid_mask(p, nodata, m), i) for p, m in pairs])
+        low, high = np.percentile(values, SPAN) if values.size else (0.0, 0.0)
+        spans.append(float(high - low))
+    if max(spans) > UNEQUAL * min(spans) > 0:
+        listed = ", ".join(f"{span:.3g}" for span in spans)
+        yield (
+            f"the colours span very different ranges ({listed}); a colour model restores the "
+            "narrow ones little: --model tiny-mono restores each by itself"
+        )
+
+
+def _sample(pixels: NDArray[Any], mask: Mask | None, sample: int) -> NDArray[Any]:
+    """The measured values of one sample."""
+    values = pixels[..., sample]
+    return values.ravel() if mask is None else values[mask[..., sample]]
 
 
 def _extremes(dtype: np.dtype[Any]) -> tuple[float, ...]:
