@@ -28,9 +28,9 @@ from unetmm.intensities.range import ValueScale
 
 Floats = NDArray[np.float32]
 
-CELL_PX = 128
+CELL_PX = 64
 """Height and width in pixels of a cell of the grid."""
-MARGIN_PX = 32
+MARGIN_PX = 16
 """Pixels around a cell that are computed with it. Fewer than the receptive field: a cell is the
 same for every cut, so the margin only has to hide its edges."""
 BOX_PX = CELL_PX + 2 * MARGIN_PX
