@@ -23,13 +23,15 @@ from unetmm.intensities.brackets import (
 from unetmm.intensities.range import ValueScale, intensity_range
 
 INNER = (slice(MARGIN_PX, MARGIN_PX + CELL_PX),) * 2
+BLOCK = np.s_[12:52, 16:56]
+"""A bright block within a cell."""
 
 
 def scene(height: float, noise: float = 0.1, channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """A clean block of some height in a box, and the same with noise that grows with it."""
     rng = np.random.default_rng(3)
     clean = np.full((BOX_PX, BOX_PX, channels), 0.5, np.float32)
-    clean[70:110, 80:120] = height
+    clean[INNER][BLOCK] = height
     deviation = noise * np.abs(clean)
     return clean, (clean + deviation * rng.normal(size=clean.shape)).astype(np.float32)
 
@@ -53,7 +55,7 @@ def answer_of(box: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("height", [4.0, 100.0, 5000.0, -4.0, -900.0])
 def test_what_exceeds_the_range_is_restored_in_one_that_holds_it(height: float) -> None:
     clean, box = scene(height)
-    within = np.s_[45:70, 55:80]  # of the block, away from its edges
+    within = np.s_[20:45, 24:49]  # of the block, away from its edges
     error = (answer_of(box) - clean[INNER])[within]
     noise = (box - clean)[INNER][within]
     assert np.sqrt((error**2).mean()) < 0.6 * np.sqrt((noise**2).mean())
@@ -65,8 +67,8 @@ def test_dim_pixels_beside_bright_ones_stay_as_good(height: float) -> None:
     clean, box = scene(height)
     error, noise = np.abs(answer_of(box) - clean[INNER]), np.abs(box - clean)[INNER]
     ring = np.zeros((CELL_PX, CELL_PX), bool)
-    ring[30:86, 40:96] = True
-    ring[38:78, 48:88] = False
+    ring[4:60, 8:64] = True
+    ring[BLOCK] = False
     assert np.sqrt((error[ring] ** 2).mean()) < 2 * np.sqrt((noise[ring] ** 2).mean())
 
 
@@ -79,7 +81,7 @@ def test_what_has_no_noise_is_kept() -> None:
 def test_pixels_far_from_any_excess_are_left_alone() -> None:
     _, box = scene(50.0)
     beyond = np.ones((CELL_PX, CELL_PX), bool)
-    beyond[38 - REACH_PX : 78 + REACH_PX, 48 - REACH_PX : 88 + REACH_PX] = False
+    beyond[12 - REACH_PX : 52 + REACH_PX, 16 - REACH_PX : 56 + REACH_PX] = False
     assert (mend(box, INNER, average).share[beyond] == 1).all()
 
 
