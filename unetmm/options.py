@@ -116,6 +116,13 @@ class Options:
         named = None if self.dtype in (None, "input") else np.dtype(self.dtype)
         return Storing(named, self.rounding)
 
+    def outliers_of(self, info: ImageInfo) -> OutlierChoice:
+        """What becomes of the outliers of an image; none are looked for in 8-bit colour unless they
+        are to be replaced: a camera has smeared them over their neighbours.
+        """
+        is_photo = info.dtype == np.uint8 and info.samples - info.alpha >= 3
+        return "none" if is_photo and self.outliers == "keep" else self.outliers
+
     def output_info(self, info: ImageInfo) -> ImageInfo:
         """Facts of the output of an image.
 

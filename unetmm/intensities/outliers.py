@@ -46,8 +46,6 @@ LINE_DEVIATIONS = 6.0
 """Least height of each pixel of a line over its two sides, in deviations of the noise."""
 LEAST_HEIGHT = 0.12
 """Least height of an outlier, in widths of the base range."""
-LEAST_PHOTO_HEIGHT = 0.3
-"""Least height of an outlier in 8 bits, in widths of the base range: photos have small details."""
 LEAST_LINE_HEIGHT = 0.3
 """Least height of a line, of which photos have more, in widths of the base range."""
 COUNTED = NoiseModel(1.0, 0.0, 0.0)
@@ -69,10 +67,9 @@ def limits_of(scale: ValueScale, noise: NoiseModel, dtype: np.dtype[Any]) -> Flo
     low, unit = units_of(scale, dtype)
     width = (scale.high - scale.low) / unit
     read, gain, offset = noise.read / unit, noise.gain / unit, (noise.offset - low) / unit
-    least = LEAST_PHOTO_HEIGHT if dtype == np.uint8 else LEAST_HEIGHT
     return np.array(
         [
-            least * width, read**2, gain, offset, DEVIATIONS, LINE_DEVIATIONS,
+            LEAST_HEIGHT * width, read**2, gain, offset, DEVIATIONS, LINE_DEVIATIONS,
             LEAST_LINE_HEIGHT * width, width,
         ],
         np.float32,

@@ -109,7 +109,7 @@ def _plan_with(
         engine=engine,
         device_budget_bytes=options.device_budget_bytes or engine.default_device_budget_bytes,
         exceeds=leaves_base_range(info.dtype, options.fixed_range),
-        searches=options.outliers != "none",
+        searches=options.outliers_of(info) != "none",
     )
     return replace(plan_run(request), calibration_cores=calibration_cores)
 

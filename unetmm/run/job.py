@@ -163,7 +163,7 @@ def make_job(
     say_scales(calibration)
     return Job(
         source, sink, net, groups, calibration, plan, options.strength, options.storing,
-        kernels=kernels, outliers=options.outliers,
+        kernels=kernels, outliers=options.outliers_of(source.info),
     )  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def compile_and_calibrate(
         groups = sample_groups(model.config, source.info)
         known = calibrate(
             source, kernels.compiled, model.name, groups, options.fixed_range, cores,
-            options.outliers != "none", options.transform, model.knows_counts,
+            options.outliers_of(source.info) != "none", options.transform, model.knows_counts,
         )  # fmt: skip
     return loaded.fold(model, engine), known
 

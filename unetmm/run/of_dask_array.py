@@ -142,7 +142,7 @@ def _prepare(patches: _Patches, model: Model, plan: Plan, options: Options) -> _
         options.strength,
         options.storing,
         kernels,
-        options.outliers,
+        options.outliers_of(patches.info),
     )
 
 
