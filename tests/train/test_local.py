@@ -13,6 +13,7 @@ from unetmm.errors import ResumeError
 from unetmm.nets.blocks import ChannelAttention
 from unetmm.train.config import TrainConfig
 from unetmm.train.export import export
+from unetmm.train.local import keep_local
 from unetmm.train.loop import Trainer
 
 
@@ -58,3 +59,16 @@ def test_a_trained_net_begins_with_its_mean_attention(config: TrainConfig, tmp_p
     assert all(torch.equal(x, y) for x, y in zip(found, constants(b.net), strict=True))
     assert not any(bool((c == 1).all()) for c in found)
     assert np.isfinite(torch.cat(found).numpy()).all()
+
+
+def test_a_local_net_stays_local_when_it_learns_on(config: TrainConfig, tmp_path: Path) -> None:
+    net = Trainer(replace(config, local=True), tmp_path / "run").ema_net().train()
+    with_attention = Trainer(config, tmp_path / "other").ema_net().train()
+    for chosen, is_local in ((net, True), (with_attention, False)):
+        keep_local(chosen)
+        for name, parameter in chosen.named_parameters():
+            if name.endswith("beta"):  # 0 in a new net, whose blocks then do nothing
+                torch.nn.init.ones_(parameter)
+        chosen(torch.rand((1, 3, 16, 16))).square().mean().backward()
+        weights = [m[1].weight for m in chosen.modules() if isinstance(m, ChannelAttention)]
+        assert all((w.grad is None or not bool(w.grad.any())) for w in weights) == is_local

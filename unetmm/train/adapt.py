@@ -28,6 +28,7 @@ from unetmm.models.choice import pick_model
 from unetmm.models.weights import Model, save_model
 from unetmm.train.adapt_memory import check_budget
 from unetmm.train.blocks import BATCH, POOL, BlockReader
+from unetmm.train.local import keep_local
 from unetmm.train.noise_measure import estimated_error, measure_noise
 from unetmm.train.selfsupervised import blind_spot_loss
 
@@ -174,6 +175,7 @@ class _Adaptation:
     def __init__(self, reader: BlockReader, model: Model, options: AdaptOptions) -> None:
         self.options = options
         self.net = copy.deepcopy(model.net).train()
+        keep_local(self.net)
         self.average = copy.deepcopy(model.net)
         self.optimiser = torch.optim.Adam(self.net.parameters(), LEARNING_RATE, (0.9, 0.99))
         self.held_out = torch.from_numpy(reader.held_out)

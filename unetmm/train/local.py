@@ -31,12 +31,27 @@ def make_local(net: nn.Module, config: TrainConfig) -> None:
     else:
         factors = [factor.mean((0, 2, 3)) for factor in _observed(net, config)]
     for attention, factor in zip(_attentions(net), factors, strict=True):
-        projection = attention[1]
-        assert isinstance(projection, nn.Conv2d) and projection.bias is not None
+        projection = _projection(attention)
+        assert projection.bias is not None
         with torch.no_grad():
             projection.weight.zero_()
             projection.bias.copy_(torch.as_tensor(factor))
-        projection.weight.register_hook(torch.zeros_like)  # no gradient, so they stay zero
+    keep_local(net)
+
+
+def keep_local(net: nn.Module) -> None:
+    """See to it that attention with weights of zero, as of a local net, keeps them in training."""
+    for attention in _attentions(net):
+        weight = _projection(attention).weight
+        if not bool(weight.any()):
+            weight.register_hook(torch.zeros_like)  # no gradient, so they stay zero
+
+
+def _projection(attention: ChannelAttention) -> nn.Conv2d:
+    """The layer that makes factors of the means of the channels."""
+    projection = attention[1]
+    assert isinstance(projection, nn.Conv2d)
+    return projection
 
 
 def _attentions(net: nn.Module) -> list[ChannelAttention]:
