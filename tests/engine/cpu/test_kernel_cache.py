@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,13 +65,13 @@ def test_a_folder_that_others_removed_meanwhile_is_no_error(
     monkeypatch.setattr(prepare, "cache_folder", lambda: tmp_path / "gone")
     asked = []
 
-    def compiled_aside(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
-        asked.append(command)
-        return subprocess.CompletedProcess(command, 0, b"", b"")
+    def compiled_aside(work: str) -> subprocess.Popen[bytes]:
+        asked.append(work)
+        return subprocess.Popen([sys.executable, "-c", ""], stderr=subprocess.PIPE)
 
-    monkeypatch.setattr(prepare.subprocess, "run", compiled_aside)
+    monkeypatch.setattr(prepare, "_aside", compiled_aside)
     prepare.ensure_compiled()
-    assert len(asked) == 1 and not (tmp_path / "gone").exists()
+    assert len(asked) == 2 and not (tmp_path / "gone").exists()
 
 
 def test_a_folder_that_others_can_write_is_not_used(
