@@ -177,6 +177,13 @@ def test_opacity_is_full_scale_in_both_types() -> None:
     assert np.array_equal(back, alpha)
 
 
+def note(dimness: Dimness, exact: np.ndarray) -> None:
+    """Compare a row with what rounding makes of it."""
+    parts = dimness.look(np.ones(exact.shape, np.uint16), NOTHING, None, 64)
+    assert parts is not None
+    dimness.note(parts, exact, np.rint(exact))
+
+
 @pytest.mark.parametrize(
     ("mean", "spread", "told"),
     [
@@ -197,7 +204,7 @@ def test_a_level_whose_mean_rounding_moves_is_told(
     for part in (found, other):
         for _ in range(8):
             exact = rng.normal(mean, spread, (1, 512, 1))
-            part.note(np.ones(exact.shape, np.uint16), exact, np.rint(exact), NOTHING, None, 64)
+            note(part, exact)
     found.add(other)
     if told is None:
         assert found.worst is None
@@ -211,5 +218,5 @@ def test_a_small_dim_part_is_not_spoken_of() -> None:
     found = Dimness()
     exact = np.full((1, 6400, 1), 50.0)
     exact[:, :128] = 0.3
-    found.note(np.ones(exact.shape, np.uint16), exact, np.rint(exact), NOTHING, None, 64)
+    note(found, exact)
     assert not found.loses

@@ -40,7 +40,9 @@ LEAST_WIDTH = 10.0
 """Smallest range of bent values that becomes 0 to 1, so that noise is at most a tenth of it: what
 nets restore best, and far from the strongest noise that they know."""
 MOST_BEYOND = 4.0
-"""Largest value, in widths of the range, for which values are bent."""
+"""Distance from the low end, in widths of the range, up to which values are bent ..."""
+FEW_BEYOND = 99.95
+"""... but for the few beyond this percentile."""
 TRUSTED = 0.01
 """Deviation of what the factor of an answer may be from 1, before anything is measured."""
 
@@ -131,11 +133,11 @@ def counted_scale(scale: ValueScale, noise: Sequence[NoiseModel], counting: Coun
 
 
 def reaches_beyond(values: Sequence[NDArray[Any]], scale: ValueScale) -> bool:
-    """Whether some values lie so far beyond the range that wider ranges are for them.
+    """Whether more than a few values lie so far beyond the range that wider ranges are for them.
 
     Bent, they would come close to the others, and a net dims what is small and bright.
     """
-    farthest = max(float(v.max()) - scale.low for v in values)
+    farthest = max(float(np.percentile(v, FEW_BEYOND)) - scale.low for v in values)
     return farthest > MOST_BEYOND * (scale.high - scale.low)
 
 

@@ -129,7 +129,7 @@ class DimParts(NamedTuple):
     dim: NDArray[np.bool_]
     """Flags of the parts that are dim, (parts, channels)."""
     pixels: NDArray[np.float64]
-    """Number of measured values of each part, (parts, channels)."""
+    """Number of measured values of each part that is not all 0, (parts, channels)."""
     there: NDArray[np.bool_] | None
     """Flags of the measured values, (width, channels); None if all are."""
     starts: NDArray[np.intp]
@@ -195,7 +195,9 @@ class Dimness:
             # Bright parts lose nothing worth a word; they count as parts of the whole.
             self.levels[-1, :2] += count.sum(), before.sum()
             return None
-        return DimParts((before > 0) & (before < DIM_COUNTS * count), count, there, starts)
+        # Parts that are exactly 0 have no counts to lose.
+        pixels = np.where(before > 0, count, 0)
+        return DimParts((before > 0) & (before < DIM_COUNTS * count), pixels, there, starts)
 
     def note(self, parts: DimParts, exact: NDArray[np.float64], made: NDArray[Any]) -> None:
         """Compare a row (1, width, channels) of the exact answer with the output."""
