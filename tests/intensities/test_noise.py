@@ -138,3 +138,14 @@ def test_deviation_grows_as_its_square_root():
     noise = NoiseModel(2.0, 100.0, 3.0)
     assert noise.deviation(np.array([0.0, 100.0, 108.0])) == pytest.approx([3, 3, 5])
     assert noise.intercept == 9 - 200
+
+
+def test_hot_pixels_in_half_of_the_blocks_are_no_noise() -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:256, :256]
+    clean = 120 + 25 * np.sin(x / 21) * np.cos(y / 17)
+    image = clean + rng.normal(0, 3, clean.shape)
+    hot = rng.random(clean.shape) < 0.01
+    image[hot] = rng.uniform(1000, 65535, hot.sum())
+    (found,) = measure_noise([np.rint(image).astype(np.uint16)[..., None]])
+    assert found.deviation(np.array(120.0)) == pytest.approx(3, rel=0.1)

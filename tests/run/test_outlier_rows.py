@@ -182,3 +182,19 @@ def test_the_guard_does_not_mind_outliers(caplog: pytest.LogCaptureFixture) -> N
     unetmm.restore(image, outliers="replace")
     unetmm.restore(image)
     assert "blocks of the output differ" not in caplog.text
+
+
+def test_an_outlier_amid_bright_neighbours_is_replaced_all_the_same() -> None:
+    """They look like a point source, which would keep its value."""
+    image = np.random.default_rng(0).normal(200, 12, (256, 288))
+    image[100, 100] = 20000
+    for y, x in ((99, 100), (101, 100), (100, 99), (100, 101)):
+        image[y, x] = 400
+    found = unetmm.restore(np.rint(image).astype(np.uint16), outliers="replace")
+    assert found[100, 100] < 500
+
+
+def test_a_tiny_image_is_no_point_source() -> None:
+    image = np.rint(np.random.default_rng(0).normal(200, 12, (8, 9))).astype(np.uint16)
+    found = unetmm.restore(image)
+    assert found.std() < 0.7 * image.std()

@@ -57,9 +57,7 @@ def scale_of_counts(
         for i in range(len(noise))
     ]
     counting = judge_counts(noise, values, asked.transform, asked.knows_counts)
-    if asked.transform == "auto" and reaches_beyond(values, scale):
-        counting = replace(counting, bend=False)
-    if not counting:
+    if not counting or (asked.transform == "auto" and reaches_beyond(values, scale)):
         return scale, False
     return counted_scale(scale, noise, counting), counting.keep_means
 

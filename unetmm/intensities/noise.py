@@ -47,6 +47,9 @@ BENDS = 3.0
 """Coarse structure of white noise of variance 1."""
 LEAST_VARIANCE = 1e-74
 """Smallest variance that is noise: what deviates less is constant to float32."""
+IMPULSE = 20.0
+"""Distance of a pixel from the median of its block, in units of the median distance, from which on
+the block does not count: 13 deviations of white noise."""
 TOLERANCE = 0.15
 """Distance from the line, as a share of it, at which a group counts half: it may be texture."""
 _ROUNDS = 12
@@ -196,7 +199,27 @@ def _blocks(
         bends = _sums(_bends(_sums(values, 2) / 4), BLOCK_PX // 2) / (BLOCK_PX // 2) ** 2
         found = np.stack([_smooth_means(values), noise, bends, _clipped(stored)])
     found = found.reshape(4, -1).astype(np.float64)
-    return found[:, np.isfinite(found).all(0) & (found[1] > LEAST_VARIANCE)]
+    known = np.isfinite(found).all(0) & (found[1] > LEAST_VARIANCE)
+    return found[:, known & ~_with_impulses(values)]
+
+
+def _with_impulses(values: Values) -> NDArray[np.bool_]:
+    """Whether a block has, or has beside it, a pixel far beyond all others, as a hot one is."""
+    rows, columns = (n // BLOCK_PX for n in values.shape)
+    squares = values.reshape(rows, BLOCK_PX, columns, BLOCK_PX).swapaxes(1, 2)
+    parts = squares.reshape(rows * columns, BLOCK_PX**2)
+    with np.errstate(over="ignore", invalid="ignore"):
+        away = np.abs(parts - np.median(parts, axis=1, keepdims=True))
+        usual = np.median(away, axis=1, keepdims=True)
+        # It is 0 where photons are few: then every one of them stands out.
+        found = (usual > 0) & (away > IMPULSE * usual)
+    if not found.any():
+        return np.zeros(len(parts), bool)
+    image = found.reshape(rows, columns, BLOCK_PX, BLOCK_PX).swapaxes(1, 2)
+    image = np.pad(image.reshape(values.shape), 1)
+    image = image[:-2] | image[1:-1] | image[2:]  # second differences reach one pixel far
+    image = image[:, :-2] | image[:, 1:-1] | image[:, 2:]
+    return np.asarray(image.reshape(rows, BLOCK_PX, columns, BLOCK_PX).any((1, 3))).ravel()
 
 
 def _second_differences(values: Values) -> Values:

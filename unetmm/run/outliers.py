@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from unetmm.intensities.outlier_search import Search
 
 
+LEAST_IMAGE_PX = 32
+"""Least height and width of an image in which point sources are looked for."""
+
+
 def reach_px(job: Job) -> int:
     """How far beyond a strip its rows are read."""
     return 0 if job.outliers == "none" else REACH_PX
@@ -132,8 +136,10 @@ class _HeldRows:
         """Row of the image that is given next."""
         self.held: deque[Rows] = deque()
         entries = [job.calibration.entry(task.plane[1], g) for g in range(len(job.groups))]
+        # A tiny image is a bright spot on what lies beyond it.
+        large = min(info.height, info.width) >= LEAST_IMAGE_PX
         self.rules = [
-            (slice_of(group), _in_windows(entry, info.dtype))
+            (slice_of(group), _in_windows(entry, info.dtype) if large else [])
             for group, entry in zip(job.groups, entries, strict=True)
         ]
         """Samples of each group, and what tells point sources in them."""
@@ -168,6 +174,8 @@ class _HeldRows:
             first = self.next_row - self.top
             kinds = self.search.find(self.windows, first, count)
             points = self._points(first, count)
+            if points is not None and kinds is not None:
+                points[(kinds != 0).any(2)] = 0
             self.next_row += count
             yield _stood_in(rows, self.search, kinds)._replace(points=points)
 
