@@ -117,7 +117,8 @@ def attention_from(image: Image, others: list[tuple[float, Image]], options: Opt
 
 def harms(model: str, colour_model: str) -> Iterator[Harm]:
     """Every kind of harm."""
-    usual, colours = Options(model), Options(colour_model)
+    # As before outliers and point sources were looked for.
+    usual, colours = (Options(name, outliers="none") for name in (model, colour_model))
     flat = np.full((SIDE_PX, SIDE_PX), 105.0)
     for height in (300.0, 3000.0, 30000.0):
         cells = 5 + height * (spots(4, 1.0, 6.0) > 0.2)

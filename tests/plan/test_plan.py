@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unetmm.engine.contract import Pixels
 from unetmm.errors import BudgetError
 from unetmm.nets.config import nafnet32_config, tiny_config
-from unetmm.plan.memory import Storage, in_memory_storage
+from unetmm.plan.memory import RUNTIME_BYTES, Storage, in_memory_storage
 from unetmm.plan.search import plan_run
 from unetmm.plan.types import Plan, Request
 
@@ -87,9 +87,10 @@ def test_unetmm_fits_wider_strips_than_nafnet_in_the_same_budget() -> None:
     def width(plan: Plan) -> int:
         return plan.strip_width_px
 
-    nafnet = plan_run(request(1000, width=40000, config=nafnet32_config(), max_cores=1))
+    budget_mb = RUNTIME_BYTES // 10**6 + 807
+    nafnet = plan_run(request(budget_mb, width=40000, config=nafnet32_config(), max_cores=1))
     ours = plan_run(
-        request(1000, width=40000, config=nafnet32_config().with_aggregate(), max_cores=1)
+        request(budget_mb, width=40000, config=nafnet32_config().with_aggregate(), max_cores=1)
     )
     # What is saved goes into wider strips and, for the weights, into taller bands.
     assert width(ours) > 1.2 * width(nafnet) and ours.band_rows >= nafnet.band_rows
