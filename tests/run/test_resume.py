@@ -59,7 +59,8 @@ def test_a_killed_process_leaves_what_the_next_one_goes_on_with(
         with pytest.raises(ResumeError, match=r"another process is writing it \(process \d+ on"):
             go_on(folder, output)
         process.send_signal(signal.SIGKILL)
-    assert part_path(output).is_dir()
+    (chunk,) = part_path(output).glob("*.zarr/0/c/0/0")  # one that was being written as well
+    chunk.with_name("0.12ab.partial").write_bytes(b"begun")
     go_on(folder, output)
     assert content(output) == content(folder / output.name)
 

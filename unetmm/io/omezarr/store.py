@@ -34,6 +34,8 @@ LOOSE = "chunks.zarr"
 """Name of the arrays with a file a chunk that shards are made of."""
 CHECKSUMS = "checksums"
 """Name of the group within the output that has the CRC-32 of every chunk, one array a level."""
+UNFINISHED = ".partial"
+"""Ending of a file that zarr was writing when its process was killed."""
 _CHUNK_COPIES = 3
 """Copies of a chunk in memory at once: padded, as bytes and compressed."""
 _SENT_COPIES = 2
@@ -218,7 +220,10 @@ class OmeZarrStore:
             if isinstance(group, Path):
                 for folder, _, names in os.walk(group):  # as it goes: there may be millions
                     for name in names:
-                        sync(Path(folder, name))
+                        if name.endswith(UNFINISHED):
+                            Path(folder, name).unlink(missing_ok=True)
+                        else:
+                            sync(Path(folder, name))
                     sync(Path(folder))
         return group
 
