@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from unetmm.intensities.counts import (
 from unetmm.intensities.noise import NoiseModel
 from unetmm.intensities.points import PointRule, rule_of
 from unetmm.intensities.range import ValueScale, normalise
-from unetmm.intensities.validity import NoData, valid_mask
+from unetmm.intensities.validity import NoData, measured_of, valid_mask
 
 FEW_OUTLIERS = 1 / 2000
 """Share of a patch up to which outliers that the base range holds do not change what is measured;
@@ -53,20 +52,13 @@ def scale_of_counts(
         return scale, False
     some = max(1, sum(patch.pixels[..., 0].size for patch in patches) // ENOUGH_VALUES)
     values = [
-        np.concatenate([_measured(patch, nodata, i)[::some] for patch in patches])
+        np.concatenate([measured_of(p.pixels, i, nodata, p.given)[::some] for p in patches])
         for i in range(len(noise))
     ]
     counting = judge_counts(noise, values, asked.transform, asked.knows_counts)
     if not counting or (asked.transform == "auto" and reaches_beyond(values, scale)):
         return scale, False
     return counted_scale(scale, noise, counting), counting.keep_means
-
-
-def _measured(patch: Patch, nodata: NoData, sample: int) -> NDArray[Any]:
-    """The measured values of one sample of a patch."""
-    mask = valid_mask(patch.pixels, nodata, patch.given)
-    values = patch.pixels[..., sample]
-    return values.ravel() if mask is None else values[mask[..., sample]]
 
 
 def without_outliers(
@@ -89,8 +81,12 @@ def without_outliers(
         matters[0] |= many or bool(changed.max() > scale.high - scale.low)
         return patch._replace(pixels=pixels)
 
-    parts = [replace(one, patch=cleaned(one.patch)) for one in chosen.observed]
     patches = [cleaned(patch) for patch in chosen.patches]
+    whole = {id(old): new for old, new in zip(chosen.patches, patches, strict=True)}
+    parts = [
+        replace(one, patch=whole[id(one.patch)] if id(one.patch) in whole else cleaned(one.patch))
+        for one in chosen.observed
+    ]
     return (patches, parts) if matters[0] else (list(chosen.patches), list(chosen.observed))
 
 

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.intensities.validity import NoData, measured_values, valid_mask, without_fills
+from unetmm.intensities.validity import (
+    NoData,
+    measured_of,
+    measured_values,
+    valid_mask,
+    without_fills,
+)
 
 FLAT_PX = 16
 """Side in pixels of a square of one value that no noise leaves so."""
@@ -69,7 +75,7 @@ def _unequal_colours(
         return
     spans = []
     for i in range(samples):
-        values = np.concatenate([_sample(p, valid_mask(p, nodata, m), i) for p, m in pairs])
+        values = np.concatenate([measured_of(p, i, nodata, m) for p, m in pairs])
         low, high = np.percentile(values, SPAN) if values.size else (0.0, 0.0)
         spans.append(float(high - low))
     if max(spans) > UNEQUAL * min(spans) > 0:
@@ -78,12 +84,6 @@ def _unequal_colours(
             f"the colours span very different ranges ({listed}); a colour model restores the "
             "narrow ones little: --model tiny-mono restores each by itself"
         )
-
-
-def _sample(pixels: NDArray[Any], mask: Mask | None, sample: int) -> NDArray[Any]:
-    """The measured values of one sample."""
-    values = pixels[..., sample]
-    return values.ravel() if mask is None else values[mask[..., sample]]
 
 
 def _extremes(dtype: np.dtype[Any]) -> tuple[float, ...]:

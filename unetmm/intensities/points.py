@@ -12,12 +12,13 @@ function of the stored values at most REACH_PX away, so it does not depend on ho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.intensities.brackets import smoothstep
 from unetmm.intensities.noise import NoiseModel
 from unetmm.intensities.range import ValueScale
 
@@ -88,10 +89,8 @@ def rule_of(patches: Iterable[Floats], noise: NoiseModel, scale: ValueScale) -> 
     patches : (height, width) each
         Values in base ranges, NaN where none is measured; looked at one after the other.
     """
-    width = scale.high - scale.low
-    offset, growth = (noise.offset - scale.low) / width, noise.gain / width
-    floor = max(noise.read / width, FLOOR) ** 2
-    plain = PointRule(offset, growth, floor, BEGINS)
+    seen = noise.relative_to(scale.low, scale.high)
+    plain = PointRule(seen.offset, seen.gain, max(seen.read, FLOOR) ** 2, BEGINS)
     count, high, flat = 0, [np.zeros(1, np.float32)], [np.zeros(1, np.float32)]
     for patch in patches:
         heights, blurred = _heights(patch, plain)
@@ -101,7 +100,7 @@ def rule_of(patches: Iterable[Floats], noise: NoiseModel, scale: ValueScale) -> 
     smear = max(1.0, _FLAT_FACTOR * float(np.percentile(np.concatenate(flat), _FLAT_PERCENTILE)))
     highest = np.sort(np.concatenate(high))
     rare = float(highest[-min(len(highest), 1 + int(RAREST * count))])
-    return PointRule(offset, growth, floor, max(BEGINS * smear, rare))
+    return replace(plain, height=max(BEGINS * smear, rare))
 
 
 def _deviations(blurred: Floats) -> Floats:
@@ -212,9 +211,7 @@ def _shares(heights: Floats, rule: PointRule) -> NDArray[np.uint8]:
 
 def _rise(values: Floats, begins: float, ends: float) -> Floats:
     """0 up to one value, 1 from the other on, smooth between."""
-    t = np.clip((values - np.float32(begins)) / np.float32(ends - begins), 0, 1)
-    risen: Floats = t * t * (3 - 2 * t)
-    return risen
+    return smoothstep((values - np.float32(begins)) / np.float32(ends - begins))
 
 
 def keep_points(restored: NDArray[Any], stored: NDArray[Any], share: NDArray[np.uint8]) -> None:

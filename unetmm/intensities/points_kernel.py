@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from unetmm.compiling.cache import cached_on_disk
 from unetmm.compiling.flags import INLINE
+from unetmm.intensities.brackets import NOISE_FACTOR
 
 BLUR_PX = 2
 """Reach in pixels of the blur, a Gaussian of sigma 1."""
@@ -19,8 +20,6 @@ SLANT_PX = 2
 """Rows and columns to those of them that lie on a diagonal."""
 RIM_PX = 1 + BLUR_PX + FOOT_PX
 """Pixels around that have to be known: a pixel's neighbours, the blur, and the foot of a peak."""
-QUIET_FACTOR = 1.6
-"""Factor that makes the least of several local deviations one of the noise."""
 _WEIGHTS = np.exp(-(np.arange(BLUR_PX + 1) ** 2) / 2.0)
 _WEIGHTS /= 2 * _WEIGHTS.sum() - _WEIGHTS[0]
 WEIGHTS = tuple(float(weight) for weight in _WEIGHTS)
@@ -151,7 +150,7 @@ def local_deviations(
     Source: J. Immerkaer, Fast noise variance estimation, 1996, for the filter.
     """
     _local_deviations(
-        values, np.float32(growth), np.float32(floor), room, heights, np.float32(QUIET_FACTOR / 6)
+        values, np.float32(growth), np.float32(floor), room, heights, np.float32(NOISE_FACTOR / 6)
     )
 
 

@@ -247,6 +247,15 @@ def measured_values(
     return pixels.ravel() if mask is None else pixels[mask]
 
 
+def measured_of(
+    pixels: NDArray[Any], sample: int, nodata: NoData, given: NDArray[np.bool_] | None
+) -> NDArray[Any]:
+    """The same of one sample; what the statement says of samples holds for those of `pixels`."""
+    mask = valid_mask(pixels, nodata, given)
+    values = pixels[..., sample]
+    return values.ravel() if mask is None else values[mask[..., sample]]
+
+
 def without_fills(values: NDArray[Any]) -> tuple[NDArray[Any], Values]:
     """The values without those that nobody declared as "no data" and that can be nothing else.
 

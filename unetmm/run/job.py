@@ -29,9 +29,9 @@ from unetmm.plan.memory import Storage, source_storage
 from unetmm.plan.types import Plan
 from unetmm.provenance.record import load_calibration
 from unetmm.run.excess_count import ExcessCount
-from unetmm.run.kept_points import PointCount
 from unetmm.run.loaded import Loaded
 from unetmm.run.outlier_count import OutlierCount
+from unetmm.run.point_count import PointCount
 from unetmm.run.scales import say_scales
 
 if TYPE_CHECKING:

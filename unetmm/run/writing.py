@@ -17,7 +17,7 @@ from unetmm.models.groups import slice_of
 from unetmm.run.excess import ExcessCells
 from unetmm.run.job import Job
 from unetmm.run.kept_outliers import KeptOutliers
-from unetmm.run.kept_points import KeptPoints
+from unetmm.run.kept_rows import KeptRows
 from unetmm.run.slab import Rows
 from unetmm.run.task import Task
 from unetmm.run.watching import SAMPLED_ROW, SAMPLED_ROWS, RowWatch, Stored
@@ -43,7 +43,8 @@ class ChunkRowWriter:
         self.kept = np.zeros((kept_rows, width, samples), info.dtype)
         self.kept_mask = np.ones((kept_rows, width), bool) if info.has_mask else None
         self.outliers = KeptOutliers(job, (kept_rows, width, samples - info.alpha))
-        self.points = KeptPoints(job.point_count, (kept_rows, width, len(job.groups)))
+        self.points = KeptRows((kept_rows, width, len(job.groups)))
+        """Shares of the stored value that pixels of point sources keep, by group of samples."""
         self.scratch = np.zeros(
             (job.plan.band_rows, width, job.net.config.out_channels), np.float32
         )
@@ -101,7 +102,9 @@ class ChunkRowWriter:
         given = None if self.kept_mask is None else self.kept_mask[index]
         info, losses = self.job.source.info, Losses()
         kinds = self.outliers.written(row, b - a, self.task.strip.write_start)
-        points = self.points.written(row, b - a)
+        points = self.points.take(row, b - a)
+        if points is not None:
+            self.job.point_count.add(points)
         if info.alpha:
             target[..., -1] = opacity_as(original[..., -1], target.dtype)
         for number, (group, band) in enumerate(zip(self.job.groups, bands, strict=True)):

@@ -93,6 +93,9 @@ def test_waiting_for_a_neighbour_is_no_work() -> None:
         end_work(team.progress, number)
         return going_on
 
-    team.run(share)
-    quick, slow = team.take_busy()
-    assert quick < 0.8 * slow  # on a busy machine the quick one gets its core back late
+    for _ in range(3):  # on a busy machine the quick one may get its core back late
+        team.run(share)
+        quick, slow = team.take_busy()
+        if quick < slow / 2:
+            break
+    assert quick < slow / 2

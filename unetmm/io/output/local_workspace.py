@@ -26,16 +26,15 @@ from unetmm.io.output.records import (
     JOB,
     JOURNAL,
     LOCK,
+    JournalReader,
     format_record,
     load_job,
-    parse_notes,
-    parse_records,
 )
 
 log = logging.getLogger(__name__)
 
 
-class Workspace:
+class Workspace(JournalReader):
     """A folder beside the output, so that the final rename stays within one file system."""
 
     journal_bytes_per_chunk = 0
@@ -79,16 +78,6 @@ class Workspace:
         """
         with translated(self.path, "write its journal"):
             return Journal(self.path, self.folder / f"{JOURNAL}{writer}")
-
-    def records(self) -> Iterator[tuple[ChunkKey, int]]:
-        """Every chunk that any writer recorded, with its checksum; a torn last line is left out."""
-        for lines in self._journals():
-            yield from parse_records(lines)
-
-    def notes(self) -> Iterator[tuple[ChunkKey, str]]:
-        """What was noted of the chunks; of one that was made twice there are two notes."""
-        for lines in self._journals():
-            yield from parse_notes(lines)
 
     def _journals(self) -> Iterator[Iterator[str]]:
         """The lines of each journal.

@@ -53,6 +53,24 @@ def _parsed(lines: Iterable[str]) -> Iterator[tuple[ChunkKey, int, str]]:
             continue
 
 
+class JournalReader:
+    """What the journals of an output say, wherever they are kept."""
+
+    def _journals(self) -> Iterator[Iterable[str]]:
+        """The lines of each journal."""
+        raise NotImplementedError
+
+    def records(self) -> Iterator[tuple[ChunkKey, int]]:
+        """Every chunk that any writer recorded, with its checksum; a torn last line is left out."""
+        for lines in self._journals():
+            yield from parse_records(lines)
+
+    def notes(self) -> Iterator[tuple[ChunkKey, str]]:
+        """What was noted of the chunks; of one that was made twice there are two notes."""
+        for lines in self._journals():
+            yield from parse_notes(lines)
+
+
 def load_job(file: Place) -> dict[str, Any] | None:
     """The content of a job.json; None if it is not there, or damaged."""
     try:

@@ -33,10 +33,9 @@ from unetmm.io.output.records import (
     JOB,
     JOURNAL,
     LOCK,
+    JournalReader,
     format_record,
     load_job,
-    parse_notes,
-    parse_records,
 )
 from unetmm.io.places import ZARR_MARKS, RemotePath, is_zarr
 
@@ -50,7 +49,7 @@ LINE_BYTES = 224
 """Longest line of a journal, in bytes; it is held once, and once more while it is sent."""
 
 
-class RemoteWorkspace:
+class RemoteWorkspace(JournalReader):
     """Job and journals as objects beside the output."""
 
     def __init__(self, path: RemotePath) -> None:
@@ -82,16 +81,6 @@ class RemoteWorkspace:
         """Go on with a writer's journal."""
         self._journal = RemoteJournal(self.folder / f"{JOURNAL}{writer}")
         return self._journal
-
-    def records(self) -> Iterator[tuple[ChunkKey, int]]:
-        """Every chunk that any writer recorded and saved, with its checksum."""
-        for lines in self._journals():
-            yield from parse_records(lines)
-
-    def notes(self) -> Iterator[tuple[ChunkKey, str]]:
-        """What was noted of the chunks; of one that was made twice there are two notes."""
-        for lines in self._journals():
-            yield from parse_notes(lines)
 
     def _journals(self) -> Iterator[list[str]]:
         for name in self.folder.names():
