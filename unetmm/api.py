@@ -131,7 +131,7 @@ def restore(
 
     Parameters
     ----------
-    model : name of the zoo, weight file or loaded model; by default tiny-rgb or tiny-mono.
+    model : name of the zoo, weight file or loaded model; by default the one that fits the image.
     mem_budget : peak memory of the process, arrays on top: bytes, "4GB", "50%" (by default).
     calibration : statistics of another image of the series, or a file that has them.
     output : where to write, where `image` is a path; arrays are given back.

@@ -24,6 +24,7 @@ from unetmm.io.image import DTYPES, Encoding, ImageInfo, SinkOptions
 from unetmm.io.places import Place
 from unetmm.io.retyped import retype
 from unetmm.io.select import Selection
+from unetmm.models.choice import ModelChoice
 from unetmm.models.weights import Model
 
 
@@ -32,8 +33,8 @@ class Options:
     """What a user may choose about a run."""
 
     model: str | Path | Model | None = None
-    """Name of a model of the zoo, a weight file, or a loaded model; None picks by the image's
-    samples."""
+    """Name of a model of the zoo, a weight file, or a loaded model; None or "auto": the one that
+    fits the image, by looking at it."""
     budget_bytes: int | None = None
     """Peak resident memory in bytes; None: half of what is available."""
     calibration: Path | Calibration | None = None
@@ -72,6 +73,8 @@ class Options:
     transform: TransformChoice = "auto"
     """Way in which counts of photons are brought to the net: auto by what is measured, none, or
     anscombe wherever noise grows with the signal."""
+    choice: ModelChoice | None = None
+    """Reason for the model, where it was chosen by looking at the image."""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.strength, Real) and 0 <= self.strength <= 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -74,7 +75,7 @@ class PlainLines(Silent):
         self._started = False
 
     def update(self, progress: Progress) -> None:
-        if not self._started:
+        if not self._started and progress.plan is not None:
             self._started = True
             display.say(plan_line(progress.plan, progress.total_px / 1e6))
 
@@ -119,8 +120,7 @@ class Bar(PlainLines):
             visible=True,
             mpx=f"{facts['megapixels']:.1f}/{facts['total_megapixels']:.1f} Mpx",
             rate=f"{facts['megapixels_per_s'] or 0:.2f} Mpx/s",
-            memory=f"{format_size(facts['resident_bytes'])} of planned "
-            f"{format_size(facts['projected_peak_bytes'])}",
+            memory=_memory(facts),
         )
 
     def done(self, report: Report) -> None:
@@ -137,7 +137,9 @@ class JsonLines(Silent):
 
     def update(self, progress: Progress) -> None:
         now = time.monotonic()
-        if not self._started:
+        if progress.plan is None:
+            display.say_json({"event": "progress", **progress_facts(progress)})
+        elif not self._started:
             self._started, self._shown = True, now
             total = progress.total_px / 1e6
             plan = progress.plan.as_dict()
@@ -171,8 +173,15 @@ def progress_facts(progress: Progress) -> dict[str, Any]:
         "megapixels_per_s": round(rate, 3) if rate else None,
         "eta_s": round(left_mpx / rate, 1) if rate else None,
         "resident_bytes": resident_bytes(),
-        "projected_peak_bytes": progress.plan.projected_peak_bytes,
+        "projected_peak_bytes": progress.plan.projected_peak_bytes if progress.plan else None,
     }
+
+
+def _memory(facts: Mapping[str, Any]) -> str:
+    """Memory that is taken, of what is planned if that is known."""
+    planned = facts["projected_peak_bytes"]
+    told = format_size(facts["resident_bytes"])
+    return told if planned is None else f"{told} of planned {format_size(planned)}"
 
 
 def _cores(plan: Plan) -> str:

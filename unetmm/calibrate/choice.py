@@ -55,13 +55,16 @@ class Choice:
 
 
 def choose_patches(
-    source: Source, channel: int, groups: Sequence[tuple[int, ...]]
+    source: Source, channel: int, groups: Sequence[tuple[int, ...]], is_said: bool = True
 ) -> Iterator[Choice]:
-    """The patches of every group of samples of a channel, one group after the other."""
+    """The patches of every group of samples of a channel, one group after the other.
+
+    is_said : whether it is logged where noise is uneven.
+    """
     info = source.info
     patches = read_patches(source, channel, patch_boxes(info))
     nodata = _nodata(info, channel, patches)
-    look = _Look(source, channel, nodata)
+    look = _Look(source, channel, nodata, is_said)
     cells = [look.measure(patch) for patch in patches]
     for group in map(list, groups):
         yield _choose([p.of(group) for p in patches], [c.of(group) for c in cells], group, look)
@@ -91,8 +94,9 @@ def _nodata(info: ImageInfo, channel: int, patches: Sequence[Patch]) -> _Judging
 class _Look:
     """What many small boxes of a channel hold."""
 
-    def __init__(self, source: Source, channel: int, nodata: _Judging) -> None:
+    def __init__(self, source: Source, channel: int, nodata: _Judging, is_said: bool) -> None:
         self.source, self.channel, self.info = source, channel, source.info
+        self.is_said = is_said
         self.nodata = nodata
         self.places = look_places(source.info)
         read = read_places(source, channel, self.places)
@@ -133,7 +137,7 @@ def _choose(patches: list[Patch], cells: list[Cells], group: list[int], look: _L
     windows = [_window(one, content, look.info) for one in cells]
     if all(window is not None and window.is_whole for window in windows):
         return Choice(patches, [Observed(patches[i]) for i in seen])
-    if look.is_uneven(content, group):
+    if look.is_said and look.is_uneven(content, group):
         log.warning(
             "channel %d: the noise in parts of the image is less than a tenth of that in others, "
             "for which it is restored",
@@ -158,7 +162,7 @@ def _window(cells: Cells, content: Content, info: ImageInfo) -> FullWindow | Non
     height, width = patch_size(info)
     if not cells.noise.size:  # too small to tell
         return FullWindow(Box(0, 0, height, width), 1, is_whole=True)
-    return content_window(content.has(cells), height, width)
+    return content_window(content.has(cells), np.asarray(cells.measured.all(-1)), height, width)
 
 
 def _replace_empty(

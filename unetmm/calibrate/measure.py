@@ -94,12 +94,7 @@ def calibrate(
     knows_counts : whether it was trained on such counts.
     """
     info = source.info
-    (height, width), whole = patch_size(info), (info.height, info.width)
-    margins = MARGIN_PX * (height < whole[0]), MARGIN_PX * (width < whole[1])
-    looking = _Looking(
-        net, padded_patch_size(net.config, info), patch_streams(net.config, info, cores), margins,
-        Asked(transform, knows_counts, fixed_range), outliers,
-    )  # fmt: skip
+    looking = look_by(info, net, cores, Asked(transform, knows_counts, fixed_range), outliers)
     entries = {}
     doubts: dict[str, None] = {}
     for channel in range(info.length("C")):
@@ -113,8 +108,16 @@ def calibrate(
     return Calibration(model, entries, tuple(doubts))
 
 
+def look_by(info: ImageInfo, net: CompiledNet, cores: int, asked: Asked, outliers: bool) -> Looking:
+    """What measures the channels of an image by a net."""
+    (height, width), whole = patch_size(info), (info.height, info.width)
+    margins = MARGIN_PX * (height < whole[0]), MARGIN_PX * (width < whole[1])
+    size, streams = padded_patch_size(net.config, info), patch_streams(net.config, info, cores)
+    return Looking(net, size, streams, margins, asked, outliers)
+
+
 @dataclass(frozen=True)
-class _Looking:
+class Looking:
     """How patches are looked at, whatever their channel and group of samples."""
 
     net: CompiledNet
@@ -156,7 +159,10 @@ class _Looking:
 
 
 def _attention(observed: Sequence[Observed], through: Through) -> dict[str, Floats]:
-    """Every block's channel factors, averaged over patches."""
+    """Every block's channel factors, averaged over patches; a local net's are known."""
+    constant = through.net.constant_attention()
+    if constant is not None:
+        return constant
     found = through.factors([one.patch for one in observed])
     weights = [one.weight for one in observed]
     return {name: _mean([factors[name] for factors in found], weights) for name in found[0]}

@@ -99,6 +99,19 @@ class Through:
 
         return self._map(compare, patches)
 
+    def changes(self, patches: Sequence[Patch], attention: Mapping[str, Floats]) -> list[Floats]:
+        """What the net with this attention changes in each patch, in stored units."""
+
+        def change(stream: ObservingStream, patch: Patch, padded: Floats, mask: Any) -> Floats:
+            answer = stream.restore(padded, attention)
+            if self.scale.samples:
+                return np.asarray(self._stored(answer, patch) - patch.pixels, np.float32)
+            h, w = patch.pixels.shape[:2]
+            width = np.float32(self.scale.high - self.scale.low)
+            return (answer[:h, :w] - padded[:h, :w]) * width
+
+        return self._map(change, patches)
+
     def _stored(self, answer: Floats, patch: Patch) -> Floats:
         """The answer in stored units."""
         from unetmm.intensities.kernel import move_bent

@@ -70,20 +70,31 @@ def _unequal_colours(
     pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata: NoData
 ) -> Iterator[str]:
     """A line if a net sees some colours on a small part of the range of others."""
-    samples = pairs[0][0].shape[-1]
-    if samples < 2 or pairs[0][0].dtype == np.uint8:
-        return
-    spans = []
-    for i in range(samples):
-        values = np.concatenate([measured_of(p, i, nodata, m) for p, m in pairs])
-        low, high = np.percentile(values, SPAN) if values.size else (0.0, 0.0)
-        spans.append(float(high - low))
-    if max(spans) > UNEQUAL * min(spans) > 0:
+    if has_unequal_colours(pairs, nodata):
+        spans = _spans(pairs, nodata)
         listed = ", ".join(f"{span:.3g}" for span in spans)
         yield (
             f"the colours span very different ranges ({listed}); a colour model restores the "
             "narrow ones little: --model tiny-mono restores each by itself"
         )
+
+
+def has_unequal_colours(pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata: NoData) -> bool:
+    """Whether a net sees some colours on a small part of the range of others."""
+    if pairs[0][0].shape[-1] < 2 or pairs[0][0].dtype == np.uint8:
+        return False
+    spans = _spans(pairs, nodata)
+    return max(spans) > UNEQUAL * min(spans) > 0
+
+
+def _spans(pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata: NoData) -> list[float]:
+    """Range of the values of each colour, without a few at either end."""
+    spans = []
+    for i in range(pairs[0][0].shape[-1]):
+        values = np.concatenate([measured_of(p, i, nodata, m) for p, m in pairs])
+        low, high = np.percentile(values, SPAN) if values.size else (0.0, 0.0)
+        spans.append(float(high - low))
+    return spans
 
 
 def _extremes(dtype: np.dtype[Any]) -> tuple[float, ...]:

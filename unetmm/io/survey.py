@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.intensities.doubts import find_doubts
+from unetmm.intensities.image_noise import ImageNoise, in_words, survey_noise
 from unetmm.intensities.validity import NOTHING, finite_mask
 from unetmm.io.image import Box, ImageInfo, Source
 from unetmm.io.measured import Mask, read_measured
@@ -64,6 +65,8 @@ class Survey:
     """Whether there are more pixels than those that were read."""
     doubts: tuple[str, ...] = ()
     """Lines on what is doubtful in the pixels that were read."""
+    noise: str = ""
+    """Noise in words, of all colours and channels; empty where it cannot be told."""
     skipped: str = ""
     """Reason why nothing was read, empty if something was."""
 
@@ -90,14 +93,17 @@ def survey(source: Source) -> Survey:
     places = _all(info) if is_small else _places(info, boxes, whole)
     found: list[Histogram] = []
     doubts: dict[str, None] = {}
+    noise: list[ImageNoise] = []
     try:
         for channel in range(channels):
             read = [read_measured(source, (t, channel, z), box) for t, z, box in places]
             doubts |= dict.fromkeys(_doubts(info, channel, read))
             found += _histograms(info, channel, read)
+            noise += _noise(info, channel, read)
     except ImageError as error:
         return Survey(skipped=str(error))
-    return Survey(tuple(found), len(places), not is_small, tuple(doubts))
+    told = in_words(noise) if noise else ""
+    return Survey(tuple(found), len(places), not is_small, tuple(doubts), told)
 
 
 def _is_small(info: ImageInfo, channels: int) -> bool:
@@ -125,6 +131,16 @@ def _doubts(info: ImageInfo, channel: int, read: list[Measured]) -> Iterator[str
     colours = range(info.samples - info.alpha)
     patches = [pixels[..., : len(colours)] for pixels, _ in read]
     return find_doubts(patches, info.nodata_of(channel, colours), [mask for _, mask in read])
+
+
+def _noise(info: ImageInfo, channel: int, read: list[Measured]) -> Iterator[ImageNoise]:
+    """What the noise of a channel is like."""
+    colours = range(info.samples - info.alpha)
+    patches = [pixels[..., : len(colours)] for pixels, _ in read]
+    nodata = info.nodata_of(channel, colours)
+    found = survey_noise(patches, nodata, [mask for _, mask in read])
+    if found is not None:
+        yield found
 
 
 def _histograms(info: ImageInfo, channel: int, read: list[Measured]) -> Iterator[Histogram]:

@@ -2,17 +2,71 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from unetmm.io.image import ImageInfo
 from unetmm.models.weights import Model, load_model
 
-DEFAULT_MODELS = {1: "tiny-mono", 3: "tiny-rgb"}
-"""Model by the number of interleaved colour samples."""
+CANDIDATES = {1: ("tiny-mono", "micrograph-tiny"), 3: ("tiny-rgb", "camera-tiny")}
+"""Models that are chosen from, by the number of interleaved colour samples. The first is the one
+for white noise; all of them have nets of the same layout."""
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Why an image is restored by this model."""
+
+    model: str
+    """Name of the model."""
+    reason: str
+    """Reason in words."""
+    noise: str = ""
+    """Noise in words; empty where it could not be told."""
+    errors: tuple[tuple[str, float], ...] = ()
+    """Name and estimated squared error of each candidate, as a share of the noise's variance."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a report or a record."""
+        return {
+            "model": self.model,
+            "reason": self.reason,
+            "noise": self.noise,
+            "estimated_errors": {name: round(error, 4) for name, error in self.errors},
+        }
+
+    @classmethod
+    def from_dict(cls, content: Any) -> ModelChoice | None:
+        """Read what `as_dict` made; None where there is none."""
+        try:
+            errors = tuple((n, float(e)) for n, e in content["estimated_errors"].items())
+            return cls(content["model"], content["reason"], content["noise"], errors)
+        except (TypeError, KeyError, ValueError, AttributeError):
+            return None
+
+
+def is_auto(choice: str | Path | Model | None) -> bool:
+    """Whether the model is to be chosen by looking at the image."""
+    return choice is None or choice == "auto"
+
+
+def candidates(info: ImageInfo, one_by_one: bool = False) -> list[Model]:
+    """Models that may be chosen for an image.
+
+    one_by_one : those for single channels, whatever the number of samples.
+
+    Raises
+    ------
+    WeightsError
+        If a model is missing or damaged.
+    """
+    samples = 1 if one_by_one else info.samples - info.alpha
+    return [load_model(name) for name in CANDIDATES.get(samples, CANDIDATES[1])]
 
 
 def pick_model(choice: str | Path | Model | None, info: ImageInfo) -> Model:
-    """The model to use for an image.
+    """The model to use for an image; where it is to be chosen, the first of the candidates.
 
     Raises
     ------
@@ -21,5 +75,4 @@ def pick_model(choice: str | Path | Model | None, info: ImageInfo) -> Model:
     """
     if isinstance(choice, Model):
         return choice
-    samples = info.samples - info.alpha
-    return load_model(choice or DEFAULT_MODELS.get(samples, DEFAULT_MODELS[1]))
+    return candidates(info)[0] if choice is None or choice == "auto" else load_model(choice)

@@ -19,7 +19,7 @@ from unetmm.intensities.range import leaves_base_range
 from unetmm.io.image import ImageInfo
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.places import Place
-from unetmm.models.choice import pick_model
+from unetmm.models.choice import ModelChoice, pick_model
 from unetmm.models.groups import sample_groups
 from unetmm.models.weights import Model
 from unetmm.nets.config import NetConfig
@@ -156,6 +156,8 @@ class Outlook:
     plan: Plan
     variants: tuple[Variant, Variant]
     """NAFNet and UNet-- of the model's body at the same budget."""
+    choice: ModelChoice | None = None
+    """Reason for the model, where it was chosen by looking at the image."""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`; `plan` has the fields of a report's plan."""
@@ -165,6 +167,7 @@ class Outlook:
             "input": str(self.input),
             "output": str(self.output),
             "model": self.model.name,
+            "model_choice": self.choice.as_dict() if self.choice else None,
             "megapixels": self.info.megapixels,
             "plan": self.plan.as_dict(),
             "estimated_s": round(self.plan.estimated_s, 3),
@@ -172,10 +175,17 @@ class Outlook:
         }
 
 
-def look_ahead(path: Place, output: Place, options: Options, makes_folder: bool = False) -> Outlook:
+def look_ahead(
+    path: Place,
+    output: Place,
+    options: Options,
+    makes_folder: bool = False,
+    held_bytes: int | None = None,
+) -> Outlook:
     """Plan a run from the input's metadata; writes nothing and reads no pixel.
 
     makes_folder : whether the run makes the output's folder, so that it need not be there yet.
+    held_bytes : memory that the process of a run would hold; None: what this one holds.
 
     Raises
     ------
@@ -189,7 +199,7 @@ def look_ahead(path: Place, output: Place, options: Options, makes_folder: bool 
         wanted = replace(options, overwrite=True).sink(planned)
         sink = open_sink(wanted, kept, options.format, source)
         storages = source_storage(source), sink_storage(sink)
-        held = process.held_bytes()
+        held = process.held_bytes() if held_bytes is None else held_bytes
         plan = plan_image(info, *storages, model, options, held)
     # The budget is what the run would get, even if what is available changes meanwhile.
     options = replace(
@@ -202,7 +212,7 @@ def look_ahead(path: Place, output: Place, options: Options, makes_folder: bool 
         _variant("NAFNet", replace(model, config=model.config.with_plain_skips()), run),
         _variant("UNet--", replace(model, config=model.config.with_aggregate()), run),
     )
-    return Outlook(path, output, info, model, plan, variants)
+    return Outlook(path, output, info, model, plan, variants, options.choice)
 
 
 @dataclass(frozen=True)

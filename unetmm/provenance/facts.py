@@ -24,6 +24,7 @@ from unetmm.io.open import output_format
 from unetmm.io.output.output import Output
 from unetmm.io.places import Place, RemotePath
 from unetmm.io.select import Selection
+from unetmm.models.choice import ModelChoice
 from unetmm.models.weights import Model
 from unetmm.options import Options
 from unetmm.version import __version__
@@ -131,9 +132,16 @@ def _short_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def make_record(facts: Mapping[str, str], calibration: Calibration) -> dict[str, Any]:
-    """How an image was made, for its metadata: `facts` tell whether a run would make it again."""
-    return {"software": "unetmm", "facts": dict(facts), "calibration": calibration.to_json()}
+def make_record(
+    facts: Mapping[str, str], calibration: Calibration, choice: ModelChoice | None = None
+) -> dict[str, Any]:
+    """How an image was made, for its metadata: `facts` tell whether a run would make it again.
+
+    choice : why the model was chosen, where a run chose it.
+    """
+    chosen = {} if choice is None else {"model_choice": choice.as_dict()}
+    made = {"software": "unetmm", "facts": dict(facts), "calibration": calibration.to_json()}
+    return made | chosen
 
 
 def make_job_record(
@@ -153,6 +161,7 @@ def make_job_record(
         "nodata": None if options.nodata is None else list(map(repr, options.nodata)),
         "facts": dict(facts),
         "calibration": calibration.to_json(),
+        "model_choice": options.choice.as_dict() if options.choice else None,
     }
 
 

@@ -75,6 +75,7 @@ def summary(record: Mapping[str, Any], finished: bool) -> dict[str, Any]:
         "finished": finished,
         "unetmm": facts.get("unetmm"),
         "model": facts.get("model"),
+        "model_choice": record.get("model_choice"),
         "input": source[: stated.start()] if stated else source,
         "strength": facts.get("strength"),
         "precision": facts.get("precision"),

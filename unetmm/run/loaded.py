@@ -10,7 +10,7 @@ from unetmm.engine.contract import Engine, Net
 from unetmm.engine.layout import make_layout
 from unetmm.geometry import round_up
 from unetmm.io.image import ImageInfo
-from unetmm.models.choice import pick_model
+from unetmm.models.choice import is_auto, pick_model
 from unetmm.models.weights import Model
 from unetmm.plan.memory import RUNTIME_BYTES
 
@@ -33,7 +33,7 @@ class Loaded:
         """As `pick_model`."""
         if isinstance(choice, Model):
             return choice
-        key = str(choice or ""), 0 if choice else info.samples - info.alpha
+        key = str(choice or ""), 0 if not is_auto(choice) else info.samples - info.alpha
         with self._lock:
             if key not in self._models:
                 self._models[key] = pick_model(choice, info)
@@ -47,6 +47,11 @@ class Loaded:
                 self._nets[key] = engine.fold(model.config, model.tensors)
                 model.release()
             return self._nets[key]
+
+    def forget(self, model: Model, engine: Engine) -> None:
+        """Let go of a net that is not needed any more."""
+        with self._lock:
+            self._nets.pop(_key(model, engine), None)
 
     def held_bytes(self, model: Model, engine: Engine) -> int:
         """Memory that the process holds beyond what the plan for an image with this model counts.

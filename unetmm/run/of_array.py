@@ -15,6 +15,7 @@ from unetmm.plan.memory import sink_storage, source_storage
 from unetmm.plan.outlook import plan_image
 from unetmm.run.job import make_job
 from unetmm.run.loaded import Loaded
+from unetmm.run.model import settle
 from unetmm.run.remarks import say_remarks
 from unetmm.run.scheduler import run
 
@@ -31,6 +32,8 @@ def restore_array(
     kept = options.output_info(info)
     out = np.empty_like(image, dtype=None if kept.dtype == info.dtype else kept.dtype)
     source, sink = ArraySource(image, info), ArraySink(out, kept, ARRAY_CHUNK_PX)
+    loaded = loaded or Loaded()
+    options = settle(options, source, loaded)
     model = pick_model(options.model, info)
     plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
     job = make_job(source, sink, model, plan, options, loaded)

@@ -21,13 +21,13 @@ from unetmm.io.axes import AXES
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.models.choice import pick_model
 from unetmm.models.groups import sample_groups
-from unetmm.models.weights import Model
 from unetmm.options import Options
 from unetmm.plan.memory import in_memory_storage
 from unetmm.plan.outlook import plan_image
 from unetmm.plan.types import Plan
 from unetmm.run.job import Job, bracket_kernels, compile_and_calibrate
 from unetmm.run.loaded import Loaded
+from unetmm.run.model import settle
 from unetmm.run.of_array import ARRAY_CHUNK_PX
 from unetmm.run.streaming import run_task
 from unetmm.run.task import Task
@@ -70,7 +70,7 @@ def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -
     full = image.transpose(order)[
         tuple(slice(None) if a in info.axes else np.newaxis for a in AXES)
     ]  # t, c, z, y, x, s
-    common = dask.delayed(_prepare)(_Patches(full, info), model, plan, options)
+    common = dask.delayed(_prepare)(_Patches(full, info), plan, options)
     planes = [_plane(full[p], p, kept, plan, common) for p in info.planes]
     t, c, z = (info.length(a) for a in "TCZ")
     stacked = da.stack(planes).reshape((t, c, z, info.height, info.width, info.samples))
@@ -128,9 +128,11 @@ class _Common:
     """Choice of what becomes of pixels that no optics can make."""
 
 
-def _prepare(patches: _Patches, model: Model, plan: Plan, options: Options) -> _Common:
-    """Fold the net, and calibrate unless that is given."""
+def _prepare(patches: _Patches, plan: Plan, options: Options) -> _Common:
+    """Settle on a model, fold it, and calibrate unless that is given."""
     loaded = Loaded()
+    options = settle(options, patches, loaded, cores=plan.calibration_cores)
+    model = pick_model(options.model, patches.info)
     kernels = bracket_kernels(model, options, patches.info, loaded)
     cores = plan.calibration_cores
     net, calibration = compile_and_calibrate(patches, model, options, cores, loaded)

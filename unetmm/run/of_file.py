@@ -22,6 +22,7 @@ from unetmm.io.open import open_sink, open_source
 from unetmm.io.output.destination import output_exists
 from unetmm.io.output.output import Output
 from unetmm.io.places import Place
+from unetmm.models.choice import is_auto, pick_model
 from unetmm.models.weights import Model
 from unetmm.options import Options
 from unetmm.plan.memory import sink_storage, source_storage
@@ -38,6 +39,7 @@ from unetmm.provenance.record import read_record, remove_leftovers
 from unetmm.run.heard import hearing
 from unetmm.run.job import Job, known_calibration, make_job
 from unetmm.run.loaded import Loaded
+from unetmm.run.model import settle
 from unetmm.run.remarks import say_remarks
 from unetmm.run.report import Progress, Report
 from unetmm.run.share import WHOLE, Share
@@ -92,12 +94,10 @@ def _restore_file(
 ) -> Report:
     started = time.monotonic()
     with closing(open_source(path, options.select, options.nodata)) as source:
-        model = loaded.pick(options.model, source.info)
-        options = replace(options, calibration=known_calibration(options, model))
         remove_leftovers(output)
         if not options.overwrite and output_exists(output):
-            return _finished(path, output, source.info, model, options)
-        work = _plan_work(path, output, source, model, options, share, loaded)
+            return _finished(path, output, source, options, loaded)
+        work = _plan_work(path, output, source, options, share, loaded, progress)
         try:
             with growing(work.output, share):
                 job, report = _compute(work, progress, stop)
@@ -106,7 +106,7 @@ def _restore_file(
                 _conclude(job, report, work.output)
         except _FinishedMeanwhile:
             remove_leftovers(output)  # the workspace that this process has just set up
-            return _finished(path, output, source.info, model, options)
+            return _finished(path, output, source, work.options, loaded)
     ended = time.monotonic()
     report.seconds |= {"finish": ended - finishing, "total": ended - started}
     report.measured_peak_bytes = process.peak_bytes()
@@ -128,23 +128,40 @@ def find_finished(
     if not output_exists(output):
         return None
     with closing(open_source(path, options.select, options.nodata)) as source:
-        model = (loaded or Loaded()).pick(options.model, source.info)
-        options = replace(options, calibration=known_calibration(options, model))
         remove_leftovers(output)
-        return _finished(path, output, source.info, model, options)
+        return _finished(path, output, source, options, loaded or Loaded())
 
 
 def _finished(
-    path: Place, output: Place, info: ImageInfo, model: Model, options: Options
+    path: Place, output: Place, source: Source, options: Options, loaded: Loaded
 ) -> Report:
-    record = read_record(output)
+    """The report of an output that is there, by what it says of itself."""
+    info, record = source.info, read_record(output)
     # Without a record it is refused, because it exists.
     wanted = replace(options, overwrite=record is not None).sink(output)
     sink = open_sink(wanted, options.output_info(info), options.format)
     assert record is not None
+    model, options = _settled(options, source, loaded, record)
     check_record(output, record, make_facts(path, info, model, options, sink))
     calibration = Calibration.from_json(record["calibration"])
-    return Report(str(path), str(output), model.name, None, 0.0, calibration, already_done=True)
+    return Report(
+        str(path), str(output), model.name, None, 0.0, calibration, already_done=True,
+        choice=options.choice,
+    )  # fmt: skip
+
+
+def _settled(
+    options: Options, source: Source, loaded: Loaded, earlier: Mapping[str, Any] | None
+) -> tuple[Model, Options]:
+    """The model of a run, chosen if need be, and the options with it and with its statistics."""
+    options = settle(options, source, loaded, earlier)
+    model = loaded.pick(options.model, source.info)
+    return model, replace(options, calibration=known_calibration(options, model))
+
+
+def pixels_in(info: ImageInfo) -> int:
+    """Pixels of all planes."""
+    return len(info.planes) * info.height * info.width
 
 
 class _FinishedMeanwhile(Exception):
@@ -177,16 +194,21 @@ def _plan_work(
     path: Place,
     output: Place,
     source: Source,
-    model: Model,
     options: Options,
     share: Share,
     loaded: Loaded,
+    progress: Callable[[Progress], None],
 ) -> _Work:
-    """Open the output and make the plan; nothing is written yet."""
+    """Open the output, settle on a model and make the plan; nothing is written yet."""
     kept = options.output_info(source.info)
     sink = open_sink(options.sink(output), kept, options.format, source)
     storages = source_storage(source), sink_storage(sink)
-    held_bytes = loaded.held_bytes(model, options.engine)
+    # Before nets are tried, whose memory is given back.
+    held_bytes = loaded.held_bytes(pick_model(options.model, source.info), options.engine)
+    if is_auto(options.model):
+        progress(Progress("choose a model", 0, pixels_in(source.info), 0.0, None))
+    begun = sink.workspace.read_job() if sink.holds_chunks() else None
+    model, options = _settled(options, source, loaded, begun)
     plan = plan_image(source.info, *storages, model, options, held_bytes)
     return _Work(path, source, sink, model, plan, options, share, loaded)
 
@@ -211,7 +233,7 @@ def _begin(work: _Work) -> Job:
         job = make_job(work.source, output, work.model, work.plan, options, work.loaded)
         output.halving.set_range(*job.calibration.span)
         if begun is None:
-            output.create(make_record(facts, job.calibration))
+            output.create(make_record(facts, job.calibration, options.choice))
             content = make_job_record(work.path, facts, options, output, job.calibration)
             output.workspace.write_job(content)
     output.join(f"{work.share.index}-of-{work.share.count}")
@@ -245,7 +267,7 @@ def _compute(
 ) -> tuple[Job, Report]:
     info, plan, output = work.source.info, work.plan, work.output
     stride_px = work.model.config.stride_px
-    total_px = len(info.planes) * info.height * info.width
+    total_px = pixels_in(info)
     progress(Progress("calibrate", 0, total_px, 0.0, plan))
     calibrating = time.monotonic()
     job = _begin(work)
@@ -287,7 +309,7 @@ def _compute(
         measured_device_peak_bytes=job.device_peak_bytes,
         resumed_rows=max(0, resumed_px) // info.width,
         outliers=job.outliers_as_dict(), points=job.point_count.share(samples),
-        ranges=job.excess.shares(samples),
+        ranges=job.excess.shares(samples), choice=work.options.choice,
     )  # fmt: skip
 
 

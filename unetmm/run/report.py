@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unetmm.calibrate.calibration import Calibration
+from unetmm.models.choice import ModelChoice
 from unetmm.plan.types import Plan
 from unetmm.run.scales import counts_as_dict
 from unetmm.version import __version__
@@ -17,15 +18,15 @@ class Progress:
     """What a caller is told while a run goes on."""
 
     phase: str
-    """Name of the phase: plan, calibrate, compute or finish."""
+    """Name of the phase: choose a model, calibrate, compute or finish."""
     done_px: int
     """Number of pixels that are done, in all planes."""
     total_px: int
     """Number of pixels of all planes."""
     seconds: float
     """Time in seconds since the compute phase began."""
-    plan: Plan
-    """Plan that the run follows."""
+    plan: Plan | None
+    """Plan that the run follows; None before there is one."""
     resumed_px: int = 0
     """Number of the pixels done that were done before this run began."""
 
@@ -69,6 +70,8 @@ class Report:
     it, and else in what this run restored."""
     warnings: tuple[str, ...] = ()
     """Lines of warning of this run, in the order in which they were said, each once."""
+    choice: ModelChoice | None = None
+    """Reason for the model, where it was chosen by looking at the image."""
     measured_device_peak_bytes: int | None = None
     """Peak of a GPU's memory in bytes as measured, libraries' own workspaces apart; None where the
     CPU computed."""
@@ -81,6 +84,7 @@ class Report:
             "input": self.input,
             "output": self.output,
             "model": self.model,
+            "model_choice": self.choice.as_dict() if self.choice else None,
             "plan": self.plan.as_dict() if self.plan else None,
             "measured_peak_bytes": self.measured_peak_bytes,
             **self._device_as_dict(),

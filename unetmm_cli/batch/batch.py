@@ -56,10 +56,11 @@ def _restore_several(
     items = make_items(inputs, found, output, choices)
     check_written(choices.written, [path for item in items for path in (item.input, item.output)])
     share, choices = choices.output.share, choices.changed(share=None)
+    first = items[0].input if items else None
     if share is not None:
         items = share_of(items, share)
     piped = stdin if isinstance(stdin, Path) else None
-    _restore_items(items, Many(_with_budget(choices), share is not None, piped))
+    _restore_items(items, Many(_with_budget(choices), share is not None, piped, first))
 
 
 def _watch(inputs: list[str], output: str, choices: Choices) -> None:

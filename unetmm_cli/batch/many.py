@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,10 @@ import typer
 
 from unetmm.errors import UnetmmError
 from unetmm.io.formats import RECORDLESS_SUFFIXES
+from unetmm.io.places import Place
+from unetmm.models.choice import is_auto
 from unetmm.run.loaded import Loaded
+from unetmm.run.model import settle_file
 from unetmm.run.of_file import find_finished
 from unetmm.run.report import Report
 from unetmm_cli.batch.inputs import STDIN
@@ -23,6 +27,8 @@ from unetmm_cli.display.text import plain
 from unetmm_cli.files import check_paths, write_text
 from unetmm_cli.options.choices import Choices
 from unetmm_cli.progress import Silent
+
+log = logging.getLogger(__name__)
 
 FAILED_EXIT = 3
 """Exit code when some images of a batch failed and the others are done."""
@@ -38,6 +44,8 @@ class Many:
     """Whether this may be a task of a job array that has run before."""
     stdin: Path | None = None
     """File that an image on stdin passes through; None if none came from there."""
+    model_from: Place | None = None
+    """Image that the model of all is chosen by, where they get the same; None: the first done."""
     counts: dict[str, int] = field(default_factory=lambda: {"done": 0, "skipped": 0, "failed": 0})
     """Outcome -> number of images so far."""
     failed: list[str] = field(default_factory=list)
@@ -70,6 +78,7 @@ class Many:
         has_no_record = item.output.suffix.lower() in RECORDLESS_SUFFIXES
         if has_no_record and item.output.exists() and not self.choices.output.overwrite:
             return {"outcome": "skipped"}
+        self._settle(item)
         report = self._find_finished(item)
         if report is None:
             check_paths(item.input, item.output, {})
@@ -79,6 +88,21 @@ class Many:
                 item.input, item.output, self.choices, Silent(), stop, self.loaded
             )
         return {"outcome": _outcome(report), **self._facts(report, item)}
+
+    def _settle(self, item: Item) -> None:
+        """Choose the model of all images by one of them, where that is asked for."""
+        how = self.choices.restoration
+        if not (how.same_model and is_auto(how.model)):
+            return
+        path, options = self.model_from or item.input, self.choices.to_options()
+        try:
+            chosen = settle_file(path, options).choice
+        except UnetmmError:  # which is told when its turn comes
+            path = item.input
+            chosen = settle_file(path, options).choice
+        if chosen is not None:
+            self.choices = self.choices.changed(model=chosen.model)
+            log.info("model %s for all images: it fits %s", chosen.model, self._named(str(path)))
 
     def _find_finished(self, item: Item) -> Report | None:
         choices = self.choices

@@ -9,6 +9,7 @@ from typing import Any
 from unetmm.errors import ImageError, WeightsError
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
+from unetmm.models.choice import is_auto
 from unetmm.models.weights import load_model
 from unetmm.run.job import Cancelled
 from unetmm.run.loaded import Loaded
@@ -31,7 +32,7 @@ def check_task(choices: Choices, task: str) -> None:
         If it was, or there is no such model.
     """
     choice = choices.restoration.model
-    if choice is None:
+    if choice is None or is_auto(choice):
         return
     model = load_model(choice)
     if model.task != task:

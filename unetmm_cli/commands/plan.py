@@ -19,6 +19,8 @@ def plan(
     Example: unetmm plan scan.tif --mem-budget 1GB
     """
     from unetmm.plan.outlook import look_ahead, plannable
+    from unetmm.process import held_bytes
+    from unetmm.run.model import settle_file
     from unetmm_cli.batch.placing import is_folder, output_of
     from unetmm_cli.display.plan import show_plan
     from unetmm_cli.files import default_output
@@ -28,7 +30,9 @@ def plan(
     else:
         chosen, makes_folder = output_of(input, output, choices), is_folder(output)
     choices.check_calibration()
-    outlook = look_ahead(input, chosen, choices.to_options(), makes_folder)
+    held = held_bytes()  # before nets are tried, whose memory is given back
+    options = settle_file(input, choices.to_options())
+    outlook = look_ahead(input, chosen, options, makes_folder, held)
     if as_json:
         display.result_json(outlook.as_dict())
     else:

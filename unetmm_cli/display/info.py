@@ -68,6 +68,7 @@ def show_info(
     rows = {key: value for key, value in content.items() if value not in ({}, [], None)}
     rows |= {key: _short(value) for key, value in notes.items() if value not in ({}, [], "", None)}
     rows |= {f"values {h.name}": _spread(h, survey.sampled) for h in survey.histograms}
+    rows |= {"noise": f"at most {survey.noise}"} if survey.noise else {}
     rows |= {"doubtful": "; ".join(survey.doubts)} if survey.doubts else {}
     if survey.skipped:
         rows["values"] = f"not looked at: {survey.skipped}"
@@ -91,6 +92,7 @@ def _made_rows(made: dict[str, Any] | None) -> dict[str, Any]:
         "made by": f"unetmm {made['unetmm']}",
         "made from": made["input"],
         "model": made["model"],
+        "because": (made.get("model_choice") or {}).get("reason"),
         "strength": made["strength"],
         "precision": made["precision"],
         "calibration": "kept within" if made["calibration"] else None,

@@ -32,11 +32,18 @@ class RestorationChoices:
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|FILE",
-            help="Model of the zoo, or a .safetensors or .pth file. "
-            "By default tiny-rgb for colour and tiny-mono otherwise.",
+            metavar="auto|NAME|FILE",
+            help="Model of the zoo, or a .safetensors or .pth file. By default the one that fits "
+            "the image: several are tried on parts of it.",
         ),
     ] = None
+    same_model: Annotated[
+        bool,
+        typer.Option(
+            "--same-model",
+            help="Choose one model for all images of a run: the one that fits the first.",
+        ),
+    ] = False
     mem_budget: Annotated[
         int | None,
         typer.Option(

@@ -33,6 +33,8 @@ from unetmm.provenance.record import read_record
 from unetmm.provenance.verify import finalize
 from unetmm.run.cluster.worker import Failure, ShareResult, ShareTask, do_share, output_state
 from unetmm.run.job import Cancelled, known_calibration
+from unetmm.run.loaded import Loaded
+from unetmm.run.model import settle
 from unetmm.run.of_file import find_finished
 from unetmm.run.report import Progress, Report, merged
 from unetmm.run.share import Share
@@ -80,6 +82,8 @@ def restore_distributed(
         info = source.info
         kept = options.output_info(info)
         sink = open_sink(options.sink(output), kept, options.format, source)
+        begun = sink.workspace.read_job() if sink.holds_chunks() else None
+        options = settle(options, source, Loaded(), begun)
         model = pick_model(options.model, info)
         options = replace(options, calibration=known_calibration(options, model))
         plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
@@ -242,5 +246,6 @@ class _ClusterRun:
             {"calibrate": total_s - compute_s, "compute": compute_s, "total": total_s},
             max((r.measured_peak_bytes for r in reports), default=0),
             max(0, self._resumed_px) // info.width,
+            choice=self._task.options.choice,
             **found,
         )

@@ -1,0 +1,191 @@
+"""The model is chosen by the image's noise, and by nothing else."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import unetmm
+from unetmm.calibrate.auto import ChoiceTerms, choose_model
+from unetmm.engine.choice import pick_engine
+from unetmm.engine.cpu.compiled import CompiledNet
+from unetmm.engine.cpu.net import CpuNet
+from unetmm.intensities.image_noise import in_words, survey_noise
+from unetmm.intensities.smear import measure_smear
+from unetmm.io.array import ArraySource, array_info
+from unetmm.models.choice import ModelChoice
+from unetmm.models.weights import Model, load_model
+from unetmm.options import Options
+from unetmm.run.of_array import restore_array
+
+Image = NDArray[Any]
+
+
+@cache
+def fold_named(name: str) -> CompiledNet:
+    model, engine = load_model(name), pick_engine("cpu", "fp32")
+    return cast("CpuNet", engine.fold(model.config, model.tensors)).compiled
+
+
+def fold(model: Model) -> CompiledNet:
+    return fold_named(model.name)
+
+
+@cache
+def picture(channels: int, side_px: int = 200) -> NDArray[np.float64]:
+    """A clean picture of discs of all sizes on a slope, (height, width, channels), 20 to 235."""
+    rng = np.random.default_rng(3)
+    rows, columns = np.mgrid[:side_px, :side_px]
+    found = np.repeat((60 + 80 * rows / side_px)[..., None], channels, 2)
+    for _ in range(60):
+        y, x, radius = rng.uniform((0, 0, 3), (side_px, side_px, 30))
+        inside = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
+        found[inside] = rng.uniform(40, 215) + rng.uniform(-20, 20, channels)
+    return found
+
+
+def noise(shape: tuple[int, ...], sigma: float, smear: tuple[int, int] = (1, 1)) -> Image:
+    """White noise, or noise smeared by a moving mean of so many rows and columns."""
+    drawn = np.random.default_rng(1).standard_normal(shape)
+    for axis, length in enumerate(smear):
+        drawn = np.mean([np.roll(drawn, i, axis) for i in range(length)], axis=0)
+    return np.asarray(sigma * drawn / drawn.std())
+
+
+def as_bytes(image: Image) -> Image:
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def chosen(image: Image, axes: str | None = None, cores: int = 0) -> ModelChoice:
+    source = ArraySource(image, array_info(image.shape, image.dtype, axes))
+    return choose_model(source, fold, ChoiceTerms(cores=cores))[1]
+
+
+def loss_db(image: Image, clean: Image, choice: ModelChoice) -> float:
+    """What the choice costs against the best of the candidates."""
+    errors = {
+        name: np.mean((restore_array(image, Options(model=name, dtype="float32")) - clean) ** 2)
+        for name, _ in choice.errors
+    }
+    return float(10 * np.log10(errors[choice.model] / min(errors.values())))
+
+
+@pytest.mark.parametrize("sigma", [10, 25, 50])
+@pytest.mark.parametrize(("channels", "white"), [(1, "tiny-mono"), (3, "tiny-rgb")])
+def test_white_noise_gets_the_net_for_white_noise(sigma: int, channels: int, white: str) -> None:
+    clean = picture(channels)
+    image = as_bytes(clean + noise(clean.shape, sigma)).squeeze()
+    found = chosen(image)
+    assert found.model == white
+    assert "independent" in found.reason
+    assert loss_db(image, clean.squeeze(), found) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("channels", "white", "smear"),
+    [(3, "tiny-rgb", (2, 2)), (1, "tiny-mono", (1, 2))],
+)
+def test_smeared_noise_gets_a_net_that_knows_it(
+    channels: int, white: str, smear: tuple[int, int]
+) -> None:
+    clean = picture(channels)
+    image = as_bytes(clean + noise(clean.shape, 20, smear)).squeeze()
+    found = chosen(image)
+    assert found.model != white
+    assert loss_db(image, clean.squeeze(), found) < 0.1
+    assert "smeared over 2 px" in found.noise
+
+
+def test_counts_of_photons_get_a_net_that_knows_them() -> None:
+    clean = picture(1)[..., 0]
+    counts = np.random.default_rng(0).poisson(clean / 255 * 15).astype(np.uint16) * 40
+    found = chosen(counts)
+    assert found.model == "micrograph-tiny"
+    assert loss_db(counts, clean / 255 * 600, found) < 0.1
+    assert "grows with the signal" in found.noise
+
+
+@pytest.mark.parametrize(("channels", "white"), [(1, "tiny-mono"), (3, "tiny-rgb")])
+def test_a_clean_image_gets_the_net_that_changes_least(channels: int, white: str) -> None:
+    image = as_bytes(picture(channels)).squeeze()
+    assert chosen(image).model == white
+    restored = unetmm.restore(image).astype(np.float64)
+    assert 10 * np.log10(255**2 / max(np.mean((restored - image) ** 2), 1e-9)) > 50
+
+
+def test_unequal_colours_are_restored_one_by_one() -> None:
+    clean = picture(3) * [1.0, 20.0, 0.2]
+    deviation = [3, 60, 0.5] * noise(clean.shape, 1)
+    found = chosen(np.clip(clean * 10 + 10 * deviation, 0, 65535).astype(np.uint16))
+    assert found.model in ("tiny-mono", "micrograph-tiny")
+    assert "different ranges" in found.reason
+
+
+def test_the_choice_is_the_same_for_any_number_of_cores() -> None:
+    clean = picture(3)
+    image = as_bytes(clean + noise(clean.shape, 12, (2, 1)))
+    one, two = chosen(image, cores=1), chosen(image, cores=2)
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("image", "axes"),
+    [
+        (np.zeros((5, 7), np.uint8), "YX"),
+        (np.full((300, 300), 7, np.uint16), "YX"),
+        (np.full((64, 64, 3), np.nan, np.float32), "YXS"),
+        (np.arange(3 * 9, dtype=np.int16).reshape(3, 9), "YX"),
+        (np.zeros((1, 1), np.float64), "YX"),
+    ],
+)
+def test_images_without_noise_to_tell_get_the_first(image: Image, axes: str) -> None:
+    found = chosen(image, axes)
+    assert found.model in ("tiny-mono", "tiny-rgb")
+    assert "tell" in found.reason
+
+
+def test_noise_is_told_beside_pixels_without_a_measurement() -> None:
+    clean = picture(1)[..., 0]
+    image = (clean + noise(clean.shape, 15)).astype(np.float32)
+    holes = image.copy()
+    holes[:, 150:] = np.nan
+    assert chosen(image).model == chosen(holes).model == "tiny-mono"
+
+
+def test_channels_and_planes_share_one_choice() -> None:
+    clean = picture(1, 96)[..., 0]
+    counts = [np.random.default_rng(i).poisson(clean / 255 * 20) * 30 for i in range(8)]
+    stack = np.array(counts, np.uint16).reshape(2, 4, 96, 96)
+    assert chosen(stack, "TCYX").model == "micrograph-tiny"
+
+
+def test_a_choice_survives_its_record() -> None:
+    found = ModelChoice("tiny-rgb", "why", "about 3", (("tiny-rgb", 0.1), ("camera-tiny", 0.2)))
+    assert ModelChoice.from_dict(found.as_dict()) == found
+    assert ModelChoice.from_dict(None) is None
+    assert ModelChoice.from_dict({"model": 3}) is None
+
+
+def test_smear_is_measured_and_drawn_alike() -> None:
+    flat = 100 + noise((256, 256, 1), 5, (1, 3))
+    (smear,) = measure_smear([flat])
+    assert smear is not None
+    assert smear.neighbours == pytest.approx((0, 2 / 3), abs=0.15)
+    assert smear.reach_px == (0, 2)
+    (again,) = measure_smear([smear.draw((256, 256), np.random.default_rng(0))[..., None]])
+    assert again is not None
+    assert again.neighbours == pytest.approx(smear.neighbours, abs=0.15)
+    drawn = smear.draw((256, 256), np.random.default_rng(0))
+    assert drawn.std() == pytest.approx(1, rel=0.05)
+
+
+def test_the_level_of_smeared_noise_is_told() -> None:
+    flat = 100 + noise((256, 256, 1), 5, (2, 2))
+    found = survey_noise([flat])
+    assert found is not None
+    assert found.level == pytest.approx(5, rel=0.15)
+    assert in_words([found]).endswith("smeared over 2 px")

@@ -1,0 +1,116 @@
+"""A chosen model is told, kept with the output, and used again where a run goes on."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+import unetmm
+from unetmm.errors import ImageError
+from unetmm.options import Options
+from unetmm.provenance.record import load_calibration, read_record
+from unetmm.run import model as model_of_run
+from unetmm.run.loaded import Loaded
+from unetmm.run.of_file import find_finished, restore_file
+from unetmm.run.share import Share
+
+
+@pytest.fixture(scope="module")
+def smeared() -> NDArray[np.uint8]:
+    """Colours with noise smeared over 2 px."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:150, :170]
+    clean = 120 + 60 * np.sin(rows / 23)[..., None] * np.cos(columns / 31)[..., None]
+    white = rng.standard_normal((151, 171, 3))
+    noise = white[1:, 1:] + white[:-1, 1:] + white[1:, :-1] + white[:-1, :-1]
+    return np.clip(clean + 9 * noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def path(smeared: NDArray[np.uint8], tmp_path: Path) -> Path:
+    found = tmp_path / "smeared.tif"
+    tifffile.imwrite(found, smeared, photometric="rgb")
+    return found
+
+
+def no_choice(*args: Any, **kwargs: Any) -> Any:
+    raise AssertionError("the image was looked at once more")
+
+
+def test_the_choice_is_told_and_kept(
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "out.tif"
+    with caplog.at_level(logging.INFO, "unetmm"):
+        report = restore_file(path, output, Options())
+    assert report.model == "camera-tiny"
+    assert any("model camera-tiny: " in line for line in caplog.messages)
+    told = json.loads(json.dumps(report.as_dict()))["model_choice"]
+    assert told["model"] == "camera-tiny"
+    assert set(told["estimated_errors"]) >= {"tiny-rgb", "camera-tiny"}
+    record = read_record(output)
+    assert record is not None
+    assert record["model_choice"] == told
+
+
+def test_an_output_that_is_there_is_known_without_looking(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.tif"
+    restore_file(path, output, Options())
+    monkeypatch.setattr(model_of_run, "choose_model", no_choice)
+    assert restore_file(path, output, Options()).already_done
+    found = find_finished(path, output, Options(model="auto"))
+    assert found is not None
+    assert found.model == "camera-tiny"
+
+
+def test_an_output_of_another_model_is_not_taken_for_this_one(path: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.tif"
+    restore_file(path, output, Options(model="tiny-rgb"))
+    with pytest.raises(ImageError, match="made with model tiny-rgb"):
+        restore_file(path, output, Options())
+
+
+def test_shares_follow_the_one_that_began(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.ome.zarr"
+    restore_file(path, output, Options(), share=Share(0, 2))
+    monkeypatch.setattr(model_of_run, "choose_model", no_choice)
+    report = restore_file(path, output, Options(), share=Share(1, 2))
+    assert report.complete
+    assert report.model == "camera-tiny"
+
+
+def test_statistics_bring_their_model(path: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.tif"
+    restore_file(path, output, Options(model="tiny-rgb"))
+    report = restore_file(path, tmp_path / "b.tif", Options(calibration=output))
+    assert report.model == load_calibration(output).model == "tiny-rgb"
+
+
+def test_arrays_files_and_lazy_arrays_agree(
+    path: Path, smeared: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    restore_file(path, tmp_path / "out.tif", Options())
+    of_file = tifffile.imread(tmp_path / "out.tif")
+    np.testing.assert_array_equal(unetmm.restore(smeared), of_file)
+    lazy = unetmm.restore(da.from_array(smeared, (64, 64, 3)), axes="YXS")
+    np.testing.assert_array_equal(lazy.compute(), of_file)
+    np.testing.assert_array_equal(unetmm.restore(smeared, model="camera-tiny"), of_file)
+
+
+def test_losers_are_let_go(path: Path, tmp_path: Path) -> None:
+    loaded = Loaded()
+    restore_file(path, tmp_path / "out.tif", replace(Options(), workers=1), loaded=loaded)
+    assert len(loaded._nets) == 1

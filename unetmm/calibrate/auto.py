@@ -1,0 +1,164 @@
+"""Chooses a model by looking at the image: by its noise, and by how each candidate does on it.
+
+A net for white noise is best where noise is white. Where noise is smeared, grows with the signal,
+or is anything else, that net leaves much of it in, and one that knows such noise is taken. What is
+estimated of the errors decides; where it is close, what is known of the noise does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unetmm.calibrate.choice import choose_patches
+from unetmm.calibrate.measure import look_by
+from unetmm.calibrate.preparing import Asked
+from unetmm.calibrate.risk import HARDLY_ANY, PROBE, Bench, Judged
+from unetmm.intensities.counts import TransformChoice
+from unetmm.intensities.doubts import has_unequal_colours
+from unetmm.intensities.image_noise import GROWS, ImageNoise, in_words
+from unetmm.io.image import Source
+from unetmm.models.choice import ModelChoice, candidates
+from unetmm.models.groups import sample_groups
+from unetmm.models.weights import Model
+
+if TYPE_CHECKING:
+    from unetmm.engine.cpu.compiled import CompiledNet
+
+log = logging.getLogger(__name__)
+
+MOST_CHANNELS = 3
+"""Largest number of channels that candidates are judged on."""
+SMEARED = 0.45
+"""Correlation of neighbours from which on the net for white noise is not taken."""
+CLOSE = 0.02
+"""Difference of estimated errors, as a share of the noise, that says nothing."""
+GAIN = 0.03
+"""Gain, as a share of the noise, from which on another net than the first is taken."""
+
+
+@dataclass(frozen=True)
+class ChoiceTerms:
+    """What a run was asked for that bears on the choice."""
+
+    fixed_range: tuple[float, float] | None = None
+    """Stored values that become 0 and 1."""
+    transform: TransformChoice = "auto"
+    """Way in which counts are brought to a net."""
+    outliers: bool = True
+    """Whether outliers are left out of what nets see."""
+    cores: int = 0
+    """Most cores that are used; 0 for all."""
+
+
+def choose_model(
+    source: Source, fold: Callable[[Model], CompiledNet], terms: ChoiceTerms
+) -> tuple[Model, ModelChoice]:
+    """The model of the zoo that fits an image, by some patches of it.
+
+    Depends on nothing but pixels: not on the cut, the number of cores or the budget.
+
+    Parameters
+    ----------
+    fold : makes a model ready for the compiled kernels.
+    """
+    models = candidates(source.info)
+    first = models[0]
+    if len(models) == 1:
+        return first, ModelChoice(first.name, "the only model for such images")
+    if first.config.in_channels > 1 and _is_unequal(source):
+        models = candidates(source.info, one_by_one=True)
+        why = "its colours span very different ranges, so each is restored by itself"
+    else:
+        why = ""
+    benches = _benches(source, models[0], terms)
+    if not benches:
+        reason = why or "too small or too even to tell what its noise is like"
+        return models[0], ModelChoice(models[0].name, reason)
+    found = _judge_all(source, models, fold, benches, terms)
+    noise = [bench.noise for bench in benches]
+    chosen, reason = _decide([model.name for model in models], found, noise)
+    errors = tuple(
+        (model.name, float(np.mean([one.risk for one in judged])))
+        for model, judged in zip(models, found, strict=True)
+    )
+    reason = f"{why}; {reason}" if why else reason
+    return models[chosen], ModelChoice(models[chosen].name, reason, in_words(noise), errors)
+
+
+def _is_unequal(source: Source) -> bool:
+    """Whether a colour net would see some colours on a small part of the range of others."""
+    info = source.info
+    colours = tuple(range(info.samples - info.alpha))
+    chosen = next(iter(choose_patches(source, 0, [colours], is_said=False)))
+    pairs = [(patch.pixels, patch.given) for patch in chosen.patches]
+    return has_unequal_colours(pairs, info.nodata_of(0, colours))
+
+
+def _benches(source: Source, model: Model, terms: ChoiceTerms) -> list[Bench]:
+    """Patches of some channels, as far as their noise can be told."""
+    info, groups = source.info, sample_groups(model.config, source.info)
+    channels = info.length("C")
+    some = sorted({i * channels // MOST_CHANNELS for i in range(MOST_CHANNELS)})
+    found = []
+    for channel in some:
+        for g, chosen in enumerate(choose_patches(source, channel, groups, is_said=False)):
+            nodata = info.nodata_of(channel, groups[g])
+            found.append(Bench.of(chosen, nodata, terms.outliers))
+    return [bench for bench in found if bench is not None]
+
+
+def _judge_all(
+    source: Source,
+    models: Sequence[Model],
+    fold: Callable[[Model], CompiledNet],
+    benches: Sequence[Bench],
+    terms: ChoiceTerms,
+) -> list[list[Judged]]:
+    """How each model does on each bench."""
+    ready = []
+    for model in models:
+        asked = Asked(terms.transform, model.knows_counts, terms.fixed_range)
+        ready.append(look_by(source.info, fold(model), terms.cores, asked, terms.outliers))
+    found: list[list[Judged]] = [[] for _ in models]
+    for bench in benches:
+        stats = [bench.statistics(looking) for looking in ready]
+        changes = [bench.changes(r, s, bench.judged) for r, s in zip(ready, stats, strict=True)]
+        # The net that changes most tells the signal that the noise belongs to.
+        most = max(changes, key=lambda parts: sum(float(np.nansum(np.square(p))) for p in parts))
+        signal = [p.pixels + change for p, change in zip(bench.judged, most, strict=True)]
+        probes = bench.probes(signal)
+        probed = [
+            patch._replace(pixels=patch.pixels + np.float32(PROBE) * probe)
+            for patch, probe in zip(bench.judged, probes, strict=True)
+        ]
+        for i, (looking, own) in enumerate(zip(ready, stats, strict=True)):
+            others = bench.changes(looking, own, probed)
+            found[i].append(bench.judge(changes[i], probes, others))
+    return found
+
+
+def _decide(
+    names: Sequence[str], found: Sequence[Sequence[Judged]], noise: Sequence[ImageNoise]
+) -> tuple[int, str]:
+    """Which of the models is taken, and why; the first is the one for white noise."""
+    risks = [float(np.mean([one.risk for one in judged])) for judged in found]
+    other = 1 + int(np.argmin(risks[1:]))
+    gain = risks[0] - risks[other]
+    flats = max(float(np.mean([one.removed_in_flats for one in judged])) for judged in found)
+    white = names[0]
+    if flats < HARDLY_ANY:
+        return 0, f"no model finds much noise; {white} changes least"
+    if np.mean([one.neighbours for one in noise]) > SMEARED:
+        return other, f"noise is smeared over several pixels, which {white} would leave in"
+    if gain > GAIN:
+        share = f"{gain:.0%} of the noise"
+        return other, f"its estimated error is smaller than that of {white} by {share}"
+    grows = np.mean([one.growth for one in noise]) > GROWS
+    if len(noise[0].models) == 1 and grows and gain > -CLOSE:
+        return other, "noise grows with the signal"
+    return 0, "noise is independent from pixel to pixel"

@@ -1,0 +1,154 @@
+"""Estimates how wrong a net is on an image, without a clean one.
+
+The squared change that a net makes, and how the net answers to a little more of the noise that the
+image has, together tell its squared error: noise that it lets through comes back in the answer.
+
+Source: C. Stein, Estimation of the mean of a multivariate normal distribution, 1981, for any
+covariance; S. Ramani, T. Blu, M. Unser, Monte-Carlo SURE, 2008, for nets as black boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.calibrate.calibration import ChannelStatistics
+from unetmm.calibrate.choice import Choice, Observed
+from unetmm.calibrate.measure import Looking
+from unetmm.calibrate.places import Patch
+from unetmm.calibrate.preparing import without_outliers
+from unetmm.calibrate.through import Floats, Through
+from unetmm.intensities.image_noise import ImageNoise, survey_noise
+from unetmm.intensities.noise import measure_noise
+from unetmm.intensities.range import fits_float32, measure_scale
+from unetmm.intensities.smear import block_view
+from unetmm.intensities.validity import NOTHING, NoData, valid_mask
+
+JUDGED_PX = 2**17
+"""Number of pixels of a channel from which on no more patches are judged."""
+PROBE = 0.25
+"""Noise that is added to see how a net answers, as a share of what there is."""
+FLAT_QUANTILE = 0.2
+"""Quantile of what a net changes in blocks, which tells what it takes for noise in flat places."""
+HARDLY_ANY = 0.6 / 255
+"""Noise in flat places, as a share of the range, below which there is hardly any."""
+MASKED_SHARE = 0.5
+"""Smallest measured share of a patch that is judged."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How a net does on one channel and group of samples."""
+
+    risk: float
+    """Estimated squared error as a share of the noise's variance; chance may take it below 0."""
+    removed: float
+    """Squared change, as a share of the noise's variance."""
+    removed_in_flats: float
+    """Deviation of the change in flat places, as a share of the range."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Patches of one channel and group of samples, for nets to be judged on."""
+
+    chosen: Choice
+    """Patches that statistics are measured by, without outliers."""
+    nodata: NoData
+    """Statement on values without a measurement."""
+    noise: ImageNoise
+    """Noise that was found."""
+    judged: list[Patch]
+    """Patches that are restored, as floats, with the mask of what is measured."""
+
+    @classmethod
+    def of(cls, chosen: Choice, nodata: NoData, outliers: bool) -> Bench | None:
+        """Make one of an image's patches; None where noise cannot be told from them."""
+        pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
+        if outliers:
+            scale = measure_scale(pixels, nodata, None, masks)
+            noise = measure_noise(pixels, nodata, masks)
+            within = nodata.within(scale.low, scale.high)
+            chosen = Choice(*without_outliers(chosen, within, scale, noise))
+            pixels = [p.pixels for p in chosen.patches]
+        found, judged = survey_noise(pixels, nodata, masks), _floats(chosen.observed, nodata)
+        if found is None or not judged:
+            return None
+        return cls(chosen, nodata, found, judged)
+
+    def statistics(self, looking: Looking) -> ChannelStatistics:
+        """What a net is given of this channel."""
+        return replace(looking, outliers=False).measure(self.chosen, self.nodata)
+
+    def changes(
+        self, looking: Looking, stats: ChannelStatistics, patches: list[Patch]
+    ) -> list[Floats]:
+        """What a net changes in patches, in stored units."""
+        through = Through(
+            looking.net, looking.size, NOTHING, stats, looking.streams, looking.margins
+        )
+        return through.changes(patches, stats.attention)
+
+    def probes(self, signal: list[Floats]) -> list[Floats]:
+        """Noise as the patches have it, where their signal is about this."""
+        found = []
+        for k, values in enumerate(signal):
+            deviation = self.noise.deviation(values)
+            drawn = [
+                smear.draw(values.shape[:2], np.random.default_rng((k, i)))
+                for i, smear in enumerate(self.noise.smears)
+            ]
+            found.append(np.asarray(np.stack(drawn, -1) * deviation, np.float32))
+        return found
+
+    def judge(self, changes: list[Floats], probes: list[Floats], probed: list[Floats]) -> Judged:
+        """How a net does, by what it changes in the patches, and with some of the noise added."""
+        squares = answers = variance = 0.0
+        flats = []
+        for patch, change, probe, other in zip(self.judged, changes, probes, probed, strict=True):
+            known = _known(patch)
+            moved = probe + (other - change) / PROBE
+            squares += float(np.square(change[known], dtype=np.float64).sum())
+            answers += float((probe[known] * moved[known]).sum(dtype=np.float64))
+            variance += float(np.square(probe[known], dtype=np.float64).sum())
+            for i in range(change.shape[-1]):
+                expected = block_view(probe[..., i]).var((1, 2))
+                noisy = expected > (HARDLY_ANY * self.noise.range_width) ** 2
+                flats.append(block_view(change[..., i]).var((1, 2))[noisy])
+        if not variance:
+            return Judged(0.0, 0.0, 0.0)
+        in_flats = np.concatenate(flats)
+        in_flats = in_flats[np.isfinite(in_flats)]
+        flat = float(np.quantile(in_flats, FLAT_QUANTILE)) if in_flats.size else 0.0
+        return Judged(
+            (squares + 2 * answers) / variance - 1, squares / variance,
+            np.sqrt(flat) / self.noise.range_width,
+        )  # fmt: skip
+
+
+def _known(patch: Patch) -> NDArray[np.bool_]:
+    """Where a patch of floats holds a measurement."""
+    found: NDArray[np.bool_] = np.isfinite(patch.pixels)
+    return found if patch.given is None else found & patch.given[..., None]
+
+
+def _floats(observed: Sequence[Observed], nodata: NoData) -> list[Patch]:
+    """Patches as floats, each with the mask of what all its samples measure; not more than are
+    worth it.
+    """
+    found: list[Patch] = []
+    count_px = 0
+    for patch in (one.patch for one in observed):
+        if count_px >= JUDGED_PX:
+            break
+        mask = valid_mask(patch.pixels, nodata, patch.given)
+        given = None if mask is None else np.asarray(mask.all(-1))
+        if given is not None and given.mean() < MASKED_SHARE:
+            continue
+        dtype = np.float32 if fits_float32(patch.pixels.dtype) else np.float64
+        found.append(Patch(patch.pixels.astype(dtype), given))
+        count_px += patch.pixels[..., 0].size
+    return found

@@ -1,0 +1,120 @@
+"""What the noise of an image is like, all in all: its level, its growth, and how far it is smeared.
+
+Fine texture that is nowhere flat looks like noise, so a level is an upper bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.intensities.noise import NoiseModel, measure_noise
+from unetmm.intensities.range import measure_scale
+from unetmm.intensities.smear import Smear, measure_smear
+from unetmm.intensities.validity import NOTHING, NoData, measured_of
+
+GROWS = 0.3
+"""Share of the variance of bright pixels that grew with the signal, from which on that is said."""
+
+
+@dataclass(frozen=True)
+class ImageNoise:
+    """Noise of one channel and group of samples, as it was found on patches of the image."""
+
+    models: tuple[NoiseModel, ...]
+    """Growth with the signal and noise in the dark, as second differences see it, by sample."""
+    smears: tuple[Smear, ...]
+    """Distance over which it is smeared, by sample."""
+    range_width: float
+    """Distance of the stored values that a net sees as 0 and 1."""
+    median: tuple[float, ...]
+    """Stored value in the middle of each sample's values."""
+    bright: tuple[float, ...]
+    """Stored value that one in a hundred exceeds, by sample."""
+
+    def deviation(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Deviation of the noise of pixels (..., samples) with these stored values."""
+        found = [
+            model.deviation(values[..., i]) / np.sqrt(smear.seen_share)
+            for i, (model, smear) in enumerate(zip(self.models, self.smears, strict=True))
+        ]
+        return np.stack(found, -1)
+
+    @property
+    def level(self) -> float:
+        """Deviation at the median, the mean of all samples."""
+        return float(self.deviation(np.array([self.median])).mean())
+
+    @property
+    def growth(self) -> float:
+        """Share of the variance of bright pixels that grew with the signal, mean of all samples."""
+        shares = [
+            1 - model.read**2 / max(float(model.variance(np.array(bright))), 1e-300)
+            for model, bright in zip(self.models, self.bright, strict=True)
+        ]
+        return float(np.mean(shares))
+
+    @property
+    def neighbours(self) -> float:
+        """Correlation of neighbours along the axis where it is larger, mean of all samples."""
+        return float(np.mean([max(smear.neighbours) for smear in self.smears]))
+
+    @property
+    def reach_px(self) -> tuple[int, int]:
+        """Rows and columns over which it is smeared, most of all samples."""
+        down, across = zip(*(smear.reach_px for smear in self.smears), strict=True)
+        return max(down), max(across)
+
+
+def survey_noise(
+    patches: Sequence[NDArray[Any]],
+    nodata: NoData = NOTHING,
+    masks: Sequence[NDArray[np.bool_] | None] = (),
+) -> ImageNoise | None:
+    """The noise of an image by patches (height, width, samples); None where it cannot be told.
+
+    Parameters
+    ----------
+    nodata : what tells pixels without a measurement.
+    masks : those that came with the patches; none at all if none did.
+    """
+    models = measure_noise(patches, nodata, masks)
+    if not all(model.read or model.gain for model in models):
+        return None
+    smears = [smear for smear in measure_smear(patches, nodata, masks) if smear is not None]
+    if len(smears) < len(models):
+        return None
+    beside = masks or [None] * len(patches)
+    quantiles = [
+        np.percentile(
+            np.concatenate(
+                [measured_of(p, i, nodata, m) for p, m in zip(patches, beside, strict=True)]
+            ),
+            (50, 99),
+        )
+        for i in range(len(models))
+    ]
+    scale = measure_scale(patches, nodata, None, masks)
+    median, bright = (tuple(map(float, q)) for q in zip(*quantiles, strict=True))
+    return ImageNoise(models, tuple(smears), scale.high - scale.low, median, bright)
+
+
+def in_words(noise: Sequence[ImageNoise]) -> str:
+    """Noise of an image in words for a reader, such as "about 4, smeared over 2 px"."""
+    levels = [one.level for one in noise]
+    low, high = min(levels), max(levels)
+    told = f"about {low:.2g}" if high < 1.5 * low else f"about {low:.2g} to {high:.2g} by channel"
+    parts = [told]
+    if np.mean([one.growth for one in noise]) > GROWS:
+        parts.append("grows with the signal")
+    down, across = (max(r) for r in zip(*(one.reach_px for one in noise), strict=True))
+    if down and across:
+        parts.append(f"smeared over {max(down, across) + 1} px")
+    elif down or across:
+        along = "columns" if down else "rows"
+        parts.append(f"smeared over {max(down, across) + 1} px along {along}")
+    return ", ".join(parts)

@@ -1,0 +1,90 @@
+"""Settles which model a run uses, where that is to be chosen by looking at the image."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from unetmm.calibrate.auto import ChoiceTerms, choose_model
+from unetmm.errors import WeightsError
+from unetmm.io.image import Source
+from unetmm.io.open import open_source
+from unetmm.io.places import Place
+from unetmm.models.choice import ModelChoice, is_auto
+from unetmm.models.weights import Model, load_model
+from unetmm.options import Options
+from unetmm.provenance.record import load_calibration
+from unetmm.run.loaded import Loaded
+
+if TYPE_CHECKING:
+    from unetmm.engine.cpu.compiled import CompiledNet
+    from unetmm.engine.cpu.net import CpuNet
+
+log = logging.getLogger(__name__)
+
+
+def settle(
+    options: Options,
+    source: Source,
+    loaded: Loaded,
+    earlier: Mapping[str, Any] | None = None,
+    cores: int = 0,
+) -> Options:
+    """The options with a model, and why it was chosen; as they are where a model is given.
+
+    Statistics that are given belong to a model, which is taken then. A run that goes on with
+    what another has begun takes the model that was chosen there.
+
+    Parameters
+    ----------
+    earlier : record of an output, finished or begun, of the same run.
+    """
+    if not is_auto(options.model):
+        return options
+    given = options.calibration
+    if given is not None:
+        known = load_calibration(given) if isinstance(given, Path) else given
+        return replace(options, model=known.model, calibration=known)
+    choice = ModelChoice.from_dict((earlier or {}).get("model_choice"))
+    if choice is not None and _is_here(choice.model):
+        return replace(options, model=choice.model, choice=choice)
+    return _chosen(options, source, loaded, cores)
+
+
+def settle_file(path: Place, options: Options) -> Options:
+    """As `settle`, for a file that no run has begun with."""
+    with closing(open_source(path, options.select, options.nodata)) as source:
+        return settle(options, source, Loaded())
+
+
+def _chosen(options: Options, source: Source, loaded: Loaded, cores: int) -> Options:
+    """The options with the model that fits the image."""
+    engine = options.engine.calibrator
+    outliers = options.outliers_of(source.info) != "none"
+    terms = ChoiceTerms(options.fixed_range, options.transform, outliers, cores or options.workers)
+    folded: list[Model] = []
+
+    def fold(model: Model) -> CompiledNet:
+        folded.append(model)
+        return cast("CpuNet", loaded.fold(model, engine)).compiled
+
+    model, choice = choose_model(source, fold, terms)
+    for other in folded:
+        if other is not model:
+            loaded.forget(other, engine)
+    noise = f" (noise: {choice.noise})" if choice.noise else ""
+    log.info("model %s: %s%s", choice.model, choice.reason, noise)
+    return replace(options, model=choice.model, choice=choice)
+
+
+def _is_here(name: str) -> bool:
+    """Whether this installation has a model."""
+    try:
+        load_model(name)
+    except WeightsError:
+        return False
+    return True
