@@ -28,6 +28,9 @@ TOP_SHARE = 0.005
 covers less of an image is not told from outliers."""
 FULL_SHARE = 0.9
 """Smallest share of cells with content of a window that is taken as it is."""
+PURE_AREA = 0.5
+"""Smallest area, as a share of such a window, of one that has nothing but measured content; it is
+taken then, for a few constant columns are seen in the means over an almost even image."""
 LEAST_CELLS = 2
 """Fewest rows and columns of cells in a window."""
 
@@ -51,10 +54,12 @@ class Cells:
     """Noise in stored units; NaN where a cell is not measured."""
     coarse: Numbers
     """Noise of pixels joined by 2 x 2 as a share of that of single ones; NaN where unknown."""
+    measured: NDArray[np.bool_]
+    """Flags of the cells all pixels of which are measured."""
 
     def of(self, group: list[int]) -> Cells:
         """The same of some of the samples."""
-        return Cells(self.noise[..., group], self.coarse[..., group])
+        return Cells(self.noise[..., group], self.coarse[..., group], self.measured[..., group])
 
 
 def measure_cells(patch: Patch, colours: int, nodata: NoData) -> Cells:
@@ -67,7 +72,7 @@ def measure_cells(patch: Patch, colours: int, nodata: NoData) -> Cells:
     values = _measured(patch, colours, nodata)[: rows * CELL_PX, : columns * CELL_PX]
     if not values.size:
         none = np.zeros((rows, columns, values.shape[2]))
-        return Cells(none, none)
+        return Cells(none, none, none > 0)
     single = _differences(values)
     joined = _differences(values.reshape(len(values) // 2, 2, -1, 2, values.shape[2]).mean((1, 3)))
     parts = CELL_PX // PART_PX
@@ -78,7 +83,7 @@ def measure_cells(patch: Patch, colours: int, nodata: NoData) -> Cells:
     levels = np.take_along_axis(noise, np.maximum(found - 1, 0) // 4, 2)
     levels[found < parts**2 // 2] = np.nan
     coarse = _means(joined, CELL_PX // 2) / np.maximum(_means(single, CELL_PX), TINY)
-    return Cells(levels[:, :, 0], coarse)
+    return Cells(levels[:, :, 0], coarse, np.isfinite(_means(values, CELL_PX)))
 
 
 def _differences(values: Numbers) -> Numbers:
@@ -152,27 +157,43 @@ class FullWindow:
     """Whether it is the patch."""
 
 
-def content_window(cells: NDArray[np.bool_], height: int, width: int) -> FullWindow | None:
+def content_window(
+    cells: NDArray[np.bool_], measured: NDArray[np.bool_], height: int, width: int
+) -> FullWindow | None:
     """The largest window of a patch that is full of content, None if there is none.
 
-    cells: which of the patch's cells have content.
+    Parameters
+    ----------
+    cells : which of the patch's cells have content.
+    measured : which of them are measured in each of their pixels.
     """
     rows, columns = cells.shape
-    if cells.mean() >= FULL_SHARE:
+    if cells.mean() >= FULL_SHARE and measured.all():
         return FullWindow(Box(0, 0, height, width), cells.size, is_whole=True)
+    best, pure = _largest(cells, FULL_SHARE), _largest(cells & measured, 1.0)
+    if best is None:
+        return None
+    if pure is not None and pure[0] >= PURE_AREA * best[0]:
+        best = pure
+    count, box = best
+    if count == cells.size:
+        return FullWindow(Box(0, 0, height, width), count, is_whole=True)
+    y1, x1 = (
+        size if end == n else end * CELL_PX
+        for end, n, size in ((box.y1, rows, height), (box.x1, columns, width))
+    )
+    return FullWindow(Box(box.y0 * CELL_PX, box.x0 * CELL_PX, y1, x1), count)
+
+
+def _largest(cells: NDArray[np.bool_], share: float) -> tuple[int, Box] | None:
+    """Area and place, in cells, of the largest window with such a share of these."""
+    rows, columns = cells.shape
     sums = np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     best: tuple[int, Box] | None = None
     for h in range(min(LEAST_CELLS, rows), rows + 1):
         for w in range(min(LEAST_CELLS, columns), columns + 1):
             found = sums[h:, w:] - sums[:-h, w:] - sums[h:, :-w] + sums[:-h, :-w]
             y, x = divmod(int(found.argmax()), found.shape[1])
-            if found[y, x] >= FULL_SHARE * h * w and (best is None or h * w > best[0]):
+            if found[y, x] >= share * h * w and (best is None or h * w > best[0]):
                 best = h * w, Box(y, x, y + h, x + w)
-    if best is None:
-        return None
-    count, box = best
-    y1, x1 = (
-        size if end == n else end * CELL_PX
-        for end, n, size in ((box.y1, rows, height), (box.x1, columns, width))
-    )
-    return FullWindow(Box(box.y0 * CELL_PX, box.x0 * CELL_PX, y1, x1), count)
+    return best

@@ -149,6 +149,12 @@ class CompiledNet:
         """The same without any attention, for streams that multiply by the factors themselves."""
         return self.freeze({n: np.ones(b.channels, np.float32) for n, b in self.blocks.items()})
 
+    def constant_attention(self) -> dict[str, Array] | None:
+        """The channel factors of every block, where no image changes them; else None."""
+        if any(block.attention[:, :-1].any() for block in self.blocks.values()):
+            return None
+        return {name: block.attention[:, -1].copy() for name, block in self.blocks.items()}
+
     def attention(self, name: str, mean: Array) -> Array:
         """The channel factors of a block from the mean of its gated map, (c,) -> (c,)."""
         matrix = self.blocks[name].attention
