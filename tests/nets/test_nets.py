@@ -14,6 +14,7 @@ from helpers import CONFIGS, DATA, SMALL_NAFNET, SMALL_UNETMM, lively_net, refer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from unetmm.engine.choice import DeviceChoice
 from unetmm.engine.layout import make_layout
 from unetmm.errors import ShapeError
 from unetmm.models.weights import Model, load_model, save_model
@@ -33,15 +34,39 @@ UNETS = [
 """Plain, with MSIAM and IEM, and of other depth and scale."""
 
 
-def test_public_checkpoint_gives_its_published_output() -> None:
-    model = load_model(DATA / "nafnet_w8.pth")
-    pair = np.load(DATA / "nafnet_w8_io.npz")
-    h, w = pair["input"].shape[-2:]
-    zeros = (0, 0), (0, 0), (0, -h % 16), (0, -w % 16)  # that code's, where ours mirrors
+@pytest.mark.parametrize("name", ["nafnet_w8", "nafnet_w8_odd"])
+def test_public_checkpoints_give_their_published_output(name: str) -> None:
+    """At sizes beside the stride too, where that code adds zeros."""
+    model = load_model(DATA / f"{name}.pth")
+    pair = np.load(DATA / f"{name}_io.npz")
     with torch.no_grad():
-        output = model.net(torch.from_numpy(np.pad(pair["input"], zeros))).numpy()[..., :h, :w]
+        output = model.net(torch.from_numpy(pair["input"])).numpy()
     assert np.abs(output - pair["output"]).max() <= 1e-5
-    assert model.config == NetConfig(3, 3, 8, (1, 1, 1, 2), 1, (1, 1, 1, 1))
+    assert model.config.padding == "zeros"
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch"])
+@pytest.mark.parametrize("name", ["nafnet_w8", "nafnet_w8_odd"])
+def test_streams_of_public_checkpoints_agree_with_them(name: str, device: DeviceChoice) -> None:
+    model = load_model(DATA / f"{name}.pth")
+    image = np.load(DATA / f"{name}_io.npz")["input"]
+    with torch.no_grad():
+        expected = model.net(torch.from_numpy(image)).numpy()
+    rows = np.ascontiguousarray(image[0].transpose(1, 2, 0))
+    options = Options(model, fixed_range=(-8.0, -7.0), outliers="none", device=device)
+    found = restore_array(rows - 8, options) + 8  # zeros are those of the net's scale
+    assert np.abs(found.transpose(2, 0, 1)[None] - expected).max() <= 4e-6
+    options = replace(options, fixed_range=(0.0, 1.0))
+    found = restore_array(rows, options)
+    assert np.abs(found.transpose(2, 0, 1)[None] - expected).max() <= 2e-6
+
+
+def test_padding_is_written_only_where_it_is_not_ours() -> None:
+    assert "padding" not in json.loads(SMALL_UNETMM.to_json())
+    zeros = replace(SMALL_UNETMM, padding="zeros")
+    assert NetConfig.from_json(zeros.to_json()) == zeros
+    with pytest.raises(ShapeError, match="mirror or zeros"):
+        replace(SMALL_UNETMM, padding="ones")
 
 
 @pytest.mark.parametrize("size", [(33, 48), (64, 50), (17, 3), (1, 1)])

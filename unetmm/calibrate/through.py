@@ -73,7 +73,7 @@ class Through:
     net: CompiledNet
     """Net without attention."""
     size: tuple[int, int]
-    """Height and width of a stream; patches that are smaller are mirrored."""
+    """Height and width of a stream; patches that are smaller are continued."""
     nodata: NoData
     """Statement on values without a measurement."""
     scale: ValueScale
@@ -121,6 +121,14 @@ class Through:
             move_bent(values, answer, 0, self.scale.samples, 1.0, values.dtype)
         return values
 
+    def _has_zeros(self, height: int, width: int) -> bool:
+        """Whether a patch is continued by zeros: a whole image of a net that wants it so. What
+        lies beyond a window of an image is not the end of the image.
+        """
+        config = self.net.config
+        beyond = max(self.size[0] - height, self.size[1] - width)
+        return config.padding == "zeros" and beyond < config.stride_px
+
     def _map(
         self,
         work: Callable[[ObservingStream, Patch, Floats, NDArray[np.bool_] | None], Found],
@@ -141,8 +149,11 @@ class Through:
             try:
                 mask = valid_mask(patch.pixels, self.nodata, patch.given)
                 normalise(patch.pixels, mask, self.scale, padded[:h, :w])
-                padded[:h, w:] = padded[:h, mirrored(w, width - w)]
-                padded[h:] = padded[mirrored(h, height - h)]
+                if self._has_zeros(h, w):
+                    padded[:h, w:] = padded[h:] = 0
+                else:
+                    padded[:h, w:] = padded[:h, mirrored(w, width - w)]
+                    padded[h:] = padded[mirrored(h, height - h)]
                 return work(stream, patch, padded, mask)
             finally:
                 idle.put((stream, padded))

@@ -312,6 +312,7 @@ def infer_config(shapes: Mapping[str, tuple[int, ...]], where: str) -> NetConfig
             encoder_blocks=tuple(count(rf"encoders\.{n}\.(\d+)\.") for n in range(levels)),
             middle_blocks=count(r"middle_blks\.(\d+)\."),
             decoder_blocks=tuple(count(rf"decoders\.{n}\.(\d+)\.") for n in range(levels)),
+            padding="zeros",
         )
     except ShapeError as error:
         raise WeightsError(f"{where}: not a NAFNet this project knows ({error})") from error

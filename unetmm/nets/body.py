@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from unetmm.geometry import mirrored
 from unetmm.nets.aggregate import MSIAM, make_iems
@@ -60,8 +61,8 @@ class EncoderDecoder(nn.Module):
     """Base of all bodies: the way through them, and MSIAM and IEM in place of skips.
 
     (b, in_channels, h, w), nominally in [0, 1] -> (b, out_channels, h, w). Sizes that are not a
-    multiple of the stride are mirrored at the bottom and right, and cropped again. (The public
-    NAFNet code adds zeros there, which darkens the edges.)
+    multiple of the stride are continued at the bottom and right as the config says, and cropped
+    again.
     """
 
     intro: nn.Module
@@ -108,9 +109,10 @@ class EncoderDecoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         h, w = image.shape[-2:]
         stride = self.config.stride_px
-        if h % stride:
+        if self.config.padding == "zeros":
+            image = functional.pad(image, (0, -w % stride, 0, -h % stride))
+        elif h % stride or w % stride:
             image = image[..., [*range(h), *mirrored(h, -h % stride)], :]
-        if w % stride:
             image = image[..., [*range(w), *mirrored(w, -w % stride)]]
         skips = self.new_skips(image)
         x = self.intro(image)  # b, width, h, w

@@ -13,6 +13,9 @@ from unetmm.errors import ShapeError
 BODIES = ("nafnet", "unet")
 """Kinds of blocks a net is made of, whatever its skips: NAFNet blocks, double 3x3 convolutions."""
 
+PADDINGS = ("mirror", "zeros")
+"""Ways in which an image is continued to a multiple of a net's stride, at the bottom and right."""
+
 
 @dataclass(frozen=True)
 class AggregateConfig:
@@ -56,6 +59,9 @@ class NetConfig:
     """Output pixels per input pixel and axis: 1 restores, 2 and 4 upscale."""
     body: str = "nafnet"
     """Kind of blocks, a name of BODIES. Only nafnet has a row stream."""
+    padding: str = "mirror"
+    """Way in which an image is continued, a name of PADDINGS: our nets see it mirrored, those of
+    the public NAFNet code see zeros, which darkens the edges a little."""
 
     def __post_init__(self) -> None:
         if min(self.in_channels, self.out_channels, self.width) < 1:
@@ -71,6 +77,10 @@ class NetConfig:
             raise ShapeError(f"net config: output_scale is 1, 2 or 4, found {self.output_scale}")
         if self.body not in BODIES:
             raise ShapeError(f"net config: body is {' or '.join(BODIES)}, found {self.body}")
+        if self.padding not in PADDINGS:
+            raise ShapeError(
+                f"net config: padding is {' or '.join(PADDINGS)}, found {self.padding}"
+            )
         if self.body == "unet" and not all(
             (self.middle_blocks, *self.encoder_blocks, *self.decoder_blocks)
         ):
@@ -174,11 +184,13 @@ class NetConfig:
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads back.
 
-        The default body is left out: files with it stay what they were before there was another.
+        Default body and padding are left out: files with them stay what they were before there
+        were others.
         """
         fields = dataclasses.asdict(self)
-        if self.body == BODIES[0]:
-            del fields["body"]
+        for name, default in (("body", BODIES[0]), ("padding", PADDINGS[0])):
+            if fields[name] == default:
+                del fields[name]
         return json.dumps(fields)
 
     @classmethod

@@ -53,7 +53,7 @@ def _stream(job: Job, task: Task, rows: Iterator[Rows], writer: ChunkRowWriter) 
             return
     if task.segment.read_stop > job.source.info.height:
         for stream in streams:
-            stream.take_mirrored()
+            stream.take_beyond()
         _write_finished(job, writer, streams)
     while not writer.complete:
         if job.stop.is_set():
@@ -90,6 +90,7 @@ class GroupStream:
         inside = min(strip.read_stop, info.width) - strip.read_start
         self.columns_beyond = mirrored(inside, width - inside)
         self.rows_beyond = mirrored(info.height, max(0, segment.read_stop - info.height))
+        self.has_zeros = job.net.config.padding == "zeros"
         self.last_from = min(self.rows_beyond, default=info.height)
         self.last = np.zeros((info.height - self.last_from, width, channels), np.float32)
         """The image's last rows, as far as they stand in for those beyond them."""
@@ -101,7 +102,7 @@ class GroupStream:
         rows = self.rows[:n]
         normalise(seen[..., self.group], mask, self.statistics, rows[:, :width])
         self.excess.watch(rows[:, :width], self.next_row)
-        rows[:, width:] = rows[:, self.columns_beyond]
+        rows[:, width:] = 0 if self.has_zeros else rows[:, self.columns_beyond]
         first = max(0, self.last_from - self.next_row)
         if first < n:
             to = self.next_row + first - self.last_from
@@ -109,10 +110,11 @@ class GroupStream:
         self.next_row += n
         self._finish(self.stream.push(rows))
 
-    def take_mirrored(self) -> None:
+    def take_beyond(self) -> None:
         """Push the rows between the image's last and the next multiple of the stride."""
         rows = self.rows[: len(self.rows_beyond)]
-        rows[...] = self.last[[row - self.last_from for row in self.rows_beyond]]
+        stand_ins = self.last[[row - self.last_from for row in self.rows_beyond]]
+        rows[...] = 0 if self.has_zeros else stand_ins
         self._finish(self.stream.push(rows))
 
     def drain(self) -> None:
