@@ -16,7 +16,7 @@ from unetmm.errors import ShapeError
         ("4GiB", 4 * 2**30),
         ("1.5G", 3 * 2**29),
         (" 64 mb ", 64_000_000),
-        ("1000", 1000),
+        ("1000000", 10**6),
     ],
 )
 def test_sizes_are_read(text: str, nbytes: int) -> None:

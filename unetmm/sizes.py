@@ -13,6 +13,8 @@ UNITS = {
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
     "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40,
 }  # fmt: skip
+LEAST_PLAIN = 10**6
+"""Smallest number without a unit that is taken for bytes; smaller ones lack a GB."""
 JOB_HEADROOM = 1.05
 """Memory to ask of a batch system, over the budget: what the kernel counts besides the process."""
 DEFAULT_SHARE_PERCENT = 50
@@ -20,7 +22,7 @@ DEFAULT_SHARE_PERCENT = 50
 
 
 def parse_size(text: str) -> int:
-    """Bytes of "512MB", "4GB", "4GiB", "1.5G" or "50%" (of the memory available now).
+    """Bytes of "512MB", "4GB" (10^9), "4GiB" or "4G" (2^30), or "50%" of what is available now.
 
     Raises
     ------
@@ -32,6 +34,8 @@ def parse_size(text: str) -> int:
         number, unit = float(match[1]), match[2].upper()
         if unit == "%" and 0 < number <= 100:
             return int(available_bytes() * number / 100)
+        if not unit and 0 < number < LEAST_PLAIN:
+            raise ShapeError(f'"{text}" has no unit; write {text.strip()}GB or {text.strip()}MB')
         if unit in UNITS and number * UNITS[unit] >= 1:
             return int(number * UNITS[unit])
     raise ShapeError(f'"{text}" is not a memory size; write 512MB, 4GB, 4GiB or 50%')

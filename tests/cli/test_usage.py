@@ -40,8 +40,8 @@ def test_plan_has_no_options_for_files_that_it_does_not_write(
         assert f"No such option: {option}" in line
 
 
-def test_unknown_command_and_missing_output_exit_with_2(
+def test_unknown_command_and_missing_input_exit_with_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert "shrink" in one_error(["shrink"], capsys, code=2)
-    assert "--output" in one_error(["denoise", "a.tif"], capsys, code=2)
+    assert "INPUT" in one_error(["denoise"], capsys, code=2)

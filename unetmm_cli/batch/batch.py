@@ -13,6 +13,7 @@ from unetmm.sizes import default_budget_bytes
 from unetmm_cli import display
 from unetmm_cli.batch.inputs import PIPE, Found, find, is_alone
 from unetmm_cli.batch.many import Many
+from unetmm_cli.batch.naming import check_is_folder
 from unetmm_cli.batch.one import restore_one
 from unetmm_cli.batch.pipes import is_pipe, named_stdin, restore_to_stdout, spool_folder, take_stdin
 from unetmm_cli.batch.placing import Item, is_folder, make_items
@@ -46,14 +47,16 @@ def restore_all(inputs: list[str], output: str, choices: Choices) -> None:
         elif is_alone(found, inputs, stdin) and not is_folder(output):
             restore_one(found[0][0], to_place(output), choices)
         else:
-            _restore_several(inputs, found, to_place(output), choices, stdin)
+            _restore_several(inputs, found, output, choices, stdin)
 
 
 def _restore_several(
-    inputs: list[str], found: list[Found], output: Place, choices: Choices, stdin: Path | bytes
+    inputs: list[str], found: list[Found], output: str, choices: Choices, stdin: Path | bytes
 ) -> None:
     _check_several(choices)
-    items = make_items(inputs, found, output, choices)
+    if len(found) > 1:
+        check_is_folder(output, len(found))
+    items = make_items(inputs, found, to_place(output), choices)
     check_written(choices.written, [path for item in items for path in (item.input, item.output)])
     share, choices = choices.output.share, choices.changed(share=None)
     first = items[0].input if items else None

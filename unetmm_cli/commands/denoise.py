@@ -7,7 +7,7 @@ from unetmm_cli.options.choices import Choices, with_choices
 
 
 @with_choices()
-def denoise(inputs: Inputs, output: Output, choices: Choices) -> None:
+def denoise(inputs: Inputs, choices: Choices, output: Output = None) -> None:
     """Remove noise from an image, or from many.
 
     A run that was killed or stopped goes on where it was when it is started again. Of several
@@ -16,7 +16,8 @@ def denoise(inputs: Inputs, output: Output, choices: Choices) -> None:
     Example: unetmm denoise scan.tif -o scan.ome.zarr --mem-budget 4GB
     """
     from unetmm_cli.batch.batch import restore_all
+    from unetmm_cli.batch.naming import named_output
     from unetmm_cli.batch.one import check_task
 
     check_task(choices, "denoise")
-    restore_all(inputs, output, choices)
+    restore_all(*named_output(inputs, output, choices, "_denoised"), choices)

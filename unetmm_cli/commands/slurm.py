@@ -64,8 +64,8 @@ exit "$code"
 @with_choices()
 def slurm(
     inputs: Inputs,
-    output: Output,
     choices: Choices,
+    output: Output = None,
     nodes: Annotated[
         int, typer.Option(metavar="N", min=1, help="Shares, each a task of the job array.")
     ] = 8,
@@ -77,6 +77,9 @@ def slurm(
 
     Example: unetmm slurm scan.tif -o scan.ome.zarr --nodes 8 --mem-budget 4GB | sbatch
     """
+    from unetmm_cli.batch.naming import named_output
+
+    inputs, output = named_output(inputs, output, choices, "_denoised")
     cores = choices.restoration.cores or os.cpu_count() or 1
     display.result(make_script(JobArray(inputs, output, nodes, time, cores), choices))
 

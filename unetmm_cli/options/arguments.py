@@ -25,12 +25,13 @@ Input = Annotated[
     ),
 ]
 Output = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--output",
         "-o",
         metavar="PATH",
-        help="Where to write; the extension names the format, / at the end a folder. "
+        help="Where to write; the extension names the format, / at the end a folder. Without it "
+        "the last name is the output, or a single image gets one beside it. "
         "OME-Zarr may go to an URL, s3://... - writes TIFF (or --format npy, png, jpeg) to stdout, "
         "once it is whole in $TMPDIR.",
     ),

@@ -49,7 +49,8 @@ class RestorationChoices:
         typer.Option(
             metavar="SIZE",
             parser=parse_budget,
-            help="Peak resident memory of the process: 512MB, 4GB, 4GiB or 50%. "
+            help="Peak resident memory of the process: 512MB, 4GB (10^9 bytes), 4GiB or 4G (2^30), "
+            "or 50% of what is available. "
             "By default half of what is available.",
         ),
     ] = None

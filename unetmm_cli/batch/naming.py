@@ -1,0 +1,95 @@
+"""The output of a command line that names none with -o: its last name, or a name beside the input.
+
+unetmm denoise IN OUT      unetmm denoise a.tif b.tif FOLDER/      unetmm denoise photo.jpg
+"""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+import typer
+
+from unetmm.errors import ImageError
+from unetmm.io.formats import IMAGE_SUFFIXES, OUTPUT_SUFFIX
+from unetmm.io.open import output_format
+from unetmm.io.places import Place, RemotePath, to_place
+from unetmm_cli import display
+from unetmm_cli.batch.inputs import PIPE, looks_like_zarr
+from unetmm_cli.files import split_name
+from unetmm_cli.options.choices import Choices
+
+
+def named_output(
+    inputs: list[str], output: str | None, choices: Choices, ending: str
+) -> tuple[list[str], str]:
+    """Inputs and output, as the command line means them.
+
+    Parameters
+    ----------
+    ending : added to the name of an image that gets its output beside it, such as "_denoised".
+
+    Raises
+    ------
+    typer.BadParameter
+        If there is no telling where the images shall go.
+    """
+    if output is not None:
+        return inputs, output
+    if len(inputs) > 1:
+        return inputs[:-1], _last(inputs)
+    (only,) = inputs
+    path = to_place(only)
+    if only == PIPE or isinstance(path, RemotePath):
+        raise typer.BadParameter(f"{only}: give -o PATH, there is no place beside it")
+    is_folder = path.is_dir() and not looks_like_zarr(path)
+    if is_folder or not path.exists() and (only.startswith("@") or glob.has_magic(only)):
+        raise typer.BadParameter(f"{only}: may hold many images; give -o FOLDER/ for theirs")
+    beside = output_beside(path, choices, ending)
+    if not choices.reporting.quiet and not choices.reporting.as_json:
+        display.say(f"the output goes to {beside}; -o names another")
+    return inputs, str(beside)
+
+
+def _last(inputs: list[str]) -> str:
+    """The last of several names, if it can be that of an output."""
+    last = to_place(inputs[-1])
+    is_new = not inputs[-1].startswith("@") and not glob.has_magic(inputs[-1]) and not last.exists()
+    if inputs[-1].endswith("/") or (is_new and (len(inputs) == 2 or not last.suffix)):
+        return inputs[-1]
+    raise typer.BadParameter(
+        f"{', '.join(inputs)}: images, and no output; give -o FOLDER/, or -o FILE for a single one"
+    )
+
+
+def output_beside(path: Place, choices: Choices, ending: str) -> Place:
+    """A name in the folder of an image, in its own format where that is written."""
+    stem, suffix = split_name(path.resolve().name if isinstance(path, Path) else path.name)
+    kept = suffix
+    if choices.output.format != "auto":
+        kept = OUTPUT_SUFFIX[choices.output.format]
+    else:
+        try:
+            output_format(path)
+        except ImageError:  # a format that is read but not written
+            kept = OUTPUT_SUFFIX["ome-zarr"]
+    return path.parent / f"{stem}{choices.output.suffix or ending}{kept}"
+
+
+def check_is_folder(output: str, count: int) -> None:
+    """Refuse a name of one image for several, which would become a folder of that name.
+
+    Raises
+    ------
+    ImageError
+        If it is one.
+    """
+    place = to_place(output)
+    if output.endswith("/") or place.is_dir() and not looks_like_zarr(place):
+        return
+    _, suffix = split_name(place.name)
+    if suffix.lower() in IMAGE_SUFFIXES or looks_like_zarr(place):
+        stem = str(place)[: len(str(place)) - len(suffix)]
+        raise ImageError(
+            f"{output}: names one image, but there are {count}; give a folder, as -o {stem}/"
+        )
