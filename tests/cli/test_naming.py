@@ -45,6 +45,7 @@ def test_the_last_name_is_the_output(images: list[str]) -> None:
     assert run(["denoise", "a.tif", "c.ome.zarr", *FAST]) == 0
     assert run(["denoise", *images, "out/", *FAST]) == 0
     assert run(["denoise", *images, "new", *FAST]) == 0
+    assert run(["denoise", "a.tif", "c.ome.zarr", *FAST]) == 0  # it is known for what it is
     for made in ("c.ome.zarr", "out/a.tif", "out/b.ome.tif", "new/a.tif"):
         assert Path(made).exists()
 

@@ -46,13 +46,13 @@ def test_a_finished_output_is_not_made_again(folder: Path, tmp_path: Path, name:
     assert content(output) == content(folder / name)
 
 
-def test_foreign_outputs_and_png_only_exist(folder: Path, tmp_path: Path) -> None:
+def test_foreign_outputs_and_npy_only_exist(folder: Path, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "out.tif", np.zeros((8, 8), np.uint8))
     zarr.create_group(tmp_path / "out.ome.zarr")
     (tmp_path / "text.tif").write_text("precious")
     (tmp_path / "link.tif").symlink_to(tmp_path / "nothing.tif")
-    go_on(folder, tmp_path / "out.png")
-    for name in ("out.tif", "out.ome.zarr", "out.png", "text.tif", "link.tif"):
+    go_on(folder, tmp_path / "out.npy")
+    for name in ("out.tif", "out.ome.zarr", "out.npy", "text.tif", "link.tif"):
         with pytest.raises(ImageError, match=r"exists; give --overwrite"):
             go_on(folder, tmp_path / name)
     assert (tmp_path / "text.tif").read_text() == "precious"
@@ -70,9 +70,6 @@ def test_what_a_run_killed_while_tidying_left_is_removed(
     assert part_path(output).is_dir() and output.exists()
     if by == "finalize":
         assert finalize(output)
-    elif name == "out.png":
-        with pytest.raises(ImageError, match="exists"):
-            go_on(folder, output)
     else:
         assert go_on(folder, output).already_done
     assert [p.name for p in tmp_path.iterdir()] == [name]

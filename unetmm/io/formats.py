@@ -100,6 +100,7 @@ FORMATS = (
         reader=lazily("photo.png_rows", "open_png"),
         told=("palette",),
         store=lazily("photo.png_store", "PngStore"),
+        record=lazily("photo.record", "read_png_record"),
     ),
     Format(
         name="jpeg",
@@ -109,6 +110,7 @@ FORMATS = (
         aliases=("jpg",),
         reader=lazily("photo.source", "PhotoSource", "jpeg"),
         store=lazily("photo.jpeg_store", "JpegStore"),
+        record=lazily("photo.record", "read_jpeg_record"),
     ),
     Format(
         name="jpeg2000",

@@ -1,7 +1,7 @@
 """Outputs that are there already: whether a run would make them again, and what killed runs left.
 
-An output carries the facts that it was made from (`facts.make_record`); PNG and .npy have no
-place for them, so such an output is only known to exist.
+An output carries the facts that it was made from (`facts.make_record`); .npy has no place for them,
+so such an output is only known to exist.
 """
 
 from __future__ import annotations

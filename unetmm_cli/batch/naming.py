@@ -57,8 +57,20 @@ def _last(inputs: list[str]) -> str:
     is_new = not inputs[-1].startswith("@") and not glob.has_magic(inputs[-1]) and not last.exists()
     if inputs[-1].endswith("/") or (is_new and (len(inputs) == 2 or not last.suffix)):
         return inputs[-1]
+    if len(inputs) == 2 and last.exists() and _was_made_of(last, to_place(inputs[0])):
+        return inputs[-1]
     raise typer.BadParameter(
         f"{', '.join(inputs)}: images, and no output; give -o FOLDER/, or -o FILE for a single one"
+    )
+
+
+def _was_made_of(output: Place, source: Place) -> bool:
+    """Whether an image is our output of another, so the same command line means it as that."""
+    from unetmm.provenance.record import read_record
+
+    record = read_record(output)
+    return record is not None and str(record["facts"].get("input", "")).startswith(
+        f"{source.name},"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +18,8 @@ _JPEG2000_COPIES = 10.0
 _JPEG2000_START = b"\xff\x4f\xff\x51"
 _MAX_BOXES = 100
 _COMMENT = 0xFE
+_PIXELS = 0xDA
+"""Marker of the segment that pixels follow."""
 _NUMBER_OF_IMAGES = 0xB001
 """Tag of the directory of a multi-picture file."""
 
@@ -32,11 +35,7 @@ def read_jpeg_header(path: Path, file: BinaryIO) -> PhotoHeader:
     header: PhotoHeader | None = None
     app: dict[int, list[bytes]] = {}
     comments: list[bytes] = []
-    file.seek(2)
-    while True:
-        marker, body = _next_marker(path, file)
-        if marker == 0xDA:
-            break
+    for marker, body in segments_before_pixels(path, file):
         if 0xE0 <= marker <= 0xEF:
             app.setdefault(marker - 0xE0, []).append(body)
         elif marker == _COMMENT:
@@ -89,6 +88,19 @@ def _images(directory: bytes) -> int:
     except struct.error:
         pass
     return 1
+
+
+def segments_before_pixels(path: Path, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Marker and content of every segment before the pixels, after which the file then stands.
+
+    Raises
+    ------
+    ImageError
+        If the file ends before them.
+    """
+    file.seek(2)
+    while (found := _next_marker(path, file))[0] != _PIXELS:
+        yield found
 
 
 def _next_marker(path: Path, file: BinaryIO) -> tuple[int, bytes]:

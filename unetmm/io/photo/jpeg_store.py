@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from unetmm.errors import ImageError
 from unetmm.io.image import ImageInfo, SinkOptions
+from unetmm.io.photo.record import jpeg_segments
 from unetmm.io.photo.store import ENCODER_BYTES, PhotoStore, check_one_plane, check_sides
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ class JpegStore(PhotoStore):
         pixel_bytes = 4 if self.info.samples == 3 else 1
         return self.info.height * self.info.width * pixel_bytes + ENCODER_BYTES
 
-    def encode_into(self, part: Path) -> None:
+    def encode_into(self, part: Path, record: Mapping[str, Any]) -> None:
         from PIL import Image
 
         colours = self.info.samples == 3
@@ -54,12 +56,12 @@ class JpegStore(PhotoStore):
             chunk = np.ascontiguousarray(chunk if colours else chunk[..., 0])
             image.paste(Image.fromarray(chunk), (box.x0, box.y0))
         # "subsampling" 0: a colour for every pixel, since halving colours is a loss to be seen.
-        image.save(part, "JPEG", quality=_QUALITY, subsampling=0, **self._kept())
+        image.save(part, "JPEG", quality=_QUALITY, subsampling=0, **self._kept(record))
 
-    def _kept(self) -> dict[str, Any]:
-        """Profile, EXIF, comment and resolution of the input."""
+    def _kept(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Profile, EXIF, comment and resolution of the input, and how the output was made."""
         photo = self.info.metadata.photo
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {"extra": jpeg_segments(record)} if record else {}
         if photo.icc_profile:
             found["icc_profile"] = photo.icc_profile
         exif = photo.exif

@@ -28,7 +28,9 @@ _COPIED = (b"gAMA", b"cHRM", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
 """Names of chunks that a PNG output keeps as they are: the meaning of colours, and texts."""
 _MOST_COPIED_BYTES = 2**20
 """Most bytes of chunks that an output keeps; those beyond are left out."""
-_OWN_TEXTS = (b"Software\0",)
+OWN_RECORD = b"unetmm\0"
+"""Name before how an output was made."""
+_OWN_TEXTS = (b"Software\0", OWN_RECORD)
 """Beginnings of texts that are ours to write."""
 
 

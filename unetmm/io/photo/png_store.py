@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from unetmm.errors import ImageError
 from unetmm.io.image import ImageInfo, SinkOptions
 from unetmm.io.photo.png_header import pack_chunk
+from unetmm.io.photo.record import png_chunk
 from unetmm.io.photo.store import ENCODER_BYTES, PhotoStore, check_one_plane, check_sides
 
 _MAX_SIDE_PX = 1_000_000
@@ -46,7 +48,7 @@ class PngStore(PhotoStore):
         """
         return 13 * self.info.plane_bytes // 4 + 2 * self.info.height + ENCODER_BYTES
 
-    def encode_into(self, part: Path) -> None:
+    def encode_into(self, part: Path, record: Mapping[str, Any]) -> None:
         """Write the file, with our chunks between its IHDR and the rest."""
         import imagecodecs
 
@@ -57,6 +59,7 @@ class PngStore(PhotoStore):
         with part.open("wb") as file:
             file.write(view[:_AFTER_IHDR])
             file.write(self._kept_chunks())
+            file.write(png_chunk(record) if record else b"")
             file.write(view[_AFTER_IHDR:])
 
     def _collect(self) -> NDArray[Any]:

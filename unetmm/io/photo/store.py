@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,8 @@ from unetmm.io.output.lost_map import warn_of_lost_map
 from unetmm.io.output.lost_mask import warn_of_lost_mask, warn_of_lost_values
 from unetmm.io.photo.source import turn_box, upright
 
+RECORD = "record.json"
+"""Name of the file beside it that says how the output is made."""
 PIXELS = "pixels"
 """Name of the file of chunks in its folder."""
 ENCODER_BYTES = 4 * 2**20
@@ -68,6 +71,7 @@ class PhotoStore:
         warn_of_lost_values(self.path, self.info)
         with translated(self.path, "create it"):
             (folder / PIXELS).write_bytes(b"")
+            (folder / RECORD).write_text(json.dumps(dict(record)), encoding="utf-8")
 
     def open(self, folder: Path) -> None:
         self._folder = folder
@@ -120,12 +124,13 @@ class PhotoStore:
     def finish(self, checksums: list[NDArray[np.uint32]], found: Mapping[str, Any]) -> Path:
         part = self._folder / f"image.{self.format.lower()}"
         with translated(self.path, "write it"):
-            self.encode_into(part)
+            record = json.loads((self._folder / RECORD).read_text(encoding="utf-8"))
+            self.encode_into(part, record and {**record, **found})
             sync(part)
         return part
 
-    def encode_into(self, part: Path) -> None:
-        """Write the whole file."""
+    def encode_into(self, part: Path, record: Mapping[str, Any]) -> None:
+        """Write the whole file, with a record of how it was made unless that is empty."""
         raise NotImplementedError
 
     def close(self) -> None:
