@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from command_line import BUDGET, HEIGHT, WIDTH, one_error, run_ok
 from PIL import Image
 
@@ -76,3 +77,23 @@ def test_evaluate_measures_a_folder(
     assert "white Gaussian noise, seed 0" in capsys.readouterr().out
     assert run_cli(["evaluate", str(mono), str(tmp_path / "missing")]) == 1
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_models_are_readable_on_narrow_terminals(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("unetmm_cli.display.models.width", lambda: 60)
+    out = run_ok(["models"], capsys)[0]
+    assert max(map(len, out.splitlines()[2:])) <= 60
+    assert out.index("Colour:") < out.index("camera-tiny") < out.index("Single channels")
+    assert "commercial use allowed" in out
+
+
+def test_models_say_which_one_an_image_would_get(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.random.default_rng(0).integers(90, 140, (80, 90), np.uint8))
+    found = json.loads(run_ok(["models", "--for", str(path), "--json"], capsys)[0])
+    assert found["model"] in found["estimated_errors"]
+    assert found["reason"] in run_ok(["models", "--for", str(path)], capsys)[0]

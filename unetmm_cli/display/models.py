@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
 
 from unetmm.models.weights import Model
 from unetmm.nets.shapes import macs_per_px
 from unetmm.sizes import format_size
-from unetmm_cli.display.lines import say
-from unetmm_cli.display.tables import make_table, show_pairs, show_table
+from unetmm_cli.display.lines import result, say
+from unetmm_cli.display.tables import show_pairs, width
 from unetmm_cli.display.text import flat, plain
+
+if TYPE_CHECKING:
+    from unetmm.io.places import Place
+    from unetmm.models.choice import ModelChoice
+
+INDENT = "      "
+"""What stands before the lines about a model."""
+FAST = 1.5
+"""Most arithmetic of a model that is called fast, as a multiple of the least in the zoo."""
+KINDS = {3: "Colour", 1: "Single channels: grey photos, micrographs, bands"}
+"""Number of a model's channels -> what it restores."""
 
 
 def model_as_dict(model: Model) -> dict[str, Any]:
@@ -22,6 +34,7 @@ def model_as_dict(model: Model) -> dict[str, Any]:
         "weights_bytes": model.path.stat().st_size if model.path else 0,
         "kmac_per_px": macs_per_px(model.config) / 1000,
         "skip_floats_per_px": float(model.config.skip_floats_per_px),
+        "what": str(model.card.get("what", "")),
         "data_licences": str(model.card.get("data_licences", "")),
         "quality": plain(model.card.get("quality")),
     }
@@ -33,23 +46,45 @@ def show_model(model: Model) -> None:
 
 
 def show_models(rows: list[dict[str, Any]]) -> None:
-    """What is in the zoo, one line a model."""
+    """What is in the zoo: a few lines a model, as wide as the terminal."""
     if not rows:
         say("the zoo is empty; give a weight file with --model")
         return
-    table = make_table(
-        "name", "task", "channels", "parameters", "weights", "kMAC/px", "training data", "quality"
+    least = min(row["kmac_per_px"] for row in rows)
+    result("By default the model that fits an image is chosen: unetmm models --for IMAGE")
+    for channels in sorted({row["channels"] for row in rows}, reverse=True):
+        result("")
+        result(f"{KINDS.get(channels, f'{channels} channels')}:")
+        for row in sorted(rows, key=lambda row: str(row["name"])):
+            if row["channels"] == channels:
+                _show_one(row, least)
+
+
+def _show_one(row: dict[str, Any], least_kmac: float) -> None:
+    """Name, size and time of a model, what it is for, how good it is, and the terms of its data."""
+    times = row["kmac_per_px"] / least_kmac
+    speed = "fast" if times < FAST else f"{times:.0f} times as slow as the fast ones"
+    result("")
+    result(f"  {row['name']}  ({format_size(row['weights_bytes'])}, {speed})")
+    for text in (row["what"], flat(row["quality"]), f"training data: {row['data_licences']}"):
+        if text not in ("", "-", "training data: "):
+            for line in wrap(
+                text, width() - len(INDENT), initial_indent="", subsequent_indent="  "
+            ):
+                result(f"{INDENT}{line}")
+
+
+def show_choice(path: Place, choice: ModelChoice) -> None:
+    """Which model an image would get, and why."""
+    show_pairs(
+        {
+            "input": str(path),
+            "model": choice.model,
+            "because": choice.reason,
+            **({"noise": choice.noise} if choice.noise else {}),
+            **{
+                f"estimated error of {name}": f"{error:.3f} of the noise's variance"
+                for name, error in choice.errors
+            },
+        }
     )
-    table.columns[0].no_wrap = True  # to be copied
-    for row in rows:
-        table.add_row(
-            row["name"],
-            row["task"],
-            str(row["channels"]),
-            f"{row['parameters'] / 10**6:.2f} M",
-            format_size(row["weights_bytes"]),
-            f"{row['kmac_per_px']:.1f}",
-            row["data_licences"],
-            flat(row["quality"]),
-        )
-    show_table(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -40,9 +41,14 @@ def make_table(*columns: str, right: Iterable[str] = ()) -> Table:
     return table
 
 
+def width() -> int:
+    """Columns of what is shown: those of the terminal."""
+    return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if sys.stdout.isatty() else PIPE_WIDTH
+
+
 def show_table(table: Table) -> None:
     """A table on stdout, as wide as the terminal."""
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    console = Console(width=width())
     console.print(table, markup=False, highlight=False)
