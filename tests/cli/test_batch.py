@@ -258,7 +258,7 @@ def test_quiet_still_says_why_an_image_failed(
     assert batch(tree, tree, "-o", tree.parent / "out", "--quiet") == 3
     out, err = capsys.readouterr()
     assert out.startswith("3 done, 0 skipped, 1 failed\n")
-    assert err.startswith(f"failed: {tree / 'broken.tif'}: ") and err.count("\n") == 1
+    assert err.startswith(f"2/4 failed: {tree / 'broken.tif'}: ") and err.count("\n") == 1
 
 
 def test_json_lines_say_what_became_of_each(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -342,3 +342,33 @@ def test_shares_of_a_batch_cover_it_once(tmp_path: Path) -> None:
     assert sorted(i.input for s in shares for i in s) == sorted(i.input for i in items)
     loads = [sum(i.input.stat().st_size for i in s) for s in shares]
     assert max(loads) - min(loads) <= 1100
+
+
+def test_a_batch_says_how_far_it_is(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["denoise", str(tree), "-o", f"{tree.parent}/counted/", "--model", "tiny-mono"]
+    assert run_cli(words) == 3
+    err = capsys.readouterr().err
+    assert "1/4 done: " in err and "; 1 failed so far" in err
+    assert run_cli(words) == 3
+    assert "(it was made of this very image already)" in capsys.readouterr().err
+
+
+def test_one_model_for_all_images_of_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """White noise first, smeared noise second: each would get another."""
+    clean = np.full((96, 96, 3), 120.0)
+    clean[20:60, 30:70] = 180
+    white = np.random.default_rng(0).normal(0, 20, clean.shape)
+    smeared = white + np.roll(white, 1, 0) + np.roll(white, 1, 1) + np.roll(white, (1, 1), (0, 1))
+    for name, noise in (("a.png", white), ("b.png", smeared / 2)):
+        iio.imwrite(tmp_path / name, np.clip(clean + noise, 0, 255).astype(np.uint8))
+    words = ["denoise", f"{tmp_path}/*.png", "-o", f"{tmp_path}/out/", "--overwrite", "--report"]
+    assert run_cli([*words, f"{tmp_path}/each.json"]) == 0
+    assert run_cli([*words, f"{tmp_path}/same.json", "--same-model"]) == 0
+    each, same = (
+        {entry["model"] for entry in json.loads((tmp_path / name).read_text())}
+        for name in ("each.json", "same.json")
+    )
+    assert len(each) == 2 and len(same) == 1
+    assert "for all images: it fits" in capsys.readouterr().err

@@ -53,7 +53,7 @@ def test_the_choice_is_told_and_kept(
     with caplog.at_level(logging.INFO, "unetmm"):
         report = restore_file(path, output, Options())
     assert report.model == "camera-tiny"
-    assert any("model camera-tiny: " in line for line in caplog.messages)
+    assert any("model camera-tiny, since" in line for line in caplog.messages)
     told = json.loads(json.dumps(report.as_dict()))["model_choice"]
     assert told["model"] == "camera-tiny"
     assert set(told["estimated_errors"]) >= {"tiny-rgb", "camera-tiny"}

@@ -33,6 +33,7 @@ def settle(
     loaded: Loaded,
     earlier: Mapping[str, Any] | None = None,
     cores: int = 0,
+    name: str = "",
 ) -> Options:
     """The options with a model, and why it was chosen; as they are where a model is given.
 
@@ -42,6 +43,7 @@ def settle(
     Parameters
     ----------
     earlier : record of an output, finished or begun, of the same run.
+    name : of the image, for the line that says what was chosen.
     """
     if not is_auto(options.model):
         return options
@@ -52,16 +54,16 @@ def settle(
     choice = ModelChoice.from_dict((earlier or {}).get("model_choice"))
     if choice is not None and _is_here(choice.model):
         return replace(options, model=choice.model, choice=choice)
-    return _chosen(options, source, loaded, cores)
+    return _chosen(options, source, loaded, cores, name)
 
 
 def settle_file(path: Place, options: Options) -> Options:
     """As `settle`, for a file that no run has begun with."""
     with closing(open_source(path, options.select, options.nodata)) as source:
-        return settle(options, source, Loaded())
+        return settle(options, source, Loaded(), name=path.name)
 
 
-def _chosen(options: Options, source: Source, loaded: Loaded, cores: int) -> Options:
+def _chosen(options: Options, source: Source, loaded: Loaded, cores: int, name: str) -> Options:
     """The options with the model that fits the image."""
     engine = options.engine.calibrator
     outliers = options.outliers_of(source.info) != "none"
@@ -77,7 +79,8 @@ def _chosen(options: Options, source: Source, loaded: Loaded, cores: int) -> Opt
         if other is not model:
             loaded.forget(other, engine)
     noise = f" (noise: {choice.noise})" if choice.noise else ""
-    log.info("model %s: %s%s", choice.model, choice.reason, noise)
+    image = f"{name}: " if name else ""
+    log.info("%smodel %s, since %s%s", image, choice.model, choice.reason, noise)
     return replace(options, model=choice.model, choice=choice)
 
 

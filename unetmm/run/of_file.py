@@ -141,7 +141,7 @@ def _finished(
     wanted = replace(options, overwrite=record is not None).sink(output)
     sink = open_sink(wanted, options.output_info(info), options.format)
     assert record is not None
-    model, options = _settled(options, source, loaded, record)
+    model, options = _settled(options, source, loaded, record, path.name)
     check_record(output, record, make_facts(path, info, model, options, sink))
     calibration = Calibration.from_json(record["calibration"])
     return Report(
@@ -151,10 +151,14 @@ def _finished(
 
 
 def _settled(
-    options: Options, source: Source, loaded: Loaded, earlier: Mapping[str, Any] | None
+    options: Options,
+    source: Source,
+    loaded: Loaded,
+    earlier: Mapping[str, Any] | None,
+    name: str,
 ) -> tuple[Model, Options]:
     """The model of a run, chosen if need be, and the options with it and with its statistics."""
-    options = settle(options, source, loaded, earlier)
+    options = settle(options, source, loaded, earlier, name=name)
     model = loaded.pick(options.model, source.info)
     return model, replace(options, calibration=known_calibration(options, model))
 
@@ -208,7 +212,7 @@ def _plan_work(
     if is_auto(options.model):
         progress(Progress("choose a model", 0, pixels_in(source.info), 0.0, None))
     begun = sink.workspace.read_job() if sink.holds_chunks() else None
-    model, options = _settled(options, source, loaded, begun)
+    model, options = _settled(options, source, loaded, begun, path.name)
     plan = plan_image(source.info, *storages, model, options, held_bytes)
     return _Work(path, source, sink, model, plan, options, share, loaded)
 

@@ -63,7 +63,8 @@ def _restore_several(
     if share is not None:
         items = share_of(items, share)
     piped = stdin if isinstance(stdin, Path) else None
-    _restore_items(items, Many(_with_budget(choices), share is not None, piped, first))
+    many = Many(_with_budget(choices), share is not None, piped, first, len(items))
+    _restore_items(items, many)
 
 
 def _watch(inputs: list[str], output: str, choices: Choices) -> None:

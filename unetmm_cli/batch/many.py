@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,11 @@ from unetmm.run.report import Report
 from unetmm_cli.batch.inputs import STDIN
 from unetmm_cli.batch.one import find_same, report_dict, restore_with_view
 from unetmm_cli.batch.placing import Item
-from unetmm_cli.display.batch import batch_item, batch_summary
+from unetmm_cli.display.batch import Standing, batch_item, batch_summary, one_model
 from unetmm_cli.display.text import plain
 from unetmm_cli.files import check_paths, write_text
 from unetmm_cli.options.choices import Choices
 from unetmm_cli.progress import Silent
-
-log = logging.getLogger(__name__)
 
 FAILED_EXIT = 3
 """Exit code when some images of a batch failed and the others are done."""
@@ -46,6 +44,8 @@ class Many:
     """File that an image on stdin passes through; None if none came from there."""
     model_from: Place | None = None
     """Image that the model of all is chosen by, where they get the same; None: the first done."""
+    total: int | None = None
+    """Number of images; None while more may come."""
     counts: dict[str, int] = field(default_factory=lambda: {"done": 0, "skipped": 0, "failed": 0})
     """Outcome -> number of images so far."""
     failed: list[str] = field(default_factory=list)
@@ -54,6 +54,8 @@ class Many:
     """Entries of the report, one an image, in the order in which they ended."""
     loaded: Loaded = field(default_factory=Loaded)
     """Models that the images share."""
+    busy_s: float = 0.0
+    """Time in seconds that the images took which were not skipped."""
 
     def do(self, item: Item, stop: threading.Event) -> None:
         """Restore an image unless it is done; an error is counted.
@@ -63,10 +65,13 @@ class Many:
         Interrupted
             If a signal stopped the run.
         """
+        started = time.monotonic()
         try:
             entry = self._restore(item, stop)
         except (UnetmmError, OSError, MemoryError) as error:
             entry = {"outcome": "failed", "error": " ".join(str(error).split()) or "out of memory"}
+        if entry["outcome"] != "skipped":
+            self.busy_s += time.monotonic() - started
         self._note(item, entry)
 
     def fail(self, item: Item, reason: str) -> None:
@@ -77,7 +82,7 @@ class Many:
         """The entry of the report for an image."""
         has_no_record = item.output.suffix.lower() in RECORDLESS_SUFFIXES
         if has_no_record and item.output.exists() and not self.choices.output.overwrite:
-            return {"outcome": "skipped"}
+            return {"outcome": "skipped", "reason": "it is there; --overwrite makes it anew"}
         self._settle(item)
         report = self._find_finished(item)
         if report is None:
@@ -87,7 +92,11 @@ class Many:
             report = restore_with_view(
                 item.input, item.output, self.choices, Silent(), stop, self.loaded
             )
-        return {"outcome": _outcome(report), **self._facts(report, item)}
+        if report.already_done:
+            facts = {"outcome": "skipped", "reason": "it was made of this very image already"}
+        else:
+            facts = {"outcome": "done"}
+        return facts | self._facts(report, item)
 
     def _settle(self, item: Item) -> None:
         """Choose the model of all images by one of them, where that is asked for."""
@@ -102,7 +111,9 @@ class Many:
             chosen = settle_file(path, options).choice
         if chosen is not None:
             self.choices = self.choices.changed(model=chosen.model)
-            log.info("model %s for all images: it fits %s", chosen.model, self._named(str(path)))
+            told = self.choices.reporting
+            if not told.quiet:
+                one_model(chosen.model, self._named(str(path)), told.as_json)
 
     def _find_finished(self, item: Item) -> Report | None:
         choices = self.choices
@@ -118,13 +129,23 @@ class Many:
     def _note(self, item: Item, entry: dict[str, Any]) -> None:
         told, outcome = self.choices.reporting, entry["outcome"]
         path, error = self._named(str(item.input)), self._named(entry.get("error", ""))
+        reason = error or entry.get("reason", "")
         named = {"error": error} if error else {}
         self.entries.append({"input": path, "output": str(item.output), **entry, **named})
         self.counts[outcome] += 1
         if outcome == "failed":
             self.failed.append(path)
         if outcome == "failed" or not told.quiet:
-            batch_item(path, item.output, outcome, error, told.as_json)
+            batch_item(path, item.output, outcome, reason, self._standing(), told.as_json)
+
+    def _standing(self) -> Standing:
+        """How far the batch is."""
+        done = sum(self.counts.values())
+        tried = done - self.counts["skipped"]
+        left_s = None
+        if self.total is not None and tried:
+            left_s = (self.total - done) * self.busy_s / tried
+        return Standing(done, self.total, self.counts["failed"], left_s)
 
     def _named(self, text: str) -> str:
         """A text about an image, with what it is instead of the file that stdin passes through."""
@@ -147,7 +168,3 @@ class Many:
         batch_summary(self.counts, self.failed, self.choices.reporting.as_json)
         if self.failed:
             raise typer.Exit(FAILED_EXIT)
-
-
-def _outcome(report: Report) -> str:
-    return "skipped" if report.already_done else "done"

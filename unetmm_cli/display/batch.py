@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from unetmm_cli.display.lines import result, say, say_json
+from unetmm_cli.display.text import seconds_text
 
 if TYPE_CHECKING:
     from unetmm.io.places import Place
+
+LEAST_LEFT_S = 20.0
+"""Shortest time left that is worth saying, in seconds."""
 
 
 def watching(folders: list[str], as_json: bool) -> None:
@@ -28,15 +33,60 @@ def left_out(count: int, as_json: bool) -> None:
         say(f"left out {count} images that are outputs of this command")
 
 
-def batch_item(path: str, output: Place, outcome: str, reason: str, as_json: bool) -> None:
-    """What became of one image of a batch."""
+@dataclass(frozen=True)
+class Standing:
+    """How far a batch is."""
+
+    done: int
+    """Number of images that are dealt with."""
+    total: int | None
+    """Number of all images; None while more may come."""
+    failed: int
+    """Number of those that failed."""
+    left_s: float | None
+    """Time that the others will take, in seconds; None where that cannot be told."""
+
+    @property
+    def count(self) -> str:
+        """Which image of how many this is, before a line."""
+        return f"{self.done}/{self.total} " if self.total is not None else ""
+
+    @property
+    def outlook(self) -> str:
+        """Failures so far and time left, after a line."""
+        failed = f"; {self.failed} failed so far" if self.failed else ""
+        worth_saying = self.left_s is not None and self.left_s >= LEAST_LEFT_S
+        return failed + (f"; about {seconds_text(self.left_s or 0)} left" if worth_saying else "")
+
+
+def one_model(model: str, path: str, as_json: bool) -> None:
+    """Which model all images of a batch get, and which image it was chosen by."""
     if as_json:
-        facts = {"event": "file", "input": path, "output": str(output), "outcome": outcome}
-        say_json(facts | ({"error": reason} if reason else {}))
-    elif outcome == "failed":
-        say(f"failed: {reason}")
+        say_json({"event": "model", "model": model, "chosen_for": path})
     else:
-        say(f"{outcome}: {path} -> {output}")
+        say(f"model {model} for all images: it fits {path}")
+
+
+def batch_item(
+    path: str, output: Place, outcome: str, reason: str, standing: Standing, as_json: bool
+) -> None:
+    """What became of one image of a batch.
+
+    reason : why it failed, or was skipped.
+    """
+    if as_json:
+        facts: dict[str, Any] = {
+            "event": "file", "input": path, "output": str(output), "outcome": outcome,
+            "number": standing.done, "of": standing.total,
+        }  # fmt: skip
+        name = "error" if outcome == "failed" else "reason"
+        say_json(facts | ({name: reason} if reason else {}))
+        return
+    if outcome == "failed":
+        say(f"{standing.count}failed: {reason}")
+        return
+    why = f" ({reason})" if reason else ""
+    say(f"{standing.count}{outcome}: {path} -> {output}{why}{standing.outlook}")
 
 
 def batch_summary(counts: dict[str, int], failed: list[str], as_json: bool) -> None:

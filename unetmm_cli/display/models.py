@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from unetmm.models.choice import ModelChoice
 
 INDENT = "      "
-"""What stands before the lines about a model."""
+"""Spaces before the lines about a model."""
 FAST = 1.5
 """Most arithmetic of a model that is called fast, as a multiple of the least in the zoo."""
 KINDS = {3: "Colour", 1: "Single channels: grey photos, micrographs, bands"}

@@ -83,7 +83,7 @@ def restore_distributed(
         kept = options.output_info(info)
         sink = open_sink(options.sink(output), kept, options.format, source)
         begun = sink.workspace.read_job() if sink.holds_chunks() else None
-        options = settle(options, source, Loaded(), begun)
+        options = settle(options, source, Loaded(), begun, name=path.name)
         model = pick_model(options.model, info)
         options = replace(options, calibration=known_calibration(options, model))
         plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
