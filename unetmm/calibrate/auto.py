@@ -20,6 +20,7 @@ from unetmm.calibrate.preparing import Asked
 from unetmm.calibrate.risk import HARDLY_ANY, PROBE, Bench, Judged
 from unetmm.intensities.counts import TransformChoice
 from unetmm.intensities.doubts import has_unequal_colours
+from unetmm.intensities.drawn import is_drawn
 from unetmm.intensities.image_noise import GROWS, ImageNoise, in_words
 from unetmm.io.image import Source
 from unetmm.models.choice import ModelChoice, candidates
@@ -39,6 +40,13 @@ CLOSE = 0.02
 """Difference of estimated errors, as a share of the noise, that says nothing."""
 GAIN = 0.03
 """Gain, as a share of the noise, from which on another net than the first is taken."""
+
+
+DRAWN = (
+    "it is a drawing, a text or a screenshot without noise, and is left as it is; --model NAME "
+    "restores it all the same"
+)
+"""Reason for leaving an image alone."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,12 @@ def choose_model(
     first = models[0]
     if len(models) == 1:
         return first, ModelChoice(first.name, "the only model for such images")
-    if first.config.in_channels > 1 and _is_unequal(source):
+    colours = tuple(range(source.info.samples - source.info.alpha))
+    seen = next(iter(choose_patches(source, 0, [colours], is_said=False)))
+    if is_drawn([patch.pixels for patch in seen.patches]):
+        return first, ModelChoice(first.name, DRAWN, leaves_alone=True)
+    pairs = [(patch.pixels, patch.given) for patch in seen.patches]
+    if has_unequal_colours(pairs, source.info.nodata_of(0, colours)):
         models = candidates(source.info, one_by_one=True)
         why = "its colours span very different ranges, so each is restored by itself"
     else:
@@ -88,15 +101,6 @@ def choose_model(
     )
     reason = f"{why}; {reason}" if why else reason
     return models[chosen], ModelChoice(models[chosen].name, reason, in_words(noise), errors)
-
-
-def _is_unequal(source: Source) -> bool:
-    """Whether a colour net would see some colours on a small part of the range of others."""
-    info = source.info
-    colours = tuple(range(info.samples - info.alpha))
-    chosen = next(iter(choose_patches(source, 0, [colours], is_said=False)))
-    pairs = [(patch.pixels, patch.given) for patch in chosen.patches]
-    return has_unequal_colours(pairs, info.nodata_of(0, colours))
 
 
 def _benches(source: Source, model: Model, terms: ChoiceTerms) -> list[Bench]:

@@ -26,6 +26,8 @@ class ModelChoice:
     """Noise in words; empty where it could not be told."""
     errors: tuple[tuple[str, float], ...] = ()
     """Name and estimated squared error of each candidate, as a share of the noise's variance."""
+    leaves_alone: bool = False
+    """Whether the image has no noise and is left as it is, whatever the strength."""
 
     def as_dict(self) -> dict[str, Any]:
         """For a report or a record."""
@@ -33,6 +35,7 @@ class ModelChoice:
             "model": self.model,
             "reason": self.reason,
             "noise": self.noise,
+            "leaves_alone": self.leaves_alone,
             "estimated_errors": {name: round(error, 4) for name, error in self.errors},
         }
 
@@ -41,7 +44,8 @@ class ModelChoice:
         """Read what `as_dict` made; None where there is none."""
         try:
             errors = tuple((n, float(e)) for n, e in content["estimated_errors"].items())
-            return cls(content["model"], content["reason"], content["noise"], errors)
+            left = bool(content["leaves_alone"])
+            return cls(content["model"], content["reason"], content["noise"], errors, left)
         except (TypeError, KeyError, ValueError, AttributeError):
             return None
 

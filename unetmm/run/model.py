@@ -53,7 +53,7 @@ def settle(
         return replace(options, model=known.model, calibration=known)
     choice = ModelChoice.from_dict((earlier or {}).get("model_choice"))
     if choice is not None and _is_here(choice.model):
-        return replace(options, model=choice.model, choice=choice)
+        return _with(choice, options)
     return _chosen(options, source, loaded, cores, name)
 
 
@@ -81,7 +81,13 @@ def _chosen(options: Options, source: Source, loaded: Loaded, cores: int, name: 
     noise = f" (noise: {choice.noise})" if choice.noise else ""
     image = f"{name}: " if name else ""
     log.info("%smodel %s, since %s%s", image, choice.model, choice.reason, noise)
-    return replace(options, model=choice.model, choice=choice)
+    return _with(choice, options)
+
+
+def _with(choice: ModelChoice, options: Options) -> Options:
+    """The options with a choice."""
+    strength = 0.0 if choice.leaves_alone else options.strength
+    return replace(options, model=choice.model, choice=choice, strength=strength)
 
 
 def _is_here(name: str) -> bool:
