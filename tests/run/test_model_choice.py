@@ -81,6 +81,17 @@ def test_an_output_of_another_model_is_not_taken_for_this_one(path: Path, tmp_pa
         restore_file(path, output, Options())
 
 
+def test_the_choice_among_models_of_clean_data_is_another(path: Path, tmp_path: Path) -> None:
+    white = np.random.default_rng(0).normal(120, 20, (90, 100, 3)).clip(0, 255).astype(np.uint8)
+    tifffile.imwrite(path, white, photometric="rgb")
+    output = tmp_path / "out.tif"
+    restore_file(path, output, Options())
+    with pytest.raises(ImageError, match="made with model tiny-rgb"):
+        restore_file(path, output, Options(model="auto-clean"))
+    report = restore_file(path, tmp_path / "b.tif", Options(model="auto-clean"))
+    assert report.model == "tiny-rgb-clean"
+
+
 def test_shares_follow_the_one_that_began(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,9 +23,9 @@ from unetmm.intensities.doubts import has_unequal_colours
 from unetmm.intensities.drawn import is_drawn
 from unetmm.intensities.image_noise import GROWS, ImageNoise, in_words
 from unetmm.io.image import Source
-from unetmm.models.choice import ModelChoice, candidates
+from unetmm.models.choice import ModelChoice, candidate_names
 from unetmm.models.groups import sample_groups
-from unetmm.models.weights import Model
+from unetmm.models.weights import Model, load_model
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
@@ -53,6 +53,8 @@ DRAWN = (
 class ChoiceTerms:
     """What a run was asked for that bears on the choice."""
 
+    choice: str | None = None
+    """Name of the choice, see `CANDIDATES`; None is auto."""
     fixed_range: tuple[float, float] | None = None
     """Stored values that become 0 and 1."""
     transform: TransformChoice = "auto"
@@ -74,7 +76,7 @@ def choose_model(
     ----------
     fold : makes a model ready for the compiled kernels.
     """
-    models = candidates(source.info)
+    models = _candidates(terms, source)
     first = models[0]
     if len(models) == 1:
         return first, ModelChoice(first.name, "the only model for such images")
@@ -84,7 +86,7 @@ def choose_model(
         return first, ModelChoice(first.name, DRAWN, leaves_alone=True)
     pairs = [(patch.pixels, patch.given) for patch in seen.patches]
     if has_unequal_colours(pairs, source.info.nodata_of(0, colours)):
-        models = candidates(source.info, one_by_one=True)
+        models = _candidates(terms, source, one_by_one=True)
         why = "its colours span very different ranges, so each is restored by itself"
     else:
         why = ""
@@ -101,6 +103,10 @@ def choose_model(
     )
     reason = f"{why}; {reason}" if why else reason
     return models[chosen], ModelChoice(models[chosen].name, reason, in_words(noise), errors)
+
+
+def _candidates(terms: ChoiceTerms, source: Source, one_by_one: bool = False) -> list[Model]:
+    return [load_model(name) for name in candidate_names(terms.choice, source.info, one_by_one)]
 
 
 def _benches(source: Source, model: Model, terms: ChoiceTerms) -> list[Bench]:

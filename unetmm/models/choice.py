@@ -9,9 +9,16 @@ from typing import Any
 from unetmm.io.image import ImageInfo
 from unetmm.models.weights import Model, load_model
 
-CANDIDATES = {1: ("tiny-mono", "micrograph-tiny"), 3: ("tiny-rgb", "camera-tiny")}
-"""Models that are chosen from, by the number of interleaved colour samples. The first is the one
-for white noise; all of them have nets of the same layout."""
+CANDIDATES = {
+    "auto": {1: ("tiny-mono", "micrograph-tiny"), 3: ("tiny-rgb", "camera-tiny")},
+    "auto-clean": {
+        1: ("tiny-mono-clean", "micrograph-tiny-clean"),
+        3: ("tiny-rgb-clean", "camera-tiny"),
+    },
+}
+"""Models that are chosen from, by the name of the choice and the number of interleaved colour
+samples. The first is the one for white noise; all of them have nets of the same layout. Those of
+auto-clean were trained on data that allow commercial use."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +59,22 @@ class ModelChoice:
 
 def is_auto(choice: str | Path | Model | None) -> bool:
     """Whether the model is to be chosen by looking at the image."""
-    return choice is None or choice == "auto"
+    return choice is None or (isinstance(choice, str) and choice in CANDIDATES)
 
 
-def candidates(info: ImageInfo, one_by_one: bool = False) -> list[Model]:
-    """Models that may be chosen for an image.
+def candidate_names(
+    choice: str | Path | Model | None, info: ImageInfo, one_by_one: bool = False
+) -> tuple[str, ...]:
+    """Names of the models that may be chosen for an image, the one for white noise first.
 
+    Parameters
+    ----------
+    choice : one that `is_auto`.
     one_by_one : those for single channels, whatever the number of samples.
-
-    Raises
-    ------
-    WeightsError
-        If a model is missing or damaged.
     """
+    named = CANDIDATES[str(choice or "auto")]
     samples = 1 if one_by_one else info.samples - info.alpha
-    return [load_model(name) for name in CANDIDATES.get(samples, CANDIDATES[1])]
+    return named.get(samples, named[1])
 
 
 def pick_model(choice: str | Path | Model | None, info: ImageInfo) -> Model:
@@ -79,4 +87,6 @@ def pick_model(choice: str | Path | Model | None, info: ImageInfo) -> Model:
     """
     if isinstance(choice, Model):
         return choice
-    return candidates(info)[0] if choice is None or choice == "auto" else load_model(choice)
+    if choice is None or is_auto(choice):
+        return load_model(candidate_names(choice, info)[0])
+    return load_model(choice)

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from unetmm.calibrate.auto import ChoiceTerms, choose_model
-from unetmm.errors import WeightsError
 from unetmm.io.image import Source
 from unetmm.io.open import open_source
 from unetmm.io.places import Place
-from unetmm.models.choice import ModelChoice, is_auto
-from unetmm.models.weights import Model, load_model
+from unetmm.models.choice import ModelChoice, candidate_names, is_auto
+from unetmm.models.weights import Model
 from unetmm.options import Options
 from unetmm.provenance.record import load_calibration
 from unetmm.run.loaded import Loaded
@@ -52,7 +51,8 @@ def settle(
         known = load_calibration(given) if isinstance(given, Path) else given
         return replace(options, model=known.model, calibration=known)
     choice = ModelChoice.from_dict((earlier or {}).get("model_choice"))
-    if choice is not None and _is_here(choice.model):
+    names = (candidate_names(options.model, source.info, alone) for alone in (False, True))
+    if choice is not None and any(choice.model in some for some in names):
         return _with(choice, options)
     return _chosen(options, source, loaded, cores, name)
 
@@ -67,7 +67,10 @@ def _chosen(options: Options, source: Source, loaded: Loaded, cores: int, name: 
     """The options with the model that fits the image."""
     engine = options.engine.calibrator
     outliers = options.outliers_of(source.info) != "none"
-    terms = ChoiceTerms(options.fixed_range, options.transform, outliers, cores or options.workers)
+    asked = None if options.model is None else str(options.model)
+    terms = ChoiceTerms(
+        asked, options.fixed_range, options.transform, outliers, cores or options.workers
+    )
     folded: list[Model] = []
 
     def fold(model: Model) -> CompiledNet:
@@ -88,12 +91,3 @@ def _with(choice: ModelChoice, options: Options) -> Options:
     """The options with a choice."""
     strength = 0.0 if choice.leaves_alone else options.strength
     return replace(options, model=choice.model, choice=choice, strength=strength)
-
-
-def _is_here(name: str) -> bool:
-    """Whether this installation has a model."""
-    try:
-        load_model(name)
-    except WeightsError:
-        return False
-    return True

@@ -34,7 +34,8 @@ class RestorationChoices:
         typer.Option(
             metavar="auto|NAME|FILE",
             help="Model of the zoo, or a .safetensors or .pth file. By default the one that fits "
-            "the image: several are tried on parts of it.",
+            "the image: several are tried on parts of it. auto-clean chooses among those whose "
+            "training data allow commercial use.",
         ),
     ] = None
     same_model: Annotated[
