@@ -23,9 +23,11 @@ CACHE_VARIABLE = "UNETMM_CACHE_DIR"
 KEPT_FOLDERS = 4
 """Kernels of so many other versions, compilers or processors stay, those used last."""
 _PREFIX = "kernels-"
+COMPLETE = "complete-"
+"""Beginning of the name of an empty file; it ends with a precision whose kernels are all there."""
 
 SOURCES = (
-    "compiling/processor.py", "compiling/flags.py", "intensities/kernel.py",
+    "compiling/processor.py", "compiling/flags.py", "compiling/locator.py", "intensities/kernel.py",
     "intensities/guard_kernel.py", "intensities/judging_kernel.py",
     "intensities/outliers.py", "intensities/outliers_kernel.py", "intensities/outliers_look.py",
     "intensities/points_kernel.py",
@@ -46,10 +48,7 @@ def cache_folder() -> Path:
 
     digest = hashlib.sha256()
     for name in SOURCES:
-        source = Path(__file__).parents[1] / name
-        # Numba itself looks at place and time of a source, so they belong to the name as well.
-        digest.update(f"{source} {source.stat().st_mtime_ns}".encode())
-        digest.update(source.read_bytes())
+        digest.update((Path(__file__).parents[1] / name).read_bytes())
     processor = (binding.get_host_cpu_name(), str(LANES), str(multiplies_tiles()))
     for fact in (numba.__version__, llvmlite.__version__, sys.version, *processor):
         digest.update(fact.encode())
@@ -58,6 +57,9 @@ def cache_folder() -> Path:
     temporary = _temporary_root()
     for root in (Path(base) if base else Path.home() / ".cache" / "unetmm", temporary):
         folder = root / name
+        if root != temporary and is_complete(folder):
+            _mark_used(folder)
+            return folder  # which may be read-only
         try:
             if root == temporary:
                 root.mkdir(mode=0o700, exist_ok=True)
@@ -67,10 +69,20 @@ def cache_folder() -> Path:
         except OSError:
             continue
         if os.access(folder, os.W_OK):
-            with contextlib.suppress(OSError):
-                os.utime(folder)  # used last just now, for `remove_old`
+            _mark_used(folder)
             return folder
     raise OSError(f"no writable folder for compiled kernels; set {CACHE_VARIABLE}")
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether all kernels of a precision are in a folder, and can be read."""
+    return any(folder.glob(f"{COMPLETE}*")) and os.access(folder, os.R_OK | os.X_OK)
+
+
+def _mark_used(folder: Path) -> None:
+    """Note that a folder was used last just now, for `remove_old`."""
+    with contextlib.suppress(OSError):
+        os.utime(folder)
 
 
 def _temporary_root() -> Path:
@@ -108,10 +120,10 @@ def cached_on_disk(dispatcher: Any) -> Any:
     """Let a Numba function keep its machine code in `cache_folder`."""
     import numba
 
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(cache_folder())
+    before = numba.config.CACHE_LOCATOR_CLASSES
+    numba.config.CACHE_LOCATOR_CLASSES = "unetmm.compiling.locator.KernelLocator"
     try:
         dispatcher.enable_caching()
     finally:
-        numba.config.CACHE_DIR = before
+        numba.config.CACHE_LOCATOR_CLASSES = before
     return dispatcher

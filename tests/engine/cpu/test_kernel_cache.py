@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from unetmm.compiling import cache as kernel_cache
 from unetmm.compiling.cache import CACHE_VARIABLE, KEPT_FOLDERS, cache_folder, remove_old
+from unetmm.compiling.locator import KernelLocator
 from unetmm.engine.cpu import prepare
+from unetmm_cli.__main__ import run as run_cli
 
 
 def make_folders(root: Path, count: int) -> list[Path]:
@@ -93,3 +97,54 @@ def test_a_folder_that_others_can_write_is_not_used(
     root.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="no writable folder"):
         cache_folder.__wrapped__()
+
+
+def test_a_copied_package_has_the_same_folder(tmp_path: Path) -> None:
+    """Neither place nor time of a source counts, for its content is in the folder's name."""
+    package = Path(kernel_cache.__file__).parents[1]
+    copied = tmp_path / "unetmm"
+    shutil.copytree(package, copied, ignore=shutil.ignore_patterns("__pycache__"))
+    command = "from unetmm.compiling.cache import cache_folder; print(cache_folder().name)"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    run = partial(subprocess.run, capture_output=True, text=True, check=True, cwd=tmp_path)
+    found = run([sys.executable, "-c", command], env=environment).stdout.strip()
+    assert found == cache_folder().name
+    with (copied / "compiling" / "flags.py").open("a") as file:
+        file.write("# another\n")
+    assert run([sys.executable, "-c", command], env=environment).stdout.strip() != found
+
+
+def test_a_folder_that_is_complete_may_be_read_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    find = kernel_cache.cache_folder.__wrapped__
+    folder = find()
+    (folder / "complete-fp32").touch()
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and real(path, mode))
+    assert find() == folder
+    monkeypatch.setattr(prepare, "cache_folder", lambda: folder)
+    with pytest.raises(OSError, match="no kernels for bf16, and is read-only; run unetmm setup"):
+        prepare.ensure_compiled("bf16")
+
+
+def test_numba_is_told_where_code_lies() -> None:
+    def function() -> None:
+        """Nothing that is ever compiled."""
+
+    locator = KernelLocator.from_function(function, __file__)
+    assert Path(locator.get_cache_path()) == cache_folder()
+    other = KernelLocator.from_function(test_numba_is_told_where_code_lies, __file__)
+    assert locator.get_disambiguator() != other.get_disambiguator()
+    assert locator.get_source_stamp() == other.get_source_stamp()
+
+
+def test_setup_says_where_the_kernels_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(prepare, "ensure_compiled", asked.append)
+    assert run_cli(["setup"]) == 0
+    assert capsys.readouterr().out.strip() == str(cache_folder())
+    assert asked[0] == "fp32"

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import subprocess
 import sys
 
 import numpy as np
 
-from unetmm.compiling.cache import cache_folder, remove_old
+from unetmm.compiling.cache import COMPLETE, cache_folder, remove_old
 from unetmm.engine.cpu.stages import run_stages
 from unetmm.engine.cpu.sync import LINE
 from unetmm.engine.cpu.tables import COLUMNS
@@ -29,10 +30,21 @@ log = logging.getLogger(__name__)
 
 
 def ensure_compiled(precision: Precision = "fp32") -> None:
-    """Make sure that the kernels are on disk, compiling them in other processes if not."""
-    stamp = cache_folder() / f"complete-{precision}"
+    """Make sure that the kernels are on disk, compiling them in other processes if not.
+
+    Raises
+    ------
+    OSError
+        If those of this precision are missing in a folder that is read-only.
+    """
+    stamp = cache_folder() / f"{COMPLETE}{precision}"
     if not stamp.exists():
-        log.info("compiling kernels for this machine, once")
+        if stamp.parent.exists() and not os.access(stamp.parent, os.W_OK):
+            raise OSError(
+                f"{stamp.parent.parent}: holds no kernels for {precision}, and is read-only; run "
+                "unetmm setup where it can be written"
+            )
+        log.info("compiling kernels for this machine, once; that takes about half a minute")
         works = [f"compile_stages({precision!r})", "compile_values()"]
         children = [_aside(work) for work in works]
         problems = [child.communicate()[1] for child in children]

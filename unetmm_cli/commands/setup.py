@@ -1,0 +1,40 @@
+"""`unetmm setup`: the kernels of this machine, compiled ahead."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unetmm_cli import display
+
+
+def setup(
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where compiled kernels are kept, instead of ~/.cache/unetmm. Runs find them "
+            "there if UNETMM_CACHE_DIR names it; it may be read-only then.",
+        ),
+    ] = None,
+) -> None:
+    """Compile the kernels for this machine ahead, so that no run waits for it.
+
+    For container images, login nodes and machines without a home. Does nothing where they are
+    there already.
+
+    Example: unetmm setup --cache /opt/unetmm
+    """
+    if cache is not None:
+        os.environ["UNETMM_CACHE_DIR"] = str(cache.absolute())
+    from unetmm.compiling.cache import cache_folder
+    from unetmm.compiling.processor import multiplies_bf16
+    from unetmm.engine.cpu.prepare import ensure_compiled
+
+    ensure_compiled("fp32")
+    if multiplies_bf16():
+        ensure_compiled("bf16")
+    display.result(str(cache_folder()))
