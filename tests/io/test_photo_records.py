@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from unetmm.errors import ImageError
+from unetmm.io.image import Encoding
 from unetmm.options import Options
 from unetmm.provenance.record import read_record
 from unetmm.run.of_file import restore_file
@@ -86,3 +87,17 @@ def test_a_record_that_is_long_or_damaged(noisy: Path, name: str) -> None:
 def test_images_of_others_have_no_record(name: str, tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / name)
     assert read_record(tmp_path / name) is None
+
+
+def test_the_quality_of_a_jpeg_is_that_asked_for(noisy: Path) -> None:
+    sizes = []
+    for quality in (30, 95, None):
+        output = noisy.with_name(f"q{quality}.jpg")
+        encoding = Encoding(quality=quality)
+        restore_file(noisy, output, Options(model="tiny-rgb", strength=0.0, encoding=encoding))
+        with Image.open(output) as image:
+            sizes.append(sum(image.quantization[0]))
+    assert sizes[0] > 5 * sizes[1] == 5 * sizes[2]
+    for name, quality, words in (("a.png", 80, "is for JPEG alone"), ("a.jpg", 0, "give 1 to 100")):
+        with pytest.raises(ImageError, match=words):
+            restore_file(noisy, noisy.with_name(name), Options(encoding=Encoding(quality=quality)))

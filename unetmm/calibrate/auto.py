@@ -8,13 +8,13 @@ estimated of the errors decides; where it is close, what is known of the noise d
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unetmm.calibrate.choice import choose_patches
+from unetmm.calibrate.choice import Choice, choose_patches
 from unetmm.calibrate.measure import look_by
 from unetmm.calibrate.preparing import Asked
 from unetmm.calibrate.risk import HARDLY_ANY, PROBE, Bench, Judged
@@ -40,8 +40,6 @@ CLOSE = 0.02
 """Difference of estimated errors, as a share of the noise, that says nothing."""
 GAIN = 0.03
 """Gain, as a share of the noise, from which on another net than the first is taken."""
-
-
 DRAWN = (
     "it is a drawing, a text or a screenshot without noise, and is left as it is; --model NAME "
     "restores it all the same"
@@ -90,7 +88,7 @@ def choose_model(
         why = "its colours span very different ranges, so each is restored by itself"
     else:
         why = ""
-    benches = _benches(source, models[0], terms)
+    benches = _benches(source, models[0], terms, seen)
     if not benches:
         reason = why or "too small or too even to tell what its noise is like"
         return models[0], ModelChoice(models[0].name, reason)
@@ -109,14 +107,21 @@ def _candidates(terms: ChoiceTerms, source: Source, one_by_one: bool = False) ->
     return [load_model(name) for name in candidate_names(terms.choice, source.info, one_by_one)]
 
 
-def _benches(source: Source, model: Model, terms: ChoiceTerms) -> list[Bench]:
-    """Patches of some channels, as far as their noise can be told."""
+def _benches(source: Source, model: Model, terms: ChoiceTerms, first: Choice) -> list[Bench]:
+    """Patches of some channels, as far as their noise can be told.
+
+    first : patches of all colours of the first channel, which are not read again.
+    """
     info, groups = source.info, sample_groups(model.config, source.info)
     channels = info.length("C")
     some = sorted({i * channels // MOST_CHANNELS for i in range(MOST_CHANNELS)})
     found = []
     for channel in some:
-        for g, chosen in enumerate(choose_patches(source, channel, groups, is_said=False)):
+        if channel == 0 and len(groups) == 1:
+            choices: Iterable[Choice] = (first,)
+        else:
+            choices = choose_patches(source, channel, groups, is_said=False)
+        for g, chosen in enumerate(choices):
             nodata = info.nodata_of(channel, groups[g])
             found.append(Bench.of(chosen, nodata, terms.outliers))
     return [bench for bench in found if bench is not None]

@@ -242,11 +242,15 @@ class Encoding:
     """Version of OME-Zarr: 0.5 (Zarr v3) or 0.4 (Zarr v2, for older viewers)."""
     shard_px: int | None = None
     """Side in pixels of a shard of an OME-Zarr 0.5, a file of many chunks; None: a file a chunk."""
+    quality: int | None = None
+    """Quality of a JPEG, 1 to 100; None: 95."""
 
     def __str__(self) -> str:
         pyramid = "a pyramid" if self.pyramid else "no pyramid"
         shards = f", shards of {self.shard_px} px" if self.shard_px else ""
-        return f"{self.compression or 'usual'} compression, {pyramid}, {self.ome_zarr}{shards}"
+        quality = f", quality {self.quality}" if self.quality else ""
+        usual = self.compression or "usual"
+        return f"{usual} compression, {pyramid}, {self.ome_zarr}{shards}{quality}"
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,11 @@ def open_sink(
     of_ome_zarr = encoding.shard_px or encoding.ome_zarr != Encoding.ome_zarr
     if of_ome_zarr and chosen.name != "ome-zarr":
         raise ImageError(f"{options.path}: shards and versions of OME-Zarr are for .ome.zarr alone")
+    if encoding.quality is not None:
+        if chosen.name != "jpeg":
+            raise ImageError(f"{options.path}: a quality is for JPEG alone, whose loss it sets")
+        if not 1 <= encoding.quality <= 100:
+            raise ImageError(f"{options.path}: quality {encoding.quality} is none; give 1 to 100")
     return Output(options.path, info, chosen.store(options, info), masks)
 
 

@@ -55,6 +55,10 @@ class OutputChoices:
             help="How chunks are compressed: none, zstd, deflate, ... as the format allows.",
         ),
     ] = None
+    quality: Annotated[
+        int | None,
+        typer.Option(metavar="1..100", min=1, max=100, help="Quality of a JPEG; 95 if not given."),
+    ] = None
     pyramid: Annotated[
         bool,
         typer.Option(
@@ -107,4 +111,4 @@ class OutputChoices:
         """How the output stores its pixels."""
         from unetmm.io.image import Encoding
 
-        return Encoding(self.compression, self.pyramid, self.ome_zarr, self.shard_px)
+        return Encoding(self.compression, self.pyramid, self.ome_zarr, self.shard_px, self.quality)

@@ -32,6 +32,7 @@ class JpegStore(PhotoStore):
 
     def __init__(self, options: SinkOptions, info: ImageInfo) -> None:
         super().__init__(options, info)
+        self._quality = options.encoding.quality or _QUALITY
         check_one_plane(self.path, info, self.format, ("uint8",))
         if info.alpha or info.samples not in (1, 3):
             kind = "with alpha" if info.alpha else f"of {info.samples} samples"
@@ -56,7 +57,7 @@ class JpegStore(PhotoStore):
             chunk = np.ascontiguousarray(chunk if colours else chunk[..., 0])
             image.paste(Image.fromarray(chunk), (box.x0, box.y0))
         # "subsampling" 0: a colour for every pixel, since halving colours is a loss to be seen.
-        image.save(part, "JPEG", quality=_QUALITY, subsampling=0, **self._kept(record))
+        image.save(part, "JPEG", quality=self._quality, subsampling=0, **self._kept(record))
 
     def _kept(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Profile, EXIF, comment and resolution of the input, and how the output was made."""
