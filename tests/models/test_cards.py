@@ -16,7 +16,7 @@ from unetmm.train.config import load_train_config
 from unetmm_cli.__main__ import run as run_cli
 
 NAMES = sorted(zoo_models())
-CUT_SHORT_STEPS = {"small-rgb": 1432}
+CUT_SHORT_STEPS = {"small-rgb": 1432, "universal-tiny-mono": 500}
 """Steps that a time limit took off the end of a run; its card says so."""
 REPOSITORY_LIMIT_BYTES = 150 * 2**20
 

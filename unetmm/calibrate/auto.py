@@ -39,7 +39,10 @@ SMEARED = 0.45
 CLOSE = 0.02
 """Difference of estimated errors, as a share of the noise, that says nothing."""
 GAIN = 0.03
-"""Gain, as a share of the noise, from which on another net than the first is taken."""
+"""Gain, as a share of the noise, from which on the second candidate is taken instead of the first;
+twice of it for the third, which is made for any noise and not for white noise."""
+REMOVED_SHARE = 0.7
+"""Smallest share of what another removes in flat places that a candidate has to remove as well."""
 DRAWN = (
     "it is a drawing, a text or a screenshot without noise, and is left as it is; --model NAME "
     "restores it all the same"
@@ -162,18 +165,31 @@ def _decide(
 ) -> tuple[int, str]:
     """Which of the models is taken, and why; the first is the one for white noise."""
     risks = [float(np.mean([one.risk for one in judged])) for judged in found]
-    other = 1 + int(np.argmin(risks[1:]))
+    flats = [float(np.mean([one.removed_in_flats for one in judged])) for judged in found]
+    other = _best_special(risks, flats)
     gain = risks[0] - risks[other]
-    flats = max(float(np.mean([one.removed_in_flats for one in judged])) for judged in found)
     white = names[0]
-    if flats < HARDLY_ANY:
-        return 0, f"no model finds much noise; {white} changes least"
+    if max(flats) < HARDLY_ANY:
+        removed = [float(np.mean([one.removed for one in judged])) for judged in found]
+        least = int(np.argmin(removed))
+        return least, f"no model finds much noise; {names[least]} changes least"
     if np.mean([one.neighbours for one in noise]) > SMEARED:
         return other, f"noise is smeared over several pixels, which {white} would leave in"
-    if gain > GAIN:
+    if gain > other * GAIN:
         share = f"{gain:.0%} of the noise"
         return other, f"its estimated error is smaller than that of {white} by {share}"
     grows = np.mean([one.growth for one in noise]) > GROWS
     if len(noise[0].models) == 1 and grows and gain > -CLOSE:
         return other, "noise grows with the signal"
     return 0, "noise is independent from pixel to pixel"
+
+
+def _best_special(risks: Sequence[float], flats: Sequence[float]) -> int:
+    """Which of the models after the first does best; an earlier one where it is close.
+
+    One that leaves in flat places what another removes is none: where noise is smeared far, its
+    level is taken for too low, and so is the error of what lets it through.
+    """
+    removing = [i for i in range(1, len(risks)) if flats[i] >= REMOVED_SHARE * max(flats[1:])]
+    least = min(risks[i] for i in removing)
+    return next(i for i in removing if risks[i] <= least + GAIN)

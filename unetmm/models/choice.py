@@ -10,9 +10,12 @@ from unetmm.io.image import ImageInfo
 from unetmm.models.weights import Model, load_model
 
 CANDIDATES = {
-    "auto": {1: ("tiny-mono", "micrograph-tiny"), 3: ("tiny-rgb", "camera-tiny")},
+    "auto": {
+        1: ("tiny-mono", "micrograph-tiny", "universal-tiny-mono"),
+        3: ("tiny-rgb", "camera-tiny"),
+    },
     "auto-clean": {
-        1: ("tiny-mono-clean", "micrograph-tiny-clean"),
+        1: ("tiny-mono-clean", "micrograph-tiny-clean", "universal-tiny-mono"),
         3: ("tiny-rgb-clean", "camera-tiny"),
     },
 }

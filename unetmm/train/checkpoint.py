@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unetmm.errors import ResumeError, WeightsError
+from unetmm.nets.config import PADDINGS
 
 if TYPE_CHECKING:
     from unetmm.train.config import TrainConfig
@@ -98,6 +99,8 @@ def check_same_run(folder: Path, config: TrainConfig) -> None:
     """
     content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     begun, now = content.get("config", {}), config.facts()
+    if "net" in begun:  # older versions knew one padding
+        begun["net"] = {"padding": PADDINGS[0], **begun["net"]}
     changed = [name for name in begun if begun[name] != now.get(name)]
     if changed:
         raise ResumeError(
