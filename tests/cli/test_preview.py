@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from command_line import BUDGET, HEIGHT, WIDTH, one_error, run_ok
+from command_line import BUDGET, HEIGHT, WIDTH, denoise, one_error, pixels_of, run_ok
 from PIL import Image
 
 from unetmm.io.image import Box
@@ -188,3 +188,28 @@ def test_a_terminal_gets_the_picture_and_a_pipe_does_not(
     parts = re.findall(r"\x1b_G([^;]*);([^\x1b]*)\x1b\\", sent)
     assert [keys for keys, _ in parts] == ["f=100,a=T,m=1", "m=1", "m=0"][: len(parts)]
     assert base64.b64decode("".join(text for _, text in parts)) == b"x" * 9000
+
+
+def test_denoise_writes_a_crop_of_the_whole_run(
+    grey_tiff: Path, mono: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_ok(denoise(grey_tiff, tmp_path / "whole.tif", mono), capsys)
+    run_ok(denoise(grey_tiff, tmp_path / "part.tif", mono, "--crop", "13,9,60,50"), capsys)
+    expected = pixels_of(tmp_path / "whole.tif")[9:59, 13:73]
+    np.testing.assert_array_equal(pixels_of(tmp_path / "part.tif"), expected)
+    line = one_error(denoise(grey_tiff, tmp_path / "no.tif", mono, "--crop", "90,0,9,9"), capsys)
+    assert "does not lie inside" in line
+    bad = denoise(grey_tiff, tmp_path / "no.tif", mono, "--crop", "1,2,3")
+    assert "left,top,width,height" in one_error(bad, capsys, code=2)
+
+
+def test_plan_and_slurm_take_a_crop(
+    grey_tiff: Path, mono: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["plan", grey_tiff, "--model", mono, "--mem-budget", BUDGET, "--json"]
+    whole = json.loads(run_ok(words, capsys)[0])
+    part = json.loads(run_ok([*words, "--crop", "0,0,20,16"], capsys)[0])
+    assert part["estimated_s"] <= whole["estimated_s"]
+    assert part["plan"]["strip_width_px"] < whole["plan"]["strip_width_px"]
+    script = ["slurm", *denoise(grey_tiff, tmp_path / "o.ome.zarr", mono)[1:]]
+    assert "--crop=13,9,60,50" in run_ok([*script, "--crop", "13,9,60,50"], capsys)[0]

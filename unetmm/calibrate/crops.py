@@ -20,9 +20,9 @@ from unetmm.calibrate.places import (
     look_places,
     read_places,
 )
-from unetmm.errors import ImageError
 from unetmm.intensities.range import measure_scale
 from unetmm.intensities.validity import NoData, valid_mask
+from unetmm.io.framed import check_inside
 from unetmm.io.image import Box, ImageInfo, Plane, Source
 
 CROP_PX = 256
@@ -101,20 +101,9 @@ def crops_of(info: ImageInfo, boxes: Sequence[Box]) -> list[Crop]:
         If one lies outside of the image.
     """
     for box in boxes:
-        _check(info, box)
+        check_inside(info, box)
     t, z = info.length("T") // 2, info.length("Z") // 2
     return [Crop((t, c, z), box) for box in boxes for c in shown_channels(info)]
-
-
-def _check(info: ImageInfo, box: Box) -> None:
-    inside = 0 <= box.y0 < box.y1 <= info.height and 0 <= box.x0 < box.x1 <= info.width
-    if not inside:
-        raise ImageError(
-            f"the crop {box.x0},{box.y0},{box.width},{box.height} (left, top, width, height) does "
-            f"not lie inside the image, which is {info.width} px wide and {info.height} px high; "
-            f"give left and top from 0, left + width up to {info.width}, and top + height up to "
-            f"{info.height}"
-        )
 
 
 def _choose(source: Source, channel: int, count: int) -> list[Crop]:

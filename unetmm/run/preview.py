@@ -130,7 +130,7 @@ def _preview(
     loaded: Loaded,
     held: Callable[[ImageInfo, Options], int],
 ) -> Preview:
-    info = source.info
+    info, options = source.info, replace(options, crop=None)  # which is of outputs
     with hearing() as heard:
         crops = crops_of(info, wishes.boxes) if wishes.boxes else choose_crops(source)
         _check_size(crops)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from unetmm_cli.display.preview.content import FullRun
 
 NOT_TAKEN = (
-    "model", "same_model", "strength", "watch", "watch_for", "format", "compression", "pyramid",
-    "ome_zarr", "shard_px", "suffix", "share", "save_calibration", "report", "quiet", "log",
-    "scheduler", "cluster", "jobs",
+    "crop", "model", "same_model", "strength", "watch", "watch_for", "format", "compression",
+    "pyramid", "ome_zarr", "shard_px", "suffix", "share", "save_calibration", "report", "quiet",
+    "log", "scheduler", "cluster", "jobs",
 )  # fmt: skip
 """Options of denoise that a preview does not have, or has in another way."""
 MARK = "unetmm preview"
