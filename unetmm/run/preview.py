@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from unetmm import process
 from unetmm.calibrate.crops import Crop, choose_crops, crops_of
-from unetmm.errors import ImageError
+from unetmm.errors import BudgetError, ImageError
 from unetmm.intensities.validity import valid_mask
 from unetmm.io.array import ArraySource, array_info
 from unetmm.io.image import Box, ImageInfo, Source
@@ -38,8 +38,12 @@ from unetmm.run.job import Job, make_job
 from unetmm.run.loaded import Loaded
 from unetmm.run.model import settle
 
-MOST_PX = 2**23
+MOST_PX = 2**21
 """Most pixels of all crops of a preview together."""
+SHOWN_BYTES = 24
+"""Bytes of a sample of a crop while it becomes a picture."""
+PICTURE_BYTES = 14
+"""Bytes of a pixel of each picture until a page, or a sheet, of all of them is written."""
 
 
 @dataclass(frozen=True)
@@ -174,9 +178,20 @@ def _make_job(
     """A run over all of the image, its statistics measured, with memory left for the crops."""
     info = source.info
     model = loaded.pick(options.model, info)
-    copies = 1 + max(1, len(wishes.models)) * max(1, len(wishes.strengths))
-    storage = crop_storage(options.output_info(info), crops, copies)
-    plan = plan_image(info, source_storage(source), storage, model, options, held_bytes)
+    # What was read, and what other models have made, is held already.
+    storage = crop_storage(options.output_info(info), crops, 1 + max(1, len(wishes.strengths)))
+    takes = max(1, len(wishes.models)) * max(1, len(wishes.strengths))
+    pixel_bytes = SHOWN_BYTES * info.samples + PICTURE_BYTES * (1 + 2 * takes)
+    shown_bytes = pixel_bytes * sum(crop.box.height * crop.box.width for crop in crops)
+    storage = replace(storage, resident_bytes=storage.resident_bytes + shown_bytes)
+    try:
+        plan = plan_image(info, source_storage(source), storage, model, options, held_bytes)
+    except BudgetError as error:
+        raise BudgetError(
+            f"{error}; fewer or smaller crops, models and strengths take less",
+            budget_bytes=error.budget_bytes, needed_bytes=error.needed_bytes,
+            of_device=error.of_device,
+        ) from None  # fmt: skip
     return make_job(source, _NoSink(), model, plan, options, loaded)
 
 
@@ -196,7 +211,7 @@ def _check_size(crops: Sequence[Crop]) -> None:
     if pixels > MOST_PX:
         raise ImageError(
             f"{len(crops)} crops of {pixels / 1e6:.1f} Mpx together were asked for; a preview "
-            f"holds at most {MOST_PX / 1e6:.1f}: give smaller ones, or fewer, or restore the image"
+            f"holds at most {MOST_PX / 1e6:.1f} Mpx: give fewer or smaller ones, or restore all"
         )
 
 

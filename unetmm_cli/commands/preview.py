@@ -94,7 +94,7 @@ def preview(
     from unetmm_cli.display.preview.content import Shown, as_dict
     from unetmm_cli.display.preview.inline import show_inline
     from unetmm_cli.display.preview.page import make_page
-    from unetmm_cli.display.preview.sheet import make_sheet, sheet_png
+    from unetmm_cli.display.preview.sheet import sheet_png
 
     target = _target(input, output, choices.output.overwrite)
     choices.check_calibration()
@@ -102,16 +102,15 @@ def preview(
     wishes = Wishes(crop or (), model or (), strength or ())
     found = preview_file(input, wishes, choices.to_options())
     shown = Shown(input, found, _full_runs(input, found, choices, wishes, held))
-    sheet = sheet_png(make_sheet(shown))
-    as_page = target.suffix.lower() != ".png"
-    write_bytes(target, make_page(shown).encode() if as_page else sheet)
+    is_sheet = target.suffix.lower() == ".png"
+    write_bytes(target, sheet_png(shown) if is_sheet else make_page(shown).encode())
     if as_json:
         display.result_json(as_dict(shown, target))
         return
     for run in shown.runs:
         display.say(f"{run.model}: {run.in_words}")
     display.result(str(target))
-    show_inline(sheet)
+    show_inline(lambda: sheet_png(shown))
 
 
 def _target(source: Place, output: Path | None, overwrite: bool) -> Path:

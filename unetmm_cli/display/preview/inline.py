@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 Way = Literal["kitty", "iterm"]
@@ -26,10 +26,11 @@ def way_of(environment: Mapping[str, str]) -> Way | None:
     return "iterm" if environment.get("TERM_PROGRAM") in ITERM else None
 
 
-def show_inline(png: bytes) -> None:
-    """Show a picture, if stdout is a terminal that can."""
+def show_inline(make: Callable[[], bytes]) -> None:
+    """Make a picture, a PNG, and show it, if stdout is a terminal that can."""
     way = way_of(os.environ) if sys.stdout.isatty() else None
     if way is not None:
+        png = make()
         sys.stdout.write("".join(_kitty(png) if way == "kitty" else _iterm(png)) + "\n")
         sys.stdout.flush()
 

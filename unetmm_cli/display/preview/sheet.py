@@ -42,9 +42,9 @@ def make_sheet(shown: Shown) -> Picture:
     return np.asarray(sheet)
 
 
-def sheet_png(sheet: Picture) -> bytes:
+def sheet_png(shown: Shown) -> bytes:
     """The picture as a file."""
-    return to_png(sheet, Software=SOFTWARE)
+    return to_png(make_sheet(shown), Software=SOFTWARE)
 
 
 def _row(crop: ShownCrop) -> Image.Image:

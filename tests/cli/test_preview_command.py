@@ -180,10 +180,10 @@ def test_a_terminal_gets_the_picture_and_a_pipe_does_not(
     monkeypatch.setenv("TERM", "xterm-kitty")
     monkeypatch.setenv("KITTY_WINDOW_ID", "1")
     monkeypatch.delenv("TMUX", raising=False)
-    show_inline(b"x" * 9000)
+    show_inline(lambda: b"x" * 9000)
     assert capsys.readouterr().out == ""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    show_inline(b"x" * 9000)
+    show_inline(lambda: b"x" * 9000)
     sent = capsys.readouterr().out
     parts = re.findall(r"\x1b_G([^;]*);([^\x1b]*)\x1b\\", sent)
     assert [keys for keys, _ in parts] == ["f=100,a=T,m=1", "m=1", "m=0"][: len(parts)]
