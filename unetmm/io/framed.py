@@ -91,20 +91,10 @@ def _shifts(info: ImageInfo, box: Box) -> dict[str, Position]:
 def _moved_origin(info: ImageInfo, box: Box) -> Mapping[str, Position]:
     """Stage position of the part's first pixel; unknown where units do not go together."""
     found, shifts = dict(info.metadata.microscopy.origin), _shifts(info, box)
-    for axis in ("X", "Y"):
-        if axis not in found:
-            continue
-        place, unit = found[axis]
+    for axis in [axis for axis in "XY" if axis in found]:
+        place, unit = found.pop(axis)
         distance = in_unit(*shifts[axis], unit) if axis in shifts else None
-        if distance is None:
-            del found[axis]
-            log.warning(
-                'the stage position along %s is in units of "%s", which says nothing of the first '
-                "pixel of a crop; it is left out",
-                axis,
-                unit,
-            )
-        else:
+        if distance is not None:
             found[axis] = (place + distance, unit)
     return found
 
@@ -144,6 +134,14 @@ class FramedSource:
     def __init__(self, source: Source, box: Box) -> None:
         self._source, self._box = source, box
         self.info = framed_info(source.info, box)
+        before, after = (info.metadata.microscopy.origin for info in (source.info, self.info))
+        for axis in (axis for axis in before if axis not in after):
+            log.warning(
+                'the stage position along %s is in units of "%s", which says nothing of the first '
+                "pixel of a crop; it is left out",
+                axis,
+                before[axis][1],
+            )
 
     @property
     def resident_bytes(self) -> int:
