@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unetmm.version import __version__
 
 if TYPE_CHECKING:
-    from unetmm.api import make_plan, restore
+    from unetmm.api import make_plan, preview, restore
     from unetmm.calibrate.calibration import Calibration
     from unetmm.errors import (
         BudgetError,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from unetmm.options import Options
     from unetmm.plan.types import Plan
     from unetmm.run.of_file import restore_file
+    from unetmm.run.preview import Preview
     from unetmm.run.report import Report
 
 _HOMES = {
@@ -39,6 +40,7 @@ _HOMES = {
     "Model": "models.weights",
     "Options": "options",
     "Plan": "plan.types",
+    "Preview": "run.preview",
     "Report": "run.report",
     "ResumeError": "errors",
     "ShapeError": "errors",
@@ -46,6 +48,7 @@ _HOMES = {
     "WeightsError": "errors",
     "load_model": "models.weights",
     "make_plan": "api",
+    "preview": "api",
     "restore": "api",
     "restore_file": "run.of_file",
 }
@@ -58,6 +61,7 @@ __all__ = [
     "Model",
     "Options",
     "Plan",
+    "Preview",
     "Report",
     "ResumeError",
     "ShapeError",
@@ -66,6 +70,7 @@ __all__ = [
     "__version__",
     "load_model",
     "make_plan",
+    "preview",
     "restore",
     "restore_file",
 ]

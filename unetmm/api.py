@@ -1,7 +1,9 @@
-"""What a Python user calls: `restore`, and `make_plan` that says what it would do."""
+"""What a Python user calls: `restore`, `preview` that shows what it would make of an image, and
+`make_plan` that says what it would take."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from unetmm.intensities.rounding import RoundingChoice
 from unetmm.intensities.validity import Values, parse_nodata
 from unetmm.io.array import array_info
 from unetmm.io.formats import SUFFIXES_WITH_AXES
+from unetmm.io.image import Box
 from unetmm.io.palette import PaletteChoice
 from unetmm.io.places import Place, RemotePath, to_place
 from unetmm.io.select import Selection
@@ -31,6 +34,7 @@ from unetmm.plan.types import Plan
 from unetmm.run.of_array import ARRAY_CHUNK_PX, restore_array
 from unetmm.run.of_dask_array import is_dask_array, restore_lazily
 from unetmm.run.of_file import restore_file
+from unetmm.run.preview import Preview, Wishes, preview_array, preview_file
 from unetmm.run.report import Report
 from unetmm.sizes import parse_size
 
@@ -240,3 +244,52 @@ def _restore_array(
     raise ImageError(
         f"cannot restore a {type(image).__name__}; give a NumPy array, a Dask array or a path"
     )
+
+
+def preview(
+    image: Any,
+    crops: Sequence[tuple[int, int, int, int]] = (),
+    models: Sequence[str | Path | Model | None] = (),
+    strengths: Sequence[float] = (),
+    axes: str | None = None,
+    options: Options | None = None,
+) -> Preview:
+    """What models make of a few crops of an image: a NumPy array, or what a path or URL names.
+
+    Every pixel is the one that `restore` with the same model, strength and options would give.
+
+    Parameters
+    ----------
+    crops : (left, top, width, height) in pixels; by default a few with structure, noise, and little
+        light are chosen.
+    models : names of the zoo, weight files or loaded models; by default that of the options, or the
+        one that fits the image.
+    strengths : each is shown with each model.
+    axes : of an array, such as "YXC", as for `restore`.
+    options : all else that a run may be asked for.
+
+    Raises
+    ------
+    UnetmmError : one of its leaves, with what was asked, what was found and what would work.
+    """
+    options = options or Options()
+    for strength in strengths:
+        replace(options, strength=strength)  # refuses what is none
+    wishes = Wishes([_crop_box(crop) for crop in crops], tuple(models), tuple(strengths))
+    if isinstance(image, np.ndarray) and not isinstance(image, np.ma.MaskedArray):
+        return preview_array(image, wishes, options, axes)
+    if not isinstance(image, (str, Path, RemotePath)):
+        raise ImageError(f"cannot preview a {type(image).__name__}; give a NumPy array or a path")
+    if axes is not None:
+        options = replace(options, select=replace(options.select or Selection(), axes=axes.upper()))
+    return preview_file(to_place(image), wishes, options)
+
+
+def _crop_box(crop: Sequence[int]) -> Box:
+    try:
+        x, y, width, height = map(operator.index, crop)
+    except (TypeError, ValueError):
+        raise ShapeError(
+            f"asked for the crop {crop!r}; give left, top, width, height in whole pixels"
+        ) from None
+    return Box(y, x, y + height, x + width)

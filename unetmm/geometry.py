@@ -46,16 +46,27 @@ def mirrored(length: int, count: int) -> list[int]:
 
 
 def split_axis(
-    length_px: int, parts: int, align_px: int, halo_px: int, stride_px: int
+    length_px: int,
+    parts: int,
+    align_px: int,
+    halo_px: int,
+    stride_px: int,
+    written: tuple[int, int] | None = None,
 ) -> list[Span]:
     """Cut an axis into at most `parts` spans of about equal length.
 
     Writes start at multiples of `align_px` (itself a multiple of the stride), so no two spans
     share a chunk of the output.
+
+    Parameters
+    ----------
+    written : first pixel that is written and the one behind the last, from which chunks are
+        counted; None for the whole axis.
     """
-    cells = -(-length_px // align_px)
+    first, stop = written or (0, length_px)
+    cells = -(-(stop - first) // align_px)
     parts = max(1, min(parts, cells))
-    edges = [cells * i // parts * align_px for i in range(parts)] + [length_px]
+    edges = [first + cells * i // parts * align_px for i in range(parts)] + [stop]
     return [
         make_span(start, stop, length_px, halo_px, stride_px)
         for start, stop in zip(edges, edges[1:], strict=False)

@@ -20,7 +20,8 @@ from unetmm.intensities.range import is_range
 from unetmm.intensities.rounding import ROUNDINGS, RoundingChoice
 from unetmm.intensities.stored import Storing
 from unetmm.intensities.validity import Values
-from unetmm.io.image import DTYPES, Encoding, ImageInfo, SinkOptions
+from unetmm.io.framed import FramedSource, check_inside, framed_info
+from unetmm.io.image import DTYPES, Box, Encoding, ImageInfo, SinkOptions, Source
 from unetmm.io.places import Place
 from unetmm.io.retyped import retype
 from unetmm.io.select import Selection
@@ -73,6 +74,8 @@ class Options:
     transform: TransformChoice = "auto"
     """Way in which counts of photons are brought to the net: auto by what is measured, none, or
     anscombe wherever noise grows with the signal."""
+    crop: Box | None = None
+    """Part of each plane that the output of a file is; None: all of it."""
     choice: ModelChoice | None = None
     """Reason for the model, where it was chosen by looking at the image."""
 
@@ -134,7 +137,27 @@ class Options:
         ImageError
             If the pixel type cannot hold what the image says.
         """
-        return retype(info, self.storing.dtype)
+        frame = self.frame(info)
+        return retype(info if frame is None else framed_info(info, frame), self.storing.dtype)
+
+    def frame(self, info: ImageInfo) -> Box | None:
+        """The part of each plane that is written; None where that is all of it.
+
+        Raises
+        ------
+        ImageError
+            If it lies outside of the image.
+        """
+        whole = Box(0, 0, info.height, info.width)
+        if self.crop is None or self.crop == whole:
+            return None
+        check_inside(info, self.crop)
+        return self.crop
+
+    def framed(self, source: Source) -> Source:
+        """The part of an image that is written, as an image."""
+        frame = self.frame(source.info)
+        return source if frame is None else FramedSource(source, frame)
 
     def sink(self, path: Place) -> SinkOptions:
         """The part of these that an output needs."""

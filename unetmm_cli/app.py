@@ -17,6 +17,7 @@ from unetmm_cli.commands.finalize import finalize
 from unetmm_cli.commands.info import info
 from unetmm_cli.commands.models import models
 from unetmm_cli.commands.plan import plan
+from unetmm_cli.commands.preview import preview
 from unetmm_cli.commands.restore import restore
 from unetmm_cli.commands.setup import setup
 from unetmm_cli.commands.slurm import slurm
@@ -25,7 +26,7 @@ from unetmm_cli.commands.verify import verify
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Restore": (denoise, restore, verify, finalize, slurm),
-    "Look first": (plan, info, evaluate, benchmark, models, setup),
+    "Look first": (preview, plan, info, evaluate, benchmark, models, setup),
     "Train": (train, adapt),
 }
 """Panel of `unetmm --help` -> its commands, in order."""

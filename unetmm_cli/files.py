@@ -87,9 +87,14 @@ def split_name(name: str) -> tuple[str, str]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file; it appears whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """As `write_text`, for what is no text."""
     aside = path.with_name(f".{path.name}.part")
     try:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_bytes(content)
         os.replace(aside, path)
     except BaseException:
         aside.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from unetmm.errors import ShapeError
 from unetmm.sizes import parse_size
 
 if TYPE_CHECKING:
+    from unetmm.io.image import Box
     from unetmm.io.places import Place
     from unetmm.run.share import Share
 
@@ -69,6 +70,23 @@ def parse_strength(text: str | float) -> float:
     if not 0 <= strength <= 1:
         raise typer.BadParameter(f'"{text}" is not a number from 0 to 1')
     return strength
+
+
+def parse_crop(text: str | Box) -> Box:
+    """A part of a plane of "left,top,width,height"; a usage error otherwise."""
+    from unetmm.io.image import Box
+
+    if isinstance(text, Box):
+        return text
+    try:
+        x, y, width, height = (int(part) for part in text.split(","))
+        if width < 1 or height < 1:
+            raise ValueError
+    except ValueError:
+        raise typer.BadParameter(
+            f'"{text}" is not left,top,width,height in pixels; write 2000,1500,300,200'
+        ) from None
+    return Box(y, x, y + height, x + width)
 
 
 def parse_place(text: str | Place) -> Place:

@@ -19,7 +19,7 @@ def test_version_and_help_are_results(capsys: pytest.CaptureFixture[str]) -> Non
     out, err = run_ok(["--help"], capsys)
     assert "H200" in run_ok(["denoise", "--help"], capsys)[0], "what --device was tried on"
     assert err == "" and all(c in out for c in ("denoise", "restore", "plan", "info", "models"))
-    for command in ("denoise", "restore", "plan", "info", "models"):
+    for command in ("denoise", "restore", "preview", "plan", "info", "models"):
         assert f"Example: unetmm {command}" in run_ok([command, "--help"], capsys)[0]
 
 
@@ -38,6 +38,7 @@ def test_help_imports_no_library_module() -> None:
     heavy = ("torch", "numpy", "numba", "dask", "zarr", "tifffile", "imagecodecs")
     assert imported(["--help"], heavy) == []
     assert imported(["denoise", "--help"], heavy) == []
+    assert imported(["preview", "--help"], heavy) == []
 
 
 def test_plan_imports_neither_torch_nor_numba(grey_tiff: Path, mono: Path) -> None:

@@ -10,7 +10,7 @@ stored; that decides only which boxes are read at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -98,13 +98,8 @@ def read_places(source: Source, channel: int, places: Sequence[Place]) -> Iterat
     if read_many is not None:
         yield _with_masks(source, channel, places, read_many(channel, places))
         return
-    chunk = source.info.chunk
-
-    def unit(place: Place) -> tuple[int, int, int, int]:
-        t, z, box = place
-        return t, z, box.y0 // chunk[0], box.x0 // chunk[1]
-
-    for (t, z, *_), group in groupby(sorted(places, key=unit), unit):
+    unit = _unit_of(source.info)
+    for (t, z, *_), group in groupby(in_reading_order(source.info, places), unit):
         for part in _parts(list(group)):
             whole = _around([box for _, _, box in part])
             read = Patch(*read_measured(source, (t, channel, z), whole))
@@ -112,6 +107,22 @@ def read_places(source: Source, channel: int, places: Sequence[Place]) -> Iterat
                 read.cut(Box(b.y0 - whole.y0, b.x0 - whole.x0, b.y1 - whole.y0, b.x1 - whole.x0))
                 for _, _, b in part
             ]
+
+
+def in_reading_order(info: ImageInfo, places: Sequence[Place]) -> list[Place]:
+    """The places in the order in which `read_places` gives them: by chunk."""
+    return sorted(places, key=_unit_of(info))
+
+
+def _unit_of(info: ImageInfo) -> Callable[[Place], tuple[int, int, int, int]]:
+    """What tells the chunk in which a place begins."""
+    chunk = info.chunk
+
+    def unit(place: Place) -> tuple[int, int, int, int]:
+        t, z, box = place
+        return t, z, box.y0 // chunk[0], box.x0 // chunk[1]
+
+    return unit
 
 
 def _parts(places: list[Place]) -> Iterator[list[Place]]:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from unetmm.errors import ImageError
-from unetmm.io.units import full_unit
+from unetmm.io.units import full_unit, in_unit
 
 _ORDERS = tuple("XY" + "".join(order) for order in itertools.permutations("ZCT"))
 _ORDER_TEXT = re.compile(r"""\sDimensionOrder\s*=\s*["']([^"']*)""")
@@ -198,6 +198,42 @@ def pick_planes(
         pixels[:0] = channels
         pixels.extend(plane for plane in planes if _renumbered(plane, chosen))
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def crop_planes(xml: str, shifts: Mapping[str, tuple[float, str]], width: int, height: int) -> str:
+    """OME-XML whose first image has a part of each plane only; empty where there is none to keep.
+
+    Parameters
+    ----------
+    shifts : X and Y -> distance of the first pixel of the part from that of the plane, with its
+        unit. Positions that are in no such unit are left out.
+    """
+    if (elements := _parsed(xml)) is None:
+        return ""
+    root, image, pixels = elements
+    pixels.attrib |= {"SizeX": str(width), "SizeY": str(height)}
+    # Regions of interest lie in the whole plane, TiffData are the pages of another file.
+    for parent, name in ((root, "ROI"), (image, "ROIRef"), (pixels, "TiffData")):
+        for gone in parent.findall(f"{{*}}{name}"):
+            parent.remove(gone)
+    for plane in pixels.iterfind("{*}Plane"):
+        for axis in "XY":
+            _move(plane, axis, shifts)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _move(plane: Element, axis: str, shifts: Mapping[str, tuple[float, str]]) -> None:
+    """Say where the first pixel of a part of a plane is."""
+    name, text = f"Position{axis}", plane.get(f"Position{axis}")
+    if text is None:
+        return
+    unit = full_unit(plane.get(f"{name}Unit", "reference frame"))
+    distance = in_unit(*shifts[axis], unit) if axis in shifts else None
+    if distance is None:
+        del plane.attrib[name]
+        plane.attrib.pop(f"{name}Unit", None)
+    else:
+        plane.set(name, repr(number(text) + distance))
 
 
 def _parsed(xml: str) -> tuple[Element, Element, Element] | None:

@@ -18,13 +18,22 @@ CONVERT_S = 2.5e-9
 
 
 def divisions(
-    length_px: int, align_px: int, chunk_px: int, layout: Layout, limit: int
+    length_px: int,
+    align_px: int,
+    chunk_px: int,
+    layout: Layout,
+    limit: int,
+    written: tuple[int, int] | None = None,
 ) -> Iterator[Division]:
-    """Ways to divide an axis: every small number of parts, then ever larger steps."""
-    seen = set()
-    parts, most = 1, min(limit, -(-length_px // align_px))
+    """Ways to divide an axis: every small number of parts, then ever larger steps.
+
+    written : the part of the axis that is written, None for all of it.
+    """
+    first, stop = written or (0, length_px)
+    stride_px, seen = layout.config.stride_px, set()
+    parts, most = 1, min(limit, -(-(stop - first) // align_px))
     while True:
-        spans = split_axis(length_px, parts, align_px, layout.halo_px, layout.config.stride_px)
+        spans = split_axis(length_px, parts, align_px, layout.halo_px, stride_px, (first, stop))
         widest = max(s.read_px for s in spans)
         if widest not in seen:  # more parts that are not narrower only add halo
             seen.add(widest)
@@ -56,7 +65,8 @@ def estimated_s(request: Request, cut: Cut, workers: int, threads: int) -> float
 
 def least_s(request: Request, cut: Cut, cores: int) -> float:
     """What the arithmetic takes at least, however the cores are used."""
-    read_px = sum(s.read_px for s in cut.strips.spans) * request.pixels.height
+    first, stop = request.written[0]
+    read_px = sum(s.read_px for s in cut.strips.spans) * (stop - first)
     return request.engine.least_s(request.config, read_px * request.planes) / cores
 
 

@@ -110,6 +110,7 @@ def _plan_with(
         device_budget_bytes=options.device_budget_bytes or engine.default_device_budget_bytes,
         exceeds=leaves_base_range(info.dtype, options.fixed_range),
         searches=options.outliers_of(info) != "none",
+        crop=options.frame(info),
     )
     return replace(plan_run(request), calibration_cores=calibration_cores)
 
@@ -197,7 +198,7 @@ def look_ahead(
         planned = plannable(output) if makes_folder and isinstance(output, Path) else output
         kept = options.output_info(info)
         wanted = replace(options, overwrite=True).sink(planned)
-        sink = open_sink(wanted, kept, options.format, source)
+        sink = open_sink(wanted, kept, options.format, options.framed(source))
         storages = source_storage(source), sink_storage(sink)
         held = process.held_bytes() if held_bytes is None else held_bytes
         plan = plan_image(info, *storages, model, options, held)

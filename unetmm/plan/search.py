@@ -65,10 +65,10 @@ def _cuts(request: Request) -> Iterator[Cut]:
     for steps in reversed(engine.band_steps):
         layout = make_layout(request.config, steps * stride)
         segments, strips = (
-            list(divisions(length_px, math.lcm(stride, sink_px), source_px, layout, limit))
-            for length_px, sink_px, source_px, limit in zip(
+            list(divisions(length_px, math.lcm(stride, sink_px), source_px, layout, limit, part))
+            for length_px, sink_px, source_px, limit, part in zip(
                 (pixels.height, pixels.width), request.sink.chunk, request.source.chunk, limits,
-                strict=True,
+                request.written, strict=True,
             )
         )  # fmt: skip
         for segment in segments:

@@ -10,6 +10,7 @@ from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.engine.layout import Layout
 from unetmm.engine.precision import Precision
 from unetmm.geometry import Span, recomputed_share
+from unetmm.io.image import Box
 from unetmm.nets.config import NetConfig
 from unetmm.plan.memory import Storage, Terms
 
@@ -38,6 +39,15 @@ class Request:
     """Whether values can leave the base range."""
     searches: bool = False
     """Whether outliers are looked for."""
+    crop: Box | None = None
+    """Part of each plane that is written; None: all of it."""
+
+    @property
+    def written(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """First row that is written and the one behind the last, and the same of columns."""
+        if self.crop is None:
+            return (0, self.pixels.height), (0, self.pixels.width)
+        return (self.crop.y0, self.crop.y1), (self.crop.x0, self.crop.x1)
 
 
 @dataclass(frozen=True)
@@ -123,8 +133,10 @@ class Plan:
     @property
     def recomputed_share(self) -> float:
         """Share of the pixels that are computed more than once, as halo."""
-        across = recomputed_share(list(self.strips), self.strips[-1].write_stop)
-        down = recomputed_share(list(self.segments), self.segments[-1].write_stop)
+        across, down = (
+            recomputed_share(list(spans), spans[-1].write_stop - spans[0].write_start)
+            for spans in (self.strips, self.segments)
+        )
         return (1 + across) * (1 + down) - 1
 
     def as_dict(self) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from typing import Any
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ImageError, ResumeError
 from unetmm.intensities.validity import Values
-from unetmm.io.image import Encoding, ImageInfo
+from unetmm.io.framed import crop_text
+from unetmm.io.image import Box, Encoding, ImageInfo
 from unetmm.io.open import output_format
 from unetmm.io.output.output import Output
 from unetmm.io.places import Place, RemotePath
@@ -41,6 +42,7 @@ UNSAID = {
     "no data": "as the input says",
     "files beside": "none",
     "transform": "auto",
+    "crop": "none",
 }
 """Facts that are only stated where they are not these, because older outputs state none."""
 _STATE = re.compile(r"(\d+) bytes of (\d+) ns, ends [0-9a-f]{8}")
@@ -72,7 +74,14 @@ def make_facts(
         "chunks": f"{output.chunk}, {len(output.store.levels)} levels",
         "unetmm": __version__,
         **_storing_facts(info, options),
+        **_crop_fact(info, options),
     }
+
+
+def _crop_fact(info: ImageInfo, options: Options) -> dict[str, str]:
+    """Which part of each plane is written, where that is not all of it."""
+    frame = options.frame(info)
+    return {} if frame is None else {"crop": crop_text(frame)}
 
 
 def _storing_facts(info: ImageInfo, options: Options) -> dict[str, str]:
@@ -159,6 +168,7 @@ def make_job_record(
         "encoding": asdict(options.encoding),
         "dtype": output.info.dtype.name,
         "nodata": None if options.nodata is None else list(map(repr, options.nodata)),
+        "crop": None if options.crop is None else asdict(options.crop),
         "facts": dict(facts),
         "calibration": calibration.to_json(),
         "model_choice": options.choice.as_dict() if options.choice else None,
@@ -182,6 +192,12 @@ def nodata_of(job: Mapping[str, Any]) -> Values | None:
     """Values for "no data" that a job's user gave; None: as the input says."""
     found = job.get("nodata")
     return None if found is None else tuple(map(float, found))
+
+
+def crop_of(job: Mapping[str, Any]) -> Box | None:
+    """The part of each plane that a job's output is; None: all of it."""
+    found = job.get("crop")
+    return None if found is None else Box(**found)
 
 
 def encoding_of(job: Mapping[str, Any]) -> Encoding:

@@ -18,7 +18,8 @@ from unetmm.io.output.output import Output, is_intact
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
 from unetmm.io.retyped import retype
-from unetmm.provenance.facts import encoding_of, nodata_of, selection_of
+from unetmm.options import Options
+from unetmm.provenance.facts import crop_of, encoding_of, nodata_of, selection_of
 from unetmm.provenance.record import remove_leftovers
 
 
@@ -95,8 +96,9 @@ def finalize(path: Place) -> bool:
     source = open_source(job["input"], selection_of(job), nodata_of(job))
     try:
         options = SinkOptions(path, overwrite=True, encoding=encoding_of(job))
-        info = retype(source.info, job.get("dtype"))
-        output: Output = open_sink(options, info, job["format"], source)
+        framed = Options(crop=crop_of(job)).framed(source)
+        info = retype(framed.info, job.get("dtype"))
+        output: Output = open_sink(options, info, job["format"], framed)
         output.halving.set_range(*Calibration.from_json(job["calibration"]).span)
         output.join("finalize")
         return output.complete()

@@ -21,7 +21,7 @@ from unetmm.intensities.range import leaves_base_range
 from unetmm.intensities.rounding import Dimness, Losses
 from unetmm.intensities.stored import Storing
 from unetmm.intensities.validity import NoData
-from unetmm.io.image import ImageInfo, Sink, Source
+from unetmm.io.image import Box, ImageInfo, Sink, Source
 from unetmm.models.groups import Groups, sample_groups
 from unetmm.models.weights import Model
 from unetmm.options import Options
@@ -86,12 +86,20 @@ class Job:
     """Count of those."""
     point_count: PointCount = field(default_factory=PointCount)
     """Count of samples that belong to point sources."""
+    crop: Box | None = None
+    """Part of each plane that is written; None: all of it."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
     def storage(self) -> Storage:
         """What reading costs, asked once: a source may count its pages for it."""
         return source_storage(self.source)
+
+    @property
+    def written(self) -> Box:
+        """The part of each plane that is written, from whose first pixel the output counts."""
+        info = self.source.info
+        return self.crop or Box(0, 0, info.height, info.width)
 
     def nodata(self, channel: int, group: int) -> NoData:
         """What tells pixels without a measurement in a group of samples of a channel."""
@@ -164,6 +172,7 @@ def make_job(
     return Job(
         source, sink, net, groups, calibration, plan, options.strength, options.storing,
         kernels=kernels, outliers=options.outliers_of(source.info),
+        crop=options.frame(source.info),
     )  # fmt: skip
 
 

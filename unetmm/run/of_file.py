@@ -205,12 +205,12 @@ def _plan_work(
 ) -> _Work:
     """Open the output, settle on a model and make the plan; nothing is written yet."""
     kept = options.output_info(source.info)
-    sink = open_sink(options.sink(output), kept, options.format, source)
+    sink = open_sink(options.sink(output), kept, options.format, options.framed(source))
     storages = source_storage(source), sink_storage(sink)
     # Before nets are tried, whose memory is given back.
     held_bytes = loaded.held_bytes(pick_model(options.model, source.info), options.engine)
     if is_auto(options.model):
-        progress(Progress("choose a model", 0, pixels_in(source.info), 0.0, None))
+        progress(Progress("choose a model", 0, pixels_in(kept), 0.0, None))
     begun = sink.workspace.read_job() if sink.holds_chunks() else None
     model, options = _settled(options, source, loaded, begun, path.name)
     plan = plan_image(source.info, *storages, model, options, held_bytes)
@@ -269,7 +269,8 @@ def _earlier_job(
 def _compute(
     work: _Work, progress: Callable[[Progress], None], stop: threading.Event | None
 ) -> tuple[Job, Report]:
-    info, plan, output = work.source.info, work.plan, work.output
+    plan, output = work.plan, work.output
+    info, crop = output.info, work.options.frame(work.source.info)
     stride_px = work.model.config.stride_px
     total_px = pixels_in(info)
     progress(Progress("calibrate", 0, total_px, 0.0, plan))
@@ -292,10 +293,10 @@ def _compute(
 
     def tasks_left(plan: Plan) -> Iterator[Task]:
         # Gone through once more for their pixels: a list of a film's tasks is part of the budget.
-        left_px.append(pixels_of(open_tasks(plan, info.planes, output, rows, stride_px)))
+        left_px.append(pixels_of(open_tasks(plan, info.planes, output, rows, stride_px, crop)))
         done[0] = total_px - left_px[-1]
         advance(0)
-        return open_tasks(plan, info.planes, output, rows, stride_px)
+        return open_tasks(plan, info.planes, output, rows, stride_px, crop)
 
     job.progress = advance
     run_or_shrink(job, tasks_left)

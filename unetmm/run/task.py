@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from unetmm.geometry import Span, make_span
-from unetmm.io.image import ImageInfo, Plane, Planes
+from unetmm.io.image import Box, ImageInfo, Plane, Planes
 from unetmm.io.output.output import Output
 from unetmm.plan.types import Plan
 
@@ -33,29 +33,41 @@ def tasks_of(plan: Plan, planes: Planes) -> Iterator[Task]:
 
 
 def open_tasks(
-    plan: Plan, planes: Planes, output: Output, rows: range, stride_px: int
+    plan: Plan,
+    planes: Planes,
+    output: Output,
+    rows: range,
+    stride_px: int,
+    crop: Box | None = None,
 ) -> Iterator[Task]:
     """What is left to do for an output: tasks cut down to the rows of chunks that are missing.
 
     They may be asked for while others are under way: a task writes whole chunks, all its own.
 
     rows: rows of chunks that this process does, counted over all planes.
+    crop: the part of each plane that is written, None for all of it.
     """
-    height, chunk = output.info.height, output.chunk
+    chunk, (top, left_edge) = output.chunk, (crop.y0, crop.x0) if crop else (0, 0)
     align_px = math.lcm(stride_px, chunk[0])
     rows_a_plane = output.store.levels[0].grid[0]
     for task in tasks_of(plan, planes):
         strip, segment = task.strip, task.segment
-        columns = slice(strip.write_start // chunk[1], -(-strip.write_stop // chunk[1]))
+        columns = _chunks(strip, left_edge, chunk[1])
         missing = output.table.rows_missing(task.plane, columns)
         first = rows_a_plane * planes.number(task.plane)
-        own = range(segment.write_start // chunk[0], -(-segment.write_stop // chunk[0]))
-        left = [row for row in own if missing[row] and first + row in rows]
+        own = _chunks(segment, top, chunk[0])
+        left = [r for r in range(own.start, own.stop) if missing[r] and first + r in rows]
         if left:
-            start = left[0] * chunk[0] // align_px * align_px
-            stop = min(height, segment.write_stop, (left[-1] + 1) * chunk[0])
-            rest = make_span(start, stop, height, plan.halo_px, stride_px)
+            start = top + left[0] * chunk[0] // align_px * align_px
+            stop = min(segment.write_stop, top + (left[-1] + 1) * chunk[0])
+            rest = make_span(start, stop, segment.read_stop, plan.halo_px, stride_px)
             yield Task(task.plane, strip, rest)
+
+
+def _chunks(span: Span, first_px: int, chunk_px: int) -> slice:
+    """The chunks of an axis that a span writes, counted from the first pixel of the output."""
+    start, stop = span.write_start - first_px, span.write_stop - first_px
+    return slice(start // chunk_px, -(-stop // chunk_px))
 
 
 def pixels_of(tasks: Iterable[Task]) -> int:

@@ -45,16 +45,17 @@ class RowWatch:
         self.job, self.task, self.scratch = job, task, scratch
         self.before = np.zeros_like(scratch)
         self.dimness = Dimness()
-        info = job.source.info
+        info, written = job.source.info, job.written
         kinds = info.dtype.kind, job.storing.type_of(info.dtype).kind
         self.rounds = kinds[1] != "f" and job.storing.rounding == "nearest"
         """Whether rounding may bias means."""
-        sides = block_px(job.sink.chunk[0], info.height), block_px(job.sink.chunk[1], info.width)
-        chunk = min(job.sink.chunk[0], info.height), min(job.sink.chunk[1], info.width)
+        height, width = written.height, written.width
+        sides = block_px(job.sink.chunk[0], height), block_px(job.sink.chunk[1], width)
+        chunk = min(job.sink.chunk[0], height), min(job.sink.chunk[1], width)
         self.blocks = [
             BlockWatch(
                 Watched(
-                    task.plane, task.strip.write_start, task.strip.write_px, info.height,
+                    task.plane, task.strip.write_start - written.x0, task.strip.write_px, height,
                     group[0], len(group), chunk, sides,
                     job.calibration.entry(task.plane[1], number), kinds != ("f", "f"),
                     job.strength,

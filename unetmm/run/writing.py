@@ -35,7 +35,9 @@ class ChunkRowWriter:
         self.background = background
         self.writing: Future[None] | None = None
         width, samples = task.strip.write_px, info.samples
-        self.chunk_rows = min(job.sink.chunk[0], info.height)
+        self.chunk_rows = min(job.sink.chunk[0], job.written.height)
+        self.top = job.written.y0
+        """Row of the image that is the first of the output."""
         shape = (self.chunk_rows, width, samples)
         dtype = job.storing.type_of(info.dtype)
         self.buffer, self.spare = np.zeros(shape, dtype), np.zeros(shape, dtype)
@@ -85,7 +87,7 @@ class ChunkRowWriter:
         stop = min(self.seen_row, self.task.segment.write_stop)
         y = start
         while y < stop:
-            base = y // self.chunk_rows * self.chunk_rows
+            base = y - (y - self.top) % self.chunk_rows
             end = min(stop, base + self.chunk_rows)
             self._fill(bands, y - first, end - first, y - base, y)
             self.next_row = y = end
@@ -123,7 +125,7 @@ class ChunkRowWriter:
                 keep_points(made, clipped(stored.pixels, made.dtype), points[..., number])
             if kinds is not None:
                 stored = self.outliers.apply(kinds[..., samples], stored, made)
-            self.watch.add(number, stored, made, row)
+            self.watch.add(number, stored, made, row - self.top)
             self._watch_rounding(number, answer, stored, made, row)
         for excess in self.excess:
             excess.keep(target[..., excess.group], original[..., excess.group])
@@ -160,9 +162,10 @@ class ChunkRowWriter:
         return Spot(self.task.plane, row, self.task.strip.write_start, group[0], samples)
 
     def _flush(self, base: int, stop: int) -> None:
-        strip = self.task.strip
+        strip, left = self.task.strip, self.job.written.x0
         start = max(base, self.task.segment.write_start)
-        box = Box(start, strip.write_start, stop, strip.write_stop)
+        columns = strip.write_start - left, strip.write_stop - left
+        box = Box(start - self.top, columns[0], stop - self.top, columns[1])
         found = self.watch.take()
         self.settle()
         if isinstance(self.sink, Output):

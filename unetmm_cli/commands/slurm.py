@@ -186,6 +186,10 @@ def _changed_values(choices: Choices) -> Iterator[tuple[str, Any]]:
 
 def _text(name: str, value: Any) -> str:
     """A value as the option of that name takes it."""
+    if name == "crop":
+        from unetmm.io.framed import crop_text
+
+        return crop_text(value)
     if name == "planes":
         return ",".join(f"{axis}={first}:{_end(last)}" for axis, (first, last) in value.items())
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

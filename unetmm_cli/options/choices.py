@@ -94,6 +94,7 @@ class Choices:
             device=how.device,
             device_budget_bytes=how.device_budget,
             dtype=output.dtype,
+            crop=self.input.crop,
             rounding=output.rounding,
             outliers=how.outliers,
             transform=how.transform,

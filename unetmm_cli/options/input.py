@@ -11,6 +11,7 @@ from unetmm_cli.parsing import (
     parse_axes,
     parse_bands,
     parse_channels,
+    parse_crop,
     parse_nodata,
     parse_planes,
 )
@@ -75,6 +76,15 @@ class InputChoices:
             help="Pixels of this value, or of several (-9999,0), hold no measurement: they stay as "
             "they are and influence nothing. none: all pixels count, whatever the image says of "
             "values, masks or opacity. By default as the image says.",
+        ),
+    ] = None
+    crop: Annotated[
+        Any,
+        typer.Option(
+            metavar="X,Y,W,H",
+            parser=parse_crop,
+            help="Write only this part of each plane: left, top, width and height in pixels. Its "
+            "pixels are exactly those of the whole run, at their place on Earth or on the stage.",
         ),
     ] = None
     watch: Annotated[

@@ -18,7 +18,7 @@ import tifffile
 from helpers import content, lively_model
 
 from unetmm.errors import BudgetError, ImageError
-from unetmm.io.image import Encoding
+from unetmm.io.image import Box, Encoding
 from unetmm.io.output.disk import part_path
 from unetmm.io.select import Selection
 from unetmm.models.weights import save_model
@@ -162,6 +162,18 @@ def finish_again() -> None:
     from unetmm.io.output.output import Output
 
     Output.complete = getattr(Output, "_complete", Output.complete)  # type: ignore[method-assign]
+
+
+def test_a_crop_is_made_by_all_workers(folder: Path, tmp_path: Path, client: Any) -> None:
+    cropped = options(folder, crop=Box(300, 41, 3777, 590))
+    restore_file(folder / "in.tif", tmp_path / "one.ome.zarr", cropped)
+    output, told = tmp_path / "many" / "one.ome.zarr", []
+    output.parent.mkdir()
+    report = restore_distributed(
+        folder / "in.tif", output, cropped, client, shares=3, progress=told.append
+    )
+    assert report.complete and {p.total_px for p in told} == {3477 * 549}
+    assert content(output) == content(tmp_path / "one.ome.zarr")
 
 
 def test_an_error_of_a_worker_is_ours(folder: Path, tmp_path: Path, client: Any) -> None:

@@ -81,13 +81,13 @@ def restore_distributed(
     with closing(open_source(path, options.select, options.nodata)) as source:
         info = source.info
         kept = options.output_info(info)
-        sink = open_sink(options.sink(output), kept, options.format, source)
+        sink = open_sink(options.sink(output), kept, options.format, options.framed(source))
         begun = sink.workspace.read_job() if sink.holds_chunks() else None
         options = settle(options, source, Loaded(), begun, name=path.name)
         model = pick_model(options.model, info)
         options = replace(options, calibration=known_calibration(options, model))
         plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
-        total_px = len(info.planes) * info.height * info.width
+        total_px = len(info.planes) * kept.height * kept.width
         count = max(1, min(shares, rows_of(sink, info)))
     first = Share(0, count)
     task = ShareTask(path, output, options, first, output_state(output), uuid.uuid4().hex)
