@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -167,10 +168,28 @@ def test_places_are_spread_and_do_not_depend_on_chunks() -> None:
     places = look_places(info)
     assert len({(b.y0 * 4 // 1500, b.x0 * 4 // 2000) for _, _, b in places}) == 16
     assert all(b.y1 <= 1500 and b.x1 <= 2000 for _, _, b in places)
-    source = ArraySource(image, info)
-    read = [p for part in read_places(source, 0, places) for p in part]
-    for (pixels, _), (_, _, box) in zip(read, places, strict=True):
-        np.testing.assert_array_equal(pixels[..., 0], image[box.y0 : box.y1, box.x0 : box.x1])
+    for chunk in ((256, 256), (1, 2000), (512, 300)):
+        source = ArraySource(image, replace(info, chunk=chunk))
+        read = [pair for part in read_places(source, 0, places) for pair in part]
+        assert sorted(place[2].y0 for place, _ in read) == [place[2].y0 for place in places]
+        for (_, _, box), (pixels, _) in read:
+            np.testing.assert_array_equal(pixels[..., 0], image[box.y0 : box.y1, box.x0 : box.x1])
+
+
+def test_patches_do_not_depend_on_chunks() -> None:
+    """Places with content were taken for others where an image is stored in tiles."""
+    image = np.zeros((1500, 2000))
+    image[900:1400, 1300:1900] = noisy((500, 600))
+    info = array_info(image.shape, image.dtype, None)
+    found = []
+    for chunk in ((1500, 2000), (256, 256), (1, 2000)):
+        source = ArraySource(image, replace(info, chunk=chunk))
+        (choice,) = choose_patches(source, 0, [(0,)])
+        found.append([patch.pixels for patch in choice.patches])
+    assert sum(bool(pixels.any()) for pixels in found[0]) > 4
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_a_film_of_many_planes_is_looked_at_in_few() -> None:

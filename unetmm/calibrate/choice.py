@@ -100,7 +100,8 @@ class _Look:
         self.nodata = nodata
         self.places = look_places(source.info)
         read = read_places(source, channel, self.places)
-        self.cells = [self.measure(patch) for part in read for patch in part]
+        found = {place: self.measure(patch) for part in read for place, patch in part}
+        self.cells = [found[place] for place in self.places]
 
     def measure(self, patch: Patch) -> Cells:
         """What the cells of a box hold."""

@@ -16,7 +16,6 @@ from unetmm.calibrate.content import measure_cells
 from unetmm.calibrate.places import (
     Patch,
     Place,
-    in_reading_order,
     look_places,
     read_places,
 )
@@ -126,10 +125,11 @@ def _choose(source: Source, channel: int, count: int) -> list[Crop]:
 
 
 def _looks(source: Source, channel: int) -> list[_Look]:
-    """What the places of a channel are like, in the order of reading."""
+    """What the places of a channel are like, in their own order."""
     info = source.info
-    places, colours = in_reading_order(info, look_places(info)), info.samples - info.alpha
-    patches = [patch for part in read_places(source, channel, places) for patch in part]
+    places, colours = look_places(info), info.samples - info.alpha
+    read = {place: patch for part in read_places(source, channel, places) for place, patch in part}
+    patches = [read[place] for place in places]
     nodata = info.nodata_of(channel, range(colours))
     if nodata.guessed and info.dtype.kind == "f":
         pixels = [patch.pixels[..., :colours] for patch in patches]

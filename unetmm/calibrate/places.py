@@ -92,26 +92,30 @@ def _with_masks(
     ]
 
 
-def read_places(source: Source, channel: int, places: Sequence[Place]) -> Iterator[list[Patch]]:
-    """All places, a list for each read; those of one chunk are read at once."""
+def read_places(
+    source: Source, channel: int, places: Sequence[Place]
+) -> Iterator[list[tuple[Place, Patch]]]:
+    """All places with their pixels, a list for each read; those of one chunk are read at once.
+
+    Their order is that of reading, which depends on how the image is stored.
+    """
     read_many = getattr(source, "read_many", None)
     if read_many is not None:
-        yield _with_masks(source, channel, places, read_many(channel, places))
+        found = _with_masks(source, channel, places, read_many(channel, places))
+        yield list(zip(places, found, strict=True))
         return
     unit = _unit_of(source.info)
-    for (t, z, *_), group in groupby(in_reading_order(source.info, places), unit):
+    for (t, z, *_), group in groupby(sorted(places, key=unit), unit):
         for part in _parts(list(group)):
             whole = _around([box for _, _, box in part])
             read = Patch(*read_measured(source, (t, channel, z), whole))
-            yield [
-                read.cut(Box(b.y0 - whole.y0, b.x0 - whole.x0, b.y1 - whole.y0, b.x1 - whole.x0))
-                for _, _, b in part
-            ]
+            yield [(place, read.cut(_within(place[2], whole))) for place in part]
 
 
-def in_reading_order(info: ImageInfo, places: Sequence[Place]) -> list[Place]:
-    """The places in the order in which `read_places` gives them: by chunk."""
-    return sorted(places, key=_unit_of(info))
+def _within(box: Box, whole: Box) -> Box:
+    """A box counted from the first pixel of another around it."""
+    y, x = whole.y0, whole.x0
+    return Box(box.y0 - y, box.x0 - x, box.y1 - y, box.x1 - x)
 
 
 def _unit_of(info: ImageInfo) -> Callable[[Place], tuple[int, int, int, int]]:
