@@ -222,3 +222,17 @@ def test_dithered_outputs_of_another_type_too(folder: Path, tmp_path: Path) -> N
     go_on(folder, tmp_path / "whole.tif", **changes)
     go_on(folder, tmp_path / "part.tif", crop=CROP, **changes)
     assert_cut(tmp_path / "part.tif", tmp_path / "whole.tif", CROP)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [MicroscopyFacts(imagej={"ROI": b"1"}), MicroscopyFacts(ome_xml="<OME><ROI ID='R'/></OME>")],
+)
+def test_regions_of_interest_that_are_left_out_are_said(
+    seen: MicroscopyFacts, caplog: pytest.LogCaptureFixture
+) -> None:
+    info = ImageInfo(
+        "tiff", "YX", (9, 9), np.dtype(np.uint8), (9, 9), metadata=Metadata(microscopy=seen)
+    )
+    FramedSource(ArraySource(np.zeros((9, 9), np.uint8), info), Box(1, 1, 4, 5))
+    assert "regions of interest" in caplog.text

@@ -134,6 +134,9 @@ class FramedSource:
     def __init__(self, source: Source, box: Box) -> None:
         self._source, self._box = source, box
         self.info = framed_info(source.info, box)
+        seen = source.info.metadata.microscopy
+        if "<ROI " in seen.ome_xml or any(seen.imagej.get(name) for name in _DRAWN):
+            log.warning("its regions of interest lie on the whole image and are left out of a crop")
         before, after = (info.metadata.microscopy.origin for info in (source.info, self.info))
         for axis in (axis for axis in before if axis not in after):
             log.warning(
