@@ -125,3 +125,21 @@ def test_losers_are_let_go(path: Path, tmp_path: Path) -> None:
     loaded = Loaded()
     restore_file(path, tmp_path / "out.tif", replace(Options(), workers=1), loaded=loaded)
     assert len(loaded._nets) == 1
+
+
+def test_what_is_behind_a_lazy_array_is_computed_once_for_patches(
+    smeared: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The choice of a model and calibration look at the same places."""
+    counts = []
+    for model in ("camera-tiny", None):
+        looked: list[int] = []
+
+        def look(block: NDArray[np.uint8], looked: list[int] = looked) -> NDArray[np.uint8]:
+            looked.append(block.size)
+            return block
+
+        blocks = da.from_array(smeared, (64, 64, 3)).map_blocks(look, meta=smeared[:0, :0])
+        unetmm.restore(blocks, axes="YXS", model=model).compute(scheduler="synchronous")
+        counts.append(len(looked))
+    assert counts[0] == counts[1]

@@ -79,12 +79,17 @@ def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -
 
 
 class _Patches:
-    """Reads calibration patches of a Dask array; enough of a Source for `calibrate`."""
+    """Reads calibration patches of a Dask array; enough of a Source for `calibrate`.
+
+    The choice of a model and calibration ask for the same places. What is behind them is computed
+    once, for it may be costly.
+    """
 
     resident_bytes = 0
 
     def __init__(self, full: da.Array, info: ImageInfo) -> None:
         self.full, self.info = full, info
+        self._kept: dict[tuple[Any, ...], list[Any]] = {}
 
     def read_bytes(self, box_height: int, box_width: int) -> int:
         return 0
@@ -96,8 +101,11 @@ class _Patches:
         """Pixels of (t, z, box) together, so that what they share is computed once."""
         import dask
 
-        lazy = [self._lazy((t, channel, z), box) for t, z, box in places]
-        return list(dask.compute(*lazy, scheduler="synchronous"))
+        asked = channel, *places
+        if asked not in self._kept:
+            lazy = [self._lazy((t, channel, z), box) for t, z, box in places]
+            self._kept[asked] = list(dask.compute(*lazy, scheduler="synchronous"))
+        return self._kept[asked]
 
     def _lazy(self, plane: Plane, box: Box) -> da.Array:
         return self.full[plane][box.y0 : box.y1, box.x0 : box.x1]
