@@ -14,6 +14,7 @@ from unetmm.intensities import brackets_kernel as kernel
 from unetmm.intensities.brackets import (
     CLIPPED,
     HOLDS,
+    LEAST_SHARE,
     MARGIN_PX,
     MOST_NOISE,
     RATIO,
@@ -96,7 +97,7 @@ class _Look:
             kernel.local_noise(self.window, i, limit, noise, self.room, self.line)
 
     def box(self, rung: int, stride_px: int) -> tuple[slice, slice] | None:
-        """The box to compute in a rung, if there is one; it may reach beyond the window's edges
+        """The box to compute in a rung, if one is worth it; it may reach beyond the window's edges
         where those are the image's.
         """
         box = np.zeros(4, np.int64)
@@ -108,7 +109,10 @@ class _Look:
         if not found:
             return None
         top, left, bottom, right = box.tolist()
-        return _with_margin(top, bottom, stride_px), _with_margin(left, right, stride_px)
+        rows, columns = _with_margin(top, bottom, stride_px), _with_margin(left, right, stride_px)
+        if found < LEAST_SHARE * (rows.stop - rows.start) * (columns.stop - columns.start):
+            return None
+        return rows, columns
 
     def keep_noise(
         self, taken: Floats, rung: int, box: tuple[slice, slice], change: Floats

@@ -14,7 +14,8 @@ spoil the dimmer next to it.
 
 A net is only asked where it can help. What is less than BROAD_PX wide stays as it is stored: the
 noise of so small things cannot be told, and a net blurs them. So do pixels with less noise than a
-net makes itself, and those of a slope that passes through a rung in less than THIN_PX.
+net makes itself, those of a slope that passes through a rung in less than THIN_PX, and the few of a
+cell that a box would mostly be empty for.
 
 Values here are on the net's scale: `low` of the base range is 0, `high` is 1.
 """
@@ -53,6 +54,8 @@ REACH_PX = BROAD_PX // 2 * 2 + HEIGHT_REACH_PX
 """Distance in pixels within which values decide on whether a pixel is near something broad."""
 THIN_PX = 5
 """Least height and width of the pixels that a rung is computed for."""
+LEAST_SHARE = 0.1
+"""Least share of a box that has to need a rung for it to be computed."""
 WINDOW_REACH_PX = REACH_PX + THIN_PX // 2 * 2
 """Distance in pixels within which values decide on whether a pixel needs a rung."""
 RATIO = 8.0
