@@ -23,6 +23,7 @@ from unetmm.intensities.brackets import (
     box_nets,
     box_px,
     window_px,
+    window_reach,
 )
 from unetmm.intensities.guard import guard_bytes
 from unetmm.intensities.standins import REACH_PX, standing_bytes
@@ -162,7 +163,7 @@ def project(
     mirrored = workers * pixels.nets * mirrored_bytes(config, read_px)
     beyond_px = 2 * outliers.REACH_PX * searches
     read, write = _storing_bytes(pixels, source, sink, band, read_px + beyond_px, write_px)
-    under_way = read_px * (kept_rows + band + 4 * BLOCK_ROWS)
+    under_way = read_px * (kept_rows + band + 4 * BLOCK_ROWS + rows_of_cells(config))
     cells = excess_bytes(layout, pixels, source, write_px, threads, under_way)
     windows = window_px(config.stride_px), box_nets(threads) * exceeds
     searching = workers * outlier_bytes(pixels, band, read_px, kept_rows * write_px, *windows)
@@ -204,6 +205,11 @@ def excess_bytes(
     marks = across * (layout.lag_rows + 2 * layout.band_rows) * MARK_BYTES // BLOCK_ROWS
     held = under_way_px * config.in_channels * FLOAT_BYTES
     return pixels.nets * (nets * (stream + matrices) + cells + marks + held) + nets * (box + read)
+
+
+def rows_of_cells(config: NetConfig) -> int:
+    """Rows that are kept because a cell may ask for them."""
+    return CELL_PX + window_reach(config.stride_px)
 
 
 def outlier_bytes(

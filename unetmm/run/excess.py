@@ -77,8 +77,12 @@ class ExcessCells:
         self.next_row = task.segment.read_start
         width = min(task.strip.read_stop, info.width) - task.strip.read_start
         channels, under_way = config.in_channels, plan.lag_rows + plan.band_rows + plan.delay_rows
+        under_way += CELL_PX + window_reach(config.stride_px)
         self.values = np.zeros((under_way, width, channels), np.float32)
-        """Rows that are under way, on the net's scale; row y lies at y modulo their number."""
+        """Rows that are under way, and those above that a cell may ask for, on the net's scale; row
+        y lies at y modulo their number."""
+        self.known = task.segment.read_start
+        """Row of the image that comes next."""
         self.exceeds = np.zeros(under_way, bool)
         """Flags of rows that may exceed the base range."""
         self.runs = np.full(width, BROAD_PX, np.uint8)
@@ -102,6 +106,7 @@ class ExcessCells:
             self._mark(rows, first_row)
         else:
             self.runs[:] = 0
+        self.known = first_row + len(rows)
         self.exceeds[index] = found
         self.values[index] = rows
         if found:
@@ -176,16 +181,39 @@ class ExcessCells:
             self._count(mended, y, column * CELL_PX)
 
     def _cell(self, column: int) -> Mended:
-        """Read a cell with its surroundings and restore it."""
+        """Restore a cell by its surroundings."""
         from unetmm.intensities.bracket_cells import mend
 
-        job, y, x = self.job, self.cell_row * CELL_PX, column * CELL_PX
-        around = window_reach(job.net.config.stride_px)
+        y, x, stride_px = self.cell_row * CELL_PX, column * CELL_PX, self.job.net.config.stride_px
+        around = window_reach(stride_px)
         box = Box(
             max(0, y - around), max(0, x - around),
             min(self.height, y + CELL_PX + around), min(self.width, x + CELL_PX + around),
         )  # fmt: skip
-        reach, plane = reach_px(job), self.task.plane
+        inner = np.s_[
+            y - box.y0 : min(y + CELL_PX, self.height) - box.y0,
+            x - box.x0 : min(x + CELL_PX, self.width) - box.x0,
+        ]
+        values = self._kept(box) if self._keeps(box) else self._read(box)
+        with self._net() as net:
+            return mend(values, inner, net, self.noise, stride_px)
+
+    def _keeps(self, box: Box) -> bool:
+        """Whether a box lies in the rows that are kept."""
+        first = max(self.task.segment.read_start, self.known - len(self.values))
+        left = self.task.strip.read_start
+        within = left <= box.x0 and box.x1 <= left + self.values.shape[1]
+        return within and first <= box.y0 and box.y1 <= self.known
+
+    def _kept(self, box: Box) -> NDArray[np.float32]:
+        """Values of a box that lies there."""
+        left = self.task.strip.read_start
+        columns = self.values[:, box.x0 - left : box.x1 - left]
+        return np.ascontiguousarray(columns[np.arange(box.y0, box.y1) % len(self.values)])
+
+    def _read(self, box: Box) -> NDArray[np.float32]:
+        """The same values, read again."""
+        job, plane, reach = self.job, self.task.plane, reach_px(self.job)
         read = Box(
             max(0, box.y0 - reach), max(0, box.x0 - reach),
             min(self.height, box.y1 + reach), min(self.width, box.x1 + reach),
@@ -198,12 +226,7 @@ class ExcessCells:
         values = np.empty(seen.shape, np.float32)
         normalise(seen, known, self.statistics, values)
         without_far(values, self.fill)
-        inner = np.s_[
-            y - box.y0 : min(y + CELL_PX, self.height) - box.y0,
-            x - box.x0 : min(x + CELL_PX, self.width) - box.x0,
-        ]
-        with self._net() as net:
-            return mend(values, inner, net, self.noise, job.net.config.stride_px)
+        return values
 
     @contextmanager
     def _net(self) -> Iterator[BoxNet]:
