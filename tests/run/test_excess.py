@@ -129,3 +129,16 @@ def test_an_image_smaller_than_a_box() -> None:
     found, _ = restored(pixels)
     again, _ = restored(pixels, band=4, segments=2, strips=2)
     np.testing.assert_array_equal(found, again)
+
+
+def test_small_spots_stay_as_stored_and_no_cell_is_restored_for_them() -> None:
+    pixels = np.random.default_rng(3).normal(150, 15, (200, 220))
+    spots = np.zeros(pixels.shape, bool)
+    for y in range(5, 200, 12):
+        spots[y : y + 5, 7:210:9] = spots[y : y + 5, 9:210:9] = True
+    pixels[spots] += 5000
+    pixels = pixels.astype(np.uint16)
+    found, job = restored(pixels, strips=2)
+    np.testing.assert_array_equal(found[spots], pixels[spots])
+    assert not any(job.excess.rungs)
+    assert job.excess.stored_px == spots.sum()
