@@ -7,30 +7,33 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from unetmm.intensities.bracket_cells import mend
 from unetmm.intensities.brackets import (
     BOX_FLOATS,
-    BOX_PX,
+    BROAD_PX,
     CELL_PX,
+    HEIGHT_REACH_PX,
     LARGEST,
-    MARGIN_PX,
-    REACH_PX,
     RUNGS,
-    exceeding,
+    exceeds,
     may_exceed,
-    mend,
-    stand_in,
+    window_px,
+    window_reach,
+    without_far,
 )
 from unetmm.intensities.range import ValueScale, intensity_range
 
-INNER = (slice(MARGIN_PX, MARGIN_PX + CELL_PX),) * 2
+STRIDE_PX = 16
+WINDOW_PX = window_px(STRIDE_PX)
+INNER = (slice(window_reach(STRIDE_PX), window_reach(STRIDE_PX) + CELL_PX),) * 2
 BLOCK = np.s_[12:52, 16:56]
 """A bright block within a cell."""
 
 
 def scene(height: float, noise: float = 0.1, channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """A clean block of some height in a box, and the same with noise that grows with it."""
+    """A clean block of some height in a window, and the same with noise that grows with it."""
     rng = np.random.default_rng(3)
-    clean = np.full((BOX_PX, BOX_PX, channels), 0.5, np.float32)
+    clean = np.full((WINDOW_PX, WINDOW_PX, channels), 0.5, np.float32)
     clean[INNER][BLOCK] = height
     deviation = noise * np.abs(clean)
     return clean, (clean + deviation * rng.normal(size=clean.shape)).astype(np.float32)
@@ -44,12 +47,13 @@ def average(seen: np.ndarray) -> np.ndarray:
     return mean.astype(np.float32)
 
 
-def answer_of(box: np.ndarray) -> np.ndarray:
-    """The box restored by the base range and the rungs above it."""
-    mended = mend(box, INNER, average)
-    answer = average(np.clip(box, -1, 2))[INNER]
-    result: np.ndarray = np.where(mended.share < 1, mended.share * answer + mended.add, answer)
-    return result
+def answer_of(window: np.ndarray) -> np.ndarray:
+    """A cell restored by the base range and the rungs above it."""
+    mended = mend(window, INNER, average, stride_px=STRIDE_PX)
+    cell = window[INNER]
+    base = average(np.clip(window, -1, 2))[INNER] - np.clip(cell, -1, 2)
+    answer: np.ndarray = cell + mended.share[..., None] * base + mended.change
+    return answer
 
 
 @pytest.mark.parametrize("height", [4.0, 100.0, 5000.0, -4.0, -900.0])
@@ -81,26 +85,64 @@ def test_what_has_no_noise_is_kept() -> None:
 def test_pixels_far_from_any_excess_are_left_alone() -> None:
     _, box = scene(50.0)
     beyond = np.ones((CELL_PX, CELL_PX), bool)
-    beyond[12 - REACH_PX : 52 + REACH_PX, 16 - REACH_PX : 56 + REACH_PX] = False
-    assert (mend(box, INNER, average).share[beyond] == 1).all()
+    reach = HEIGHT_REACH_PX
+    beyond[12 - reach : 52 + reach, 16 - reach : 56 + reach] = False
+    assert (mend(box, INNER, average, stride_px=STRIDE_PX).share[beyond] == 1).all()
 
 
 def test_clipping_starts_where_the_base_range_no_longer_counts() -> None:
     _, box = scene(20.0, noise=0.6)
     clipped = (box > 2).any(2)[INNER] | (box < -1).any(2)[INNER]
-    assert clipped.any() and (mend(box, INNER, average).share[clipped] < 1).all()
+    assert (
+        clipped.any() and (mend(box, INNER, average, stride_px=STRIDE_PX).share[clipped] < 1).all()
+    )
 
 
 def test_values_that_are_no_measurement_get_a_stand_in() -> None:
     rows = np.array([[[0.5], [1e30], [np.inf], [np.nan], [30.0], [-40.0]]], np.float32)
-    assert stand_in(rows, 0.25)
-    assert rows.ravel().tolist() == [0.5, 0.25, 0.25, 0.25, 2.0, -1.0]
+    assert without_far(rows, 0.25)
+    assert rows.ravel().tolist() == [0.5, 0.25, 0.25, 0.25, 30.0, -40.0]
 
 
 def test_nothing_exceeds_within_the_range() -> None:
-    assert exceeding(np.full((2, 3, 1), 1.4, np.float32)) is None
-    found = exceeding(np.full((2, 3, 1), -0.6, np.float32))
-    assert found is not None and found.all()
+    assert not exceeds(np.full((2, 3, 1), 1.4, np.float32))
+    assert exceeds(np.full((2, 3, 1), -0.6, np.float32))
+
+
+def never(seen: np.ndarray) -> np.ndarray:
+    raise AssertionError("no net is asked")
+
+
+@pytest.mark.parametrize("side", [1, BROAD_PX - 1])
+def test_what_is_small_stays_as_it_is_and_costs_no_net(side: int) -> None:
+    window = np.random.default_rng(1).normal(0.5, 0.1, (WINDOW_PX, WINDOW_PX, 1))
+    window = window.astype(np.float32)
+    small = np.s_[40 : 40 + side, 50 : 50 + 3 * side]
+    window[small] += 40
+    mended = mend(window, INNER, never, stride_px=STRIDE_PX)
+    share = np.ones((WINDOW_PX, WINDOW_PX), np.float32)
+    share[small] = 0
+    assert np.array_equal(mended.share, share[INNER])
+    assert not mended.change.any() and not any(mended.rungs)
+
+
+def test_what_has_no_noise_costs_no_net() -> None:
+    clean, _ = scene(3000.0)
+    mended = mend(clean, INNER, never, stride_px=STRIDE_PX)
+    assert not mended.change.any()
+
+
+def test_only_the_box_around_what_needs_it_is_computed() -> None:
+    _, window = scene(4.0)
+    window[INNER][:, 30:] = 0.5
+    sides = []
+
+    def seen(box: np.ndarray) -> np.ndarray:
+        sides.append(box.shape[:2])
+        return average(box)
+
+    mend(window, INNER, seen, stride_px=STRIDE_PX)
+    assert sides == [(64, 32)]
 
 
 @pytest.mark.parametrize(
@@ -122,17 +164,17 @@ def test_types_that_can_leave_the_range(
 
 def test_rungs_are_few_whatever_the_values() -> None:
     _, box = scene(0.9 * LARGEST)
-    assert len(mend(box, INNER, average).rungs) == RUNGS
+    assert len(mend(box, INNER, average, stride_px=STRIDE_PX).rungs) == RUNGS
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_box_takes_no_more_memory_than_counted(channels: int) -> None:
     _, box = scene(4000.0, channels=channels)
     tracemalloc.start()
-    mend(box, INNER, np.copy)
+    mend(box, INNER, np.copy, stride_px=STRIDE_PX)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak <= BOX_FLOATS * 4 * BOX_PX**2 * channels
+    assert peak <= BOX_FLOATS * 4 * WINDOW_PX**2 * channels
 
 
 def test_rare_far_values_do_not_stretch_the_base_range() -> None:

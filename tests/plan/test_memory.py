@@ -23,7 +23,7 @@ from unetmm.engine.cpu.footprint import (
     stream_bytes,
 )
 from unetmm.engine.layout import make_layout, observing_layout
-from unetmm.intensities.brackets import BOX_PX
+from unetmm.intensities.brackets import box_px
 from unetmm.intensities.guard import guard_bytes
 from unetmm.intensities.outliers import REACH_PX
 from unetmm.io.open import open_source
@@ -172,8 +172,9 @@ def test_wider_ranges_cost_every_worker_a_stream_of_boxes() -> None:
     nothing = storage(SOURCE_ROWS, 19, 0, 0)
     args = (CpuEngine(), layout, pixels, nothing, nothing, WORKERS, 1, READ_PX, WRITE_PX, 0)
     without, terms = project(*args)[0], project(*args, exceeds=True)[0]
-    observing = observing_layout(CONFIG, BOX_PX)
-    stream = observing_bytes(observing, BOX_PX, BOX_PX, LANES, 1)
+    most_px = box_px(CONFIG.stride_px)
+    observing = observing_layout(CONFIG, most_px)
+    stream = observing_bytes(observing, most_px, most_px, LANES, 1)
     assert without.excess == 0
     assert terms.excess > WORKERS * NETS * stream
     assert terms.total == without.total + terms.excess

@@ -12,7 +12,7 @@ from unetmm.calibrate.calibration import Calibration, ChannelStatistics
 from unetmm.engine.cpu.net import CpuNet
 from unetmm.engine.layout import make_layout
 from unetmm.geometry import split_axis
-from unetmm.intensities.brackets import BOX_PX, LARGEST
+from unetmm.intensities.brackets import LARGEST, box_px
 from unetmm.io.array import ArraySink, ArraySource, array_info
 from unetmm.models.groups import sample_groups
 from unetmm.plan.memory import Terms
@@ -35,6 +35,10 @@ def image(dtype: str = "uint16") -> np.ndarray:
     pixels = rng.normal(150, 15, (301, 277))
     for y, x in ((0, 0), (300, 276), (75, 92), (150, 138), (128, 128), (127, 185), (226, 5)):
         pixels[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4] += rng.uniform(300, 20000)
+    for y, x in ((40, 60), (150, 196), (127, 97), (226, 30), (300, 140), (96, 0), (190, 276)):
+        near = np.s_[max(0, y - 12) : y + 13, max(0, x - 9) : x + 10]
+        pixels[near] += rng.uniform(300, 20000)
+        pixels[near] *= rng.normal(1, 0.1, pixels[near].shape)
     return pixels.clip(0, 65535).astype(dtype)
 
 
@@ -121,7 +125,20 @@ def test_values_beyond_all_rungs_stay_and_warn(caplog: pytest.LogCaptureFixture)
 
 def test_an_image_smaller_than_a_box() -> None:
     pixels = image()[:19, :23]
-    assert pixels.shape < (BOX_PX, BOX_PX)
+    assert max(pixels.shape) < box_px(MONO.stride_px)
     found, _ = restored(pixels)
     again, _ = restored(pixels, band=4, segments=2, strips=2)
     np.testing.assert_array_equal(found, again)
+
+
+def test_small_spots_stay_as_stored_and_no_cell_is_restored_for_them() -> None:
+    pixels = np.random.default_rng(3).normal(150, 15, (200, 220))
+    spots = np.zeros(pixels.shape, bool)
+    for y in range(5, 200, 12):
+        spots[y : y + 5, 7:210:9] = spots[y : y + 5, 9:210:9] = True
+    pixels[spots] += 5000
+    pixels = pixels.astype(np.uint16)
+    found, job = restored(pixels, strips=2)
+    np.testing.assert_array_equal(found[spots], pixels[spots])
+    assert not any(job.excess.rungs)
+    assert job.excess.stored_px == spots.sum()

@@ -30,7 +30,8 @@ SOURCES = (
     "compiling/processor.py", "compiling/flags.py", "compiling/locator.py", "intensities/kernel.py",
     "intensities/guard_kernel.py", "intensities/judging_kernel.py",
     "intensities/outliers.py", "intensities/outliers_kernel.py", "intensities/outliers_look.py",
-    "intensities/points_kernel.py",
+    "intensities/points_kernel.py", "intensities/brackets.py", "intensities/brackets_kernel.py",
+    "intensities/brackets_rows.py",
     "intensities/rounding_kernel.py",
     *(f"engine/cpu/{name}.py" for name in (
         "pairs", "simd", "reduce", "kernels", "tables", "block", "sync", "tiles", "stages",

@@ -171,8 +171,12 @@ def make_layout(config: NetConfig, band_rows: int) -> Layout:
     return _Builder(config, band_rows).build()
 
 
+@lru_cache(maxsize=64)
 def observing_layout(config: NetConfig, height_px: int) -> Layout:
-    """A layout whose band holds a whole patch and all its lag: one step does every row of it."""
+    """A layout whose band holds a whole patch and all its lag: one step does every row of it.
+
+    Made once and shared by all who ask for it.
+    """
     stride = config.stride_px
     band = round_up(height_px + 2 * make_layout(config, stride).lag_rows, stride)
     layout = _Builder(config, band).build()

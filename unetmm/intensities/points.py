@@ -202,11 +202,20 @@ def _shares(heights: Floats, rule: PointRule) -> NDArray[np.uint8]:
     most = heights
     for axis in (0, 1):
         length = most.shape[axis] - 2 * SPREAD_PX
-        shifted = [most.take(range(i, i + length), axis) for i in range(2 * SPREAD_PX + 1)]
-        most = np.max(shifted, axis=0)
-    most = most / np.float32(rule.height)
-    share = FAINT_SHARE * _rise(most, *FAINT) + (1 - FAINT_SHARE) * _rise(most, *BRIGHT)
-    return np.asarray(np.rint(share * WHOLE), np.uint8)
+        parts = [
+            most[:, i : i + length] if axis else most[i : i + length]
+            for i in range(2 * SPREAD_PX + 1)
+        ]
+        most = parts[0].copy()
+        for part in parts[1:]:
+            np.maximum(most, part, out=most)
+    most /= np.float32(rule.height)
+    found = np.zeros(most.shape, np.uint8)
+    some = most > np.float32(FAINT[0])  # few, and all others keep nothing
+    high = most[some]
+    share = FAINT_SHARE * _rise(high, *FAINT) + (1 - FAINT_SHARE) * _rise(high, *BRIGHT)
+    found[some] = np.rint(share * WHOLE)
+    return found
 
 
 def _rise(values: Floats, begins: float, ends: float) -> Floats:

@@ -16,7 +16,15 @@ from unetmm.engine.cpu.footprint import frozen_bytes, observing_bytes
 from unetmm.engine.layout import FLOAT_BYTES, Layout, observing_layout
 from unetmm.geometry import round_up
 from unetmm.intensities import outliers, points
-from unetmm.intensities.brackets import BLOCK_ROWS, BOX_FLOATS, BOX_PX, CELL_PX
+from unetmm.intensities.brackets import (
+    BLOCK_ROWS,
+    BOX_FLOATS,
+    CELL_PX,
+    box_nets,
+    box_px,
+    window_px,
+    window_reach,
+)
 from unetmm.intensities.guard import guard_bytes
 from unetmm.intensities.standins import REACH_PX, standing_bytes
 from unetmm.nets.config import NetConfig
@@ -31,6 +39,8 @@ WORKER_BYTES = 2 * 10**6
 """Cost of a worker's threads (reader, compute, writer) besides its buffers: the stacks as far as
 used, allocator arenas, small objects. Less could be measured up to 8 workers, see NOTES.md."""
 
+BOX_TABLES_BYTES = 300 * 10**3
+"""Tables of the streams for boxes of all sizes, which share the memory of the largest."""
 MARK_BYTES = 250
 """Cost of marking a block of rows of a cell: two numbers in a set, twice for a moment."""
 
@@ -153,11 +163,13 @@ def project(
     mirrored = workers * pixels.nets * mirrored_bytes(config, read_px)
     beyond_px = 2 * outliers.REACH_PX * searches
     read, write = _storing_bytes(pixels, source, sink, band, read_px + beyond_px, write_px)
-    excess = workers * excess_bytes(layout, pixels, source, write_px, threads) if exceeds else 0
-    searching = workers * outlier_bytes(pixels, band, read_px, kept_rows * write_px, exceeds)
+    under_way = read_px * (kept_rows + band + 4 * BLOCK_ROWS + rows_of_cells(config))
+    cells = excess_bytes(layout, pixels, source, write_px, threads, under_way)
+    windows = window_px(config.stride_px), box_nets(threads) * exceeds
+    searching = workers * outlier_bytes(pixels, band, read_px, kept_rows * write_px, *windows)
     before = max(calibration_bytes, loading_bytes(config))
     before -= streams.streaming + stored + mirrored + workers * (read + write)
-    before -= excess + searching * searches
+    before -= (excess := workers * cells * exceeds) + searching * searches
     terms = Terms(
         RUNTIME_BYTES + held_bytes + workers * WORKER_BYTES + streams.runtime,
         streams.weights, streams.stream_state, streams.skip,
@@ -169,31 +181,45 @@ def project(
 
 
 def excess_bytes(
-    layout: Layout, pixels: Pixels, source: Storage, write_px: int, threads: int
+    layout: Layout, pixels: Pixels, source: Storage, write_px: int, threads: int, under_way_px: int
 ) -> int:
-    """Bytes of a worker for what exceeds the base range: a stream of boxes for every net, the box
-    that it works on, and the cells of a row of them across the strip.
+    """Bytes of a worker for what exceeds the base range: rows as they are, streams of boxes for
+    every net, the windows that are worked on, and the cells of a row of them across the strip.
+
+    under_way_px: pixels that are under way, those of a band, and of some blocks.
     """
-    config, observing = layout.config, observing_layout(layout.config, BOX_PX)
-    stream = observing_bytes(observing, BOX_PX, BOX_PX, LANES, threads)
+    config = layout.config
+    side_px, most_px, nets = (
+        window_px(config.stride_px), box_px(config.stride_px), box_nets(threads)
+    )  # fmt: skip
+    observing = observing_layout(config, most_px)
+    stream = observing_bytes(observing, most_px, most_px, LANES, 1) + BOX_TABLES_BYTES
     matrices = frozen_bytes(observing, LANES)
-    box = BOX_PX**2 * (config.in_channels * BOX_FLOATS * FLOAT_BYTES)
+    box = side_px**2 * (config.in_channels * BOX_FLOATS * FLOAT_BYTES)
     pixel_bytes = pixels.samples * pixels.itemsize + 2 * pixels.mask_bytes
-    read = BOX_PX**2 * pixel_bytes + source.scratch_bytes(BOX_PX, BOX_PX)
-    read += gap_bytes(pixels, BOX_PX, BOX_PX)
+    read = side_px**2 * pixel_bytes + source.scratch_bytes(side_px, side_px)
+    read += gap_bytes(pixels, side_px, side_px)
     across = write_px // CELL_PX + 2
-    cells = across * CELL_PX**2 * (config.in_channels + 1) * FLOAT_BYTES
+    value_bytes = (config.in_channels + 1) * FLOAT_BYTES
+    cells = across * CELL_PX**2 * value_bytes
     marks = across * (layout.lag_rows + 2 * layout.band_rows) * MARK_BYTES // BLOCK_ROWS
-    return pixels.nets * (stream + matrices + cells + marks) + box + read
+    held = under_way_px * config.in_channels * FLOAT_BYTES
+    return pixels.nets * (nets * (stream + matrices) + cells + marks + held) + nets * (box + read)
+
+
+def rows_of_cells(config: NetConfig) -> int:
+    """Rows that are kept because a cell may ask for them."""
+    return CELL_PX + window_reach(config.stride_px)
 
 
 def outlier_bytes(
-    pixels: Pixels, band: int, read_px: int, kept_px: int, exceeds: bool = False
+    pixels: Pixels, band: int, read_px: int, kept_px: int, box_px: int = 0, boxes: int = 0
 ) -> int:
     """Bytes of a worker for the search for outliers: windows of its rows, rows that are held back,
-    flags of those that are under way, and a box if there are boxes of what exceeds the base range.
+    flags of those that are under way, and boxes of what exceeds the base range.
 
     kept_px: pixels that are under way.
+    box_px: height and width of a box, of which there are so many at once.
     """
     samples, reach = pixels.samples, outliers.REACH_PX
     wide_px = read_px + 2 * reach
@@ -205,11 +231,10 @@ def outlier_bytes(
     given = 2 * band * read_px * samples * (pixels.itemsize + 2)  # rows with stand-ins, and masks
     search = outliers.search_bytes(band, read_px, samples)
     box = points.points_bytes(band, read_px) + kept_px * pixels.nets
-    if exceeds:
-        side_px = BOX_PX + 2 * reach
-        read = 2 * (side_px**2 - BOX_PX**2) * pixel_bytes + BOX_PX**2 * pixel_bytes
-        box += side_px**2 * samples * FLOAT_BYTES + read
-        box += outliers.search_bytes(BOX_PX, BOX_PX, samples)
+    side_px = box_px + 2 * reach
+    read = 2 * (side_px**2 - box_px**2) * pixel_bytes + box_px**2 * pixel_bytes
+    read += side_px**2 * samples * FLOAT_BYTES
+    box += boxes * (read + outliers.search_bytes(box_px, box_px, samples))
     return windows + held + given + search + box + kept_px * samples
 
 

@@ -9,24 +9,29 @@ cells they touch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.geometry import mirrored
 from unetmm.intensities.brackets import (
     BLOCK_ROWS,
-    BOX_PX,
+    BROAD_PX,
     CELL_PX,
+    CLIPPED,
+    HEIGHT_REACH_PX,
     LARGEST,
-    MARGIN_PX,
     REACH_PX,
-    Mended,
-    exceeding,
+    box_nets,
+    box_px,
+    exceeds,
     may_exceed,
-    mend,
-    stand_in,
+    window_reach,
+    without_far,
 )
 from unetmm.intensities.noise import NoiseModel
 from unetmm.intensities.range import normalise
@@ -40,94 +45,175 @@ from unetmm.run.task import Task
 
 if TYPE_CHECKING:
     from unetmm.calibrate.calibration import ChannelStatistics
-    from unetmm.engine.cpu.compiled import CompiledNet
+    from unetmm.engine.cpu.boxes import BoxNet
+    from unetmm.intensities.bracket_cells import Mended
 
 
 class ExcessCells:
-    """The cells of one strip and group of samples that exceed the base range."""
+    """What of one strip and group of samples exceeds the base range."""
 
     def __init__(self, job: Job, task: Task, group: int, statistics: ChannelStatistics) -> None:
         self.job, self.task, self.statistics = job, task, statistics
-        info = job.source.info
+        info, plan = job.source.info, job.plan
         self.group, self.height, self.width = slice_of(job.groups[group]), info.height, info.width
-        reaches = min(job.plan.halo_px, job.plan.lag_rows) >= REACH_PX
         config = job.net.config
         self.active = (
             job.kernels is not None
-            and reaches
+            and min(plan.halo_px, plan.lag_rows) >= REACH_PX
             and config.in_channels == config.out_channels
             and may_exceed(info.dtype, statistics)
         )
+        self.any_far = False
+        """Whether some values are no measurement."""
+        if not self.active:
+            return
         self.fill = statistics.seen_fill
         self.noise = _bright_noise(statistics)
         self.marked: set[tuple[int, int]] = set()
-        """Blocks of rows and columns of cells with something to mend."""
+        """Blocks of rows and columns of cells that may be near something broad."""
         self.cells: dict[int, Mended] = {}
         """Cells of the row of cells that is coming out, by their column."""
         self.cell_row = -1
-        self.any_far = False
-        """Whether some values are no measurement."""
         self.next_row = task.segment.read_start
-        self.forward: _BoxNet | None = None
+        width = min(task.strip.read_stop, info.width) - task.strip.read_start
+        channels, under_way = config.in_channels, plan.lag_rows + plan.band_rows + plan.delay_rows
+        under_way += CELL_PX + window_reach(config.stride_px)
+        self.values = np.zeros((under_way, width, channels), np.float32)
+        """Rows that are under way, and those above that a cell may ask for, on the net's scale; row
+        y lies at y modulo their number."""
+        self.known = task.segment.read_start
+        """Row of the image that comes next."""
+        self.exceeds = np.zeros(under_way, bool)
+        """Flags of rows that may exceed the base range."""
+        self.runs = np.full(width, BROAD_PX, np.uint8)
+        self.room = (
+            np.empty((BLOCK_ROWS, width), np.float32),
+            np.empty((BLOCK_ROWS, width, channels), np.float32),
+        )
+        self.nets: SimpleQueue[BoxNet] = SimpleQueue()
+        """Nets that nobody uses now."""
 
     def watch(self, rows: NDArray[np.float32], first_row: int) -> None:
-        """Take rows on the net's scale, mark what exceeds the base range, and clip it."""
+        """Take rows on the net's scale, remember what exceeds the base range, and clip it."""
         if not self.active:
             return
-        found = exceeding(rows)
-        if found is None:
-            return
-        y, x = np.nonzero(found)
-        y, x = y + first_row, x + self.task.strip.read_start
-        for reach_y in (-REACH_PX, REACH_PX):
-            blocks = (y + reach_y) // BLOCK_ROWS
-            for reach_x in (-REACH_PX, REACH_PX):
-                packed = np.unique(blocks * 2**32 + np.maximum(x + reach_x, 0) // CELL_PX)
-                self.marked.update((int(v) >> 32, int(v) & (2**32 - 1)) for v in packed)
-        if stand_in(rows, self.fill):
-            self.any_far = True
-            self.job.excess.warn()
+        index = np.arange(first_row, first_row + len(rows)) % len(self.values)
+        found = exceeds(rows)
+        if found:
+            if without_far(rows, self.fill):
+                self.any_far = True
+                self.job.excess.warn()
+            self._mark(rows, first_row)
+        else:
+            self.runs[:] = 0
+        self.known = first_row + len(rows)
+        self.exceeds[index] = found
+        self.values[index] = rows
+        if found:
+            np.clip(rows, 1 - CLIPPED, CLIPPED, out=rows)
+
+    def _mark(self, rows: NDArray[np.float32], first_row: int) -> None:
+        """Mark blocks that may be near something broad."""
+        from unetmm.intensities.brackets_rows import mark_broad
+
+        above = BROAD_PX + HEIGHT_REACH_PX
+        first_column = self.task.strip.read_start
+        across = (first_column + rows.shape[1] - 1) // CELL_PX + 1
+        marks = np.zeros((len(rows) + 2 * above, across), np.uint8)
+        is_last = first_row + len(rows) == self.height
+        mark_broad(rows, self.runs, is_last, first_column, marks)
+        y, columns = np.nonzero(marks)
+        blocks = (y + first_row - above) // BLOCK_ROWS
+        self.marked.update(zip(blocks.tolist(), columns.tolist(), strict=True))
 
     def mend(self, band: NDArray[np.float32]) -> None:
-        """Blend cells into the next rows of the answer, in place."""
-        first, self.next_row = self.next_row, self.next_row + len(band)
-        if not self.marked:
+        """Blend in what exceeds the base range in the next rows of the answer, in place."""
+        if not self.active:
             return
-        segment = self.task.segment
+        first, self.next_row = self.next_row, self.next_row + len(band)
+        segment, strip = self.task.segment, self.task.strip
+        own = range(strip.write_start // CELL_PX, -(-strip.write_stop // CELL_PX))
         y, stop = max(first, segment.write_start), min(self.next_row, segment.write_stop)
         while y < stop:
             end = min(stop, (y // BLOCK_ROWS + 1) * BLOCK_ROWS)
-            for column in [c for b, c in self.marked if b == y // BLOCK_ROWS]:
-                self._mend(band[y - first : end - first], y, column)
+            columns = [c for c in own if (y // BLOCK_ROWS, c) in self.marked]
+            if columns or self.exceeds[np.arange(y, end) % len(self.exceeds)].any():
+                self._mend(band[y - first : end - first], y, columns)
             y = end
         self.marked = {(b, c) for b, c in self.marked if b >= self.next_row // BLOCK_ROWS}
 
-    def _mend(self, rows: NDArray[np.float32], y: int, column: int) -> None:
+    def _mend(self, rows: NDArray[np.float32], y: int, columns: list[int]) -> None:
+        """Blend it into some rows of a block, with the cells of some columns."""
+        from unetmm.intensities.brackets_rows import blend, shares_alone
+
         strip = self.task.strip
-        x0 = max(column * CELL_PX, strip.write_start)
-        x1 = min((column + 1) * CELL_PX, strip.write_stop)
-        if x0 >= x1:
-            return
+        share, change = (part[: len(rows)] for part in self.room)
+        values = self.values[np.arange(y, y + len(rows)) % len(self.values)]
+        shares_alone(values, share, change)
+        self._restore(y, columns)
+        for column in columns:
+            cell, left = self.cells[column], column * CELL_PX
+            x0 = max(left, strip.write_start)
+            x1 = min(left + CELL_PX, strip.write_stop)
+            top = y - self.cell_row * CELL_PX
+            part = np.s_[top : top + len(rows), x0 - left : x1 - left]
+            at = np.s_[:, x0 - strip.read_start : x1 - strip.read_start]
+            share[at], change[at] = cell.share[part], cell.change[part]
+        written = np.s_[
+            :, strip.write_start - strip.read_start : strip.write_stop - strip.read_start
+        ]
+        stay = blend(rows[written], values[written], share[written], change[written])
+        self.job.excess.add_stored(stay)
+
+    def _restore(self, y: int, columns: list[int]) -> None:
+        """Restore cells that were not yet, several at once if there are threads for it."""
         if self.cell_row != y // CELL_PX:
             self.cell_row, self.cells = y // CELL_PX, {}
-        if column not in self.cells:
-            self.cells[column] = self._cell(column)
-        cell = self.cells[column]
-        top, left = y - self.cell_row * CELL_PX, x0 - column * CELL_PX
-        part = np.s_[top : top + len(rows), left : left + x1 - x0]
-        share, target = cell.share[part], rows[:, x0 - strip.read_start : x1 - strip.read_start]
-        mended = share * target + cell.add[part]
-        np.copyto(target, mended, where=share < 1)
+        new = [column for column in columns if column not in self.cells]
+        threads = min(box_nets(self.job.plan.threads), len(new))
+        if threads > 1:
+            with ThreadPoolExecutor(threads, "unetmm-cells") as pool:
+                found = list(pool.map(self._cell, new))
+        else:
+            found = [self._cell(column) for column in new]
+        for column, mended in zip(new, found, strict=True):
+            self.cells[column] = mended
+            self._count(mended, y, column * CELL_PX)
 
     def _cell(self, column: int) -> Mended:
-        """Read a cell with its margin and restore it."""
-        job, y, x = self.job, self.cell_row * CELL_PX, column * CELL_PX
-        top, left = max(0, y - MARGIN_PX), max(0, x - MARGIN_PX)
+        """Restore a cell by its surroundings."""
+        from unetmm.intensities.bracket_cells import mend
+
+        y, x, stride_px = self.cell_row * CELL_PX, column * CELL_PX, self.job.net.config.stride_px
+        around = window_reach(stride_px)
         box = Box(
-            top, left, min(self.height, y + CELL_PX + MARGIN_PX),
-            min(self.width, x + CELL_PX + MARGIN_PX),
+            max(0, y - around), max(0, x - around),
+            min(self.height, y + CELL_PX + around), min(self.width, x + CELL_PX + around),
         )  # fmt: skip
-        reach, plane = reach_px(job), self.task.plane
+        inner = np.s_[
+            y - box.y0 : min(y + CELL_PX, self.height) - box.y0,
+            x - box.x0 : min(x + CELL_PX, self.width) - box.x0,
+        ]
+        values = self._kept(box) if self._keeps(box) else self._read(box)
+        with self._net() as net:
+            return mend(values, inner, net, self.noise, stride_px)
+
+    def _keeps(self, box: Box) -> bool:
+        """Whether a box lies in the rows that are kept."""
+        first = max(self.task.segment.read_start, self.known - len(self.values))
+        left = self.task.strip.read_start
+        within = left <= box.x0 and box.x1 <= left + self.values.shape[1]
+        return within and first <= box.y0 and box.y1 <= self.known
+
+    def _kept(self, box: Box) -> NDArray[np.float32]:
+        """Values of a box that lies there."""
+        left = self.task.strip.read_start
+        columns = self.values[:, box.x0 - left : box.x1 - left]
+        return np.ascontiguousarray(columns[np.arange(box.y0, box.y1) % len(self.values)])
+
+    def _read(self, box: Box) -> NDArray[np.float32]:
+        """The same values, read again."""
+        job, plane, reach = self.job, self.task.plane, reach_px(self.job)
         read = Box(
             max(0, box.y0 - reach), max(0, box.x0 - reach),
             min(self.height, box.y1 + reach), min(self.width, box.x1 + reach),
@@ -137,23 +223,25 @@ class ExcessCells:
         rows = box_with_stand_ins(job, plane[1], rows, read, box)
         seen = rows.seen[..., self.group]
         known = None if rows.known is None else rows.known[..., self.group]
-        values = np.empty((BOX_PX, BOX_PX, seen.shape[2]), np.float32)
-        within = values[: box.height, : box.width]
-        normalise(seen, known, self.statistics, within)
-        within[~(np.abs(within) <= LARGEST)] = self.fill
-        within_rows = values[: box.height]
-        within_rows[:, box.width :] = within_rows[:, mirrored(box.width, BOX_PX - box.width)]
-        values[box.height :] = values[mirrored(box.height, BOX_PX - box.height)]
-        if self.forward is None:
-            assert job.kernels is not None
-            self.forward = _BoxNet(job.kernels, job.plan.threads)
-        inner = np.s_[
-            y - top : min(y + CELL_PX, self.height) - top,
-            x - left : min(x + CELL_PX, self.width) - left,
-        ]
-        mended = mend(values, inner, self.forward, self.noise)
-        self._count(mended, y, x)
-        return mended
+        values = np.empty(seen.shape, np.float32)
+        normalise(seen, known, self.statistics, values)
+        without_far(values, self.fill)
+        return values
+
+    @contextmanager
+    def _net(self) -> Iterator[BoxNet]:
+        """A net for boxes that nobody else uses."""
+        from unetmm.engine.cpu.boxes import BoxNet
+
+        try:
+            net = self.nets.get_nowait()
+        except Empty:
+            assert self.job.kernels is not None
+            net = BoxNet(self.job.kernels, box_px(self.job.net.config.stride_px))
+        try:
+            yield net
+        finally:
+            self.nets.put(net)
 
     def _count(self, mended: Mended, y: int, x: int) -> None:
         """Count a cell where its first pixel is written, so that it counts once."""
@@ -186,15 +274,3 @@ def _bright_noise(statistics: ChannelStatistics) -> list[NoiseModel]:
     if not all(model.gain for model in statistics.noise):
         return []
     return [model.relative_to(statistics.low, statistics.high) for model in statistics.noise]
-
-
-class _BoxNet:
-    """A net that restores boxes of one size, each with the attention of its own averages."""
-
-    def __init__(self, kernels: CompiledNet, threads: int) -> None:
-        from unetmm.engine.cpu.stream import ObservingStream
-
-        self.stream = ObservingStream(kernels, kernels.unattended(), BOX_PX, BOX_PX, threads)
-
-    def __call__(self, box: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.stream.restore(box)

@@ -66,22 +66,25 @@ class RowStream:
         height_px: int,
         threads: int,
         in_parts: bool,
+        within: RowStream | None = None,
     ) -> None:
-        """in_parts: whether the fine stages divide a step."""
+        """in_parts: whether the fine stages divide a step; within: whose memory is used."""
         check_strip(width_px, height_px, net.config.stride_px)
         self.net, self.frozen, self.layout = net, frozen, layout
         self.width, self.height, self.band = width_px, height_px, layout.band_rows
         self.cells = width_px // net.config.stride_px
         self.threads = max(1, min(threads, self.cells))
         places = memory_map(self.layout, width_px, LANES, self.threads)
-        self.memory = aligned_zeros(places.size_floats - LINE_FLOATS)
+        floats = places.size_floats - LINE_FLOATS
+        self.memory: Rows = aligned_zeros(floats) if within is None else within.memory[:floats]
+        assert len(self.memory) == floats, "no larger than the stream it lies in"
         self.program = stage_table(self.layout, net, places, in_parts)
         self.rings = ring_table(self.layout, places, width_px, height_px)
         self.scratch = np.array(places.scratch, np.int64)
         taps = max(s.taps for s in self.layout.stages if isinstance(s, Product))
         self.starts = np.zeros((self.threads, round_up(max(3, taps), LINE)), np.int64)
         self.out_at = places.out
-        self.team = Team(self.threads)
+        self.team: Team = Team(self.threads) if within is None else within.team
         self.shares = Shares(self.cells, self.threads)
         self.sums, self.seen, self.factors = np.zeros(1, np.float64), *np.zeros((2, 1), np.float32)
         self.clock = BandClock(layout.band_rows, layout.lag_rows, height_px)
@@ -160,17 +163,34 @@ class ObservingStream(RowStream):
     Parameters
     ----------
     unattended : the net's matrices without any attention, from `CompiledNet.unattended`.
+    within : a stream over larger patches whose memory is used; `clear` before each change between
+        the two. Both have one thread.
     """
 
     def __init__(
-        self, net: CompiledNet, unattended: Frozen, width_px: int, height_px: int, threads: int = 1
+        self,
+        net: CompiledNet,
+        unattended: Frozen,
+        width_px: int,
+        height_px: int,
+        threads: int = 1,
+        within: ObservingStream | None = None,
     ) -> None:
         layout = observing_layout(net.config, height_px)
-        self._allocate(net, unattended, layout, width_px, height_px, threads, in_parts=False)
+        self._allocate(
+            net, unattended, layout, width_px, height_px, threads, in_parts=False, within=within
+        )
         numbers = observed_numbers(layout, width_px, LANES)
+        if within is not None:
+            self.sums, self.seen, self.factors = within.sums, within.seen, within.factors
+            return
         self.sums = np.zeros(numbers, np.float64)
         self.seen = aligned_zeros(numbers * height_px)
         self.factors = aligned_zeros(observed_channels(layout, LANES))
+
+    def clear(self) -> None:
+        """Zeros everywhere, as what lies outside a patch has to be."""
+        self.memory[:] = 0
 
     def observe(self, patch: Rows, given: Mapping[str, Rows] | None = None) -> dict[str, Rows]:
         """Channel factors of every block for a patch (height_px, width_px, in_channels).
@@ -183,8 +203,7 @@ class ObservingStream(RowStream):
         for i, stage in enumerate(self.layout.stages):
             if isinstance(stage, Block):
                 self.sums[:] = 0
-                self._resume(done)
-                self._run(done + 1, i + 1, observed=i)
+                self._go_on(done, i + 1, observed=i)
                 attention[stage.name] = factors = (
                     given[stage.name] if given else self._attention(stage)
                 )
@@ -202,19 +221,22 @@ class ObservingStream(RowStream):
         last = max(
             (i for i, s in enumerate(self.layout.stages) if isinstance(s, Block)), default=-1
         )
-        self._resume(last)
-        self._run(last + 1, len(self.layout.stages))
+        self._go_on(last, len(self.layout.stages))
         lag = self.layout.lag_rows
         return self.out[lag : lag + self.height]
 
-    def _resume(self, block: int) -> None:
-        """Finish a block that was observed, if there is one.
+    def _go_on(self, block: int, end: int, observed: int = -1) -> None:
+        """Finish a block that was observed, if there is one, and what comes before stage `end`.
 
-        In a run of its own: its gated map lies where the next block's will, so all threads have to
-        be done with it.
+        Several threads finish it in a run of its own: its gated map lies where the next block's
+        will, so all of them have to be done with it.
         """
+        if block >= 0 and self.threads == 1:
+            self._run(block, end, observed=observed, resumed=block)
+            return
         if block >= 0:
             self._run(block, block + 1, resumed=block)
+        self._run(block + 1, end, observed=observed)
 
     def _attention(self, stage: Block) -> Rows:
         """The factors that follow from a block's sums."""
