@@ -151,7 +151,7 @@ def _judge_all(
         signal = [p.pixels + change for p, change in zip(bench.judged, most, strict=True)]
         probes = bench.probes(signal)
         probed = [
-            patch._replace(pixels=patch.pixels + np.float32(PROBE) * probe)
+            patch._replace(pixels=patch.pixels + np.float32(PROBE) * probe.noise)
             for patch, probe in zip(bench.judged, probes, strict=True)
         ]
         for i, (looking, own) in enumerate(zip(ready, stats, strict=True)):

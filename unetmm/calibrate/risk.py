@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,8 @@ from unetmm.calibrate.preparing import without_outliers
 from unetmm.calibrate.through import Floats, Through
 from unetmm.intensities.image_noise import ImageNoise, survey_noise
 from unetmm.intensities.noise import measure_noise
-from unetmm.intensities.range import fits_float32, measure_scale
-from unetmm.intensities.smear import block_view
+from unetmm.intensities.range import ValueScale, fits_float32, measure_scale
+from unetmm.intensities.smear import BLOCK_PX, block_view
 from unetmm.intensities.validity import NOTHING, NoData, valid_mask
 
 JUDGED_PX = 2**17
@@ -35,8 +36,22 @@ FLAT_QUANTILE = 0.2
 """Quantile of what a net changes in blocks, which tells what it takes for noise in flat places."""
 HARDLY_ANY = 0.6 / 255
 """Noise in flat places, as a share of the range, below which there is hardly any."""
+BEYOND = 0.5
+"""Distance from the base range, as a share of its width, from which on content is not judged: it is
+restored in wider ranges, which the bare net knows nothing of."""
+MOST_DEVIATIONS = 6.0
+"""Largest change that counts, in deviations of the noise; sources that nets dim are given back."""
 MASKED_SHARE = 0.5
 """Smallest measured share of a patch that is judged."""
+
+
+class Probe(NamedTuple):
+    """Noise that is added to a patch."""
+
+    noise: Floats
+    """Noise in stored units, (height, width, samples)."""
+    deviation: Floats
+    """Deviation of the noise of each pixel."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +78,9 @@ class Bench:
     """Noise that was found."""
     judged: list[Patch]
     """Patches that are restored, as floats, with the mask of what is measured."""
+    counted: list[NDArray[np.bool_]]
+    """Pixels (height, width, samples) of each that count: measured, and far from what lies beyond
+    the base range."""
 
     @classmethod
     def of(cls, chosen: Choice, nodata: NoData, outliers: bool) -> Bench | None:
@@ -77,7 +95,9 @@ class Bench:
         found, judged = survey_noise(pixels, nodata, masks), _floats(chosen.observed, nodata)
         if found is None or not judged:
             return None
-        return cls(chosen, nodata, found, judged)
+        base = measure_scale(pixels, nodata, None, masks)
+        counted = [_known(patch) & ~_beside_far(patch, base)[..., None] for patch in judged]
+        return cls(chosen, nodata, found, judged, counted)
 
     def statistics(self, looking: Looking) -> ChannelStatistics:
         """What a net is given of this channel."""
@@ -92,30 +112,32 @@ class Bench:
         )
         return through.changes(patches, stats.attention)
 
-    def probes(self, signal: list[Floats]) -> list[Floats]:
+    def probes(self, signal: list[Floats]) -> list[Probe]:
         """Noise as the patches have it, where their signal is about this."""
         found = []
         for k, values in enumerate(signal):
-            deviation = self.noise.deviation(values)
+            deviation = np.asarray(self.noise.deviation(values), np.float32)
             drawn = [
                 smear.draw(values.shape[:2], np.random.default_rng((k, i)))
                 for i, smear in enumerate(self.noise.smears)
             ]
-            found.append(np.asarray(np.stack(drawn, -1) * deviation, np.float32))
+            noise = np.asarray(np.stack(drawn, -1) * deviation, np.float32)
+            found.append(Probe(noise, deviation))
         return found
 
-    def judge(self, changes: list[Floats], probes: list[Floats], probed: list[Floats]) -> Judged:
+    def judge(self, changes: list[Floats], probes: list[Probe], probed: list[Floats]) -> Judged:
         """How a net does, by what it changes in the patches, and with some of the noise added."""
         squares = answers = variance = 0.0
         flats = []
-        for patch, change, probe, other in zip(self.judged, changes, probes, probed, strict=True):
-            known = _known(patch)
-            moved = probe + (other - change) / PROBE
-            squares += float(np.square(change[known], dtype=np.float64).sum())
-            answers += float((probe[known] * moved[known]).sum(dtype=np.float64))
-            variance += float(np.square(probe[known], dtype=np.float64).sum())
+        for known, change, probe, other in zip(self.counted, changes, probes, probed, strict=True):
+            most = MOST_DEVIATIONS * probe.deviation[known]
+            drawn, moved = probe.noise[known], (other - change)[known] / PROBE
+            seen = np.minimum(np.abs(change[known]), most)
+            squares += float(np.square(seen, dtype=np.float64).sum())
+            answers += float((drawn * (drawn + moved)).sum(dtype=np.float64))
+            variance += float(np.square(drawn, dtype=np.float64).sum())
             for i in range(change.shape[-1]):
-                expected = block_view(probe[..., i]).var((1, 2))
+                expected = block_view(probe.noise[..., i]).var((1, 2))
                 noisy = expected > (HARDLY_ANY * self.noise.range_width) ** 2
                 flats.append(block_view(change[..., i]).var((1, 2))[noisy])
         if not variance:
@@ -127,6 +149,22 @@ class Bench:
             (squares + 2 * answers) / variance - 1, squares / variance,
             np.sqrt(flat) / self.noise.range_width,
         )  # fmt: skip
+
+
+def _beside_far(patch: Patch, base: ValueScale) -> NDArray[np.bool_]:
+    """Pixels of blocks, and of those beside them, that hold values far beyond the base range."""
+    margin = BEYOND * (base.high - base.low)
+    with np.errstate(invalid="ignore"):
+        pixels = patch.pixels
+        far = ((pixels > base.high + margin) | (pixels < base.low - margin)).any(-1)
+    height, width = far.shape
+    rows, columns = -(-height // BLOCK_PX), -(-width // BLOCK_PX)
+    whole = np.zeros((rows * BLOCK_PX, columns * BLOCK_PX), bool)
+    whole[:height, :width] = far
+    blocks = np.pad(whole.reshape(rows, BLOCK_PX, columns, BLOCK_PX).any((1, 3)), 1)
+    blocks = blocks[:-2] | blocks[1:-1] | blocks[2:]
+    blocks = blocks[:, :-2] | blocks[:, 1:-1] | blocks[:, 2:]
+    return blocks.repeat(BLOCK_PX, 0).repeat(BLOCK_PX, 1)[:height, :width]
 
 
 def _known(patch: Patch) -> NDArray[np.bool_]:
