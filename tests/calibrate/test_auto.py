@@ -189,3 +189,12 @@ def test_the_level_of_smeared_noise_is_told() -> None:
     assert found is not None
     assert found.level == pytest.approx(5, rel=0.15)
     assert in_words([found]).endswith("smeared over 2 px")
+
+
+def test_a_colour_that_is_nowhere_does_not_hide_the_noise_of_others() -> None:
+    clean = picture(3)
+    image = clean + noise(clean.shape, 15, (2, 2))
+    image[..., 2] = 0
+    found = chosen(as_bytes(image))
+    assert found.model == "camera-tiny"
+    assert "smeared" in found.noise

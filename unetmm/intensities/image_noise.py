@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from unetmm.intensities.noise import NoiseModel, measure_noise
 from unetmm.intensities.range import measure_scale
-from unetmm.intensities.smear import Smear, measure_smear
+from unetmm.intensities.smear import NO_SMEAR, Smear, measure_smear
 from unetmm.intensities.validity import NOTHING, NoData, measured_of
 
 GROWS = 0.3
@@ -75,7 +75,8 @@ def survey_noise(
     nodata: NoData = NOTHING,
     masks: Sequence[NDArray[np.bool_] | None] = (),
 ) -> ImageNoise | None:
-    """The noise of an image by patches (height, width, samples); None where it cannot be told.
+    """The noise of an image by patches (height, width, samples); None where it cannot be told of
+    any sample. Samples without noise, such as a colour that is nowhere, have none.
 
     Parameters
     ----------
@@ -83,21 +84,16 @@ def survey_noise(
     masks : those that came with the patches; none at all if none did.
     """
     models = measure_noise(patches, nodata, masks)
-    if not all(model.read or model.gain for model in models):
+    measured = measure_smear(patches, nodata, masks)
+    if not any(m.read or m.gain for m in models) or not any(measured):
         return None
-    smears = [smear for smear in measure_smear(patches, nodata, masks) if smear is not None]
-    if len(smears) < len(models):
-        return None
+    smears = [smear or NO_SMEAR for smear in measured]
     beside = masks or [None] * len(patches)
-    quantiles = [
-        np.percentile(
-            np.concatenate(
-                [measured_of(p, i, nodata, m) for p, m in zip(patches, beside, strict=True)]
-            ),
-            (50, 99),
-        )
-        for i in range(len(models))
-    ]
+    quantiles = []
+    for i in range(len(models)):
+        parts = [measured_of(p, i, nodata, m) for p, m in zip(patches, beside, strict=True)]
+        values = np.concatenate(parts)
+        quantiles.append(np.percentile(values, (50, 99)) if values.size else np.zeros(2))
     scale = measure_scale(patches, nodata, None, masks)
     median, bright = (tuple(map(float, q)) for q in zip(*quantiles, strict=True))
     return ImageNoise(models, tuple(smears), scale.high - scale.low, median, bright)

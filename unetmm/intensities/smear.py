@@ -81,6 +81,10 @@ class Smear:
         return np.asarray(smeared[: shape[0], : shape[1]], np.float64)
 
 
+NO_SMEAR = Smear(np.eye(TABLE_PX, 1) @ np.eye(1, TABLE_PX))
+"""Noise that is independent from pixel to pixel."""
+
+
 def measure_smear(
     patches: Sequence[NDArray[Any]],
     nodata: NoData = NOTHING,
