@@ -88,10 +88,12 @@ def test_there_is_no_blob_around_a_hot_pixel(value: int) -> None:
     places = np.zeros(clean.shape, bool)
     places[50, 60] = places[120, 120] = places[120, 121] = places[0, 100] = True
     hot[places] = value
-    found, expected = (unetmm.restore(image).astype(int) for image in (hot, clean))
+    found, expected = (
+        unetmm.restore(image, model="tiny-mono").astype(int) for image in (hot, clean)
+    )
     assert (found[places] == value).all()
     assert np.abs(found - expected)[~places].max() < 12, "the noise of a pixel"
-    blob = np.abs(unetmm.restore(hot, outliers="none").astype(int) - expected)
+    blob = np.abs(unetmm.restore(hot, model="tiny-mono", outliers="none").astype(int) - expected)
     assert blob[~places].max() > 25
 
 

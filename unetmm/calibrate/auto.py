@@ -41,6 +41,9 @@ CLOSE = 0.02
 GAIN = 0.03
 """Gain, as a share of the noise, from which on the second candidate is taken instead of the first;
 twice of it for the third, which is made for any noise and not for white noise."""
+FAR_SHARE = 0.01
+"""Share of an image near what lies far beyond its base range, from which on growth with the signal
+says nothing."""
 REMOVED_SHARE = 0.7
 """Smallest share of what another removes in flat places that a candidate has to remove as well."""
 DRAWN = (
@@ -97,7 +100,8 @@ def choose_model(
         return models[0], ModelChoice(models[0].name, reason)
     found = _judge_all(source, models, fold, benches, terms)
     noise = [bench.noise for bench in benches]
-    chosen, reason = _decide([model.name for model in models], found, noise)
+    far_share = max(bench.far_share for bench in benches)
+    chosen, reason = _decide([model.name for model in models], found, noise, far_share)
     errors = tuple(
         (model.name, float(np.mean([one.risk for one in judged])))
         for model, judged in zip(models, found, strict=True)
@@ -161,9 +165,15 @@ def _judge_all(
 
 
 def _decide(
-    names: Sequence[str], found: Sequence[Sequence[Judged]], noise: Sequence[ImageNoise]
+    names: Sequence[str],
+    found: Sequence[Sequence[Judged]],
+    noise: Sequence[ImageNoise],
+    far_share: float,
 ) -> tuple[int, str]:
-    """Which of the models is taken, and why; the first is the one for white noise."""
+    """Which of the models is taken, and why; the first is the one for white noise.
+
+    far_share : share of the image that wider ranges hold, in which the first does best.
+    """
     risks = [float(np.mean([one.risk for one in judged])) for judged in found]
     flats = [float(np.mean([one.removed_in_flats for one in judged])) for judged in found]
     other = _best_special(risks, flats)
@@ -179,7 +189,7 @@ def _decide(
         share = f"{gain:.0%} of the noise"
         return other, f"its estimated error is smaller than that of {white} by {share}"
     grows = np.mean([one.growth for one in noise]) > GROWS
-    if len(noise[0].models) == 1 and grows and gain > -CLOSE:
+    if len(noise[0].models) == 1 and grows and gain > -CLOSE and far_share < FAR_SHARE:
         return other, "noise grows with the signal"
     return 0, "noise is independent from pixel to pixel"
 

@@ -81,6 +81,8 @@ class Bench:
     counted: list[NDArray[np.bool_]]
     """Pixels (height, width, samples) of each that count: measured, and far from what lies beyond
     the base range."""
+    far_share: float
+    """Share of the pixels that do not count because they are near what lies beyond it."""
 
     @classmethod
     def of(cls, chosen: Choice, nodata: NoData, outliers: bool) -> Bench | None:
@@ -96,8 +98,11 @@ class Bench:
         if found is None or not judged:
             return None
         base = measure_scale(pixels, nodata, None, masks)
-        counted = [_known(patch) & ~_beside_far(patch, base)[..., None] for patch in judged]
-        return cls(chosen, nodata, found, judged, counted)
+        far = [_beside_far(patch, base) for patch in judged]
+        pairs = zip(judged, far, strict=True)
+        counted = [_known(patch) & ~beside[..., None] for patch, beside in pairs]
+        share = float(np.mean([beside.mean() for beside in far]))
+        return cls(chosen, nodata, found, judged, counted, share)
 
     def statistics(self, looking: Looking) -> ChannelStatistics:
         """What a net is given of this channel."""
