@@ -51,9 +51,9 @@ def counted_take(self, seen, *more):
     add(seen.shape[0] * seen.shape[1], 0)
     take(self, seen, *more)
 
-def counted_observe(self, patch):
+def counted_observe(self, patch, *more):
     add(0, patch.shape[0] * patch.shape[1])
-    return observe(self, patch)
+    return observe(self, patch, *more)
 
 GroupStream.take, stream.ObservingStream.observe = counted_take, counted_observe
 from unetmm_cli.__main__ import run as run_command
