@@ -185,7 +185,7 @@ def _decide(
         return least, f"no model finds much noise; {names[least]} changes least"
     if np.mean([one.neighbours for one in noise]) > SMEARED:
         return other, f"noise is smeared over several pixels, which {white} would leave in"
-    if gain > other * GAIN:
+    if gain > other * GAIN:  # the second candidate needs it once, the third twice
         share = f"{gain:.0%} of the noise"
         return other, f"its estimated error is smaller than that of {white} by {share}"
     grows = np.mean([one.growth for one in noise]) > GROWS
