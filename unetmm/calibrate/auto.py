@@ -7,7 +7,6 @@ estimated of the errors decides; where it is close, what is known of the noise d
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,8 +28,6 @@ from unetmm.models.weights import Model, load_model
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
-
-log = logging.getLogger(__name__)
 
 MOST_CHANNELS = 3
 """Largest number of channels that candidates are judged on."""
@@ -130,7 +127,7 @@ def _benches(source: Source, model: Model, terms: ChoiceTerms, first: Choice) ->
             choices = choose_patches(source, channel, groups, is_said=False)
         for g, chosen in enumerate(choices):
             nodata = info.nodata_of(channel, groups[g])
-            found.append(Bench.of(chosen, nodata, terms.outliers))
+            found.append(Bench.of(chosen, nodata, terms.fixed_range, terms.outliers))
     return [bench for bench in found if bench is not None]
 
 
@@ -145,7 +142,7 @@ def _judge_all(
     ready = []
     for model in models:
         asked = Asked(terms.transform, model.knows_counts, terms.fixed_range)
-        ready.append(look_by(source.info, fold(model), terms.cores, asked, terms.outliers))
+        ready.append(look_by(source.info, fold(model), terms.cores, asked, points=False))
     found: list[list[Judged]] = [[] for _ in models]
     for bench in benches:
         stats = [bench.statistics(looking) for looking in ready]

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unetmm.calibrate.calibration import Calibration, ChannelStatistics, key
-from unetmm.calibrate.choice import Choice, Observed, choose_patches
+from unetmm.calibrate.choice import Observed, choose_patches
 from unetmm.calibrate.content import COPIES
 from unetmm.calibrate.patches import padded_patch_size, patch_count, patch_size
 from unetmm.calibrate.places import READ_PX
-from unetmm.calibrate.preparing import Asked, point_rules, scale_of_counts, without_outliers
+from unetmm.calibrate.preparing import Asked, Prepared, point_rules, prepare, scale_of_counts
 from unetmm.calibrate.through import Floats, PatchStreams, Through, patch_streams
 from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import frozen_bytes
@@ -28,10 +28,7 @@ from unetmm.engine.layout import FLOAT_BYTES, observing_layout
 from unetmm.engine.precision import Precision
 from unetmm.intensities.counts import TransformChoice, with_means_kept
 from unetmm.intensities.doubts import find_doubts
-from unetmm.intensities.noise import measure_noise
 from unetmm.intensities.outliers import REACH_PX, search_bytes
-from unetmm.intensities.range import measure_scale
-from unetmm.intensities.validity import NoData
 from unetmm.io.image import ImageInfo, Source
 from unetmm.models.groups import Groups
 from unetmm.nets.config import NetConfig
@@ -102,18 +99,19 @@ def calibrate(
             nodata = info.nodata_of(channel, groups[g])
             pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
             doubts |= dict.fromkeys(find_doubts(pixels, nodata, masks))
-            entries[key(channel, g)] = looking.measure(chosen, nodata)
+            found = prepare(chosen, nodata, fixed_range, outliers)
+            entries[key(channel, g)] = looking.measure(found)
     for doubt in doubts:
         log.warning("%s", doubt)
     return Calibration(model, entries, tuple(doubts))
 
 
-def look_by(info: ImageInfo, net: CompiledNet, cores: int, asked: Asked, outliers: bool) -> Looking:
+def look_by(info: ImageInfo, net: CompiledNet, cores: int, asked: Asked, points: bool) -> Looking:
     """What measures the channels of an image by a net."""
     (height, width), whole = patch_size(info), (info.height, info.width)
     margins = MARGIN_PX * (height < whole[0]), MARGIN_PX * (width < whole[1])
     size, streams = padded_patch_size(net.config, info), patch_streams(net.config, info, cores)
-    return Looking(net, size, streams, margins, asked, outliers)
+    return Looking(net, size, streams, margins, asked, points)
 
 
 @dataclass(frozen=True)
@@ -130,29 +128,18 @@ class Looking:
     """Rows and columns at the edges of a patch that lack their surroundings."""
     asked: Asked
     """Choices of a user."""
-    outliers: bool
-    """Whether outliers and point sources are looked for."""
+    points: bool
+    """Whether point sources are looked for."""
 
-    def measure(self, chosen: Choice, nodata: NoData) -> ChannelStatistics:
+    def measure(self, found: Prepared) -> ChannelStatistics:
         """Statistics of one channel and group of samples."""
-        fixed_range = self.asked.fixed_range
-        pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
-        scale = measure_scale(pixels, nodata, fixed_range, masks)
-        nodata = nodata.within(scale.low, scale.high)
-        noise = measure_noise(pixels, nodata, masks)
-        patches, observed = list(chosen.patches), list(chosen.observed)
-        if self.outliers:
-            patches, observed = without_outliers(chosen, nodata, scale, noise)
-            if any(a is not b for a, b in zip(patches, chosen.patches, strict=True)):
-                pixels = [patch.pixels for patch in patches]
-                scale = measure_scale(pixels, nodata, fixed_range, masks)
-                noise = measure_noise(pixels, nodata, masks)
-        scale, keep_means = scale_of_counts(scale, noise, patches, nodata, self.asked)
+        patches, nodata, noise = found.patches, found.nodata, found.noise
+        scale, keep_means = scale_of_counts(found.scale, noise, patches, nodata, self.asked)
         through = Through(self.net, self.size, nodata, scale, self.streams, self.margins)
-        attention = _attention(observed, through)
+        attention = _attention(found.observed, through)
         if keep_means:
             scale = with_means_kept(scale, noise, through.means(patches, attention))
-        points = point_rules(patches, nodata, scale.as_line, noise) if self.outliers else ()
+        points = point_rules(patches, nodata, scale.as_line, noise) if self.points else ()
         return ChannelStatistics(
             scale.low, scale.high, scale.fill, attention, noise, points, samples=scale.samples
         )

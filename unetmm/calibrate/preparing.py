@@ -16,9 +16,9 @@ from unetmm.intensities.counts import (
     judge_counts,
     reaches_beyond,
 )
-from unetmm.intensities.noise import NoiseModel
+from unetmm.intensities.noise import NoiseModel, measure_noise
 from unetmm.intensities.points import PointRule, rule_of
-from unetmm.intensities.range import ValueScale, normalise
+from unetmm.intensities.range import ValueScale, measure_scale, normalise
 from unetmm.intensities.validity import NoData, measured_of, valid_mask
 
 FEW_OUTLIERS = 1 / 2000
@@ -38,6 +38,40 @@ class Asked:
     """Whether the net was trained on counts."""
     fixed_range: tuple[float, float] | None
     """Stored values that become 0 and 1, instead of the measured ones."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Patches of one channel and group of samples without outliers, and what they tell."""
+
+    patches: list[Patch]
+    """Patches that the values below are measured by."""
+    observed: list[Observed]
+    """Parts of them that go through the net."""
+    nodata: NoData
+    """Statement on values without a measurement."""
+    scale: ValueScale
+    """Range of their values."""
+    noise: tuple[NoiseModel, ...]
+    """Noise of each sample."""
+
+
+def prepare(
+    chosen: Choice, nodata: NoData, fixed_range: tuple[float, float] | None, outliers: bool
+) -> Prepared:
+    """Measure patches, without outliers if these are to be left out."""
+    pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
+    scale = measure_scale(pixels, nodata, fixed_range, masks)
+    nodata = nodata.within(scale.low, scale.high)
+    noise = measure_noise(pixels, nodata, masks)
+    patches, observed = list(chosen.patches), list(chosen.observed)
+    if outliers:
+        patches, observed = without_outliers(chosen, nodata, scale, noise)
+        if any(a is not b for a, b in zip(patches, chosen.patches, strict=True)):
+            pixels = [patch.pixels for patch in patches]
+            scale = measure_scale(pixels, nodata, fixed_range, masks)
+            noise = measure_noise(pixels, nodata, masks)
+    return Prepared(patches, observed, nodata, scale, noise)
 
 
 def scale_of_counts(

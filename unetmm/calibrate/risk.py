@@ -10,7 +10,7 @@ covariance; S. Ramani, T. Blu, M. Unser, Monte-Carlo SURE, 2008, for nets as bla
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -20,11 +20,10 @@ from unetmm.calibrate.calibration import ChannelStatistics
 from unetmm.calibrate.choice import Choice, Observed
 from unetmm.calibrate.measure import Looking
 from unetmm.calibrate.places import Patch
-from unetmm.calibrate.preparing import without_outliers
+from unetmm.calibrate.preparing import Prepared, prepare
 from unetmm.calibrate.through import Floats, Through
-from unetmm.intensities.image_noise import ImageNoise, survey_noise
-from unetmm.intensities.noise import measure_noise
-from unetmm.intensities.range import ValueScale, fits_float32, measure_scale
+from unetmm.intensities.image_noise import ImageNoise, noise_of
+from unetmm.intensities.range import ValueScale, fits_float32
 from unetmm.intensities.smear import BLOCK_PX, block_view
 from unetmm.intensities.validity import NOTHING, NoData, valid_mask
 
@@ -70,10 +69,8 @@ class Judged:
 class Bench:
     """Patches of one channel and group of samples, for nets to be judged on."""
 
-    chosen: Choice
+    measured: Prepared
     """Patches that statistics are measured by, without outliers."""
-    nodata: NoData
-    """Statement on values without a measurement."""
     noise: ImageNoise
     """Noise that was found."""
     judged: list[Patch]
@@ -85,28 +82,30 @@ class Bench:
     """Share of the pixels that do not count because they are near what lies beyond it."""
 
     @classmethod
-    def of(cls, chosen: Choice, nodata: NoData, outliers: bool) -> Bench | None:
+    def of(
+        cls,
+        chosen: Choice,
+        nodata: NoData,
+        fixed_range: tuple[float, float] | None,
+        outliers: bool,
+    ) -> Bench | None:
         """Make one of an image's patches; None where noise cannot be told from them."""
-        pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
-        if outliers:
-            scale = measure_scale(pixels, nodata, None, masks)
-            noise = measure_noise(pixels, nodata, masks)
-            within = nodata.within(scale.low, scale.high)
-            chosen = Choice(*without_outliers(chosen, within, scale, noise))
-            pixels = [p.pixels for p in chosen.patches]
-        found, judged = survey_noise(pixels, nodata, masks), _floats(chosen.observed, nodata)
-        if found is None or not judged:
+        measured = prepare(chosen, nodata, fixed_range, outliers)
+        pixels, masks = [p.pixels for p in measured.patches], [p.given for p in measured.patches]
+        noise = noise_of(measured.noise, pixels, nodata, masks)
+        judged = _floats(measured.observed, nodata)
+        if noise is None or not judged:
             return None
-        base = measure_scale(pixels, nodata, None, masks)
+        base = measured.scale
         far = [_beside_far(patch, base) for patch in judged]
         pairs = zip(judged, far, strict=True)
         counted = [_known(patch) & ~beside[..., None] for patch, beside in pairs]
         share = float(np.mean([beside.mean() for beside in far]))
-        return cls(chosen, nodata, found, judged, counted, share)
+        return cls(measured, noise, judged, counted, share)
 
     def statistics(self, looking: Looking) -> ChannelStatistics:
         """What a net is given of this channel."""
-        return replace(looking, outliers=False).measure(self.chosen, self.nodata)
+        return looking.measure(self.measured)
 
     def changes(
         self, looking: Looking, stats: ChannelStatistics, patches: list[Patch]
@@ -132,6 +131,7 @@ class Bench:
 
     def judge(self, changes: list[Floats], probes: list[Probe], probed: list[Floats]) -> Judged:
         """How a net does, by what it changes in the patches, and with some of the noise added."""
+        width = self.measured.scale.high - self.measured.scale.low
         squares = answers = variance = 0.0
         flats = []
         for known, change, probe, other in zip(self.counted, changes, probes, probed, strict=True):
@@ -143,7 +143,7 @@ class Bench:
             variance += float(np.square(drawn, dtype=np.float64).sum())
             for i in range(change.shape[-1]):
                 expected = block_view(probe.noise[..., i]).var((1, 2))
-                noisy = expected > (HARDLY_ANY * self.noise.range_width) ** 2
+                noisy = expected > (HARDLY_ANY * width) ** 2
                 flats.append(block_view(change[..., i]).var((1, 2))[noisy])
         if not variance:
             return Judged(0.0, 0.0, 0.0)
@@ -152,7 +152,7 @@ class Bench:
         flat = float(np.quantile(in_flats, FLAT_QUANTILE)) if in_flats.size else 0.0
         return Judged(
             (squares + 2 * answers) / variance - 1, squares / variance,
-            np.sqrt(flat) / self.noise.range_width,
+            np.sqrt(flat) / width,
         )  # fmt: skip
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.intensities.noise import NoiseModel, measure_noise
-from unetmm.intensities.range import measure_scale
 from unetmm.intensities.smear import NO_SMEAR, Smear, measure_smear
 from unetmm.intensities.validity import NOTHING, NoData, measured_of
 
@@ -29,8 +28,6 @@ class ImageNoise:
     """Growth with the signal and noise in the dark, as second differences see it, by sample."""
     smears: tuple[Smear, ...]
     """Distance over which it is smeared, by sample."""
-    range_width: float
-    """Distance of the stored values that a net sees as 0 and 1."""
     median: tuple[float, ...]
     """Stored value in the middle of each sample's values."""
     bright: tuple[float, ...]
@@ -83,7 +80,16 @@ def survey_noise(
     nodata : what tells pixels without a measurement.
     masks : those that came with the patches; none at all if none did.
     """
-    models = measure_noise(patches, nodata, masks)
+    return noise_of(measure_noise(patches, nodata, masks), patches, nodata, masks)
+
+
+def noise_of(
+    models: tuple[NoiseModel, ...],
+    patches: Sequence[NDArray[Any]],
+    nodata: NoData,
+    masks: Sequence[NDArray[np.bool_] | None],
+) -> ImageNoise | None:
+    """As `survey_noise`, where its level and growth are measured already."""
     measured = measure_smear(patches, nodata, masks)
     if not any(m.read or m.gain for m in models) or not any(measured):
         return None
@@ -94,9 +100,8 @@ def survey_noise(
         parts = [measured_of(p, i, nodata, m) for p, m in zip(patches, beside, strict=True)]
         values = np.concatenate(parts)
         quantiles.append(np.percentile(values, (50, 99)) if values.size else np.zeros(2))
-    scale = measure_scale(patches, nodata, None, masks)
     median, bright = (tuple(map(float, q)) for q in zip(*quantiles, strict=True))
-    return ImageNoise(models, tuple(smears), scale.high - scale.low, median, bright)
+    return ImageNoise(models, tuple(smears), median, bright)
 
 
 def in_words(noise: Sequence[ImageNoise]) -> str:
