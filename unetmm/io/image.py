@@ -159,9 +159,14 @@ class ImageInfo:
         return self.height * self.width * self.samples * self.dtype.itemsize
 
     @property
+    def pixels(self) -> int:
+        """Number of pixels of all planes."""
+        return len(self.planes) * self.height * self.width
+
+    @property
     def megapixels(self) -> float:
         """Pixels of all planes, in millions."""
-        return len(self.planes) * self.height * self.width / 1e6
+        return self.pixels / 1e6
 
 
 class Source(Protocol):

@@ -17,7 +17,7 @@ from unetmm import process
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ResumeError, WeightsError
 from unetmm.intensities.guard import Guard
-from unetmm.io.image import ImageInfo, Source
+from unetmm.io.image import Source
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.output.destination import output_exists
 from unetmm.io.output.output import Output
@@ -163,11 +163,6 @@ def _settled(
     return model, replace(options, calibration=known_calibration(options, model))
 
 
-def pixels_in(info: ImageInfo) -> int:
-    """Pixels of all planes."""
-    return len(info.planes) * info.height * info.width
-
-
 class _FinishedMeanwhile(Exception):
     """Another process gave the output its final name since this one looked for it."""
 
@@ -210,7 +205,7 @@ def _plan_work(
     # Before nets are tried, whose memory is given back.
     held_bytes = loaded.held_bytes(pick_model(options.model, source.info), options.engine)
     if is_auto(options.model):
-        progress(Progress("choose a model", 0, pixels_in(kept), 0.0, None))
+        progress(Progress("choose a model", 0, kept.pixels, 0.0, None))
     begun = sink.workspace.read_job() if sink.holds_chunks() else None
     model, options = _settled(options, source, loaded, begun, path.name)
     plan = plan_image(source.info, *storages, model, options, held_bytes)
@@ -272,7 +267,7 @@ def _compute(
     plan, output = work.plan, work.output
     info, crop = output.info, work.options.frame(work.source.info)
     stride_px = work.model.config.stride_px
-    total_px = pixels_in(info)
+    total_px = info.pixels
     progress(Progress("calibrate", 0, total_px, 0.0, plan))
     calibrating = time.monotonic()
     job = _begin(work)

@@ -11,11 +11,11 @@ from pathlib import Path
 import typer
 
 from unetmm.errors import ImageError
-from unetmm.io.formats import IMAGE_SUFFIXES, OUTPUT_SUFFIX
-from unetmm.io.open import output_format
+from unetmm.io.formats import IMAGE_SUFFIXES
 from unetmm.io.places import Place, RemotePath, to_place
 from unetmm_cli import display
 from unetmm_cli.batch.inputs import PIPE, looks_like_zarr
+from unetmm_cli.batch.placing import is_folder, output_name
 from unetmm_cli.files import split_name
 from unetmm_cli.options.choices import Choices
 
@@ -42,8 +42,8 @@ def named_output(
     path = to_place(only)
     if only == PIPE or isinstance(path, RemotePath):
         raise typer.BadParameter(f"{only}: give -o PATH, there is no place beside it")
-    is_folder = path.is_dir() and not looks_like_zarr(path)
-    if is_folder or not path.exists() and (only.startswith("@") or glob.has_magic(only)):
+    holds_many = path.is_dir() and not looks_like_zarr(path)
+    if holds_many or not path.exists() and (only.startswith("@") or glob.has_magic(only)):
         raise typer.BadParameter(f"{only}: may hold many images; give -o FOLDER/ for theirs")
     beside = output_beside(path, choices, ending)
     if not choices.reporting.quiet and not choices.reporting.as_json:
@@ -75,17 +75,9 @@ def _was_made_of(output: Place, source: Place) -> bool:
 
 
 def output_beside(path: Place, choices: Choices, ending: str) -> Place:
-    """A name in the folder of an image, in its own format where that is written."""
-    stem, suffix = split_name(path.resolve().name if isinstance(path, Path) else path.name)
-    kept = suffix
-    if choices.output.format != "auto":
-        kept = OUTPUT_SUFFIX[choices.output.format]
-    else:
-        try:
-            output_format(path)
-        except ImageError:  # a format that is read but not written
-            kept = OUTPUT_SUFFIX["ome-zarr"]
-    return path.parent / f"{stem}{choices.output.suffix or ending}{kept}"
+    """A place in the folder of an image, in its own format where that is written."""
+    name = path.resolve().name if isinstance(path, Path) else path.name
+    return path.parent / output_name(name, choices.output.suffix or ending, choices)
 
 
 def check_is_folder(output: str, count: int) -> None:
@@ -96,9 +88,9 @@ def check_is_folder(output: str, count: int) -> None:
     ImageError
         If it is one.
     """
-    place = to_place(output)
-    if output.endswith("/") or place.is_dir() and not looks_like_zarr(place):
+    if is_folder(output):
         return
+    place = to_place(output)
     _, suffix = split_name(place.name)
     if suffix.lower() in IMAGE_SUFFIXES or looks_like_zarr(place):
         stem = str(place)[: len(str(place)) - len(suffix)]

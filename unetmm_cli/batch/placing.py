@@ -121,17 +121,22 @@ def place(found: list[Found], folder: Place, choices: Choices) -> list[Item]:
 
 
 def _items(found: list[Found], folder: Place, choices: Choices) -> list[Item]:
-    return [Item(path, folder / _output_name(below, choices)) for path, below in found]
+    suffix = choices.output.suffix
+    return [
+        Item(path, folder / below.with_name(output_name(below.name, suffix, choices)))
+        for path, below in found
+    ]
 
 
-def _output_name(below: Path, choices: Choices) -> Path:
-    stem, suffix = split_name(below.name)
+def output_name(name: str, ending: str, choices: Choices) -> str:
+    """Name of an image's output: with an ending, in its own format where that is written."""
+    stem, suffix = split_name(name)
     if choices.output.format != "auto":
         kept = OUTPUT_SUFFIX[choices.output.format]
     else:
         try:
-            output_format(below)
+            output_format(Path(name))
             kept = suffix
         except ImageError:  # a format that is read but not written
             kept = OUTPUT_SUFFIX["ome-zarr"]
-    return below.with_name(f"{stem}{choices.output.suffix}{kept}")
+    return f"{stem}{ending}{kept}"

@@ -74,14 +74,18 @@ def _show_one(row: dict[str, Any], least_kmac: float) -> None:
                 result(f"{INDENT}{line}")
 
 
+def choice_rows(choice: ModelChoice) -> dict[str, str]:
+    """Why a model was chosen, and what the noise is like, for a reader."""
+    return {"because": choice.reason, **({"noise": choice.noise} if choice.noise else {})}
+
+
 def show_choice(path: Place, choice: ModelChoice) -> None:
     """Which model an image would get, and why."""
     show_pairs(
         {
             "input": str(path),
             "model": choice.model,
-            "because": choice.reason,
-            **({"noise": choice.noise} if choice.noise else {}),
+            **choice_rows(choice),
             **{
                 f"estimated error of {name}": f"{error:.3f} of the noise's variance"
                 for name, error in choice.errors

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from unetmm.plan.outlook import Outlook, Variant, term_rows
 from unetmm.sizes import format_size
+from unetmm_cli.display.models import choice_rows
 from unetmm_cli.display.tables import make_table, show_pairs, show_table
 from unetmm_cli.display.text import seconds_text
 
@@ -62,7 +63,7 @@ def _summary(outlook: Outlook) -> dict[str, Any]:
         f"{len(info.planes)} plane{'s' * (len(info.planes) > 1)}{samples}, {info.dtype}",
         "output": str(outlook.output),
         "model": f"{plan.model}, {outlook.model.parameters / 10**6:.2f} M parameters{precision}",
-        **_chosen(outlook),
+        **(choice_rows(outlook.choice) if outlook.choice else {}),
         "strips": f"{len(plan.strips)} of at most {plan.strip_width_px} px",
         "segments": len(plan.segments),
         "band": f"{plan.band_rows} rows",
@@ -73,14 +74,6 @@ def _summary(outlook: Outlook) -> dict[str, Any]:
         "recomputed": f"{plan.recomputed_share:.1%}",
         "time": f"about {seconds_text(plan.estimated_s)} on {_computes_on(plan)}",
     }
-
-
-def _chosen(outlook: Outlook) -> dict[str, str]:
-    """Why the model was chosen, if it was."""
-    choice = outlook.choice
-    if choice is None:
-        return {}
-    return {"because": choice.reason, **({"noise": choice.noise} if choice.noise else {})}
 
 
 def _terms_table(

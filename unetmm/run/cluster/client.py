@@ -87,7 +87,7 @@ def restore_distributed(
         model = pick_model(options.model, info)
         options = replace(options, calibration=known_calibration(options, model))
         plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
-        total_px = len(info.planes) * kept.height * kept.width
+        total_px = kept.pixels
         count = max(1, min(shares, rows_of(sink, info)))
     first = Share(0, count)
     task = ShareTask(path, output, options, first, output_state(output), uuid.uuid4().hex)
