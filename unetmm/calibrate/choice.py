@@ -16,7 +16,7 @@ import numpy as np
 
 from unetmm.calibrate.content import Cells, Content, FullWindow, content_window, measure_cells
 from unetmm.calibrate.patches import observed_patches, patch_boxes, patch_size
-from unetmm.calibrate.places import Patch, Place, look_places, read_patches, read_places
+from unetmm.calibrate.places import Patch, Place, look_at, look_places, read_patches
 from unetmm.intensities.range import measure_scale
 from unetmm.intensities.validity import NoData, measured_values
 from unetmm.io.image import Box, ImageInfo, Source
@@ -63,7 +63,7 @@ def choose_patches(
     """
     info = source.info
     patches = read_patches(source, channel, patch_boxes(info))
-    nodata = _nodata(info, channel, patches)
+    nodata = _Judging(info.samples - info.alpha, stated_nodata(info, channel, patches))
     look = _Look(source, channel, nodata, is_said)
     cells = [look.measure(patch) for patch in patches]
     for group in map(list, groups):
@@ -80,15 +80,15 @@ class _Judging:
     """Statement on all of them, with a limit for what lies far beyond the others."""
 
 
-def _nodata(info: ImageInfo, channel: int, patches: Sequence[Patch]) -> _Judging:
-    """What is stated, and what is far beyond what the grid's patches hold."""
+def stated_nodata(info: ImageInfo, channel: int, patches: Sequence[Patch]) -> NoData:
+    """What is stated of all colours, and what is far beyond what some patches hold."""
     colours = info.samples - info.alpha
     nodata = info.nodata_of(channel, range(colours))
     if nodata.guessed and info.dtype.kind == "f":
         pixels = [patch.pixels[..., :colours] for patch in patches]
         scale = measure_scale(pixels, nodata, masks=[patch.given for patch in patches])
         nodata = nodata.within(scale.low, scale.high)
-    return _Judging(colours, nodata)
+    return nodata
 
 
 class _Look:
@@ -99,9 +99,7 @@ class _Look:
         self.is_said = is_said
         self.nodata = nodata
         self.places = look_places(source.info)
-        read = read_places(source, channel, self.places)
-        found = {place: self.measure(patch) for part in read for place, patch in part}
-        self.cells = [found[place] for place in self.places]
+        self.cells = look_at(source, channel, self.places, self.measure)
 
     def measure(self, patch: Patch) -> Cells:
         """What the cells of a box hold."""

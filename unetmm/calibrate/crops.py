@@ -12,14 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.calibrate.choice import stated_nodata
 from unetmm.calibrate.content import measure_cells
-from unetmm.calibrate.places import (
-    Patch,
-    Place,
-    look_places,
-    read_places,
-)
-from unetmm.intensities.range import measure_scale
+from unetmm.calibrate.places import Patch, Place, look_at, look_places
 from unetmm.intensities.validity import NoData, valid_mask
 from unetmm.io.framed import check_inside
 from unetmm.io.image import Box, ImageInfo, Plane, Source
@@ -128,13 +123,8 @@ def _looks(source: Source, channel: int) -> list[_Look]:
     """What the places of a channel are like, in their own order."""
     info = source.info
     places, colours = look_places(info), info.samples - info.alpha
-    read = {place: patch for part in read_places(source, channel, places) for place, patch in part}
-    patches = [read[place] for place in places]
-    nodata = info.nodata_of(channel, range(colours))
-    if nodata.guessed and info.dtype.kind == "f":
-        pixels = [patch.pixels[..., :colours] for patch in patches]
-        scale = measure_scale(pixels, nodata, masks=[patch.given for patch in patches])
-        nodata = nodata.within(scale.low, scale.high)
+    patches = look_at(source, channel, places, lambda patch: patch)
+    nodata = stated_nodata(info, channel, patches)
     return [_look(*pair, colours, nodata) for pair in zip(places, patches, strict=True)]
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ COLUMNS = 8
 READ_PX = 2**18
 """Most pixels that are read at once."""
 
+Found = TypeVar("Found")
+"""Type of what a place is found to be like."""
 Place = tuple[int, int, Box]
 """Time, depth, and box of that plane."""
 
@@ -110,6 +112,15 @@ def read_places(
             whole = _around([box for _, _, box in part])
             read = Patch(*read_measured(source, (t, channel, z), whole))
             yield [(place, read.cut(_within(place[2], whole))) for place in part]
+
+
+def look_at(
+    source: Source, channel: int, places: Sequence[Place], look: Callable[[Patch], Found]
+) -> list[Found]:
+    """What each place is found to be like, in the order of the places."""
+    read = read_places(source, channel, places)
+    found = {place: look(patch) for part in read for place, patch in part}
+    return [found[place] for place in places]
 
 
 def _within(box: Box, whole: Box) -> Box:
