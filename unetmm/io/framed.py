@@ -18,6 +18,7 @@ from unetmm.io.image import Box, ImageInfo, MaskedSource, Plane, Source
 from unetmm.io.metadata import GeoFacts, MicroscopyFacts, Position, Tag
 from unetmm.io.ome_xml import crop_planes
 from unetmm.io.units import in_unit
+from unetmm.io.wrapped import WrappedSource
 
 TIEPOINT_TAG, TRANSFORMATION_TAG = 33922, 34264
 """Numbers of the tags that tie pixels of a GeoTIFF to the Earth."""
@@ -128,11 +129,12 @@ def _not_drawn(seen: MicroscopyFacts) -> dict[str, Any]:
     return {name: value for name, value in seen.imagej.items() if name not in _DRAWN}
 
 
-class FramedSource:
+class FramedSource(WrappedSource):
     """A part of each plane of a source, for what looks at an output beside its image."""
 
     def __init__(self, source: Source, box: Box) -> None:
-        self._source, self._box = source, box
+        super().__init__(source)
+        self._box = box
         self.info = framed_info(source.info, box)
         seen = source.info.metadata.microscopy
         if "<ROI " in seen.ome_xml or any(seen.imagej.get(name) for name in _DRAWN):
@@ -146,13 +148,6 @@ class FramedSource:
                 before[axis][1],
             )
 
-    @property
-    def resident_bytes(self) -> int:
-        return self._source.resident_bytes
-
-    def read_bytes(self, box_height: int, box_width: int) -> int:
-        return self._source.read_bytes(box_height, box_width)
-
     def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
         return self._source.read(plane, self._moved(box))
 
@@ -162,7 +157,3 @@ class FramedSource:
     def _moved(self, box: Box) -> Box:
         y, x = self._box.y0, self._box.x0
         return Box(box.y0 + y, box.x0 + x, box.y1 + y, box.x1 + x)
-
-    def close(self) -> None:
-        """Close the source."""
-        self._source.close()

@@ -19,6 +19,7 @@ from unetmm.io.metadata import Metadata, MicroscopyFacts, Position, Tag, TiffFac
 from unetmm.io.ome_xml import pick_planes
 from unetmm.io.palette import PaletteChoice
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, pick_bands
+from unetmm.io.wrapped import WrappedSource
 
 END = 2**62
 """Number of a plane beyond the end of any axis."""
@@ -273,25 +274,13 @@ def _picked_omero(omero: Mapping[str, Any], chosen: dict[str, list[int]]) -> dic
     return picked
 
 
-class _PartSource:
+class _PartSource(WrappedSource):
     """Some planes of a source."""
 
     def __init__(self, source: Source, chosen: dict[str, list[int]], colours: bool = False) -> None:
-        self._source = source
+        super().__init__(source)
         self._chosen = chosen
         self.info = _reduced(source.info, chosen, colours)
-
-    @property
-    def sequential(self) -> bool:
-        """Whether the first read of a row unpacks all rows before it."""
-        return bool(getattr(self._source, "sequential", False))
-
-    @property
-    def resident_bytes(self) -> int:
-        return self._source.resident_bytes
-
-    def read_bytes(self, box_height: int, box_width: int) -> int:
-        return self._source.read_bytes(box_height, box_width)
 
     def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
         return self._source.read(self._whole_plane(plane), box)
@@ -304,10 +293,6 @@ class _PartSource:
         t, c, z = plane
         chosen = self._chosen
         return chosen["T"][t], chosen["C"][c], chosen["Z"][z]
-
-    def close(self) -> None:
-        """Close the source."""
-        self._source.close()
 
 
 class _RgbSource(_PartSource):

@@ -19,6 +19,7 @@ from unetmm.intensities.validity import NoData, Values
 from unetmm.io.image import Box, ImageInfo, Plane, Source
 from unetmm.io.measured import mask_of
 from unetmm.io.places import Place
+from unetmm.io.wrapped import WrappedSource
 
 if TYPE_CHECKING:
     from unetmm.io.tiff.mask_pages import MaskPages
@@ -94,27 +95,23 @@ def by_band(values: dict[int, float], info: ImageInfo) -> NoData:
     return NoData(found[:1] if len(set(found)) == 1 else found)
 
 
-class JudgedSource:
+class JudgedSource(WrappedSource):
     """A source of which more is known than its file says: which pixels hold no measurement."""
 
     def __init__(self, source: Source, info: ImageInfo, mask: MaskPages | None = None) -> None:
-        self._source, self._mask = source, mask
+        super().__init__(source)
+        self._mask = mask
         self.info = info
-
-    @property
-    def sequential(self) -> bool:
-        """Whether the first read of a row unpacks all rows before it."""
-        return bool(getattr(self._source, "sequential", False))
 
     @property
     def resident_bytes(self) -> int:
         own = 0 if self._mask is None else self._mask.resident_bytes
-        return self._source.resident_bytes + own
+        return super().resident_bytes + own
 
     def read_bytes(self, box_height: int, box_width: int) -> int:
         """The pixels and the mask are read one after the other."""
         own = 0 if self._mask is None else self._mask.read_bytes + box_height * box_width
-        return self._source.read_bytes(box_height, box_width) + own
+        return super().read_bytes(box_height, box_width) + own
 
     def read(self, plane: Plane, box: Box) -> NDArray[Any]:
         return self._source.read(plane, box)
@@ -129,6 +126,6 @@ class JudgedSource:
         return own if found is None else np.logical_and(own, found, out=own)
 
     def close(self) -> None:
-        self._source.close()
+        super().close()
         if self._mask is not None:
             self._mask.close()
