@@ -116,7 +116,8 @@ class Bar(PlainLines):
             self._task,
             description=progress.phase,
             completed=progress.done_px,
-            total=progress.total_px,
+            # Before there is a plan, the bar moves without an end.
+            total=None if progress.plan is None else progress.total_px,
             visible=True,
             mpx=f"{facts['megapixels']:.1f}/{facts['total_megapixels']:.1f} Mpx",
             rate=f"{facts['megapixels_per_s'] or 0:.2f} Mpx/s",

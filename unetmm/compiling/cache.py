@@ -27,7 +27,8 @@ COMPLETE = "complete-"
 """Beginning of the name of an empty file; it ends with a precision whose kernels are all there."""
 
 SOURCES = (
-    "compiling/processor.py", "compiling/flags.py", "compiling/locator.py", "intensities/kernel.py",
+    "compiling/processor.py", "compiling/flags.py", "compiling/locator.py",
+    "compiling/whole.py", "intensities/kernel.py",
     "intensities/guard_kernel.py", "intensities/judging_kernel.py",
     "intensities/outliers.py", "intensities/outliers_kernel.py", "intensities/outliers_look.py",
     "intensities/points_kernel.py", "intensities/brackets.py", "intensities/brackets_kernel.py",

@@ -10,7 +10,7 @@ only `fold` and what comes of it load kernels or torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from typing import Protocol
@@ -232,6 +232,9 @@ class Engine(Protocol):
         self, layout: Layout, rows: int, width_px: int, workers: int, threads: int
     ) -> float:
         """Seconds of one stream over `rows` new rows of a strip, of `workers` side by side."""
+
+    def prepare(self, told: Callable[[], None]) -> None:
+        """Make sure that the kernels are compiled; `told` is called before that takes seconds."""
 
     def fold(self, config: NetConfig, tensors: Tensors) -> Net:
         """A net ready to stream; its tensors are not needed afterwards.

@@ -21,6 +21,7 @@ from unetmm.intensities.brackets import (
     RUNGS,
     Floats,
 )
+from unetmm.intensities.brackets_rows import compile_rows
 from unetmm.intensities.noise import NoiseModel
 
 
@@ -171,3 +172,12 @@ def _position(box: Floats) -> tuple[np.float32, np.float32]:
     if above and below:
         return np.float32(0.5), np.float32(2)
     return np.float32(below), np.float32(1)
+
+
+def compile_brackets() -> None:
+    """Compile what cells and rows ask for, or read it from disk."""
+    compile_rows()
+    side = 4 * MARGIN_PX
+    window = np.full((side, side, 1), 1.5 * HOLDS, np.float32)
+    for noise in ((), (NoiseModel(0.0, 0.0, 1.0),)):
+        mend(window, np.s_[0:side, 0:side], np.copy, noise)

@@ -42,7 +42,6 @@ _RISE = math.log(CLIPPED / HOLDS)
 _HALF = BROAD_PX // 2
 
 
-@cached_on_disk
 @njit(**INLINE, inline="always")
 def _smoothstep(t):
     zero, one = np.float32(0), np.float32(1)
@@ -50,7 +49,6 @@ def _smoothstep(t):
     return t * t * (np.float32(3) - np.float32(2) * t)
 
 
-@cached_on_disk
 @njit(**INLINE, inline="always")
 def reached(value, holds):
     """Share of a wider range in a value, where the range below holds so much."""
@@ -60,7 +58,6 @@ def reached(value, holds):
     return _smoothstep(ratio / np.float32(_RISE))
 
 
-@cached_on_disk
 @njit(**INLINE, inline="always")
 def distance_of(pixel):
     """How far a pixel lies from the other end of the base range."""
@@ -70,7 +67,6 @@ def distance_of(pixel):
     return most
 
 
-@cached_on_disk
 @njit(**INLINE, inline="always")
 def _along(kind, a, b, c, d, e, f, g):
     if kind == BLUR:
@@ -89,7 +85,6 @@ def _along(kind, a, b, c, d, e, f, g):
     return c - np.float32(2) * d + e
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _separable(map, room, line, kind):
     """A filter along both axes, in place; line: a row with SIDE_PX beyond both ends."""
@@ -114,7 +109,6 @@ def _separable(map, room, line, kind):
             )  # fmt: skip
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _within(flags, room, sums, reach, every):
     """Whether all flags in a square around each pixel are set, or any of them, in place."""
@@ -187,7 +181,6 @@ def places(values, height, place, flags, flag_room, room, line, sums):
     return largest
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _place(height):
     rung, holds = 0, HOLDS
@@ -312,7 +305,6 @@ def keep_noise(taken, rung, at_y, at_x, place, height, noise, need, change, kept
                     change[y + at_y, x + at_x, k] -= kept[y, x] * taken[y, x, k]
 
 
-@cached_on_disk
 @njit(**INLINE, inline="always")
 def _noise_share(taken, blurred, noise, height):
     """Share of what was taken away that is noise."""

@@ -70,13 +70,15 @@ def shares_alone(values, share, change):
 
 @cached_on_disk
 @njit(**INLINE)
-def blend(answer, values, share, change):
-    """Mend the base range's answer in place; gives the number of pixels that stay as stored."""
-    rows, columns, channels = answer.shape
+def blend(answer, values, share, change, first, last):
+    """Mend some columns of the base range's answer in place; gives the number of pixels that stay
+    as stored.
+    """
+    rows, channels = answer.shape[0], answer.shape[2]
     low, high = np.float32(1 - CLIPPED), np.float32(CLIPPED)
     stay = 0
     for y in range(rows):
-        for x in range(columns):
+        for x in range(first, last):
             own = share[y, x]
             changed = own > np.float32(0.5)
             for k in range(channels):
@@ -89,3 +91,13 @@ def blend(answer, values, share, change):
             if not changed:
                 stay += 1
     return stay
+
+
+def compile_rows() -> None:
+    """Compile all of it for whole rows and for parts of them, or read it from disk."""
+    share, change = np.zeros((2, 2), np.float32), np.zeros((2, 2, 1), np.float32)
+    marks = np.zeros((2 + 2 * (BROAD_PX + HEIGHT_REACH_PX), 1), np.uint8)
+    shares_alone(change, share, change)
+    for part in (np.s_[:, :], np.s_[:, :1]):
+        mark_broad(change[part], np.zeros(2, np.uint8), False, 0, marks)
+        blend(change[part], change, share, change, 0, 1)

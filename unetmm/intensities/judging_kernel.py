@@ -141,7 +141,6 @@ def judge_blocks(cells, lines, side, area, scale, limits, bits, sums, verdicts):
             verdict[6] = white and size / count < left_share * strength * deviation
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _middle(bits, count):
     """The lower median of some positive floats, given by their bits; 0 if there are none."""

@@ -46,19 +46,16 @@ def find(
     return int(_find(window, first, limits, kinds, stand_ins, best, scratch))
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _less(a, b):
     return a if a < b else b
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _more(a, b):
     return a if a > b else b
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _score(window, y, limits, scores, best):
     """Give each pixel of a row a number above 0 if it is a candidate; `best` keeps the largest.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from unetmm.compiling.cache import cached_on_disk
 from unetmm.compiling.flags import INLINE
 from unetmm.intensities.outliers import COLUMN, LINE_PX, NEAR_PX, POINT, ROW
 
@@ -54,7 +53,6 @@ ONE_SIDED = np.float32(5)
 """Times the least height of a line that one at an image's edge must have, which has one side."""
 
 
-@cached_on_disk
 @njit(**INLINE)
 def judge(window, y, x, limits, scratch):
     """Kind of outlier that a candidate is, and what stands in for it; NaN if it is none."""
@@ -66,14 +64,12 @@ def judge(window, y, x, limits, scratch):
     return kind, stand_in
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _variance(level, limits):
     above = level - limits[3]
     return limits[1] + limits[2] * (above if above > np.float32(0) else np.float32(0))
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _stands_out(value, base, limits, least, factor):
     """Whether a value lies so far from its surroundings that noise does not explain it."""
@@ -82,7 +78,6 @@ def _stands_out(value, base, limits, least, factor):
     return height > least and height * height > factor * factor * _variance(level, limits)
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _least_square(value, least, factor, limits):
     """Squared distance that most neighbours of an outlier have at least: all but the high ones."""
@@ -90,7 +85,6 @@ def _least_square(value, least, factor, limits):
     return max(least * least, factor * factor * _variance(value, limits))
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _sort(numbers, count):
     for i in range(1, count):
@@ -101,7 +95,6 @@ def _sort(numbers, count):
         numbers[j + 1] = value
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _middle(numbers, first, count):
     half = first + count // 2
@@ -110,7 +103,6 @@ def _middle(numbers, first, count):
     return (numbers[half - 1] + numbers[half]) * np.float32(0.5)
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _high(numbers, count, value, base, share):
     """How many of some numbers have at least a share of a value's height over the base."""
@@ -121,14 +113,12 @@ def _high(numbers, count, value, base, share):
     return high
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _without_high(numbers, count, high, above):
     """The median of sorted numbers but for those that are high, on one side or the other."""
     return _middle(numbers, 0 if above else high, count - high)
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _beside(window, y, x, across, limits, scratch):
     """What stands in for a pixel if it stands out from both sides of a line; NaN otherwise.
@@ -160,7 +150,6 @@ def _beside(window, y, x, across, limits, scratch):
     return _without_high(scratch, count, high, value > base)
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _on_line(window, y, x, across, limits, scratch):
     """What stands in for a pixel of a line; NaN if it is on none.
@@ -197,7 +186,6 @@ def _on_line(window, y, x, across, limits, scratch):
     return value if is_line or (is_far and longest > LINE_PX) else np.float32(np.nan)
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _is_calm(window, y, x, limits, scratch):
     """Whether a pixel may be alone, after a quick look: it stands out from most of its neighbours
@@ -228,7 +216,6 @@ def _is_calm(window, y, x, limits, scratch):
     return height >= limits[7] or height * np.float32(count) > CALM_SHARE * SPREADS * spread
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _alone(window, y, x, limits, scratch):
     """What stands in for a pixel that has no more than a few high neighbours; NaN otherwise."""
@@ -270,7 +257,6 @@ def _alone(window, y, x, limits, scratch):
     return np.float32(np.nan) if _is_spread(window, y, x, base, limits) else stand_in
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _is_spread(window, y, x, base, limits):
     """Whether all but the highest of the eight nearest neighbours together share a pixel's height.
@@ -294,7 +280,6 @@ def _is_spread(window, y, x, base, limits):
     return total - first - second > DETAIL_SPREAD * others + noise
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _goes_on(window, y, x, base):
     """Whether a cluster is larger than what lies `AROUND_PX` around one of its pixels."""
@@ -311,7 +296,6 @@ def _goes_on(window, y, x, base):
     return False
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _on_lines(window, y, x, base, limits, scratch):
     """How many of the high neighbours belong to lines."""

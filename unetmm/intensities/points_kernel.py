@@ -86,7 +86,6 @@ def _stand_out(values, growth, floor, blurred, heights, inverse):
             out[x] = (own[x + 3] - most) * inverse
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _to_noise(row, growth, floor, columns):
     """To a scale on which the noise has deviation 1 everywhere, in place."""
@@ -103,26 +102,22 @@ def _to_noise(row, growth, floor, columns):
             row[x] = row[x] * factor
 
 
-@cached_on_disk
 @njit(**INLINE, inline="always")
 def _smaller(one, other):
     return one if one < other else other
 
 
-@cached_on_disk
 @njit(**INLINE, inline="always")
 def _larger(one, other):
     return one if one > other else other
 
 
-@cached_on_disk
 @njit(**INLINE, inline="always")
 def _blur(a, b, c, d, e):
     w0, w1, w2 = np.float32(WEIGHTS[0]), np.float32(WEIGHTS[1]), np.float32(WEIGHTS[2])
     return w0 * c + w1 * (b + d) + w2 * (a + e)
 
 
-@cached_on_disk
 @njit(**INLINE)
 def _bound(above, row, below, out, count):
     """Pixels without their outermost, none above the second of its eight neighbours."""

@@ -159,10 +159,8 @@ class ExcessCells:
             part = np.s_[top : top + len(rows), x0 - left : x1 - left]
             at = np.s_[:, x0 - strip.read_start : x1 - strip.read_start]
             share[at], change[at] = cell.share[part], cell.change[part]
-        written = np.s_[
-            :, strip.write_start - strip.read_start : strip.write_stop - strip.read_start
-        ]
-        stay = blend(rows[written], values[written], share[written], change[written])
+        written = (s - strip.read_start for s in (strip.write_start, strip.write_stop))
+        stay = blend(rows, values, share, change, *written)
         self.job.excess.add_stored(stay)
 
     def _restore(self, y: int, columns: list[int]) -> None:

@@ -204,6 +204,7 @@ def _plan_work(
     storages = source_storage(source), sink_storage(sink)
     # Before nets are tried, whose memory is given back.
     held_bytes = loaded.held_bytes(pick_model(options.model, source.info), options.engine)
+    options.engine.prepare(lambda: progress(Progress("compile kernels", 0, kept.pixels, 0, None)))
     if is_auto(options.model):
         progress(Progress("choose a model", 0, kept.pixels, 0.0, None))
     begun = sink.workspace.read_job() if sink.holds_chunks() else None

@@ -18,7 +18,7 @@ class Progress:
     """What a caller is told while a run goes on."""
 
     phase: str
-    """Name of the phase: choose a model, calibrate, compute or finish."""
+    """Name of the phase: compile kernels, choose a model, calibrate, compute or finish."""
     done_px: int
     """Number of pixels that are done, in all planes."""
     total_px: int

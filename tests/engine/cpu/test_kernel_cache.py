@@ -6,15 +6,21 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
+from numba import njit
+from numba.core.codegen import JITCodeLibrary
 
 from unetmm.compiling import cache as kernel_cache
 from unetmm.compiling.cache import CACHE_VARIABLE, KEPT_FOLDERS, cache_folder, remove_old
 from unetmm.compiling.locator import KernelLocator
+from unetmm.compiling.whole import whole_kernels
 from unetmm.engine.cpu import prepare
+from unetmm.engine.cpu.engine import CpuEngine
 from unetmm_cli.__main__ import run as run_cli
 
 
@@ -75,7 +81,7 @@ def test_a_folder_that_others_removed_meanwhile_is_no_error(
 
     monkeypatch.setattr(prepare, "_aside", compiled_aside)
     prepare.ensure_compiled()
-    assert len(asked) == 2 and not (tmp_path / "gone").exists()
+    assert len(asked) == 3 and not (tmp_path / "gone").exists()
 
 
 def test_a_folder_that_others_can_write_is_not_used(
@@ -127,6 +133,40 @@ def test_a_folder_that_is_complete_may_be_read_only(
     monkeypatch.setattr(prepare, "cache_folder", lambda: folder)
     with pytest.raises(OSError, match="no kernels for bf16, and is read-only; run unetmm setup"):
         prepare.ensure_compiled("bf16")
+
+
+def test_parts_are_compiled_within_their_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    optimise, optimised = JITCodeLibrary._optimize_final_module, []
+
+    def counted(library: JITCodeLibrary) -> None:
+        optimised.append(library.name)
+        optimise(library)
+
+    monkeypatch.setattr(JITCodeLibrary, "_optimize_final_module", counted)
+
+    def make() -> Callable[[int], int]:
+        part = njit(lambda x: x + 1)
+        inner = njit(lambda x: 3 * part(x))
+        return cast("Callable[[int], int]", njit(lambda x: inner(part(x))))
+
+    usual = make()
+    assert usual(4) == 18 and len(optimised) == 3
+    optimised.clear()
+    with whole_kernels():
+        whole = make()
+        assert whole(4) == 18 and len(optimised) == 1
+    assert whole(5) == 21 and make()(5) == 21 and len(optimised) == 4  # Numba is as it was
+
+
+def test_somebody_is_told_before_the_compiler_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(prepare, "ensure_compiled", lambda precision: told.append("compiled"))
+    CpuEngine().prepare(lambda: told.append("told"))
+    monkeypatch.setattr(prepare, "cache_folder", lambda: tmp_path)
+    CpuEngine().prepare(lambda: told.append("told"))
+    assert told == ["told", "compiled"]
 
 
 def test_numba_is_told_where_code_lies() -> None:

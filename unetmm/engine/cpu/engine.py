@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -85,6 +85,13 @@ class CpuEngine:
         self, layout: Layout, rows: int, width_px: int, workers: int, threads: int
     ) -> float:
         return cost.compute_s(layout, self.precision, rows, width_px, workers, threads)
+
+    def prepare(self, told: Callable[[], None]) -> None:
+        from unetmm.engine.cpu.prepare import ensure_compiled, is_compiled
+
+        if not is_compiled(self.precision):
+            told()
+            ensure_compiled(self.precision)
 
     def fold(self, config: NetConfig, tensors: Tensors) -> CpuNet:
         # Kernels are compiled or read from disk here, not when something is planned.

@@ -1,7 +1,7 @@
 """Makes sure that the kernels are there before the first strip: read from disk, or compiled.
 
 Compiling takes 60 MB that the process would never give back, so the first time it is done in
-processes of their own, two at once.
+processes of their own, a few at once, which compile each kernel as a whole.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from unetmm.engine.cpu.stages import run_stages
 from unetmm.engine.cpu.sync import LINE
 from unetmm.engine.cpu.tables import COLUMNS
 from unetmm.engine.precision import Precision
+from unetmm.intensities.bracket_cells import compile_brackets
 from unetmm.intensities.guard_kernel import compile_guard
 from unetmm.intensities.kernel import compile_move
 from unetmm.intensities.outliers_kernel import compile_find
@@ -27,6 +29,13 @@ from unetmm.intensities.rounding_kernel import compile_dither
 from unetmm.process import child_environment
 
 log = logging.getLogger(__name__)
+
+_ASIDE = """
+from unetmm.compiling.whole import whole_kernels
+from unetmm.engine.cpu import prepare
+with whole_kernels():
+    prepare.{}
+"""
 
 
 def ensure_compiled(precision: Precision = "fp32") -> None:
@@ -37,15 +46,17 @@ def ensure_compiled(precision: Precision = "fp32") -> None:
     OSError
         If those of this precision are missing in a folder that is read-only.
     """
-    stamp = cache_folder() / f"{COMPLETE}{precision}"
+    stamp = _stamp(precision)
     if not stamp.exists():
         if stamp.parent.exists() and not os.access(stamp.parent, os.W_OK):
             raise OSError(
                 f"{stamp.parent.parent}: holds no kernels for {precision}, and is read-only; run "
                 "unetmm setup where it can be written"
             )
-        log.info("compiling kernels for this machine, once; that takes about half a minute")
-        works = [f"compile_stages({precision!r})", "compile_values()"]
+        # Nobody would hear of it in a Python session, where logging is seldom set up.
+        level = logging.INFO if logging.getLogger().handlers else logging.WARNING
+        log.log(level, "compiling kernels for this machine, once; that takes about ten seconds")
+        works = [f"compile_stages({precision!r})", "compile_rows()", "compile_looks()"]
         children = [_aside(work) for work in works]
         problems = [child.communicate()[1] for child in children]
         failed = [text for child, text in zip(children, problems, strict=True) if child.returncode]
@@ -59,10 +70,19 @@ def ensure_compiled(precision: Precision = "fp32") -> None:
     compile_all(precision)
 
 
+def is_compiled(precision: Precision = "fp32") -> bool:
+    """Whether all kernels are on disk, so that nobody waits for them."""
+    return _stamp(precision).exists()
+
+
+def _stamp(precision: Precision) -> Path:
+    return cache_folder() / f"{COMPLETE}{precision}"
+
+
 def _aside(work: str) -> subprocess.Popen[bytes]:
-    """A process that calls a function of this module."""
+    """A process that calls a function of this module, and compiles whole kernels."""
     return subprocess.Popen(
-        [sys.executable, "-c", f"from unetmm.engine.cpu import prepare; prepare.{work}"],
+        [sys.executable, "-c", _ASIDE.format(work)],
         env=child_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -72,7 +92,8 @@ def _aside(work: str) -> subprocess.Popen[bytes]:
 def compile_all(precision: Precision = "fp32") -> None:
     """Compile everything for a precision, or load it from disk."""
     compile_stages(precision)
-    compile_values()
+    compile_rows()
+    compile_looks()
 
 
 def compile_stages(precision: Precision = "fp32") -> None:
@@ -86,10 +107,15 @@ def compile_stages(precision: Precision = "fp32") -> None:
     )  # fmt: skip
 
 
-def compile_values() -> None:
-    """Compile what works on the values of an image, or load it from disk."""
+def compile_rows() -> None:
+    """Compile what changes the values of rows, or load it from disk."""
     compile_move()
-    compile_guard()
     compile_dither()
+    compile_brackets()
+
+
+def compile_looks() -> None:
+    """Compile what looks at the values of an image, or load it from disk."""
+    compile_guard()
     compile_find()
     compile_points()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -125,6 +125,9 @@ class TorchEngine:
         self, layout: Layout, rows: int, width_px: int, workers: int, threads: int
     ) -> float:
         return cost.compute_s(layout, self.place, self.item_bytes, rows, width_px, threads)
+
+    def prepare(self, told: Callable[[], None]) -> None:
+        self.calibrator.prepare(told)
 
     def fold(self, config: NetConfig, tensors: Tensors) -> TorchNet:
         # The one place from which torch is imported for a run.
