@@ -30,7 +30,7 @@ def test_rare_bright_cells(amplitude: float, in_cells: float, in_background: flo
     assert after <= 1.1 * before
 
 
-@pytest.mark.parametrize("sigma_px", [1.1, 1.3, 2.0])
+@pytest.mark.parametrize("sigma_px", [1.1, 1.3])
 def test_stars_keep_their_peaks_and_their_sums(sigma_px: float) -> None:
     case = cases.stars(sigma_px)
     found = cases.restored(case.image) - 1000
@@ -66,7 +66,7 @@ def test_ships_keep_their_echo_and_the_sea_is_restored() -> None:
     assert after < before / 3
 
 
-@pytest.mark.parametrize("value", [1000, 3000, 10000, 65535])
+@pytest.mark.parametrize("value", [1000, 3000, 65535])
 def test_hot_pixels_harm_no_others(value: int) -> None:
     without, case = cases.hot_pixels(None), cases.hot_pixels(value)
     hot = cases.hot_places(case.truth.shape)
@@ -91,7 +91,7 @@ def test_a_bead_is_no_hot_pixel() -> None:
     assert (found - case.truth)[around].sum() == pytest.approx(0, abs=0.03 * light)
 
 
-@pytest.mark.parametrize("mean", [0.5, 1, 3, 10, 100, 10_000])
+@pytest.mark.parametrize("mean", [0.5, 3, 100])
 @pytest.mark.parametrize("kind", ["float32", "dithered"])
 def test_means_of_photons_stay(mean: float, kind: str) -> None:
     case = cases.photons(mean, np.float32 if kind == "float32" else np.uint16)
