@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unetmm.version import __version__
 
 if TYPE_CHECKING:
-    from unetmm.api import make_plan, preview, restore
+    from unetmm.api import denoise, make_plan, preview, restore
     from unetmm.calibrate.calibration import Calibration
     from unetmm.errors import (
         BudgetError,
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
         UnetmmError,
         WeightsError,
     )
+    from unetmm.models.listing import list_models
     from unetmm.models.weights import Model, load_model
     from unetmm.options import Options
     from unetmm.plan.types import Plan
     from unetmm.run.of_file import restore_file
     from unetmm.run.preview import Preview
-    from unetmm.run.report import Report
+    from unetmm.run.report import Progress, Report
 
 _HOMES = {
     "BudgetError": "errors",
@@ -41,11 +42,14 @@ _HOMES = {
     "Options": "options",
     "Plan": "plan.types",
     "Preview": "run.preview",
+    "Progress": "run.report",
     "Report": "run.report",
     "ResumeError": "errors",
     "ShapeError": "errors",
     "UnetmmError": "errors",
     "WeightsError": "errors",
+    "denoise": "api",
+    "list_models": "models.listing",
     "load_model": "models.weights",
     "make_plan": "api",
     "preview": "api",
@@ -62,12 +66,15 @@ __all__ = [
     "Options",
     "Plan",
     "Preview",
+    "Progress",
     "Report",
     "ResumeError",
     "ShapeError",
     "UnetmmError",
     "WeightsError",
     "__version__",
+    "denoise",
+    "list_models",
     "load_model",
     "make_plan",
     "preview",

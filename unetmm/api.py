@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypedDict, TypeVar, Unpack, get_args, overload
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from unetmm.intensities.validity import Values, parse_nodata
 from unetmm.io.array import array_info
 from unetmm.io.formats import SUFFIXES_WITH_AXES
 from unetmm.io.image import Box
+from unetmm.io.kinds import as_given, is_dask_array, is_list_of_images
 from unetmm.io.palette import PaletteChoice
 from unetmm.io.places import Place, RemotePath, to_place
 from unetmm.io.select import Selection
@@ -31,12 +32,17 @@ from unetmm.options import Options
 from unetmm.plan.memory import in_memory_storage
 from unetmm.plan.outlook import plan_image
 from unetmm.plan.types import Plan
+from unetmm.run.loaded import Loaded
 from unetmm.run.of_array import ARRAY_CHUNK_PX, restore_array
-from unetmm.run.of_dask_array import is_dask_array, restore_lazily
+from unetmm.run.of_dask_array import restore_lazily
 from unetmm.run.of_file import restore_file
 from unetmm.run.preview import Preview, Wishes, preview_array, preview_file
-from unetmm.run.report import Report
+from unetmm.run.report import Progress, Report
+from unetmm.run.telling import ProgressChoice, telling
 from unetmm.sizes import parse_size
+
+ModelChoice = str | Path | Model | None
+Kind = TypeVar("Kind")
 
 
 def make_plan(
@@ -113,9 +119,39 @@ def _nodata(nodata: float | Sequence[float] | str | None) -> Values | None:
         ) from None
 
 
+class RestoreChoices(TypedDict, total=False):
+    """What `restore` may be asked for besides the model; see there."""
+
+    mem_budget: str | int | None
+    calibration: str | Path | Calibration | None
+    output: str | Place | None
+    axes: str | None
+    strength: float
+    precision: PrecisionChoice
+    device: DeviceChoice
+    device_budget: str | int | None
+    palette: PaletteChoice
+    dtype: Any
+    rounding: RoundingChoice
+    nodata: float | Sequence[float] | str | None
+    outliers: OutlierChoice
+    transform: TransformChoice
+    progress: ProgressChoice
+
+
+@overload
+def restore(
+    image: str | Place, model: ModelChoice = None, **choices: Unpack[RestoreChoices]
+) -> Report: ...
+
+
+@overload
+def restore(image: Kind, model: ModelChoice = None, **choices: Unpack[RestoreChoices]) -> Kind: ...
+
+
 def restore(
     image: Any,
-    model: str | Path | Model | None = None,
+    model: ModelChoice = None,
     mem_budget: str | int | None = None,
     calibration: str | Path | Calibration | None = None,
     output: str | Place | None = None,
@@ -130,8 +166,11 @@ def restore(
     nodata: float | Sequence[float] | str | None = None,
     outliers: OutlierChoice = "keep",
     transform: TransformChoice = "auto",
+    progress: ProgressChoice = False,
 ) -> Any:
-    """Restore an image: a NumPy array, a Dask array, or what a path or URL names.
+    """Restore an image: NumPy, Dask (lazily), xarray, PIL, torch, a list of them, a path or a URL.
+
+    The same kind comes back; a Report for a path.
 
     Parameters
     ----------
@@ -142,18 +181,15 @@ def restore(
     axes : of an array, .npy or bare Zarr, such as "YXC"; S are colours, by default 3 or 4 last.
     strength : 0 gives the input back, 1 the net's answer.
     precision : "fp32" (auto), "bf16" (faster, AVX512_BF16 or a GPU), "fp16" (a GPU only).
-    device : "cpu" (auto), "cuda", "cuda:N", or "torch": the CPU without the compiled kernels.
+    device : "cpu" (auto), "cuda", "cuda:N", "torch": the CPU without compiled kernels.
     device_budget : peak of a GPU's memory, besides its CUDA context; by default 80 % of the free.
     dtype : pixel type of the output, such as "float32", or the input's; values keep their scale.
     rounding : "nearest", or "dither": by chance, so that small means stay.
     palette : "values" or "colours"; auto: values where it is the map of a measurement.
     nodata : value (or values) of pixels that hold no measurement; "none": all do.
-    outliers : hot or dead pixels, columns, rows: "keep" them, "replace", or look for "none".
-    transform : "none", or "anscombe": counts of photons on a square-root scale; auto measures.
-
-    Returns
-    -------
-    NumPy of the same shape for NumPy, a lazy Dask array for Dask, a Report for a path.
+    outliers : hot or dead pixels, columns, rows: "keep", "replace", or look for "none".
+    transform : "none", "anscombe" (counts of photons on a square-root scale); auto measures.
+    progress : True for a bar (needs tqdm), or a function that takes `Progress`.
 
     Raises
     ------
@@ -162,7 +198,10 @@ def restore(
     options = _options(
         model, mem_budget, calibration, strength, precision, device, device_budget, dtype, rounding,
         nodata, outliers, transform)  # fmt: skip
-    return _restore(image, output, axes, palette, options)
+    return _restore(image, output, axes, palette, options, progress)
+
+
+denoise = restore
 
 
 def _restore(
@@ -171,11 +210,21 @@ def _restore(
     axes: str | None,
     palette: PaletteChoice,
     options: Options,
+    progress: ProgressChoice,
 ) -> Any:
     """As `restore`, whatever the kind of the image."""
-    if isinstance(image, (str, Path, RemotePath)):
-        return _restore_file(image, output, axes, palette, options)
-    return _restore_array(image, output, axes, options)
+    with telling(progress) as tell:
+        if isinstance(image, (str, Path, RemotePath)):
+            return _restore_file(image, output, axes, palette, options, tell)
+        if output is not None:
+            raise ImageError(
+                f"output={output}: the answer for an array is returned; save it yourself"
+            )
+        loaded = Loaded()
+        if is_list_of_images(image):
+            found = [_restore_array(each, axes, options, loaded, tell) for each in image]
+            return found if isinstance(image, list) else tuple(found)
+        return _restore_array(image, axes, options, loaded, tell)
 
 
 def _options(
@@ -213,6 +262,7 @@ def _restore_file(
     axes: str | None,
     palette: PaletteChoice,
     options: Options,
+    tell: Callable[[Progress], None],
 ) -> Report:
     if output is None:
         raise ImageError(f"{image}: give output=PATH to restore a file")
@@ -224,26 +274,22 @@ def _restore_file(
         raise ImageError(f"{image}: palette={palette!r} is none of {choices}")
     chosen = Selection(palette=palette, axes=(axes or "").upper())
     options = options if chosen == Selection() else replace(options, select=chosen)
-    return restore_file(place, to_place(output), options)
+    return restore_file(place, to_place(output), options, tell)
 
 
 def _restore_array(
-    image: Any, output: str | Place | None, axes: str | None, options: Options
+    image: Any,
+    axes: str | None,
+    options: Options,
+    loaded: Loaded,
+    tell: Callable[[Progress], None],
 ) -> Any:
-    if output is not None:
-        raise ImageError(f"output={output}: the answer for an array is returned; save it yourself")
-    if isinstance(image, np.ma.MaskedArray):
-        raise ImageError(
-            "the mask of a masked array would be lost; give image.filled(numpy.nan) as floats, "
-            "whose NaN stay as they are"
-        )
-    if isinstance(image, np.ndarray):
-        return restore_array(image, options, axes)
-    if is_dask_array(image):
-        return restore_lazily(image, options, axes)
-    raise ImageError(
-        f"cannot restore a {type(image).__name__}; give a NumPy array, a Dask array or a path"
-    )
+    given = as_given(image, axes)
+    if options.nodata is None and given.nodata is not None:
+        options = replace(options, nodata=(given.nodata,))
+    if is_dask_array(given.pixels):
+        return given.back(restore_lazily(given.pixels, options, given.axes))
+    return given.back(restore_array(given.pixels, options, given.axes, loaded, tell))
 
 
 def preview(
@@ -254,7 +300,7 @@ def preview(
     axes: str | None = None,
     options: Options | None = None,
 ) -> Preview:
-    """What models make of a few crops of an image: a NumPy array, or what a path or URL names.
+    """What models make of a few crops of an image, of any kind that `restore` takes but a lazy one.
 
     Every pixel is the one that `restore` with the same model, strength and options would give.
 
@@ -276,10 +322,13 @@ def preview(
     for strength in strengths:
         replace(options, strength=strength)  # refuses what is none
     wishes = Wishes([_crop_box(crop) for crop in crops], tuple(models), tuple(strengths))
-    if isinstance(image, np.ndarray) and not isinstance(image, np.ma.MaskedArray):
-        return preview_array(image, wishes, options, axes)
     if not isinstance(image, (str, Path, RemotePath)):
-        raise ImageError(f"cannot preview a {type(image).__name__}; give a NumPy array or a path")
+        given = as_given(image, axes)
+        if not isinstance(given.pixels, np.ndarray):
+            raise ImageError("cannot preview a lazy array; give a part of it, computed, or a path")
+        if options.nodata is None and given.nodata is not None:
+            options = replace(options, nodata=(given.nodata,))
+        return preview_array(given.pixels, wishes, options, given.axes)
     if axes is not None:
         options = replace(options, select=replace(options.select or Selection(), axes=axes.upper()))
     return preview_file(to_place(image), wishes, options)

@@ -18,6 +18,18 @@ def has_torch() -> bool:
         return False
 
 
+def need(package: str, what: str, remedy: str) -> None:
+    """Refuse what a small package is missing for; `what` begins the message.
+
+    Raises
+    ------
+    MissingPackageError
+        If it is not installed.
+    """
+    if find_spec(package) is None:
+        raise MissingPackageError(f"{what} needs {package}, which is not installed: {remedy}")
+
+
 def need_torch(what: str) -> None:
     """Refuse what torch is missing for; `what` begins the message, as in "training".
 

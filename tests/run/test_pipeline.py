@@ -214,7 +214,7 @@ def test_impossible_requests_are_refused_with_numbers() -> None:
         unetmm.restore(np.zeros(5, np.uint8), model=MONO_MODEL)
     with pytest.raises(ShapeError, match="complex64 cannot be restored"):
         unetmm.restore(np.zeros((5, 5), np.complex64), model=MONO_MODEL)
-    with pytest.raises(ImageError, match="cannot restore a list"):
+    with pytest.raises(ImageError, match="cannot restore a list; give a NumPy or Dask"):
         unetmm.restore([[1, 2]], model=MONO_MODEL)
     with pytest.raises(ImageError, match="give output=PATH"):
         unetmm.restore("image.tif")

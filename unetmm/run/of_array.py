@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from unetmm.run.job import make_job
 from unetmm.run.loaded import Loaded
 from unetmm.run.model import settle
 from unetmm.run.remarks import say_remarks
+from unetmm.run.report import Progress, Told
 from unetmm.run.scheduler import run
 
 ARRAY_CHUNK_PX = 512
@@ -24,7 +26,11 @@ ARRAY_CHUNK_PX = 512
 
 
 def restore_array(
-    image: NDArray[Any], options: Options, axes: str | None = None, loaded: Loaded | None = None
+    image: NDArray[Any],
+    options: Options,
+    axes: str | None = None,
+    loaded: Loaded | None = None,
+    progress: Callable[[Progress], None] = lambda progress: None,
 ) -> NDArray[Any]:
     """A restored copy of an array; nets that are loaded already are not folded again."""
     info = array_info(image.shape, image.dtype, axes)
@@ -33,10 +39,15 @@ def restore_array(
     out = np.empty_like(image, dtype=None if kept.dtype == info.dtype else kept.dtype)
     source, sink = ArraySource(image, info), ArraySink(out, kept, ARRAY_CHUNK_PX)
     loaded = loaded or Loaded()
+    options.engine.prepare(lambda: progress(Progress("compile kernels", 0, info.pixels, 0, None)))
     options = settle(options, source, loaded)
     model = pick_model(options.model, info)
     plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
+    progress(Progress("calibrate", 0, info.pixels, 0, plan))
     job = make_job(source, sink, model, plan, options, loaded)
+    told = Told(progress, info.pixels, plan)
+    told.begin(info.pixels)
+    job.progress = told.add
     run(job)
     say_remarks(job, "the restored array")
     return out

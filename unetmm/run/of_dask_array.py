@@ -38,13 +38,8 @@ if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
 
 
-def is_dask_array(image: Any) -> bool:
-    """Whether this is a Dask array, without importing Dask."""
-    return type(image).__module__.startswith("dask.array")
-
-
 def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -> da.Array:
-    """A Dask array of the image's shape and dtype, restored plane by plane and box by box.
+    """A Dask array of the image's shape and chunks, restored plane by plane and box by box.
 
     Calibration is one task of the graph; the boxes follow the plan, so with the threaded
     scheduler and `plan.workers` threads the run keeps the budget, apart from Dask's own copies of
@@ -74,8 +69,8 @@ def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -
     planes = [_plane(full[p], p, kept, plan, common) for p in info.planes]
     t, c, z = (info.length(a) for a in "TCZ")
     stacked = da.stack(planes).reshape((t, c, z, info.height, info.width, info.samples))
-    kept = stacked[tuple(slice(None) if a in info.axes else 0 for a in AXES)]
-    return kept.transpose([order.index(i) for i in range(image.ndim)])
+    found = stacked[tuple(slice(None) if a in info.axes else 0 for a in AXES)]
+    return found.transpose([order.index(i) for i in range(image.ndim)]).rechunk(image.chunks)
 
 
 class _Patches:

@@ -41,7 +41,7 @@ from unetmm.run.job import Job, known_calibration, make_job
 from unetmm.run.loaded import Loaded
 from unetmm.run.model import settle
 from unetmm.run.remarks import say_remarks
-from unetmm.run.report import Progress, Report
+from unetmm.run.report import Progress, Report, Told
 from unetmm.run.share import WHOLE, Share
 from unetmm.run.shrink import run_or_shrink
 from unetmm.run.task import Task, open_tasks, pixels_of, rows_of
@@ -278,34 +278,26 @@ def _compute(
     if wrong:
         log.warning("%s: %d chunks were damaged and are made again", output.path, wrong)
     computing = time.monotonic()
-    lock, done = threading.Lock(), [0]
-    left_px: list[int] = []  # at the start, and each time that the run begins anew with less
-
-    def advance(pixels: int) -> None:
-        with lock:
-            done[0] += pixels
-            now = time.monotonic() - computing
-            progress(Progress("compute", done[0], total_px, now, plan, total_px - left_px[0]))
+    told = Told(progress, total_px, plan)
 
     def tasks_left(plan: Plan) -> Iterator[Task]:
         # Gone through once more for their pixels: a list of a film's tasks is part of the budget.
-        left_px.append(pixels_of(open_tasks(plan, info.planes, output, rows, stride_px, crop)))
-        done[0] = total_px - left_px[-1]
-        advance(0)
+        told.begin(pixels_of(open_tasks(plan, info.planes, output, rows, stride_px, crop)))
         return open_tasks(plan, info.planes, output, rows, stride_px, crop)
 
-    job.progress = advance
+    job.progress = told.add
     run_or_shrink(job, tasks_left)
-    resumed_px = total_px * len(rows) // rows_of(output, info) - left_px[0]
+    left_px = told.left_px[0]
+    resumed_px = total_px * len(rows) // rows_of(output, info) - left_px
     seconds = {
         **job.seconds,
         "calibrate": computing - calibrating,
         "compute": time.monotonic() - computing,
     }
     progress(Progress("finish", total_px, total_px, seconds["compute"], plan))
-    samples = left_px[0] * len(job.groups)
+    samples = left_px * len(job.groups)
     return job, Report(
-        str(work.path), str(output.path), work.model.name, job.plan, left_px[0] / 1e6,
+        str(work.path), str(output.path), work.model.name, job.plan, left_px / 1e6,
         job.calibration, seconds, stored=job.stored_as_dict(),
         measured_device_peak_bytes=job.device_peak_bytes,
         resumed_rows=max(0, resumed_px) // info.width,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +31,33 @@ class Progress:
     """Plan that the run follows; None before there is one."""
     resumed_px: int = 0
     """Number of the pixels done that were done before this run began."""
+
+
+class Told:
+    """Tells a caller how many pixels are computed; several threads may add some at once."""
+
+    def __init__(self, tell: Callable[[Progress], None], total_px: int, plan: Plan) -> None:
+        self._tell, self._total_px, self._plan = tell, total_px, plan
+        self._lock, self._started = threading.Lock(), time.monotonic()
+        self._done_px = self._resumed_px = 0
+        self.left_px: list[int] = []
+        """Pixels that were left each time that the run began, the first of them as it was found."""
+
+    def begin(self, left_px: int) -> None:
+        """Note how many pixels are left, at the start and where a run begins anew with less."""
+        self.left_px.append(left_px)
+        self._done_px = self._total_px - left_px
+        self._resumed_px = self._total_px - self.left_px[0]
+        self.add(0)
+
+    def add(self, pixels: int) -> None:
+        """Note that some are done."""
+        with self._lock:
+            self._done_px += pixels
+            done_px, seconds = self._done_px, time.monotonic() - self._started
+            self._tell(
+                Progress("compute", done_px, self._total_px, seconds, self._plan, self._resumed_px)
+            )
 
 
 @dataclass

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from unetmm.models.listing import facts_of
 from unetmm.models.weights import Model
-from unetmm.nets.shapes import macs_per_px
 from unetmm.sizes import format_size
 from unetmm_cli.display.lines import result, say
 from unetmm_cli.display.tables import show_pairs, width
@@ -26,18 +27,8 @@ KINDS = {3: "Colour", 1: "Single channels: grey photos, micrographs, bands"}
 
 def model_as_dict(model: Model) -> dict[str, Any]:
     """The facts of `models --json`; the card says the rest."""
-    return {
-        "name": model.name,
-        "task": model.task,
-        "channels": model.config.in_channels,
-        "parameters": model.parameters,
-        "weights_bytes": model.path.stat().st_size if model.path else 0,
-        "kmac_per_px": macs_per_px(model.config) / 1000,
-        "skip_floats_per_px": float(model.config.skip_floats_per_px),
-        "what": str(model.card.get("what", "")),
-        "data_licences": str(model.card.get("data_licences", "")),
-        "quality": plain(model.card.get("quality")),
-    }
+    facts = asdict(facts_of(model))
+    return {**facts, "quality": plain(facts["quality"])}
 
 
 def show_model(model: Model) -> None:

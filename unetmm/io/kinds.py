@@ -1,0 +1,170 @@
+"""Images of other libraries as arrays, and the way back: xarray, PIL, torch, masked by NaN.
+
+A library is never imported here: who gives its image has imported it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unetmm.errors import ImageError, ShapeError
+
+_DIMENSIONS = {
+    "T": ("t", "time", "frame", "frames"),
+    "C": ("c", "ch", "channel", "channels", "band", "bands", "wavelength"),
+    "Z": ("z", "depth", "plane", "planes", "slice"),
+    "Y": ("y", "lat", "latitude", "northing", "row", "rows", "height"),
+    "X": ("x", "lon", "long", "longitude", "easting", "col", "column", "columns", "width"),
+    "S": ("s", "sample", "samples", "rgb", "rgba", "colour", "color"),
+}
+"""Letter of an axis -> names, in small letters, that dimensions of xarray have for it."""
+_PIL_MODES = ("L", "LA", "RGB", "RGBA", "I;16", "I", "F")
+
+
+@dataclass(frozen=True)
+class Given:
+    """An image as somebody gave it."""
+
+    pixels: Any
+    """Pixels as a NumPy or Dask array."""
+    axes: str | None
+    """Letters of the axes; None where they are to be guessed."""
+    nodata: float | None
+    """Value of pixels that hold no measurement, as the image says it; None where it does not."""
+    back: Callable[[Any], Any]
+    """Function that makes the same kind of image of restored pixels."""
+
+
+def as_given(image: Any, axes: str | None = None) -> Given:
+    """An image of whatever kind.
+
+    Parameters
+    ----------
+    axes : what the caller says; it has precedence over what the image says.
+
+    Raises
+    ------
+    ImageError
+        If it is of no kind that is known, or of one that would lose something.
+    ShapeError
+        If its dimensions have names that are not known.
+    """
+    if isinstance(image, np.ma.MaskedArray):
+        raise ImageError(
+            "the mask of a masked array would be lost; give image.filled(numpy.nan) as floats, "
+            "whose NaN stay as they are"
+        )
+    if isinstance(image, np.ndarray) or is_dask_array(image):
+        return Given(image, axes, None, lambda pixels: pixels)
+    for module, name, take in (
+        ("xarray", "DataArray", _of_xarray),
+        ("PIL", "Image", _of_pil),
+        ("torch", "Tensor", _of_torch),
+    ):
+        if _is_a(image, module, name):
+            return take(image, axes)
+    raise ImageError(
+        f"cannot restore a {type(image).__name__}; give a NumPy or Dask array, an "
+        "xarray.DataArray, a PIL image, a torch tensor, a list of such images, or a path"
+    )
+
+
+def is_dask_array(image: Any) -> bool:
+    """Whether this is a Dask array, without importing Dask."""
+    return type(image).__module__.startswith("dask.array")
+
+
+def is_list_of_images(image: Any) -> bool:
+    """Whether this is a list or tuple of images, not of numbers."""
+    return isinstance(image, (list, tuple)) and bool(image) and all(map(_is_image, image))
+
+
+def _is_image(image: Any) -> bool:
+    kinds = (("xarray", "DataArray"), ("PIL", "Image"), ("torch", "Tensor"))
+    known = isinstance(image, np.ndarray) or is_dask_array(image)
+    return known or any(_is_a(image, *kind) for kind in kinds)
+
+
+def _is_a(image: Any, package: str, name: str) -> bool:
+    """Whether an image is of a class of some name in a package, or of one made from it."""
+    return any(
+        cls.__name__ == name and cls.__module__.partition(".")[0] == package
+        for cls in type(image).__mro__
+    )
+
+
+def _of_xarray(image: Any, axes: str | None) -> Given:
+    """A DataArray; coordinates, attributes and name come back."""
+    nodata = image.attrs.get("_FillValue", image.attrs.get("nodata"))
+    known = None if nodata is None else float(nodata)
+    named = axes or _axes_of(tuple(map(str, image.dims)))
+    return Given(image.data, named, known, lambda pixels: image.copy(data=pixels))
+
+
+def _axes_of(dimensions: tuple[str, ...]) -> str:
+    """Letters of dimensions by their names."""
+    letters = {name: axis for axis, names in _DIMENSIONS.items() for name in names}
+    found = [letters.get(name.lower(), "") for name in dimensions]
+    if not all(found) or len(set(found)) < len(found):
+        raise ShapeError(
+            f"dimensions {', '.join(dimensions)} are not all known; name them t, c, z, y, x, or "
+            'give axes="..." with a letter of TCZYXS for each'
+        )
+    return "".join(found)
+
+
+def _of_pil(image: Any, axes: str | None) -> Given:
+    """A PIL image; what it carries beside its pixels comes back."""
+    if image.mode not in _PIL_MODES:
+        wanted = "RGBA" if image.mode in ("PA", "RGBa") else "RGB"
+        raise ImageError(
+            f'a PIL image of mode {image.mode} has no samples to restore; give image.convert("'
+            f'{wanted if image.mode != "1" else "L"}")'
+        )
+
+    def back(pixels: Any) -> Any:
+        from PIL import Image
+
+        try:
+            made = Image.fromarray(pixels)
+        except TypeError:
+            raise ImageError(
+                f"a PIL image cannot hold {pixels.dtype} of {pixels.ndim} axes; give a NumPy array"
+            ) from None
+        made.info = dict(image.info)
+        return made
+
+    pixels = np.asarray(image)
+    return Given(pixels, axes or ("YXS" if pixels.ndim == 3 else "YX"), None, back)
+
+
+def _of_torch(image: Any, axes: str | None) -> Given:
+    """A tensor, colours before rows as torch has them; its device and type come back."""
+    import torch
+
+    if not axes:
+        axes = _tensor_axes(tuple(image.shape))
+    detached = image.detach().cpu()
+    pixels = (detached.float() if image.dtype is torch.bfloat16 else detached).numpy()
+
+    def back(restored: Any) -> Any:
+        made = torch.from_numpy(np.ascontiguousarray(restored)).to(image.device)
+        return made.to(image.dtype) if image.dtype is torch.bfloat16 else made
+
+    return Given(pixels, axes, None, back)
+
+
+def _tensor_axes(shape: tuple[int, ...]) -> str:
+    """(rows, columns), (colours, rows, columns) or (images, colours, rows, columns)."""
+    if len(shape) == 2:
+        return "YX"
+    if len(shape) in (3, 4) and shape[-3] in (1, 3):
+        return ("T" if len(shape) == 4 else "") + ("S" if shape[-3] == 3 else "C") + "YX"
+    raise ShapeError(
+        f"a tensor of shape {shape} is no image of 1 or 3 colours, (colours, rows, columns) or "
+        '(images, colours, rows, columns); give axes="..." with a letter of TCZYXS for each'
+    )
