@@ -21,18 +21,18 @@ from unetmm_cli.commands.preview import preview
 from unetmm_cli.commands.restore import restore
 from unetmm_cli.commands.setup import setup
 from unetmm_cli.commands.slurm import slurm
+from unetmm_cli.commands.status import status
 from unetmm_cli.commands.train import train
 from unetmm_cli.commands.verify import verify
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Restore": (denoise, restore, verify, finalize, slurm),
+    "Restore": (denoise, restore, status, verify, finalize, slurm),
     "Look first": (preview, plan, info, evaluate, benchmark, models, setup),
     "Train": (train, adapt),
 }
 """Panel of `unetmm --help` -> its commands, in order."""
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -113,6 +113,7 @@ def _selection_parser(kind: str) -> Callable[[str], Any]:
 parse_channels = _selection_parser("channels")
 parse_planes = _selection_parser("planes")
 parse_bands = _selection_parser("bands")
+parse_rgb_bands = _selection_parser("rgb_bands")
 parse_axes = _selection_parser("axes")
 
 

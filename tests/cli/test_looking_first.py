@@ -37,7 +37,11 @@ def test_plan_reads_no_pixel_and_writes_nothing(
     nafnet, unetmm = content["comparison"]["nafnet"], content["comparison"]["unet--"]
     assert unetmm["skip_floats_per_px"] < nafnet["skip_floats_per_px"]
     assert sorted(tmp_path.iterdir()) == before
-    text, _ = run_ok(["plan", grey_tiff, "--model", mono, "--mem-budget", BUDGET], capsys)
+    words = ["plan", grey_tiff, "--model", mono, "--mem-budget", BUDGET]
+    text, hint = run_ok(words, capsys)
+    names = [line.split()[0] for line in text.splitlines()]
+    assert names == ["input", "output", "model", "time", "memory", "cut"] and "--verbose" in hint
+    text, _ = run_ok([*words, "--verbose"], capsys)
     for word in (*plan["terms"], "projected peak", "budget", "halo", "UNet--", f"{10**9 * 2:,}"):
         assert word in text
 

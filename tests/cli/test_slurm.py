@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig
 from unetmm.run.share import Share
 from unetmm_cli.__main__ import run as run_command
-from unetmm_cli.commands.slurm import option_words
+from unetmm_cli.commands.slurm import JobArray, option_words, sbatch_options
 from unetmm_cli.options.choices import Choices
 from unetmm_cli.parsing import parse_range, parse_share, parse_strength
 
@@ -50,7 +51,7 @@ def test_the_script_asks_for_what_the_run_needs(
 ) -> None:
     output = tmp_path / "out.ome.zarr"
     script = script_of(
-        capsys, image, "-o", output, "--nodes", 5, "--time", "2-00:30:00", "--mem-budget",
+        capsys, image, "-o", output, "--tasks", 5, "--time", "2-00:30:00", "--mem-budget",
         "1000MiB", "--cores", 3,
     )  # fmt: skip
     asked = {line.removeprefix("#SBATCH --") for line in script.splitlines() if "#SBATCH" in line}
@@ -64,6 +65,40 @@ def test_the_script_asks_for_what_the_run_needs(
     command += ["--mem-budget", str(1000 * 2**20), "--cores=3"]
     assert command_of(script) == command
     assert not output.exists() and list(tmp_path.iterdir()) == [image]
+
+
+def test_options_for_sbatch_and_a_gpu(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(*words: str) -> list[str]:
+        script = script_of(capsys, image, "-o", tmp_path / "o.tif", *words)
+        assert command_of(script)[1:3] == [str(image), "-o"]
+        return [line for line in script.splitlines() if line.startswith("#SBATCH")][9:]
+
+    assert asked("--nodes", "3") == []  # as it was called
+    more = ["--partition=long", "-A=lab", "--exclusive"]
+    assert asked("--", *more) == [f"#SBATCH {word}" for word in more]
+
+
+def test_gpus_are_asked_for_once() -> None:
+    choices = Choices().changed(device="cuda")
+    array = JobArray([], "o", 1, "1:00", 1)
+    assert sbatch_options(array, choices) == ["--gres=gpu:1"]
+    own = replace(array, asked=("--gres=gpu:h100:1",))
+    assert sbatch_options(own, choices) == list(own.asked)
+
+
+def test_a_broken_image_is_no_reason_to_print_no_script(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.tif").write_bytes(b"II*")
+    words = ["slurm", str(tmp_path), "-o", f"{tmp_path}/out/", "--mem-budget", "2GB"]
+    assert run_command(words) == 0
+    shown = capsys.readouterr()
+    assert "a.tif" in shown.err and "the jobs will leave it out" in shown.err
+    assert shown.out.startswith("#!/bin/bash")
+    image.unlink()
+    assert run_command(words) == 1
 
 
 def test_a_model_for_something_else_is_refused_now(
@@ -117,7 +152,8 @@ def option_words_of(script: str) -> list[str]:
         (["--time", "soon"], 2, "not a time limit"),
         (["--share", "1/2"], 2, "leave out --share"),
         (["--cluster", "slurm"], 2, "leave out --share and clusters"),
-        (["--watch"], 2, "leave out --watch"),
+        (["--watch"], 2, "No such option"),
+        (["--", "-partition long"], 2, "is no option of sbatch; write it as --name=value"),
         (["-o", "-"], 1, "no stdout"),
         (["--mem-budget", "1MB"], 1, "udget"),
     ],

@@ -12,7 +12,13 @@ import tifffile
 from unetmm.errors import ImageError, ShapeError
 from unetmm.io.image import Box, Source
 from unetmm.io.open import open_source
-from unetmm.io.select import Selection, parse_bands, parse_channels, parse_planes
+from unetmm.io.select import (
+    Selection,
+    parse_bands,
+    parse_channels,
+    parse_planes,
+    parse_rgb_bands,
+)
 from unetmm.options import Options
 from unetmm.run.of_file import restore_file
 from unetmm_cli.__main__ import run
@@ -69,14 +75,27 @@ def test_bands_as_colours(path: Path) -> None:
     assert source.read_bytes(8, 17) >= 8 * 17 * 2
 
 
+def test_bands_are_counted_from_one_or_named(path: Path) -> None:
+    for bands in (("4", "2"), ("D", "b")):
+        source = part(path, bands=bands)
+        assert source.info.channel_names == ("d", "b")
+        np.testing.assert_array_equal(
+            source.read((0, 1, 0), BOX)[..., 0], PIXELS[0, 1, 0, 1:9, 2:19]
+        )
+    assert part(path, rgb_bands=("d", 3, "B")).info == part(path, rgb_bands=(4, 3, 2)).info
+
+
 MISSING = [
     ({"channels": ("x",)}, r'channel "x" was chosen; the image has 0 a, 1 b, 2 c, 3 d'),
     ({"channels": ("4",)}, r'channel "4"'),
     ({"channels": ("0", "a")}, "two of them are the same"),
     ({"planes": {"Z": (3, 9)}}, r"Z=3:9 were chosen; the image has Z=0:5"),
     ({"planes": {"T": (3, 4)}}, r"T=3:4 were chosen; the image has T=0:3"),
-    ({"rgb_bands": (1, 2, 5)}, r"has bands 1 to 4"),
-    ({"rgb_bands": (1, 2, 3), "channels": ("0",)}, "choose one of them"),
+    ({"rgb_bands": (1, 2, 5)}, r'band "5" was chosen; the image has bands 1 a, 2 b'),
+    ({"bands": ("0",)}, r'band "0" was chosen'),
+    ({"bands": ("1", "a")}, "two of them are the same"),
+    ({"bands": ("1",), "channels": ("0",)}, "choose by one of them"),
+    ({"rgb_bands": (1, 2, 3), "channels": ("0",)}, "choose by one of them"),
 ]
 
 
@@ -95,11 +114,13 @@ def test_digits_that_are_no_numbers(path: Path) -> None:
 def test_parsers() -> None:
     assert parse_channels("0, DAPI") == ("0", "DAPI")
     assert parse_planes("T=0:5,Z=3") == {"T": (0, 5), "Z": (3, 4)}
-    assert parse_bands("4,3,2") == (4, 3, 2)
+    assert parse_rgb_bands("4, 3,B02") == (4, 3, "B02")
+    assert parse_bands("4,B03") == ("4", "B03")
     for parse, texts in (
         (parse_channels, ["", "0,", "0,0"]),
         (parse_planes, ["", "T", "T=", "C=1", "T=1,T=2", "T=a", "Z=2:2"]),
-        (parse_bands, ["", "1,2", "0,1,2", "a,b,c", "1,2,3,4"]),
+        (parse_rgb_bands, ["", "1,2", "0,1,2", "a,,c", "1,2,3,4"]),
+        (parse_bands, ["", "0", "1,1", "1,"]),
     ):
         for text in texts:
             with pytest.raises(ShapeError, match="write"):

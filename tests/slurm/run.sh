@@ -28,7 +28,7 @@ PY
 unetmm denoise in.tif -o alone/out.ome.zarr "${budget[@]}" --quiet >/dev/null
 echo "alone: $(du -sm alone/out.ome.zarr | cut -f1) MB"
 
-unetmm slurm in.tif -o array/out.ome.zarr --nodes $shares --time 10:00 "${budget[@]}" > array.sh
+unetmm slurm in.tif -o array/out.ome.zarr --tasks $shares --time 10:00 "${budget[@]}" > array.sh
 job=$(sbatch --parsable array.sh)
 # Cancel the first share that has a chunk behind it; the rest of its rows are before it.
 cancelled=
@@ -55,7 +55,7 @@ unetmm verify array/out.ome.zarr >/dev/null || fail "verify"
 echo "PASS its checksums hold"
 
 # A run that is told to stop comes back by itself and goes on.
-unetmm slurm in.tif -o stopped/out.ome.zarr --nodes 1 --time 10:00 "${budget[@]}" > stopped.sh
+unetmm slurm in.tif -o stopped/out.ome.zarr --tasks 1 --time 10:00 "${budget[@]}" > stopped.sh
 job=$(sbatch --parsable stopped.sh)
 for _ in $(seq 600); do
     grep -qs '^0 ' stopped/.out.ome.zarr.part/journal-0-of-1 && break

@@ -33,21 +33,25 @@ class Selection:
     """Numbers from 0, or names, of the channels that are wanted; all if there are none."""
     planes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Axis T or Z -> first plane and the one behind the last; negative ones count from the end."""
-    rgb_bands: tuple[int, int, int] | None = None
-    """Numbers, counted from 1, of the channels that become red, green and blue."""
+    rgb_bands: tuple[int | str, ...] | None = None
+    """Numbers from 1, or names, of the three channels that become red, green and blue."""
     palette: PaletteChoice = "auto"
     """Meaning of stored values that a palette gives colours to."""
     axes: str = ""
     """Letters of the axes of an array that does not name them; empty if they are guessed."""
+    bands: tuple[str, ...] = ()
+    """Numbers from 1, or names, of the channels that are wanted, counted as bands are."""
 
     @property
     def part(self) -> str:
         """The part alone, in words; "all" if it is all of the image."""
         chosen = (self.channels, self.planes, self.rgb_bands)
-        if chosen == ((), {}, None):
+        if chosen == ((), {}, None) and not self.bands:
             return "all"
         names = ("channels", "planes", "rgb_bands")
-        words = (f"{name}={value!r}" for name, value in zip(names, chosen, strict=True))
+        words = [f"{name}={value!r}" for name, value in zip(names, chosen, strict=True)]
+        if self.bands:  # outputs of older versions have no such word
+            words.append(f"bands={self.bands!r}")
         return f"Selection({', '.join(words)})"
 
 
@@ -105,21 +109,34 @@ def parse_planes(text: str) -> dict[str, tuple[int, int]]:
     return found
 
 
-def parse_bands(text: str) -> tuple[int, int, int]:
-    """ "4,3,2": bands for red, green and blue, counted from 1.
+def parse_bands(text: str) -> tuple[str, ...]:
+    """ "4,3" or "B04,Red": bands, counted from 1.
 
     Raises
     ------
     ShapeError
-        If these are not three numbers.
+        If it lists nothing, something twice, or a band 0.
     """
-    try:
-        red, green, blue = (int(part) for part in text.split(","))
-    except ValueError:
-        red = green = blue = 0
-    if min(red, green, blue) < 1:
-        raise ShapeError(f'"{text}" is not three bands counted from 1; write 4,3,2')
-    return red, green, blue
+    parts = tuple(part.strip() for part in text.split(","))
+    if not all(parts) or len(set(parts)) < len(parts) or "0" in parts:
+        raise ShapeError(f'"{text}" lists no bands; write 4,3 (the first is 1) or names, each once')
+    return parts
+
+
+def parse_rgb_bands(text: str) -> tuple[int | str, ...]:
+    """ "4,3,2" or "Red,Green,Blue": bands for red, green and blue, counted from 1.
+
+    Raises
+    ------
+    ShapeError
+        If these are not three.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 3 or not all(parts) or "0" in parts:
+        raise ShapeError(
+            f'"{text}" is not three bands; write 4,3,2 (the first is 1) or Red,Green,Blue'
+        )
+    return tuple(int(part) if part.isdecimal() else part for part in parts)
 
 
 def select(source: Source, selection: Selection) -> Source:
@@ -130,22 +147,28 @@ def select(source: Source, selection: Selection) -> Source:
     ImageError
         If the image has no such channels, planes or bands.
     """
-    if selection.channels and selection.rgb_bands:
-        raise ImageError("channels and RGB bands were both chosen; choose one of them")
+    asked = (selection.channels, selection.bands, selection.rgb_bands)
+    if sum(map(bool, asked)) > 1:
+        raise ImageError("channels, bands and RGB bands: choose by one of them")
     if selection.part == "all":
         return source
     info, chosen = source.info, {}
     for axis in "TZ":
         chosen[axis] = _range(info, axis, selection.planes.get(axis))
     if selection.rgb_bands:
-        bands = [band - 1 for band in selection.rgb_bands]
-        if info.samples > 1 or max(bands) >= info.length("C"):
-            found = f"bands 1 to {info.length('C')}" if info.samples == 1 else "colours already"
+        if info.samples > 1:
             raise ImageError(
-                f"bands {selection.rgb_bands} were chosen as RGB; the image has {found} "
-                f"(axes {info.axes})"
+                f"bands {', '.join(map(str, selection.rgb_bands))} were chosen as RGB; the image "
+                f"has colours already (axes {info.axes})"
             )
-        return _RgbSource(source, chosen | {"C": bands})
+        return _RgbSource(source, chosen | {"C": [_band(info, b) for b in selection.rgb_bands]})
+    if selection.bands:
+        chosen["C"] = [_band(info, band) for band in selection.bands]
+        if len(set(chosen["C"])) < len(chosen["C"]):
+            raise ImageError(
+                f"bands {', '.join(selection.bands)} were chosen; two of them are the same"
+            )
+        return _PartSource(source, chosen)
     chosen["C"] = _channels(info, selection.channels)
     return _PartSource(source, chosen)
 
@@ -182,6 +205,24 @@ def _channels(info: ImageInfo, asked: Sequence[str]) -> list[int]:
     if len(set(found)) < len(found):
         raise ImageError(f"channels {', '.join(asked)} were chosen; two of them are the same")
     return found
+
+
+def _band(info: ImageInfo, asked: int | str) -> int:
+    """Number, from 0, of the channel that somebody calls a band, by its number from 1 or name."""
+    count, named = info.length("C"), info.channel_names
+    colours = info.metadata.tiff.color_interpretation
+    for names in (named, colours):
+        known = [name.casefold() for name in names[:count]]
+        if known.count(str(asked).casefold()) == 1:
+            return known.index(str(asked).casefold())
+    if str(asked).isdecimal() and 1 <= int(asked) <= count:
+        return int(asked) - 1
+    names = named or colours
+    found = ", ".join(f"{i} {n}".strip() for i, n in enumerate(names[:count], 1))
+    raise ImageError(
+        f'band "{asked}" was chosen; the image has bands '
+        f"{found or f'1 to {count}'} (axes {info.axes})"
+    )
 
 
 def _reduced(info: ImageInfo, chosen: dict[str, list[int]], colours: bool = False) -> ImageInfo:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,14 +96,18 @@ def finalize(path: Place) -> bool:
     job = workspace_of(path).read_job()
     if job is None:
         raise ResumeError(f"{path}: no run of this output is under way; nothing to finish")
-    source = open_source(job["input"], selection_of(job), nodata_of(job))
-    try:
+    with reopened(path, job) as output:
+        output.join("finalize")
+        return output.complete()
+
+
+@contextmanager
+def reopened(path: Place, job: Mapping[str, Any]) -> Iterator[Output]:
+    """An output under way as its job describes it; nothing is written by this."""
+    with closing(open_source(job["input"], selection_of(job), nodata_of(job))) as source:
         options = SinkOptions(path, overwrite=True, encoding=encoding_of(job))
         framed = Options(crop=crop_of(job)).framed(source)
         info = retype(framed.info, job.get("dtype"))
         output: Output = open_sink(options, info, job["format"], framed)
         output.halving.set_range(*Calibration.from_json(job["calibration"]).span)
-        output.join("finalize")
-        return output.complete()
-    finally:
-        source.close()
+        yield output

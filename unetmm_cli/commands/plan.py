@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from unetmm_cli import display
 from unetmm_cli.options.arguments import AsJson, Input, PlannedOutput
 from unetmm_cli.options.choices import Choices, with_choices
 
 
-@with_choices(without=("report", "save_calibration"))
+@with_choices(without=("report", "save_calibration", "watch", "watch_for"))
 def plan(
-    input: Input, choices: Choices, output: PlannedOutput = None, as_json: AsJson = False
+    input: Input,
+    choices: Choices,
+    output: PlannedOutput = None,
+    as_json: AsJson = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Show the memory term by term and the geometry too."),
+    ] = False,
 ) -> None:
     """Show what a run would do and how much memory it would take; runs nothing.
 
@@ -22,7 +33,7 @@ def plan(
     from unetmm.process import held_bytes
     from unetmm.run.model import settle_file
     from unetmm_cli.batch.placing import is_folder, output_of
-    from unetmm_cli.display.plan import show_plan
+    from unetmm_cli.display.plan import show_plan, show_whole_plan
     from unetmm_cli.files import default_output
 
     if output is None:
@@ -35,5 +46,7 @@ def plan(
     outlook = look_ahead(input, chosen, options, makes_folder, held)
     if as_json:
         display.result_json(outlook.as_dict())
+    elif verbose:
+        show_whole_plan(outlook)
     else:
         show_plan(outlook)

@@ -31,7 +31,7 @@ NOT_PASSED = ("share", "scheduler", "cluster", "jobs", "mem_budget")
 SCRIPT = """\
 #!/bin/bash
 #SBATCH --job-name={name}
-#SBATCH --array=1-{nodes}
+#SBATCH --array=1-{tasks}
 #SBATCH --ntasks=1
 #SBATCH --cpus-per-task={cores}
 #SBATCH --mem={memory_mib}M
@@ -39,9 +39,9 @@ SCRIPT = """\
 #SBATCH --signal=B:USR1@{warning_s}
 #SBATCH --requeue
 #SBATCH --open-mode=append
-
+{asked}
 # Shares that are submitted again (sbatch --array=3,5 ...) still belong to all of them.
-export UNETMM_SHARES={nodes}
+export UNETMM_SHARES={tasks}
 
 # Out of time, or preempted: stop in order and go on when the job runs again.
 stop() {{ stopping=1; [ -z "$run" ] || kill -USR1 "$run"; }}
@@ -61,12 +61,12 @@ exit "$code"
 """Text of the script, with gaps for what to run and on how much of the cluster."""
 
 
-@with_choices()
+@with_choices(without=("watch", "watch_for"))
 def slurm(
     inputs: Inputs,
     choices: Choices,
     output: Output = None,
-    nodes: Annotated[
+    tasks: Annotated[
         int, typer.Option(metavar="N", min=1, help="Shares, each a task of the job array.")
     ] = 8,
     time: Annotated[
@@ -75,13 +75,18 @@ def slurm(
 ) -> None:
     """Print a batch script that denoises on a Slurm cluster. Takes the options of denoise.
 
-    Example: unetmm slurm scan.tif -o scan.ome.zarr --nodes 8 --mem-budget 4GB | sbatch
+    Options for sbatch stand behind --, as in -- --partition=long --account=lab. A GPU is asked
+    for where --device names one.
+
+    Example: unetmm slurm scan.tif -o scan.ome.zarr --tasks 8 --mem-budget 4GB | sbatch
     """
     from unetmm_cli.batch.naming import named_output
 
-    inputs, output = named_output(inputs, output, choices, "_denoised")
+    asked = tuple(word for word in inputs if word.startswith("-") and word != "-")
+    images = [word for word in inputs if word not in asked]
+    images, output = named_output(images, output, choices, "_denoised")
     cores = choices.restoration.cores or os.cpu_count() or 1
-    display.result(make_script(JobArray(inputs, output, nodes, time, cores), choices))
+    display.result(make_script(JobArray(images, output, tasks, time, cores, asked), choices))
 
 
 @dataclass(frozen=True)
@@ -92,12 +97,14 @@ class JobArray:
     """Images as the command line names them."""
     output: str
     """Output as the command line names it."""
-    nodes: int
+    tasks: int
     """Number of shares, each of which is a task of the array."""
     time: str
     """Time limit of each task, as Slurm writes it."""
     cores: int
     """Number of cores of each task."""
+    asked: tuple[str, ...] = ()
+    """Options for sbatch that the user adds."""
 
 
 def make_script(array: JobArray, choices: Choices) -> str:
@@ -112,8 +119,6 @@ def make_script(array: JobArray, choices: Choices) -> str:
         raise typer.BadParameter(f'"{array.time}" is not a time limit; write 1:00:00 or 2-12:00:00')
     if choices.output.share is not None or choices.cluster.is_used:
         raise typer.BadParameter("the script shares the run itself: leave out --share and clusters")
-    if choices.input.watches:
-        raise typer.BadParameter("a job array does not watch folders: leave out --watch")
     budget_bytes = choices.restoration.mem_budget
     if budget_bytes is None:
         raise typer.BadParameter(
@@ -127,7 +132,8 @@ def make_script(array: JobArray, choices: Choices) -> str:
     words += ["--mem-budget", str(budget_bytes), *option_words(choices)]
     return SCRIPT.format(
         name=f"unetmm-{re.sub('[^A-Za-z0-9.-]', '-', to_place(array.output).name)}",
-        nodes=array.nodes,
+        tasks=array.tasks,
+        asked="".join(f"#SBATCH {word}\n" for word in sbatch_options(array, choices)),
         cores=array.cores,
         memory_mib=math.ceil(budget_bytes * JOB_HEADROOM / 2**20),
         time=array.time,
@@ -135,6 +141,16 @@ def make_script(array: JobArray, choices: Choices) -> str:
         folder=shlex.quote(str(Path.cwd())),
         command=shlex.join(words),
     )
+
+
+def sbatch_options(array: JobArray, choices: Choices) -> list[str]:
+    """What the user adds, and a GPU if the run needs one that is not asked for."""
+    for word in array.asked:
+        if not re.fullmatch(r"--?[A-Za-z][A-Za-z-]*(=\S.*)?", word):
+            raise typer.BadParameter(f'"{word}" is no option of sbatch; write it as --name=value')
+    has_gpu = any(re.match(r"--(gres|gpus)\b", word) for word in array.asked)
+    needed = choices.restoration.device.startswith("cuda") and not has_gpu
+    return [*array.asked, *(["--gres=gpu:1"] if needed else [])]
 
 
 def _check_inputs(array: JobArray, choices: Choices) -> None:
@@ -153,8 +169,16 @@ def _check_inputs(array: JobArray, choices: Choices) -> None:
         path = found[0][0]
         look_ahead(path, output_of(path, array.output, choices), options)
         return
-    for item in make_items(array.inputs, found, to_place(array.output), choices):
-        look_ahead(item.input, item.output, options, makes_folder=True)
+    items = list(make_items(array.inputs, found, to_place(array.output), choices))
+    problems = []
+    for item in items:
+        try:
+            look_ahead(item.input, item.output, options, makes_folder=True)
+        except ImageError as error:
+            problems.append(error)
+            display.say(f"warning: {error}; the jobs will leave it out")
+    if problems and len(problems) == len(items):
+        raise problems[0]
 
 
 def _program() -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from unetmm.plan.outlook import Outlook, Variant, term_rows
 from unetmm.sizes import format_size
+from unetmm_cli.display.lines import say
 from unetmm_cli.display.models import choice_rows
 from unetmm_cli.display.tables import make_table, show_pairs, show_table
 from unetmm_cli.display.text import seconds_text
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from unetmm.plan.types import Plan
 
+FIRST = ("input", "output", "model", "because", "noise", "time")
+"""Names of the facts that are shown without being asked for."""
 TERM_NOTES = {
     "runtime": "Python, libraries and kernels",
     "weights": "tensors, and packed for the stream",
@@ -43,6 +46,24 @@ DEVICE_NOTES = {
 
 
 def show_plan(outlook: Outlook) -> None:
+    """What most people ask: model and why, time, memory, output, cut."""
+    plan = outlook.plan
+    cut = f"{len(plan.strips)} strip{'s' * (len(plan.strips) > 1)}"
+    if len(plan.segments) > 1:
+        cut += f" in {len(plan.segments)} segments"
+    memory = f"peak {format_size(plan.projected_peak_bytes)} of {format_size(plan.budget_bytes)}"
+    if plan.device_terms is not None:
+        memory += (
+            f"; on {plan.device} {format_size(plan.device_terms.total)} of "
+            f"{format_size(plan.device_budget_bytes)}"
+        )
+    known = _summary(outlook)
+    pairs = {name: known[name] for name in FIRST if name in known}
+    show_pairs({**pairs, "memory": memory, "cut": f"{cut}, {known['recomputed']} recomputed"})
+    say("--verbose shows the memory term by term, the geometry, and what UNet-- saves")
+
+
+def show_whole_plan(outlook: Outlook) -> None:
     """Geometry, memory term by term, and what UNet-- saves."""
     plan = outlook.plan
     show_pairs(_summary(outlook))

@@ -1,7 +1,7 @@
 """Options that have another name than they had: the former name still works, but no help shows it.
 
 A shard is a file of a Zarr, a part of a run is a share. A worker is a process, what a run computes
-on are cores.
+on are cores. The shares of a job array are its tasks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unetmm_cli.options.signatures import (
     with_parameters,
 )
 
-FORMER_NAMES = {"share": "shard", "cores": "workers"}
+FORMER_NAMES = {"share": "shard", "cores": "workers", "tasks": "nodes"}
 """Option -> its former name."""
 CONTEXT = "context_of_former_names"
 """Name of the parameter that holds what the command line gave; it is no option."""

@@ -14,6 +14,7 @@ from unetmm_cli.parsing import (
     parse_crop,
     parse_nodata,
     parse_planes,
+    parse_rgb_bands,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ class InputChoices:
             help="Only these channels: numbers from 0 or names, 0,2 or DAPI,Cy5.",
         ),
     ] = None
+    bands: Annotated[
+        Any,
+        typer.Option(
+            metavar="LIST",
+            parser=parse_bands,
+            help="Only these bands: numbers from 1, as GDAL counts, or names, 4,3 or B04,B03.",
+        ),
+    ] = None
     planes: Annotated[
         Any,
         typer.Option(
@@ -62,8 +71,8 @@ class InputChoices:
         Any,
         typer.Option(
             metavar="R,G,B",
-            parser=parse_bands,
-            help="Restore these three bands, counted from 1, as one colour image.",
+            parser=parse_rgb_bands,
+            help="Restore these three bands as one colour image: 4,3,2 (from 1) or Red,Green,Blue.",
         ),
     ] = None
     palette: ReadPalette = "auto"
@@ -110,7 +119,7 @@ class InputChoices:
         from unetmm.io.select import Selection
 
         chosen = Selection(self.channels or (), self.planes or {}, self.rgb_bands)
-        chosen = replace(chosen, palette=self.palette, axes=self.axes or "")
+        chosen = replace(chosen, palette=self.palette, axes=self.axes or "", bands=self.bands or ())
         return None if chosen == Selection() else chosen
 
     @property

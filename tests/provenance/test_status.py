@@ -1,0 +1,65 @@
+"""How far an output is: asked for without changing anything."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from interrupted import go_on, options
+
+from unetmm.errors import ResumeError
+from unetmm.io.output.output import Output
+from unetmm.provenance import status as asking
+from unetmm.provenance.status import status
+from unetmm.run.of_file import restore_file
+from unetmm.run.share import Share
+from unetmm_cli.__main__ import run
+
+
+def test_a_finished_output_says_what_it_is(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.ome.zarr"
+    go_on(folder, output)
+    assert run(["status", str(output), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["state"] == "finished" and found["made"]["input"].endswith("in.tif")
+    assert run(["status", str(tmp_path / "none.tif")]) == 1
+    assert "no such output, and none under way" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
+def test_a_share_shows_how_much_is_done_and_by_whom(
+    folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / name
+    restore_file(folder / "in.tif", output, options(folder), share=Share(0, 3))
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path, *tmp_path.rglob("*"))}
+    found = status(output)
+    assert (found.state, found.chunks) == ("under way", 6) and 0 < found.done_chunks < 6
+    (writer,) = found.writers
+    assert writer.process == os.getpid() and writer.at_work and writer.quiet_s < 60
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path, *tmp_path.rglob("*"))} == before
+    monkeypatch.setattr(asking, "_is_alive", lambda process: False)
+    assert status(output).state == "stopped"
+
+
+def test_what_only_has_to_be_finished_is_said(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "out.ome.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr(Output, "complete", lambda self: False)
+        restore_file(folder / "in.tif", output, options(folder))
+    assert run(["status", str(output)]) == 0
+    assert "6 of 6 chunks (100%)" in capsys.readouterr().out
+    monkeypatch.setattr(asking, "_is_alive", lambda process: False)
+    assert run(["status", str(output)]) == 0
+    assert f"unetmm finalize {output}" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(ResumeError):
+        status(tmp_path / "other.tif")
