@@ -17,7 +17,7 @@ from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.disk import part_path
 from unetmm.io.output.local_workspace import Workspace
 from unetmm.io.output.output import Output
-from unetmm.provenance.record import remove_leftovers
+from unetmm.provenance.record import read_record, remove_leftovers
 from unetmm.provenance.verify import finalize
 from unetmm.run.of_file import restore_file
 from unetmm.run.share import Share
@@ -44,6 +44,14 @@ def test_a_finished_output_is_not_made_again(folder: Path, tmp_path: Path, name:
     assert {p: p.stat().st_mtime_ns for p in (output, *output.rglob("*"))} == before
     assert not go_on(folder, output, overwrite=True).already_done
     assert content(output) == content(folder / name)
+
+
+def test_what_viewers_read_of_an_image_is_short(folder: Path) -> None:
+    path = folder / "out.ome.zarr"
+    assert (path / "zarr.json").stat().st_size < 10_000
+    record = read_record(path)
+    assert record is not None and "entries" in record["calibration"]
+    assert "calibration" not in zarr.open_group(path).attrs["unetmm"]["record"]
 
 
 def test_foreign_outputs_and_npy_only_exist(folder: Path, tmp_path: Path) -> None:

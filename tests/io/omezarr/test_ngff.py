@@ -295,6 +295,12 @@ def test_rendering_is_made_of_names_colours_and_pixel_type(tmp_path: Path) -> No
     assert open_source(rgba).info.channel_names == ()
 
 
+def test_dyes_give_channels_their_colours(tmp_path: Path) -> None:
+    named = {"channel_names": ("DAPI", "x"), "metadata": Metadata()}
+    path = write(tmp_path / "a.zarr", pixels_of((2, 20, 18)), "CYX", Encoding(), **named)
+    assert [c["color"] for c in channels(path)] == ["0000FF", "FF0000"]
+
+
 def test_rendering_shows_the_measured_range(tmp_path: Path) -> None:
     pixels = pixels_of((20, 18), "float32")
     output = open_sink(SinkOptions(tmp_path / "a.zarr"), info_of(pixels, "YX"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from unetmm.io.fluorophores import colour_of
 from unetmm.io.image import ImageInfo
 from unetmm.io.omezarr.kept import pack_metadata
 from unetmm.io.output.levels import Level
@@ -106,6 +107,8 @@ def _channel(number: int, count: int, info: ImageInfo) -> dict[str, Any]:
     if len(colors) == count:
         color = colors[number].lstrip("#").upper()
     named = {"label": info.channel_names[number]} if info.channel_names else {}
+    if len(colors) != count:
+        color = colour_of(named.get("label", "")) or color
     return {**named, "color": color, "active": True}
 
 

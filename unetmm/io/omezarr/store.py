@@ -34,6 +34,8 @@ LOOSE = "chunks.zarr"
 """Name of the arrays with a file a chunk that shards are made of."""
 CHECKSUMS = "checksums"
 """Name of the group within the output that has the CRC-32 of every chunk, one array a level."""
+CALIBRATION = "calibration"
+"""Name of the attribute of that group that has the statistics of the image."""
 UNFINISHED = ".partial"
 """Ending of a file that zarr was writing when its process was killed."""
 _CHUNK_COPIES = 3
@@ -74,9 +76,14 @@ class OmeZarrStore:
             _image_name(self.path), self._axes, self.info, self.levels,
             self._encoding.ome_zarr, record,
         )  # fmt: skip
+        own = attributes.get("unetmm", {}).get("record", {})
+        # It is long, and viewers read all of the image's attributes.
+        aside = {CALIBRATION: own.pop(CALIBRATION)} if CALIBRATION in own else {}
         with translated(self.path, "create it"):
             root = zarr_store(folder / GROUP)
             zarr.open_group(root, mode="w", zarr_format=self._format, attributes=attributes)
+            kept = zarr_store(self._home(folder) / CHECKSUMS)
+            zarr.open_group(kept, mode="w", zarr_format=self._format, attributes=aside)
             for number in range(len(self.levels)):
                 self._create_array(self._home(folder) / str(number), number)
 
@@ -203,7 +210,6 @@ class OmeZarrStore:
                     self._sharded(number).join()
                 discard(self._folder / LOOSE)
             kept = self._home(self._folder) / CHECKSUMS
-            zarr.open_group(zarr_store(kept), mode="w", zarr_format=self._format)
             for number, level in enumerate(checksums):
                 array = zarr.create_array(
                     zarr_store(kept / str(number)),
@@ -213,6 +219,7 @@ class OmeZarrStore:
                     compressors=compressor(self._encoding, level.dtype),
                     chunk_key_encoding=keys(self._format),
                     zarr_format=self._format,
+                    overwrite=True,  # by a process that was killed here
                 )
                 array[...] = level
             group = self._folder / GROUP
@@ -257,8 +264,10 @@ def _add_to_record(group: Place, zarr_format: Any, found: Mapping[str, Any]) -> 
 
 def read_record(path: Place) -> Any:
     """How an OME-Zarr of ours was made; None if it does not say so."""
-    own: Any = zarr.open_group(zarr_store(path, read_only=True), mode="r").attrs.get("unetmm", {})
-    return own.get("record")
+    group: Any = zarr.open_group(zarr_store(path, read_only=True), mode="r")
+    record = group.attrs.get("unetmm", {}).get("record")
+    kept = None if record is None or CALIBRATION in record else group.get(CHECKSUMS)
+    return record if kept is None else {**record, **dict(kept.attrs)}
 
 
 def _image_name(path: Place) -> str:
