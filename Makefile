@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow test-batch test-faults test-slurm test-kill lint format wheel clean
+.PHONY: help venv demo test test-slow test-batch test-faults test-slurm test-kill lint format docs wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,9 +55,13 @@ format: venv  ## let ruff format and sort imports
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
+docs: venv  ## the pages of docs/ as a site, in site/
+	$(BIN)/python docs/make_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -q -d site
+
 wheel: venv  ## dist/*.whl and dist/*.tar.gz
 	$(BIN)/python -m build --no-isolation
 
 clean:  ## what make made, .venv apart
-	rm -rf dist build demo/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf dist build site demo/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

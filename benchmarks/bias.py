@@ -1,4 +1,4 @@
-"""Bias of restored counts by brightness: `python benchmarks/bias.py PHOTOS docs/counts.md`.
+"""Bias of restored counts by brightness: `python benchmarks/bias.py PHOTOS docs/explain/counts.md`.
 
 PHOTOS is a folder of clean photographs, of which a few are used. Clean fields get Poisson noise of
 0.5 to 10,000 photons at their brightest, and the restored means are compared with the truth in ten

@@ -1,6 +1,6 @@
 """Reads a folder of image files by random boxes and compares with other readers, bit for bit.
 
-    python benchmarks/formats.py DATA_FOLDER docs/formats.md
+    python benchmarks/formats.py DATA_FOLDER docs/reference/formats.md
 
 Then copies every image of at most 24 MB, unchanged, through each format that is written, reads the
 copy and compares pixels and metadata. Every file gets 60 s and 4 GB. The answer is a table: what

@@ -48,7 +48,7 @@ def make_page(results: Results) -> list[str]:
         "for bit what tifffile, Pillow, imagecodecs, NumPy or zarr read as a whole, and",
         f"{counts['refused']} are refused in one line (CMYK, 1-bit, damaged, ...); "
         f"{total - counts['exact'] - counts['refused']} gave anything else.",
-        "Written by `python benchmarks/formats.py DATA_FOLDER docs/formats.md`.",
+        "Written by `python benchmarks/formats.py DATA_FOLDER docs/reference/formats.md`.",
         "",
         *copies_section(results),
         "## Files",

@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 nice -n 10 python benchmarks/selfsupervised.py --minutes 3
 
 Minutes are those of one core (CPU time of the process), so that a busy machine changes nothing but
-the wall time. A finished run is a row of the CSV and is not done again; the table of docs/adapt.md
-between its two marks is made from the CSV.
+the wall time. A finished run is a row of the CSV and is not done again; the table of
+docs/howto/adapt.md between its two marks is made from the CSV.
 
 Both learn by the same loss on the same blocks of the image; from random weights the learning rate
 is higher (RATE, falling to 0 along a cosine over the minutes), and the average at the end is taken

@@ -1,4 +1,4 @@
-"""The tables of NOTES.md: `unetmm benchmark` for several nets, as Markdown and JSON.
+"""The tables of docs/measured/speed.md: `unetmm benchmark` for several nets, as Markdown and JSON.
 
     python benchmarks/speed.py --model tiny-rgb --model nafnet-32 --size 2048 --peer openvino \\
         --json speed.json

@@ -5,7 +5,7 @@
 - A docstring under a field or constant starts with a noun and can be read alone:
   "Largest share of a run's time spent saving journals.", never "Of the time at most goes into ...".
 - No public class name stands twice in the two packages.
-- Nothing is called a piece: what it is has a name of its own (docs/glossary.md).
+- Nothing is called a piece: what it is has a name of its own (docs/explain/glossary.md).
 
 It needs nothing but Python, and prints one line for every place that breaks a rule.
 """

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
+import runpy
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
+import tifffile
+from PIL import Image
+from rasterio.transform import Affine
 
+from unetmm_cli.__main__ import run
 from unetmm_cli.app import PANELS
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -22,7 +32,7 @@ def anchors(page: Path) -> set[str]:
     return {f"#{heading.replace(' ', '-')}" for heading in plain}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target, anchor in LINK.findall(page.read_text("utf-8")):
         if "://" in target:
@@ -47,13 +57,75 @@ def test_commands_that_are_shown_are_there() -> None:
     names = {command.__name__ for panel in PANELS.values() for command in panel}
     shown = {words[1] for words in commands()}
     assert len(shown) > 5
-    assert shown <= names
+    assert {word for word in shown if not word.startswith("-")} <= names
 
 
 def test_the_snippet_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
     exec(compile(snippet, "README.md", "exec"), {})  # noqa: S102 the README is ours
     assert "NetConfig" in capsys.readouterr().out
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files that the first pages speak of, in the folder that commands run in."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    photo = rng.normal(120, 12, (144, 192, 3)).clip(0, 255).astype(np.uint8)
+    (tmp_path / "photos").mkdir()
+    for name in ("photo.jpg", "photos/a.jpg", "photos/b.png"):
+        Image.fromarray(photo).save(tmp_path / name)
+    cells = rng.poisson(30, (2, 96, 112)).astype(np.uint16)
+    names = {"axes": "CYX", "Channel": {"Name": ["DAPI", "Cy5"]}}
+    tifffile.imwrite(tmp_path / "cells.tif", cells, metadata=names, ome=True)
+    tifffile.imwrite(tmp_path / "scan.tif", cells[0])
+    where = {"transform": Affine(10, 0, 500000, 0, -10, 4600000), "crs": "EPSG:32633"}
+    bands = rng.normal(900, 40, (4, 160, 208)).astype(np.uint16)
+    shape = {"height": 160, "width": 208, "count": 4, "dtype": "uint16"}
+    with rasterio.open(tmp_path / "scene.tif", "w", driver="GTiff", **shape, **where) as file:
+        file.write(bands)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/start/*.md")), ids=lambda p: p.stem)
+def test_first_pages_run_as_they_are_written(
+    page: Path, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = page.read_text("utf-8")
+    shared: dict[str, object] = {}
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.M | re.S):
+        if language == "python":
+            exec(compile(block, page.name, "exec"), shared)  # noqa: S102 the page is ours
+            continue
+        for line in block.splitlines():
+            line, _, target = line.partition(" > ")
+            program, *words = shlex.split(line, comments=True)
+            assert program == "unetmm"
+            code = run(words)
+            shown = capsys.readouterr()
+            assert code == 0, f"{line}: {shown.err}"
+            if target:
+                (in_folder / target).write_text(shown.out)
+    for name in re.findall(r"writes `(\w+\.\w+)`", text):
+        assert (in_folder / name).exists(), name
+
+
+def test_the_reference_is_that_of_the_code() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_reference.py"))
+    for name, make in made["PAGES"].items():
+        page = ROOT / "docs" / "reference" / name
+        assert page.read_text("utf-8") == make(), "run python docs/make_reference.py"
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path)]
+    quiet = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=quiet)
+    assert done.returncode == 0, done.stderr
+    listed = (ROOT / "mkdocs.yml").read_text("utf-8")
+    for page in ROOT.glob("docs/**/*.md"):
+        assert str(page.relative_to(ROOT / "docs")) in listed, "a page that no menu shows"
+        assert (tmp_path / page.relative_to(ROOT / "docs").with_suffix(".html")).exists()
 
 
 def test_the_readme_is_short() -> None:

@@ -1,4 +1,4 @@
-"""The contract of imports in pyproject.toml refuses what docs/architecture.md forbids."""
+"""The contract of imports in pyproject.toml refuses what docs/explain/architecture.md forbids."""
 
 import os
 import shutil

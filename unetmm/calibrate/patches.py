@@ -57,7 +57,7 @@ def patch_boxes(info: ImageInfo) -> list[tuple[int, int, Box]]:
 def observed_patches(info: ImageInfo) -> list[int]:
     """Which patches go through the net; half of them lie like the white squares of a chessboard.
 
-    Sets of natural images are restored as well with half of them (benchmarks/NOTES.md).
+    Sets of natural images are restored as well with half of them (docs/measured/speed.md).
     """
     everything = list(range(patch_count(info)))
     height, width = patch_size(info)

@@ -37,7 +37,7 @@ RUNTIME_BYTES = 201 * 10**6
 """Python with numpy, Numba's runtime, kernels, Dask and the image libraries, before any image."""
 WORKER_BYTES = 2 * 10**6
 """Cost of a worker's threads (reader, compute, writer) besides its buffers: the stacks as far as
-used, allocator arenas, small objects. Less could be measured up to 8 workers, see NOTES.md."""
+used, arenas, small objects. Up to 8 workers less was measured (docs/measured/speed.md)."""
 
 BOX_TABLES_BYTES = 300 * 10**3
 """Tables of the streams for boxes of all sizes, which share the memory of the largest."""

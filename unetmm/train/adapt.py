@@ -2,7 +2,7 @@
 
 It learns to guess pixels that are hidden from it. That a guess gets better does not mean that
 restoration does, which sees the pixel; so a net is judged by an estimate of its error instead, on
-blocks it was not trained on, and is kept only if that falls. What this brings: docs/adapt.md.
+blocks it was not trained on, and is kept only if that falls. What this brings: docs/howto/adapt.md.
 """
 
 from __future__ import annotations
