@@ -103,7 +103,7 @@ def test_no_module_imports_a_package_that_it_lies_in() -> None:
 
 
 def test_the_page_about_the_architecture_shows_the_layers_of_the_contract() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    page = (ROOT / "docs" / "explain" / "architecture.md").read_text("utf-8")
     shown = page.partition("## Who may import whom")[2].split("```")[1].split("\n")[1:-1]
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
     packages, rooms = (c["layers"] for c in contracts["contracts"] if c["type"] == "layers")
