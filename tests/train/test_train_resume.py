@@ -118,7 +118,7 @@ def test_training_for_a_time_leaves_what_an_export_needs(
 ) -> None:
     script = ROOT / "training" / "train_for.py"
     brought = tmp_path / "runs" / "test"
-    command = [sys.executable, script, tmp_path / "run.toml", "--seconds", "15", "-o", brought]
+    command = [sys.executable, script, tmp_path / "run.toml", "--seconds", "9", "-o", brought]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     chosen = load_train_config(brought / "run.toml")
     assert f"{chosen.steps} steps" in done.stderr and chosen.steps >= 100
