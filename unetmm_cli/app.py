@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Annotated
 
@@ -61,6 +62,12 @@ def start(
         display.result(context.get_help())
 
 
+def _flowing(text: str | None) -> str:
+    """A docstring whose paragraphs have no line ends, so that they flow at any width."""
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 for panel, commands in PANELS.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        app.command(rich_help_panel=panel, help=_flowing(command.__doc__))(command)
