@@ -15,6 +15,8 @@ STORAGE_BYTES_PER_S = 250e6
 """Rate at which chunks are read and decoded, or encoded and written; whole chunks count."""
 CONVERT_S = 2.5e-9
 """Turning one sample into the net's scale and back."""
+TASK_S = 7e-3
+"""What a task costs in Python, whose threads take turns: films of small planes are made of it."""
 
 
 def divisions(
@@ -60,7 +62,7 @@ def estimated_s(request: Request, cut: Cut, workers: int, threads: int) -> float
     rows, width_px = cut.segments.new_px, cut.strips.read_px
     compute_s = request.engine.compute_s(cut.layout, rows, width_px, workers, threads)
     task_s = compute_s * request.pixels.nets + _storing_s(request, cut)
-    return -(-cut.tasks // workers) * task_s
+    return -(-cut.tasks // workers) * task_s + cut.tasks * TASK_S
 
 
 def least_s(request: Request, cut: Cut, cores: int) -> float:
