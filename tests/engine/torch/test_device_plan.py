@@ -97,6 +97,8 @@ def test_plan_shows_both_budgets(
     command = ["plan", str(folder / "in.tif"), "--device", "cuda", "--device-budget", "3GB"]
     command += ["--mem-budget", "4GB"]
     assert run_cli(command) == 0
+    assert "on cuda:0" in capsys.readouterr().out
+    assert run_cli([*command, "--verbose"]) == 0
     shown = capsys.readouterr().out
     assert "cuda:0, GPU 0" in shown and "memory of cuda:0" in shown
     assert "3,000,000,000" in shown and "4,000,000,000" in shown and "on cuda:0" in shown
