@@ -45,7 +45,7 @@ def _row(parameter: Any) -> str:
     named = "|".join(map(str, choices)) if all(isinstance(c, str) for c in choices) else ""
     is_flag = getattr(parameter, "is_flag", False)
     value = "" if is_flag or not is_option else parameter.metavar or named
-    value = f"`{value}`".replace("|", "\\|") if value else ""
+    value = ", ".join(f"`{word}`" for word in value.split("|") if word)
     help_text = re.sub(r"\s+", " ", getattr(parameter, "help", "") or "").replace("|", "\\|")
     default = parameter.default
     plain = isinstance(default, (int, float, str)) and not isinstance(default, bool)
