@@ -5,7 +5,7 @@ What a user says of a file that does not say it itself stands here too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -217,6 +217,7 @@ def _reduced_metadata(info: ImageInfo, chosen: dict[str, list[int]], colours: bo
             color_interpretation=_of_channels(tiff.color_interpretation, info, chosen["C"]),
         ),
         display=replace(shown, colour_maps=_picked_maps(shown.colour_maps, info, chosen["C"])),
+        reading=info.metadata.reading.without(*_lost_of_part(seen)),
         microscopy=MicroscopyFacts(
             ome_xml=pick_planes(seen.ome_xml, chosen, info.samples, colours),
             omero=_picked_omero(seen.omero, chosen) if seen.omero.get("channels") else {},
@@ -224,6 +225,14 @@ def _reduced_metadata(info: ImageInfo, chosen: dict[str, list[int]], colours: bo
             origin=_moved_origin(info, chosen["Z"][0]),
         ),
     )
+
+
+def _lost_of_part(seen: MicroscopyFacts) -> Iterator[str]:
+    """Names of what is said of all of the image, and nothing says of a part."""
+    if "<ROI " in seen.ome_xml:
+        yield "regions of interest"
+    if any(seen.imagej.get(name) is not None for name in ("Info", "Labels", "Overlays", "ROI")):
+        yield "settings of ImageJ"
 
 
 def _of_channels(texts: tuple[str, ...], info: ImageInfo, channels: list[int]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from unetmm.io.ome_xml import (
     pick_planes,
 )
 from unetmm.io.palette import Meaning, PaletteChoice, brightest, unpack_map
+from unetmm.io.tiff.lost import lost_of
 from unetmm.io.tiff.maps import PALETTE
 from unetmm.io.tiff.metadata import collect_metadata
 from unetmm.io.tiff.nodata import nodata_values, stated_nodata
@@ -327,7 +328,7 @@ def _metadata(
         if len(colors) != channels and len(maps) == channels:
             colors = tuple(brightest(unpack_map(packed)) for packed in maps)
     seen = replace(found.microscopy, ome_xml=xml, channel_colors=colors, origin=facts.origin)
-    reading = replace(found.reading, guessed_axes=axes.guessed)
+    reading = replace(found.reading, guessed_axes=axes.guessed, left_out=lost_of(tif, series))
     return replace(found, microscopy=seen, display=display, reading=reading)
 
 

@@ -28,6 +28,7 @@ from unetmm.io.image import ImageInfo
 from unetmm.io.metadata import Mask, Tag
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.levels import Level
+from unetmm.io.photo.colour_profile import profile_of
 from unetmm.io.tiff.codec import DEFLATE, NONE, TileCodec
 from unetmm.io.tiff.maps import append_maps, map_bytes, put_map, stand_ins
 from unetmm.io.tiff.mask import mask_bytes, write_mask
@@ -223,7 +224,7 @@ def _first_page(layout: TiffLayout) -> dict[str, Any]:
     options: dict[str, Any] = {"software": "unetmm"}
     if layout.nested:
         options["subifds"] = len(layout.levels) - 1
-    if profile := info.metadata.photo.icc_profile:
+    if profile := profile_of(info.metadata.photo):
         options["iccprofile"] = profile
     if layout.ome:
         options["description"] = make_ome_xml(info, layout.name, info.outer_axes)
