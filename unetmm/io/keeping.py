@@ -27,7 +27,7 @@ _IMAGEJ = {
     "Plot": "ImageJ plot",
     "min": "display range",
     "xorigin": "origin of ImageJ",
-    "c0": "value calibration",
+    **dict.fromkeys(("cf", "c0", "c1"), "calibration of values"),
     "vunit": "unit of values",
 }
 """Setting of ImageJ -> its name for readers; others are understood or say how it is stored."""
@@ -39,6 +39,20 @@ _COLOUR_CHUNKS = {
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 _OWN_CHUNKS = (b"gAMA", b"cHRM", b"sRGB")
 """Chunks that other formats say by a colour profile."""
+
+
+TOLD = ("mask of valid pixels", "colour map", "nodata value", "valid range")
+"""Names of losses that stores say in lines of their own, with what to do."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is known of an output before it is begun."""
+
+    format: str
+    """Short name of its format."""
+    is_ome: bool = False
+    """Whether its name asks for an OME-TIFF."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +67,22 @@ class Kind:
     """Finder of it in an image: its name, or names of its parts; none if it is not there."""
     kept: Mapping[str, str] = field(default_factory=dict)
     """Short name of each format that keeps it -> how, in words."""
-    unless: Callable[[ImageInfo, str], bool] = lambda info, format: False
+    unless: Callable[[ImageInfo, Target], bool] = lambda info, target: False
     """Test whether a format does not keep it of this very image, although it does of others."""
 
 
-def not_kept(info: ImageInfo, format: str) -> Names:
+def not_kept(info: ImageInfo, format: str, name: str = "") -> Names:
     """Names of what an output in a format does not keep of an image; none if it keeps all.
 
     Parameters
     ----------
     format : short name of the output's format.
+    name : of the output, as far as it is known.
     """
     lost: list[str] = []
+    target = Target(format, name.lower().endswith((".ome.tif", ".ome.tiff")))
     for kind in KINDS:
-        if format not in kind.kept or kind.unless(info, format):
+        if format not in kind.kept or kind.unless(info, target):
             lost += kind.find(info)
     return tuple(dict.fromkeys([*lost, *info.metadata.reading.left_out]))
 
@@ -85,13 +101,17 @@ def _chunks(info: ImageInfo) -> Iterator[bytes]:
 
 def _imagej(info: ImageInfo) -> Names:
     settings = info.metadata.microscopy.imagej
-    there = (name for key, name in _IMAGEJ.items() if _is_said(key, settings.get(key)))
+    there = [name for key, name in _IMAGEJ.items() if _is_said(key, settings.get(key))]
+    if info.dtype.kind == "i" and settings.get("c0") == -32768:
+        there = [name for name in there if name != _IMAGEJ["c0"]]  # which made them signed
+    if str(settings.get("spacing", "")).startswith("-"):
+        there.append("direction of Z")
     return tuple(dict.fromkeys(there))
 
 
 def _is_said(key: str, value: object) -> bool:
-    if key in ("c0", "vunit"):
-        return bool(value) and value not in ("Gray Value", "gray value")
+    if key in ("c0", "c1", "vunit"):
+        return bool(value) and value not in (1, "Gray Value", "gray value")
     return value is not None and (hasattr(value, "__len__") or bool(value)) and str(value) != ""
 
 
@@ -105,31 +125,43 @@ def _has_map(info: ImageInfo) -> bool:
     return any(not is_plain_grey(unpack_map(packed)) for packed in maps)
 
 
-def _map_is_lost(info: ImageInfo, format: str) -> bool:
+def _map_is_lost(info: ImageInfo, target: Target) -> bool:
     from unetmm.io.tiff.maps import map_bytes
 
-    return format == "tiff" and not map_bytes(info)
+    return target.format == "tiff" and not map_bytes(info)
 
 
-def _mask_is_lost(info: ImageInfo, format: str) -> bool:
-    mask = info.metadata.tiff.mask
-    return mask is not None and bool(mask.lost)
-
-
-def _is_too_long(content: bytes, format: str) -> bool:
-    return format == "jpeg" and len(content) > _LONGEST_SEGMENT_BYTES
-
-
-def _description_is_lost(info: ImageInfo, format: str) -> bool:
-    from unetmm.io.tiff.store import keeps_description
-
-    return format == "tiff" and not keeps_description(info)
-
-
-def _names_are_lost(info: ImageInfo, format: str) -> bool:
+def _mask_is_lost(info: ImageInfo, target: Target) -> bool:
     from unetmm.io.tiff.store import wants_ome
 
-    return format == "tiff" and not (wants_ome(info) or info.metadata.tiff.bands)
+    mask = info.metadata.tiff.mask
+    several = len(info.planes) > 1 and not info.metadata.tiff.bands
+    return mask is not None and (bool(mask.lost) or several or wants_ome(info, target.is_ome))
+
+
+def _is_too_long(content: bytes, target: Target) -> bool:
+    return target.format == "jpeg" and len(content) > _LONGEST_SEGMENT_BYTES
+
+
+def _description_is_lost(info: ImageInfo, target: Target) -> bool:
+    from unetmm.io.tiff.store import keeps_description
+
+    return target.format == "tiff" and not keeps_description(info, target.is_ome)
+
+
+def _names_are_lost(info: ImageInfo, target: Target) -> bool:
+    from unetmm.io.tiff.store import wants_ome
+
+    return target.format == "tiff" and not (
+        wants_ome(info, target.is_ome) or info.metadata.tiff.bands
+    )
+
+
+def _has_colours(info: ImageInfo) -> bool:
+    """Whether channels have colours that no colour map says."""
+    colours = info.metadata.microscopy.channel_colors
+    plain = info.samples == 1 and not info.metadata.display.colour_maps
+    return plain and any(colour != "#ffffff" for colour in colours)
 
 
 def _has_settings(info: ImageInfo) -> bool:
@@ -148,11 +180,11 @@ def _ome_parts(info: ImageInfo) -> Names:
     return tuple(name for mark, name in parts.items() if mark in xml.replace("<OME:", "<"))
 
 
-def _ome_is_lost(info: ImageInfo, format: str) -> bool:
+def _ome_is_lost(info: ImageInfo, target: Target) -> bool:
     from unetmm.io.tiff.ome import keeps_xml
     from unetmm.io.tiff.store import wants_ome
 
-    return format == "tiff" and not (wants_ome(info) and keeps_xml(info))
+    return target.format == "tiff" and not (wants_ome(info, target.is_ome) and keeps_xml(info))
 
 
 _AS_IS = "as it is"
@@ -170,7 +202,7 @@ KINDS = (
         "EXIF", "TIFF, PNG, JPEG, WebP", _if("EXIF", _has_camera),
         {**_PHOTOS, "tiff": "camera, GPS and makers; IFD by IFD",
          "jpeg": "up to 64 kB; orientation and sizes are those of the output"},
-        lambda i, f: _is_too_long(i.metadata.photo.exif, f),
+        lambda i, t: _is_too_long(i.metadata.photo.exif, t),
     ),
     Kind(
         "thumbnail in EXIF", "PNG, JPEG", _if("thumbnail", lambda i: i.metadata.photo.thumbnail),
@@ -179,7 +211,7 @@ KINDS = (
     Kind(
         "XMP", "TIFF, PNG, JPEG, WebP, JPEG 2000", _if("XMP", lambda i: i.metadata.xmp),
         {**_PHOTOS, "jpeg": "up to 64 kB; orientation and sizes are those of the output"},
-        lambda i, f: _is_too_long(i.metadata.xmp, f),
+        lambda i, t: _is_too_long(i.metadata.xmp, t),
     ),
     Kind("IPTC", "TIFF, PNG, JPEG", _if("IPTC", lambda i: i.metadata.iptc),
          {**_PHOTOS, "png": "as ImageMagick and exiftool have it"}),
@@ -227,8 +259,7 @@ KINDS = (
          _if("channel names", lambda i: any(i.channel_names)), _MEASURED, _names_are_lost),
     Kind(
         "colours of channels", "TIFF, OME-Zarr",
-        _if("channel colours", lambda i: i.samples == 1 and any(
-            c != "#ffffff" for c in i.metadata.microscopy.channel_colors)),
+        _if("channel colours", _has_colours),
         _MEASURED, _names_are_lost,
     ),
     Kind(
@@ -255,7 +286,8 @@ KINDS = (
         "maker, software of the camera, artist, date, copyright in tags", "TIFF",
         _if("makers' tags", _tag(269, 271, 272, 285, 306, 315, 316, 33432)),
         {"tiff": _AS_IS, "ome-zarr": _IN_NOTES, "png": "in EXIF, of photos",
-         "jpeg": "in EXIF, of photos"}, lambda i, f: f in ("png", "jpeg") and not _has_camera(i),
+         "jpeg": "in EXIF, of photos"},
+        lambda i, t: t.format in ("png", "jpeg") and not _has_camera(i),
     ),
     Kind("place on Earth (GeoTIFF)", "TIFF, JPEG 2000", _if("place on Earth", _tag(*_GEO_TAGS)),
          {"tiff": _AS_IS, "ome-zarr": _IN_NOTES}),

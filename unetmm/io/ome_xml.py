@@ -99,7 +99,9 @@ def fitted_names(names: Sequence[str], channels: int) -> tuple[str, ...]:
 
 
 def number(value: Any) -> float:
-    """A finite float, 0 for what is none."""
+    """A finite float, 0 for what is none; a comma may stand for the point."""
+    if isinstance(value, str) and value.count(",") == 1 and "." not in value:
+        value = value.replace(",", ".")
     try:
         found = float(value)
     except (TypeError, ValueError):

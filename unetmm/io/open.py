@@ -12,7 +12,7 @@ from unetmm.intensities.validity import Values
 from unetmm.io.axes import refuse_axes
 from unetmm.io.formats import FORMATS, OUTPUT_SUFFIXES, WRITTEN, find_format
 from unetmm.io.image import Encoding, ImageInfo, SinkOptions, Source
-from unetmm.io.keeping import not_kept
+from unetmm.io.keeping import TOLD, not_kept
 from unetmm.io.output.destination import check_destination
 from unetmm.io.output.output import Output
 from unetmm.io.places import Place, to_place
@@ -87,8 +87,8 @@ def open_sink(
             raise ImageError(f"{options.path}: a quality is for JPEG alone, whose loss it sets")
         if not 1 <= encoding.quality <= 100:
             raise ImageError(f"{options.path}: quality {encoding.quality} is none; give 1 to 100")
-    lost = not_kept(info, chosen.name)
-    return Output(options.path, info, chosen.store(options, info), masks, lost)
+    lost = not_kept(info, chosen.name, options.path.name)
+    return Output(options.path, info, chosen.store(options, info), masks, lost, TOLD)
 
 
 def output_format(path: Place | str, requested: str | None = None) -> str:

@@ -18,7 +18,7 @@ from PIL.ExifTags import IFD
 
 from unetmm.io.framed import framed_info
 from unetmm.io.image import Box, ImageInfo, SinkOptions
-from unetmm.io.keeping import KINDS, not_kept
+from unetmm.io.keeping import KINDS, Target, not_kept
 from unetmm.io.open import open_sink, open_source
 
 ROOT = Path(__file__).parents[3]
@@ -75,7 +75,7 @@ def test_what_is_said_to_be_kept_is_there(
     assert said == ([f"{tmp_path / name}: not kept: {', '.join(lost)}"] if lost else [])
     for kind in KINDS:
         found = kind.find(before)
-        kept = format in kind.kept and not kind.unless(before, format)
+        kept = format in kind.kept and not kind.unless(before, Target(format))
         if found and kept and "colour profile" not in kind.kept[format]:
             texts_of_comment = kind.name == "comment" and format == "png"
             assert texts_of_comment or kind.find(after), kind.name

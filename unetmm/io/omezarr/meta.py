@@ -118,7 +118,7 @@ def _axes(path: Place, image: dict[str, Any]) -> tuple[str, list[str]]:
     if not known or not {"Y", "X"} <= set(letters):
         names = [str(a.get("name")) for a in entries]
         raise ImageError(f"{path}: has axes {names}; unetmm knows t, c, z, y and x, once each")
-    return letters, [full_unit(str(a.get("unit", ""))) for a in entries]
+    return letters, [full_unit(str(a.get("unit") or "")) for a in entries]
 
 
 def _transforms(image: dict[str, Any], count: int) -> tuple[list[float], list[float]]:

@@ -43,12 +43,15 @@ class Output:
         store: ChunkStore,
         masks: Source | None = None,
         not_kept: tuple[str, ...] = (),
+        told: tuple[str, ...] = (),
     ) -> None:
         """masks: image with the mask that leaves pixels out of the pyramid.
 
         not_kept: names of what the input says and the output does not.
+        told: those of them that the store says itself, with more words.
         """
-        self.path, self.info, self.store, self.not_kept = path, info, store, not_kept
+        self.path, self.info, self.store = path, info, store
+        self.not_kept, self.told = not_kept, told
         self.chunk = store.levels[0].chunk
         self.workspace = workspace_of(path)
         self.table = ChunkTable(info, store.levels)
@@ -94,8 +97,8 @@ class Output:
         """Begin anew, whatever was there; nothing appears under the final name."""
         self.workspace.set_up()
         self.workspace.clear()
-        if self.not_kept:
-            log.warning("%s: not kept: %s", self.path, ", ".join(self.not_kept))
+        if lost := [name for name in self.not_kept if name not in self.told]:
+            log.warning("%s: not kept: %s", self.path, ", ".join(lost))
         self.store.create(self.workspace.folder, record)
 
     def holds_chunks(self) -> bool:

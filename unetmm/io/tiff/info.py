@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,13 @@ from unetmm.io.image import DTYPES, ImageInfo, Plane
 from unetmm.io.metadata import Metadata
 from unetmm.io.ome_xml import (
     OmeFacts,
-    attribute_sizes,
     fitted_names,
     named_files,
-    number,
-    parse_ome_xml,
     pick_planes,
 )
 from unetmm.io.palette import Meaning, PaletteChoice, brightest, unpack_map
+from unetmm.io.tiff.axes import stated_pairs
+from unetmm.io.tiff.calibration import calibration_of, imagej_offset
 from unetmm.io.tiff.lost import lost_of
 from unetmm.io.tiff.maps import PALETTE
 from unetmm.io.tiff.metadata import collect_metadata
@@ -38,7 +36,6 @@ from unetmm.io.tiff.palette import (
     expanded_colours,
     find_palette,
 )
-from unetmm.io.units import full_unit
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +81,8 @@ class TiffAxes:
     """Nature of the values of a palette; None if there is no palette."""
     guessed: str = ""
     """Letters of axes across pages that the file does not name."""
+    offset: int = 0
+    """Number that is added to stored values of 16 bits, which makes them signed; 0 for none."""
 
     @property
     def shown_samples(self) -> int:
@@ -144,7 +143,7 @@ def map_axes(
     """
     page = series.keyframe
     _check_kind(path, series)
-    pairs = [(a, n) for a, n in zip(series.axes, series.shape, strict=True) if a not in "YXS"]
+    pairs = stated_pairs(series)
     letters = _known_letters(path, series, [axis for axis, _ in pairs])
     count = page.shaped[0] * page.shaped[4]
     samples, alpha = _colours(path, page, count)
@@ -173,7 +172,14 @@ def map_axes(
         palette=palette,
         meaning=meaning,
         guessed="".join(a for a, (b, _) in zip(letters, pairs, strict=True) if a != b),
+        offset=_offset(series),
     )
+
+
+def _offset(series: tifffile.TiffPageSeries) -> int:
+    """What signed values were stored with, as ImageJ does it."""
+    signed = np.dtype(series.dtype) == np.uint16 and int(series.keyframe.photometric) != PALETTE
+    return imagej_offset(series.parent) if signed and series.parent is not None else 0
 
 
 def _named_samples(series: tifffile.TiffPageSeries, lengths: list[int], count: int) -> int | None:
@@ -270,7 +276,7 @@ def describe(
 ) -> ImageInfo:
     """Everything known of the image without reading a pixel; `chunk` as in ImageInfo."""
     page = series.keyframe
-    facts = _calibration(tif, series)
+    facts = calibration_of(tif, series)
     if facts.images > 1:
         log.warning("%s: holds %d images; only the first is read", path, facts.images)
     stack = (*axes.outer_shape, *page.shaped[2:4])
@@ -292,7 +298,7 @@ def describe(
             *page.shaped[2:4],
             *((samples,) if samples > 1 else ()),
         ),
-        dtype=np.dtype(np.uint8 if axes.palette is not None else series.dtype).newbyteorder("="),
+        dtype=_shown_dtype(series, axes),
         chunk=chunk,
         alpha=axes.alpha,
         pixel_size=facts.pixel_size,
@@ -300,6 +306,14 @@ def describe(
         nodata=stated_nodata(page, bands) if axes.palette is None else NOTHING,
         metadata=metadata,
     )
+
+
+def _shown_dtype(series: tifffile.TiffPageSeries, axes: TiffAxes) -> np.dtype[Any]:
+    """Type of the values that are read: colours of a palette, signed where they were shifted."""
+    if axes.palette is not None:
+        return np.dtype(np.uint8)
+    stored = np.dtype(series.dtype)
+    return np.dtype(np.int16) if axes.offset else stored.newbyteorder("=")
 
 
 def _metadata(
@@ -345,39 +359,10 @@ def _channel_names(axes: TiffAxes, facts: OmeFacts, metadata: Metadata) -> tuple
     return names if any(names) else ()
 
 
-def _calibration(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> OmeFacts:
-    """Pixel sizes and channels, from OME-XML, ImageJ, our own JSON or a slide scanner."""
-    if tif.is_ome and tif.ome_metadata:
-        return parse_ome_xml(tif.ome_metadata)
-    if tif.is_imagej and tif.imagej_metadata:
-        return OmeFacts(_imagej_sizes(tif.imagej_metadata, series.keyframe))
-    if tif.is_shaped and tif.shaped_metadata:
-        return OmeFacts(attribute_sizes(tif.shaped_metadata[0]))
-    if tif.is_svs:
-        found = re.search(r"\bMPP = ([0-9.]+)", str(series.keyframe.description))
-        size = number(found[1]) if found else 0.0
-        return OmeFacts({axis: (size, "micrometer") for axis in "YX" if size > 0})
-    return OmeFacts()
-
-
 def missing_companions(path: Path, series: tifffile.TiffPageSeries) -> list[str]:
     """Other files that the OME-XML places planes in and that are not there, three at most."""
     xml = series.parent.ome_metadata if series.parent is not None else None
     return [name for name in named_files(xml or "") if not (path.parent / name).exists()][:3]
-
-
-def _imagej_sizes(
-    metadata: dict[str, Any], page: tifffile.TiffPage
-) -> dict[str, tuple[float, str]]:
-    """ImageJ keeps X and Y as pixels per unit in the resolution tags, Z and T as text."""
-    unit = full_unit(str(metadata.get("unit", "")))
-    found = {"T": (number(metadata.get("finterval")), "second")}
-    if unit and unit != "pixel":
-        found["Z"] = (number(metadata.get("spacing")), unit)
-        for axis, code in (("X", 282), ("Y", 283)):
-            per_unit = page.tags.valueof(code, (0, 1))
-            found[axis] = (per_unit[1] / per_unit[0] if per_unit[0] else 0.0, unit)
-    return {axis: size for axis, size in found.items() if size[0] > 0}
 
 
 def _sizes(series: tifffile.TiffPageSeries) -> str:

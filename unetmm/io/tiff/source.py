@@ -169,6 +169,9 @@ class TiffSource:
             out = out.byteswap(inplace=True).view(grid.stored_dtype.newbyteorder("="))
         if self._axes.palette is not None:
             return _expand(out[0, ..., 0], self._axes.palette)
+        if self._axes.offset:
+            out ^= 0x8000  # which takes 32768 off
+            out = out.view(np.int16)
         return np.moveaxis(out[..., 0], 0, -1) if separate else out[0]
 
     def read_mask(self, plane: Plane, box: Box) -> NDArray[np.bool_]:

@@ -254,14 +254,13 @@ def _image_name(path: Path) -> str:
 
 
 def _wants_ome(path: Path, info: ImageInfo) -> bool:
-    named = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
-    return wants_ome(info) or (named and _can_be_ome(info))
+    return wants_ome(info, path.name.lower().endswith((".ome.tif", ".ome.tiff")))
 
 
-def wants_ome(info: ImageInfo) -> bool:
-    """Whether a TIFF of an image gets OME-XML whatever its name is: there is something to say."""
-    said = bool(info.pixel_size or any(info.channel_names) or info.metadata.microscopy.origin)
-    return _can_be_ome(info) and (len(info.planes) > 1 or said)
+def wants_ome(info: ImageInfo, named: bool = False) -> bool:
+    """Whether a TIFF of an image gets OME-XML: by its name, or as there is something to say."""
+    said = info.pixel_size or any(info.channel_names) or info.metadata.microscopy.origin
+    return _can_be_ome(info) and (named or len(info.planes) > 1 or bool(said))
 
 
 def _can_be_ome(info: ImageInfo) -> bool:
@@ -269,10 +268,13 @@ def _can_be_ome(info: ImageInfo) -> bool:
     return info.dtype != np.float16 and not is_one_page(info)
 
 
-def keeps_description(info: ImageInfo) -> bool:
-    """Whether the input's own text is the description of the output's first page."""
+def keeps_description(info: ImageInfo, named: bool = False) -> bool:
+    """Whether the input's own text is the description of the output's first page.
+
+    named : whether the name of the output asks for an OME-TIFF.
+    """
     shaped = len(info.planes) > 1 or info.pixel_size
-    has_room = is_one_page(info) or not (wants_ome(info) or shaped)
+    has_room = is_one_page(info) or not (wants_ome(info, named) or shaped)
     return has_room and kept_description(info) is not None
 
 
