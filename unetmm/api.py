@@ -130,6 +130,7 @@ def restore(
     nodata: float | Sequence[float] | str | None = None,
     outliers: OutlierChoice = "keep",
     transform: TransformChoice = "auto",
+    series: int | None = None,
 ) -> Any:
     """Restore an image: a NumPy array, a Dask array, or what a path or URL names.
 
@@ -146,7 +147,7 @@ def restore(
     device_budget : peak of a GPU's memory, besides its CUDA context; by default 80 % of the free.
     dtype : pixel type of the output, such as "float32", or the input's; values keep their scale.
     rounding : "nearest", or "dither": by chance, so that small means stay.
-    palette : "values" or "colours"; auto: values where it is the map of a measurement.
+    palette, series : "values" or "colours" of a palette; which image of several, from 0.
     nodata : value (or values) of pixels that hold no measurement; "none": all do.
     outliers : hot or dead pixels, columns, rows: "keep" them, "replace", or look for "none".
     transform : "none", or "anscombe": counts of photons on a square-root scale; auto measures.
@@ -159,10 +160,9 @@ def restore(
     ------
     UnetmmError : one of its leaves, with what was asked, what was found and what would work.
     """
-    options = _options(
+    return _restore(image, output, axes, palette, series, _options(
         model, mem_budget, calibration, strength, precision, device, device_budget, dtype, rounding,
-        nodata, outliers, transform)  # fmt: skip
-    return _restore(image, output, axes, palette, options)
+        nodata, outliers, transform))  # fmt: skip
 
 
 def _restore(
@@ -170,11 +170,13 @@ def _restore(
     output: str | Place | None,
     axes: str | None,
     palette: PaletteChoice,
+    series: int | None,
     options: Options,
 ) -> Any:
     """As `restore`, whatever the kind of the image."""
     if isinstance(image, (str, Path, RemotePath)):
-        return _restore_file(image, output, axes, palette, options)
+        chosen = Selection(palette=palette, axes=(axes or "").upper(), series=series)
+        return _restore_file(image, output, axes, chosen, options)
     return _restore_array(image, output, axes, options)
 
 
@@ -211,7 +213,7 @@ def _restore_file(
     image: str | Place,
     output: str | Place | None,
     axes: str | None,
-    palette: PaletteChoice,
+    chosen: Selection,
     options: Options,
 ) -> Report:
     if output is None:
@@ -219,10 +221,9 @@ def _restore_file(
     place = to_place(image)
     if axes is not None and place.suffix.lower() in SUFFIXES_WITH_AXES:
         raise ImageError(f"{image}: a file says itself which axes it has; leave axes={axes!r} out")
-    if palette not in get_args(PaletteChoice):
+    if chosen.palette not in get_args(PaletteChoice):
         choices = ", ".join(get_args(PaletteChoice))
-        raise ImageError(f"{image}: palette={palette!r} is none of {choices}")
-    chosen = Selection(palette=palette, axes=(axes or "").upper())
+        raise ImageError(f"{image}: palette={chosen.palette!r} is none of {choices}")
     options = options if chosen == Selection() else replace(options, select=chosen)
     return restore_file(place, to_place(output), options)
 

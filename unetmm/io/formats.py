@@ -73,9 +73,9 @@ FORMATS = (
         suffixes=(".tif", ".tiff", ".ome.tif", ".ome.tiff", ".tf8", ".btf"),
         marks=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
         aliases=("tif",),
-        read_only_suffixes=(".svs", ".ndpi"),
+        read_only_suffixes=(".svs", ".ndpi", ".qptiff", ".scn", ".bif", ".lsm", ".stk", ".gel"),
         reader=lazily("tiff.source", "TiffSource"),
-        told=("palette",),
+        told=("palette", "series"),
         store=lazily("tiff.store", "TiffStore"),
         record=lazily("tiff.store", "read_record"),
         checksums=lazily("tiff.store", "read_checksums"),
@@ -155,6 +155,7 @@ FORMATS = (
         suffixes=(".czi",),
         marks=(b"ZISRAWFILE",),
         reader=lazily("vendor", "VendorSource", "czi"),
+        told=("series",),
         extra=True,
     ),
     Format(
@@ -163,6 +164,7 @@ FORMATS = (
         suffixes=(".nd2",),
         marks=(b"\xda\xce\xbe\n",),
         reader=lazily("vendor", "VendorSource", "nd2"),
+        told=("series",),
         extra=True,
     ),
     Format(
@@ -171,6 +173,7 @@ FORMATS = (
         suffixes=(".lif",),
         marks=(b"\x70\0\0\0",),
         reader=lazily("vendor", "VendorSource", "lif"),
+        told=("series",),
         extra=True,
     ),
 )
@@ -201,6 +204,27 @@ FOREIGN = (
     Foreign("a FITS", (b"SIMPLE",)),
 )
 """Kinds of files that users mistake for images that unetmm reads."""
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A kind of file that shows a small picture of an image which lies in a folder beside it."""
+
+    what: str
+    """Words for such a file, with their article."""
+    beside: str
+    """Name of the folder, {} in the place of the file's name without its extension."""
+    remedy: str
+    """Command that converts the image, {} in the place of the file's name."""
+
+
+SHELLS = {
+    ".mrxs": Shell(
+        "a slide of MIRAX", "{}/", "vips copy {} slide.tif[tile,pyramid,bigtiff,compression=jpeg]"
+    ),
+    ".vsi": Shell("a file of Olympus cellSens", "_{}_/", "bioformats2raw {} image.zarr"),
+}
+"""Extensions of such files."""
 
 
 def _suffixes(formats: Iterable[Format]) -> frozenset[str]:

@@ -17,7 +17,7 @@ from unetmm.errors import ImageError
 from unetmm.io.exif import fit_sizes
 from unetmm.io.image import Box, ImageInfo, MaskedSource, Plane, Source
 from unetmm.io.metadata import GeoFacts, MicroscopyFacts, Position, Tag
-from unetmm.io.ome_xml import crop_planes
+from unetmm.io.ome_xml import crop_planes, mentions
 from unetmm.io.units import in_unit
 from unetmm.io.wrapped import WrappedSource
 from unetmm.io.xmp import crop_xmp
@@ -140,7 +140,7 @@ def _not_drawn(seen: MicroscopyFacts) -> dict[str, Any]:
 def _has_drawn(seen: MicroscopyFacts) -> bool:
     """Whether something is drawn at places of the whole plane."""
     in_imagej = (seen.imagej.get(name) is not None for name in _DRAWN)
-    return "<ROI " in seen.ome_xml or any(in_imagej)
+    return mentions(seen.ome_xml, "ROI") or any(in_imagej)
 
 
 class FramedSource(WrappedSource):

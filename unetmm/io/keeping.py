@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from unetmm.io.exif import CAMERA, GPS, read_directories
 from unetmm.io.image import ImageInfo
+from unetmm.io.ome_xml import mentions
 from unetmm.io.palette import is_plain_grey, unpack_map
 
 Names = tuple[str, ...]
@@ -174,10 +175,10 @@ def _ome_parts(info: ImageInfo) -> Names:
     """Parts of OME-XML beyond what every output with axes keeps."""
     xml = info.metadata.microscopy.ome_xml
     parts = {
-        "<ROI ": "regions of interest", "<StructuredAnnotations": "annotations",
-        "<Instrument ": "instrument", "<Plane ": "times and places of planes",
+        "ROI": "regions of interest", "StructuredAnnotations": "annotations",
+        "Instrument": "instrument", "Plane": "times and places of planes",
     }  # fmt: skip
-    return tuple(name for mark, name in parts.items() if mark in xml.replace("<OME:", "<"))
+    return tuple(name for element, name in parts.items() if mentions(xml, element))
 
 
 def _ome_is_lost(info: ImageInfo, target: Target) -> bool:

@@ -43,6 +43,8 @@ def open_source(
     assert format.reader is not None, "formats that are recognised are read"
     if selection is not None and "axes" not in format.told:
         refuse_axes(place, selection.axes)
+    if selection is not None and selection.series and "series" not in format.told:
+        raise ImageError(f"{path}: holds one image; leave --series {selection.series} out")
     told = {} if selection is None else {name: getattr(selection, name) for name in format.told}
     source = with_nodata(with_sidecars(format.reader(place, **told), place), nodata)
     if selection is None:

@@ -16,7 +16,7 @@ from unetmm.errors import ImageError, ShapeError
 from unetmm.io.axes import AXES
 from unetmm.io.image import Box, ImageInfo, MaskedSource, Plane, Source
 from unetmm.io.metadata import Metadata, MicroscopyFacts, Position, Tag, TiffFacts
-from unetmm.io.ome_xml import pick_planes
+from unetmm.io.ome_xml import mentions, pick_planes
 from unetmm.io.palette import PaletteChoice
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, pick_bands
 from unetmm.io.wrapped import WrappedSource
@@ -39,16 +39,24 @@ class Selection:
     """Meaning of stored values that a palette gives colours to."""
     axes: str = ""
     """Letters of the axes of an array that does not name them; empty if they are guessed."""
+    series: int | None = None
+    """Number, from 0, of an image of a file that holds several; None: the largest."""
 
     @property
     def part(self) -> str:
         """The part alone, in words; "all" if it is all of the image."""
         chosen = (self.channels, self.planes, self.rgb_bands)
-        if chosen == ((), {}, None):
+        if chosen == ((), {}, None) and self.series is None:
             return "all"
         names = ("channels", "planes", "rgb_bands")
-        words = (f"{name}={value!r}" for name, value in zip(names, chosen, strict=True))
+        words = [f"{name}={value!r}" for name, value in zip(names, chosen, strict=True)]
+        words += [] if self.series is None else [f"series={self.series}"]
         return f"Selection({', '.join(words)})"
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether all of the image is wanted, whichever of a file it is."""
+        return (self.channels, self.planes, self.rgb_bands) == ((), {}, None)
 
 
 def parse_axes(text: str) -> str:
@@ -132,7 +140,7 @@ def select(source: Source, selection: Selection) -> Source:
     """
     if selection.channels and selection.rgb_bands:
         raise ImageError("channels and RGB bands were both chosen; choose one of them")
-    if selection.part == "all":
+    if selection.takes_all:
         return source
     info, chosen = source.info, {}
     for axis in "TZ":
@@ -229,7 +237,7 @@ def _reduced_metadata(info: ImageInfo, chosen: dict[str, list[int]], colours: bo
 
 def _lost_of_part(seen: MicroscopyFacts) -> Iterator[str]:
     """Names of what is said of all of the image, and nothing says of a part."""
-    if "<ROI " in seen.ome_xml:
+    if mentions(seen.ome_xml, "ROI"):
         yield "regions of interest"
     if any(seen.imagej.get(name) is not None for name in ("Info", "Labels", "Overlays", "ROI")):
         yield "settings of ImageJ"

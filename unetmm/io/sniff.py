@@ -6,7 +6,8 @@ from pathlib import Path
 
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
-from unetmm.io.formats import FOREIGN, FORMATS, READABLE, Format
+from unetmm.io.formats import FOREIGN, FORMATS, READABLE, SHELLS, Format
+from unetmm.io.ome_sets import COMPANION
 from unetmm.io.places import ZARR_MARKS, Place, RemotePath, is_zarr
 
 HEAD_BYTES = 16
@@ -32,12 +33,31 @@ def sniff_format(path: Place) -> Format:
             return _sniff_folder(path)
         if not path.is_file():
             raise ImageError(f"{path}: is not a regular file; give a {READABLE}")
+        if path.name.lower().endswith(COMPANION):
+            return _named("tiff")
+        _refuse_shell(path)
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     for format in FORMATS:
         if head.startswith(format.marks):
             return format
     raise ImageError(f"{path}: {_describe(head)}; unetmm reads {READABLE}")
+
+
+def _refuse_shell(path: Path) -> None:
+    """Refuse a file that only shows a small picture of an image that lies in a folder beside it.
+
+    Raises
+    ------
+    ImageError
+        It says how to convert the image.
+    """
+    shell = SHELLS.get(path.suffix.lower())
+    if shell is not None:
+        raise ImageError(
+            f"{path}: is {shell.what}, which holds a small picture only; the image lies in "
+            f"{shell.beside.format(path.stem)}; convert it: {shell.remedy.format(path.name)}"
+        )
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -54,6 +74,10 @@ def _is_text(head: bytes) -> bool:
 
 def _zarr() -> Format:
     return next(format for format in FORMATS if format.is_folder)
+
+
+def _named(name: str) -> Format:
+    return next(format for format in FORMATS if format.name == name)
 
 
 def _sniff_folder(path: Path) -> Format:

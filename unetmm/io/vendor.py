@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,19 @@ from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
 from unetmm.io.metadata import Metadata, ReadingFacts
 from unetmm.io.remedy import remedy
 
+log = logging.getLogger(__name__)
+
 _PLANE_COPIES = 3
 """Copies of a plane in memory at once: as decoded, as put together, and as handed over."""
 
 
 class VendorSource:
-    """The first scene of a vendor's file; a plane is read as a whole and the latest is kept."""
+    """A scene of a vendor's file, the first if none is asked for.
 
-    def __init__(self, path: Path, format: str) -> None:
+    A plane is read as a whole, and the latest is kept.
+    """
+
+    def __init__(self, path: Path, format: str, series: int | None = None) -> None:
         try:
             from bioio import BioImage
         except ImportError:
@@ -31,6 +37,7 @@ class VendorSource:
             ) from None
         with translated(path, f"read it as {format.upper()}"):
             self._image: Any = BioImage(path)
+            _choose_scene(path, self._image, series)
             self.info = _describe(path, self._image, format)
         self.path = path
         self._lock = threading.Lock()
@@ -61,6 +68,30 @@ class VendorSource:
 
     def close(self) -> None:
         self._kept = None
+
+
+def _choose_scene(path: Path, image: Any, series: int | None) -> None:
+    """Go to the scene that is wanted, and say that there are others.
+
+    Raises
+    ------
+    ImageError
+        If there is no such scene.
+    """
+    scenes = [str(name) for name in image.scenes]
+    listed = ", ".join(f"{i} ({name})" for i, name in enumerate(scenes[:4]))
+    listed += ", ..." if len(scenes) > 4 else ""
+    if series is not None:
+        if series >= len(scenes):
+            raise ImageError(
+                f"{path}: scene {series} was asked for (--series); it holds {len(scenes)}: {listed}"
+            )
+        image.set_scene(series)
+    elif len(scenes) > 1:
+        log.warning(
+            "%s: holds %d scenes: %s; the first is read; --series N reads another",
+            path, len(scenes), listed,
+        )  # fmt: skip
 
 
 def _describe(path: Path, image: Any, format: str) -> ImageInfo:

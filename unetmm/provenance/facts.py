@@ -184,7 +184,7 @@ def selection_of(job: Mapping[str, Any]) -> Selection | None:
     bands = found["rgb_bands"]
     return Selection(
         tuple(found["channels"]), planes, tuple(bands) if bands else None,
-        found.get("palette", "auto"), found.get("axes", ""),
+        found.get("palette", "auto"), found.get("axes", ""), found.get("series"),
     )  # fmt: skip
 
 

@@ -11,12 +11,20 @@ from unetmm.io.places import Place, to_place
 from unetmm.run.share import Share
 from unetmm.sizes import default_budget_bytes
 from unetmm_cli import display
-from unetmm_cli.batch.inputs import PIPE, Found, find, is_alone
+from unetmm_cli.batch.inputs import (
+    PIPE,
+    Found,
+    find,
+    is_alone,
+    other_kinds,
+    without_set_parts,
+)
 from unetmm_cli.batch.many import Many
 from unetmm_cli.batch.naming import check_is_folder
 from unetmm_cli.batch.one import restore_one
 from unetmm_cli.batch.pipes import is_pipe, named_stdin, restore_to_stdout, spool_folder, take_stdin
 from unetmm_cli.batch.placing import Item, is_folder, make_items
+from unetmm_cli.display.batch import other_files, parts_of_sets
 from unetmm_cli.files import check_written
 from unetmm_cli.options.choices import Choices
 from unetmm_cli.signals import stop_on_signal
@@ -54,6 +62,7 @@ def _restore_several(
     inputs: list[str], found: list[Found], output: str, choices: Choices, stdin: Path | bytes
 ) -> None:
     _check_several(choices)
+    found = _told_apart(inputs, found, choices)
     if len(found) > 1:
         check_is_folder(output, len(found))
     items = make_items(inputs, found, to_place(output), choices)
@@ -65,6 +74,16 @@ def _restore_several(
     piped = stdin if isinstance(stdin, Path) else None
     many = Many(_with_budget(choices), share is not None, piped, first, len(items))
     _restore_items(items, many)
+
+
+def _told_apart(inputs: list[str], found: list[Found], choices: Choices) -> list[Found]:
+    """Each image once, however many files it has; what is left out is said."""
+    kept, parts = without_set_parts(found)
+    told = choices.reporting
+    if not told.quiet:
+        other_files(other_kinds(inputs), told.as_json)
+        parts_of_sets(parts, told.as_json)
+    return kept
 
 
 def _watch(inputs: list[str], output: str, choices: Choices) -> None:

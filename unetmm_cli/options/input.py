@@ -36,6 +36,15 @@ StatedAxes = Annotated[
         help="Axes of .npy and bare Zarr arrays, of T, C, Z, Y, X and S (colours): YXC.",
     ),
 ]
+Series = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        help="Which image of a TIFF, CZI or LIF with several is read, counted from 0; `info` and a "
+        "warning name them. By default the largest, of scenes the first.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,7 @@ class InputChoices:
     ] = None
     palette: ReadPalette = "auto"
     axes: StatedAxes = None
+    series: Series = None
     nodata: Annotated[
         Any,
         typer.Option(
@@ -110,7 +120,7 @@ class InputChoices:
         from unetmm.io.select import Selection
 
         chosen = Selection(self.channels or (), self.planes or {}, self.rgb_bands)
-        chosen = replace(chosen, palette=self.palette, axes=self.axes or "")
+        chosen = replace(chosen, palette=self.palette, axes=self.axes or "", series=self.series)
         return None if chosen == Selection() else chosen
 
     @property

@@ -13,6 +13,7 @@ from unetmm.io.tiff.electron import electron_sizes
 from unetmm.io.tiff.fluorescence import metaseries_facts, qptiff_facts, stk_facts
 from unetmm.io.tiff.micromanager import micromanager_facts
 from unetmm.io.tiff.scanimage import scanimage_facts
+from unetmm.io.tiff.series import image_xml
 from unetmm.io.units import full_unit
 
 Sizes = dict[str, tuple[float, str]]
@@ -28,8 +29,8 @@ _PHILIPS = re.compile(r'DICOM_PIXEL_SPACING"[^>]*>"?([0-9.e+-]+)"?\s+"?([0-9.e+-
 def calibration_of(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> OmeFacts:
     """Pixel sizes and channels, from OME-XML, ImageJ, our own JSON or a maker's own notation."""
     page = series.keyframe
-    if tif.is_ome and tif.ome_metadata:
-        return parse_ome_xml(tif.ome_metadata)
+    if xml := image_xml(tif, series):
+        return parse_ome_xml(xml)
     if tif.is_imagej and tif.imagej_metadata:
         return OmeFacts(imagej_sizes(tif.imagej_metadata, page))
     if tif.is_shaped and tif.shaped_metadata:

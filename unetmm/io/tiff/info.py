@@ -113,20 +113,6 @@ class TiffAxes:
         return plane["TCZ".index(self.band_axis)] if self.bands > 1 else None
 
 
-def main_series(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    """The first series that is no thumbnail of another; cameras put that in front.
-
-    Raises
-    ------
-    ImageError
-        If there is none.
-    """
-    if not tif.series:
-        raise ImageError(f"{path}: the TIFF holds no image; give one with a page")
-    whole = (series for series in tif.series if not series.keyframe.is_reduced)
-    return next(whole, tif.series[0])
-
-
 def map_axes(
     path: Path, series: tifffile.TiffPageSeries, choice: PaletteChoice = "auto"
 ) -> TiffAxes:
@@ -277,8 +263,6 @@ def describe(
     """Everything known of the image without reading a pixel; `chunk` as in ImageInfo."""
     page = series.keyframe
     facts = calibration_of(tif, series)
-    if facts.images > 1:
-        log.warning("%s: holds %d images; only the first is read", path, facts.images)
     stack = (*axes.outer_shape, *page.shaped[2:4])
     if axes.guessed and axes.shown_samples == 1 and looks_like_channels(stack):
         log.warning(

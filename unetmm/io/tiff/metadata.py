@@ -21,6 +21,7 @@ from unetmm.io.metadata import (
 )
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, parse_gdal_items
 from unetmm.io.tiff.mask import read_mask
+from unetmm.io.tiff.series import image_xml
 
 KEPT_TAGS = (
     *(269, 271, 272, 274, 285, 306, 315, 316, 318, 319, 700, 18246, 18249, 33432, 33723),
@@ -75,7 +76,7 @@ def collect_metadata(
             mask=read_mask(tif, page),
         ),
         geo=_geo(page),
-        microscopy=_microscopy(tif),
+        microscopy=_microscopy(tif, series),
         display=DisplayFacts(
             bits=_bits(page),
             photometric="miniswhite" if int(page.photometric) == 0 else "",
@@ -131,10 +132,10 @@ def _stated_bits(page: tifffile.TiffPage) -> int:
     return int(largest).bit_length() if full else page.bitspersample
 
 
-def _microscopy(tif: tifffile.TiffFile) -> MicroscopyFacts:
+def _microscopy(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> MicroscopyFacts:
     """OME-XML or ImageJ's settings, where the description holds one of them."""
-    if tif.is_ome and tif.ome_metadata:
-        return MicroscopyFacts(ome_xml=tif.ome_metadata)
+    if xml := image_xml(tif, series):
+        return MicroscopyFacts(ome_xml=xml)
     if tif.is_imagej and tif.imagej_metadata:
         settings = tif.imagej_metadata
         return MicroscopyFacts(imagej=settings, channel_colors=_lut_colors(settings.get("LUTs")))
