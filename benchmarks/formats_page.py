@@ -89,7 +89,7 @@ KEPT = """\
 - Of an OME-TIFF that holds fewer planes than it describes, the first complete time points (depths
   or channels if there is one time) are read, with a warning; planes that are missing in between
   read as nodata or 0.
-- Which other metadata each format keeps is in [metadata.md](metadata.md); what is not kept is named.
+- Which other metadata each format keeps is in [metadata.md](metadata.md); what is lost is named.
 - A GeoTIFF without a resolution stays without one. `.npy` holds no metadata at all.
 """
 """Remarks that the judge does not make; said by hand."""
