@@ -290,14 +290,17 @@ KINDS = (
          "jpeg": "in EXIF, of photos"},
         lambda i, t: t.format in ("png", "jpeg") and not _has_camera(i),
     ),
-    Kind("place on Earth (GeoTIFF)", "TIFF, JPEG 2000", _if("place on Earth", _tag(*_GEO_TAGS)),
-         {"tiff": _AS_IS, "ome-zarr": _IN_NOTES}),
-    Kind("rational polynomials (RPC)", "TIFF", _if("RPC", _tag(50844)),
+    Kind(
+        "place on Earth", "TIFF, JPEG 2000, Zarr by CF, world files, .prj, .aux.xml",
+        _if("place on Earth", _tag(*_GEO_TAGS)), {"tiff": _AS_IS, "ome-zarr": _IN_NOTES},
+    ),
+    Kind("rational polynomials (RPC)", "TIFF, _RPC.TXT", _if("RPC", _tag(50844)),
          {"tiff": _AS_IS, "ome-zarr": _IN_NOTES}),
     Kind(
-        "names, units, scales and other items of bands (GDAL)", "TIFF",
+        "names, units, scales and other items of bands (GDAL, CF)", "TIFF, Zarr by CF",
         _if("GDAL items", _tag(42112)),
-        {"tiff": "without statistics of the old pixels", "ome-zarr": _IN_NOTES},
+        {"tiff": "without statistics of the old pixels",
+         "ome-zarr": "in our attributes; scale_factor and add_offset too"},
     ),
     Kind(
         'values for "no data"', "TIFF, OME-Zarr, .aux.xml",

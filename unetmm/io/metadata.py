@@ -172,7 +172,7 @@ class ReadingFacts:
     other_files: tuple[str, ...] = ()
     """Paths of further files that hold a part of the image."""
     sidecars: tuple[str, ...] = ()
-    """Paths of files beside the image that say which of its pixels hold no measurement."""
+    """Paths of files beside the image that say where it is, or which pixels are no measurement."""
     remedy: str = ""
     """Advice on how to make an image readable in parts that is decoded as a whole."""
     guessed_axes: str = ""

@@ -15,15 +15,18 @@ from unetmm.errors import ImageError
 from unetmm.io.axes import refuse_axes
 from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
-from unetmm.io.metadata import ReadingFacts
+from unetmm.io.metadata import Metadata, ReadingFacts
 from unetmm.io.ome_xml import fitted_names
 from unetmm.io.omezarr.cf import only_array, read_cf
 from unetmm.io.omezarr.dimensions import bare_axes
+from unetmm.io.omezarr.geozarr import list_arrays, read_geozarr
 from unetmm.io.omezarr.meta import ZarrLayout, read_layout
-from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, zarr_store
+from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, is_zarr, zarr_store
 
 ZARR_BYTES = 8 * 2**20
 """Memory that zarr occupies from its first request on, measured."""
+MOST_NAMED = 6
+"""Number of arrays of a group that a message names."""
 _CHUNK_COPIES = 3
 """Copies of a chunk in memory at once: compressed, decoded and cut to the box."""
 
@@ -40,11 +43,17 @@ class OmeZarrSource:
         guessed = ""
         with translated(path, "read it as Zarr"):
             node = zarr.open(zarr_store(path, read_only=True), mode="r")
+            group: Any = None
             if isinstance(node, zarr.Group) and not _is_ome(node):
-                node = only_array(node) or node
+                group, node = node, only_array(node) or node
+                _refuse_group(path, node)
             if isinstance(node, zarr.Array):
                 stated, guessed = bare_axes(path, node, axes)
-                layout = ZarrLayout("", stated)
+                group = _group_around(path) if group is None else group
+                found = read_geozarr(node, group, stated, Metadata())
+                layout = ZarrLayout(
+                    "", stated, channel_names=found.channel_names, metadata=found.metadata
+                )
                 self._array: Any = node
             else:
                 refuse_axes(path, axes)
@@ -90,6 +99,30 @@ class OmeZarrSource:
         pass
 
 
+def _refuse_group(path: Place, node: Any) -> None:
+    """Refuse a group of arrays none of which is the image, and name them.
+
+    Raises
+    ------
+    ImageError
+        If it is one.
+    """
+    if not isinstance(node, zarr.Group) or isinstance(path, RemotePath):
+        return
+    if found := list_arrays(node):
+        more = ", ..." if len(found) > MOST_NAMED else ""
+        names = ", ".join(f"{path}/{name}" for name in found[:MOST_NAMED])
+        raise ImageError(f"{path}: is a group of several arrays; give one: {names}{more}")
+
+
+def _group_around(path: Place) -> Any:
+    """The group that an array lies in; None if it lies in none."""
+    if isinstance(path, RemotePath) or not is_zarr(path.parent):
+        return None
+    node = zarr.open(zarr_store(path.parent, read_only=True), mode="r")
+    return node if isinstance(node, zarr.Group) else None
+
+
 def _is_ome(group: zarr.Group) -> bool:
     """Whether the attributes of a group are those of an OME-Zarr of any kind."""
     attributes = dict(group.attrs)
@@ -132,6 +165,10 @@ def _describe(path: Place, layout: ZarrLayout, array: Any, guessed: str) -> Imag
         nodata=layout.nodata.beside(read_cf(path, array)),
         metadata=replace(
             layout.metadata,
-            reading=ReadingFacts(zarr_format=array.metadata.zarr_format, guessed_axes=guessed),
+            reading=ReadingFacts(
+                zarr_format=array.metadata.zarr_format,
+                guessed_axes=guessed,
+                left_out=layout.metadata.reading.left_out,
+            ),
         ),
     )

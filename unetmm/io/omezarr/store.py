@@ -27,6 +27,7 @@ from unetmm.io.output.disk import discard, sync
 from unetmm.io.output.levels import Level, make_levels
 from unetmm.io.output.lost_mask import warn_of_lost_mask
 from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, zarr_store
+from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, common_scale
 
 GROUP = "image.zarr"
 """Name of the growing group in its folder."""
@@ -98,9 +99,15 @@ class OmeZarrStore:
             compressors=compressor(self._encoding, self.info.dtype),
             chunk_key_encoding=keys(self._format),
             zarr_format=self._format,
-            attributes=cf_attributes(self.info.nodata, self.info.dtype, self._format) or None,
+            attributes=self._cf_attributes() or None,
             **more,
         )
+
+    def _cf_attributes(self) -> dict[str, Any]:
+        """What CF says of each array: values without a measurement, and their scale."""
+        tags = {tag[0]: tag[3] for tag in self.info.metadata.tiff.tags}
+        scale = common_scale(tags.get(GDAL_METADATA_TAG), self.info.length("C"))
+        return cf_attributes(self.info.nodata, self.info.dtype, self._format) | scale
 
     def open(self, folder: Any) -> None:
         self._folder = folder

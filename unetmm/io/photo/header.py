@@ -16,7 +16,7 @@ from unetmm.io.exif import (
     strip_prefix,
 )
 from unetmm.io.exif_thumbnail import take_thumbnail
-from unetmm.io.metadata import DisplayFacts, PhotoFacts, ReadingFacts
+from unetmm.io.metadata import DisplayFacts, GeoFacts, PhotoFacts, ReadingFacts, TiffFacts
 
 DECODER_BYTES = 2 * 2**20
 """Memory of a decoder's windows and tables."""
@@ -56,6 +56,11 @@ class PhotoHeader:
     """Meaning of the decoded values."""
     reading: ReadingFacts = ReadingFacts()
     """Facts on how the file is stored and read."""
+
+    tiff: TiffFacts = TiffFacts()
+    """Tags of a place on Earth."""
+    geo: GeoFacts = GeoFacts()
+    """Place on Earth in words."""
 
     @property
     def row_bytes(self) -> int:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from unetmm.errors import ImageError
 from unetmm.io.metadata import Resolution
 from unetmm.io.photo.header import PhotoHeader
+from unetmm.io.photo.jp2_boxes import Jp2Box, read_boxes, take_boxes
 from unetmm.io.photo.jpeg_kept import take_segments
 
 _TAIL_BYTES = 65536
@@ -131,7 +132,9 @@ def read_jpeg2000_header(path: Path, file: BinaryIO) -> PhotoHeader:
         If there is no size, or samples that cannot be restored.
     """
     file.seek(0)
+    boxes: list[Jp2Box] = []
     if file.read(4) != _JPEG2000_START:
+        boxes = read_boxes(file)
         _seek_codestream(path, file)
     body = file.read(38)
     if len(body) < 38:
@@ -153,6 +156,7 @@ def read_jpeg2000_header(path: Path, file: BinaryIO) -> PhotoHeader:
     header.decode_copies = _JPEG2000_COPIES
     if bits % 8:
         header.display = replace(header.display, bits=bits)
+    take_boxes(header, boxes)
     return header
 
 

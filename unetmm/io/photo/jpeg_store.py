@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from unetmm.errors import ImageError
+from unetmm.io.colour_profile import profile_of
 from unetmm.io.exif_thumbnail import SIDE_PX, encode_thumbnail, put_thumbnail
 from unetmm.io.image import ImageInfo, SinkOptions
-from unetmm.io.photo.colour_profile import profile_of
 from unetmm.io.photo.jpeg_kept import kept_segments
 from unetmm.io.photo.record import jpeg_segments
 from unetmm.io.photo.store import ENCODER_BYTES, PhotoStore, check_one_plane, check_sides

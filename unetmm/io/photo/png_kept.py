@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import struct
 import zlib
 from collections.abc import Iterator
 
@@ -126,14 +125,3 @@ def fits(chunk: Chunk, colours: int) -> bool:
     """Whether a chunk means the same in an image of 1 or 3 colours; bKGD depends on these."""
     name, content = chunk
     return name != b"bKGD" or len(content) == 2 * colours
-
-
-def colour_facts(chunks: tuple[Chunk, ...]) -> dict[str, float | tuple[float, ...]]:
-    """Numbers of gAMA and cHRM: "gamma" of the file, and "places" of white, red, green and blue."""
-    found: dict[str, float | tuple[float, ...]] = {}
-    for name, content in chunks:
-        if name == b"gAMA" and len(content) == 4 and any(content):
-            found["gamma"] = int.from_bytes(content, "big") / 100000
-        elif name == b"cHRM" and len(content) == 32:
-            found["places"] = tuple(n / 100000 for n in struct.unpack(">8I", content))
-    return found

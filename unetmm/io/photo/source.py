@@ -127,7 +127,7 @@ def describe_photo(header: PhotoHeader, format: str, whole: bool = True) -> Imag
         chunk=(height if whole else 1, width),
         alpha=header.alpha,
         nodata=NOTHING if header.nodata is None else NoData.of(header.nodata),
-        metadata=Metadata(photo, display=header.display, reading=reading),
+        metadata=Metadata(photo, header.tiff, header.geo, display=header.display, reading=reading),
     )
 
 

@@ -23,12 +23,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from unetmm.io.colour_profile import profile_of
 from unetmm.io.exif import CAMERA, GPS, pack_directories, read_directories
 from unetmm.io.image import ImageInfo
 from unetmm.io.metadata import Mask, Tag
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.levels import Level
-from unetmm.io.photo.colour_profile import profile_of
 from unetmm.io.tiff.codec import DEFLATE, NONE, TileCodec
 from unetmm.io.tiff.maps import append_maps, map_bytes, put_map, stand_ins
 from unetmm.io.tiff.mask import mask_bytes, write_mask

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.io.metadata import PhotoFacts
-from unetmm.io.photo.png_kept import colour_facts
 
 _SRGB = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 """Places of sRGB's white, red, green and blue in the CIE diagram: x and y of each."""
@@ -30,6 +29,19 @@ def profile_of(photo: PhotoFacts) -> bytes:
     assert isinstance(gamma, float) and isinstance(places, tuple)
     usual = np.allclose((gamma, *places), (_USUAL_GAMMA, *_SRGB), atol=_TOLERANCE)
     return b"" if usual or min(places[1::2]) <= 0 else _make(1 / gamma, places)
+
+
+def colour_facts(
+    chunks: tuple[tuple[bytes, bytes], ...],
+) -> dict[str, float | tuple[float, ...]]:
+    """Numbers of gAMA and cHRM: "gamma" of the file, and "places" of white, red, green and blue."""
+    found: dict[str, float | tuple[float, ...]] = {}
+    for name, content in chunks:
+        if name == b"gAMA" and len(content) == 4 and any(content):
+            found["gamma"] = int.from_bytes(content, "big") / 100000
+        elif name == b"cHRM" and len(content) == 32:
+            found["places"] = tuple(n / 100000 for n in struct.unpack(">8I", content))
+    return found
 
 
 def _make(gamma: float, places: tuple[float, ...]) -> bytes:
