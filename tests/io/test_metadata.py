@@ -27,7 +27,9 @@ KNOWN = Metadata(
     ),
     TiffFacts(((271, 2, 0, "Maker"),), "text", 2, ("a", "b"), ("Red", "NIR"), Mask(lost="why")),
     GeoFacts("EPSG:4326", "WGS 84", (0.0, 1.0, 0.0, 0.0, 0.0, -1.0), 4, True),
-    MicroscopyFacts("<OME/>", {"mode": "color"}, {"rdefs": {}}, ("#ff0000",), {"X": (1.0, "mm")}),
+    MicroscopyFacts(
+        *("<OME/>", {"mode": "color"}, {"rdefs": {}}, ("#ff0000",), {"X": (1.0, "mm")}, "/labels"),
+    ),
     DisplayFacts(12, "miniswhite", True, "expanded", True, (b"map",)),
     ReadingFacts(
         *("LZW", 3, "first", "EXIF 6", (2, 3), 4, 1, 2, ("/a",), ("/b",), "advice", "ZYX"),

@@ -6,7 +6,7 @@ Its place on Earth and on the stage is that of its own first pixel.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -82,9 +82,13 @@ def framed_info(info: ImageInfo, box: Box) -> ImageInfo:
             ),
             tiff=replace(known.tiff, tags=tuple(_moved_tag(tag, box) for tag in known.tiff.tags)),
             geo=_moved_geo(known.geo, box),
-            reading=known.reading.without(*(("regions of interest",) if _has_drawn(seen) else ())),
+            reading=known.reading.without(*_lost_of_part(seen)),
             microscopy=replace(
-                seen, ome_xml=xml, origin=_moved_origin(info, box), imagej=_not_drawn(seen)
+                seen,
+                ome_xml=xml,
+                origin=_moved_origin(info, box),
+                imagej=_not_drawn(seen),
+                labels="",
             ),
         ),
     )
@@ -135,6 +139,14 @@ def _moved_tag(tag: Tag, box: Box) -> Tag:
 def _not_drawn(seen: MicroscopyFacts) -> dict[str, Any]:
     """ImageJ's settings without what is drawn at places of the plane."""
     return {name: value for name, value in seen.imagej.items() if name not in _DRAWN}
+
+
+def _lost_of_part(seen: MicroscopyFacts) -> Iterator[str]:
+    """Names of what lies on the whole plane."""
+    if _has_drawn(seen):
+        yield "regions of interest"
+    if seen.labels:
+        yield "label images"
 
 
 def _has_drawn(seen: MicroscopyFacts) -> bool:

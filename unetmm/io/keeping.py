@@ -54,6 +54,8 @@ class Target:
     """Short name of its format."""
     is_ome: bool = False
     """Whether its name asks for an OME-TIFF."""
+    zarr_format: int = 3
+    """Version of Zarr that an OME-Zarr is written in."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,17 @@ class Kind:
     """Test whether a format does not keep it of this very image, although it does of others."""
 
 
-def not_kept(info: ImageInfo, format: str, name: str = "") -> Names:
+def not_kept(info: ImageInfo, format: str, name: str = "", zarr_format: int = 3) -> Names:
     """Names of what an output in a format does not keep of an image; none if it keeps all.
 
     Parameters
     ----------
     format : short name of the output's format.
     name : of the output, as far as it is known.
+    zarr_format : version of Zarr that an OME-Zarr is written in.
     """
     lost: list[str] = []
-    target = Target(format, name.lower().endswith((".ome.tif", ".ome.tiff")))
+    target = Target(format, name.lower().endswith((".ome.tif", ".ome.tiff")), zarr_format)
     for kind in KINDS:
         if format not in kind.kept or kind.unless(info, target):
             lost += kind.find(info)
@@ -277,6 +280,11 @@ KINDS = (
         "display settings of OME-Zarr", "OME-Zarr",
         _if("display settings", _has_settings),
         {"ome-zarr": _AS_IS},
+    ),
+    Kind(
+        "label images", "OME-Zarr", _if("label images", lambda i: i.metadata.microscopy.labels),
+        {"ome-zarr": "copied, where the version of OME-Zarr stays"},
+        lambda i, t: i.metadata.reading.zarr_format != t.zarr_format,
     ),
     Kind(
         "description", "TIFF", _if("description", lambda i: i.metadata.tiff.description.strip()),

@@ -127,6 +127,8 @@ class MicroscopyFacts:
     """Colour of each channel as "#rrggbb"."""
     origin: Mapping[str, Position] = field(default_factory=dict)
     """Axis -> stage position of the first pixel."""
+    labels: str = ""
+    """Path of the group of label images beside an image of OME-Zarr; empty if there is none."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,7 @@ NAMES = (
     *("geo", "descriptions", "color_interpretation", "channel_colors", "origin", "omero"),
     *("palette", "classes", "colour_maps", "animation", "other_files", "sidecars", "remedy"),
     *("other_scenes", "guessed_axes", "xmp", "iptc", "image_resources", "thumbnail", "left_out"),
+    "labels",
 )
 """Names of `Metadata.as_dict`, in the order in which a reader sees them."""
 _SHOWN_AS = {"tags": "tiff_tags"}

@@ -89,7 +89,7 @@ def open_sink(
             raise ImageError(f"{options.path}: a quality is for JPEG alone, whose loss it sets")
         if not 1 <= encoding.quality <= 100:
             raise ImageError(f"{options.path}: quality {encoding.quality} is none; give 1 to 100")
-    lost = not_kept(info, chosen.name, options.path.name)
+    lost = not_kept(info, chosen.name, options.path.name, 2 if encoding.ome_zarr == "0.4" else 3)
     return Output(options.path, info, chosen.store(options, info), masks, lost, TOLD)
 
 

@@ -41,6 +41,8 @@ class Selection:
     """Letters of the axes of an array that does not name them; empty if they are guessed."""
     series: int | None = None
     """Number, from 0, of an image of a file that holds several; None: the largest."""
+    labels: bool = False
+    """Whether an image of labels is taken for an image."""
 
     @property
     def part(self) -> str:
@@ -239,6 +241,8 @@ def _lost_of_part(seen: MicroscopyFacts) -> Iterator[str]:
     """Names of what is said of all of the image, and nothing says of a part."""
     if mentions(seen.ome_xml, "ROI"):
         yield "regions of interest"
+    if seen.labels:
+        yield "label images"
     if any(seen.imagej.get(name) is not None for name in ("Info", "Labels", "Overlays", "ROI")):
         yield "settings of ImageJ"
 

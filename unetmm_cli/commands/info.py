@@ -28,7 +28,8 @@ def info(
     from unetmm_cli.display.info import info_as_dict, show_begun, show_info
 
     try:
-        source = open_source(input, Selection(palette=palette, axes=axes or "", series=series))
+        chosen = Selection(palette=palette, axes=axes or "", series=series, labels=True)
+        source = open_source(input, chosen)
     except ImageError:
         begun = find_begun(input)
         if begun is None:

@@ -78,6 +78,14 @@ class InputChoices:
     palette: ReadPalette = "auto"
     axes: StatedAxes = None
     series: Series = None
+    restore_labels: Annotated[
+        bool,
+        typer.Option(
+            "--restore-labels",
+            help="Restore an image of labels of an OME-Zarr, which is refused otherwise: its "
+            "numbers are names of things.",
+        ),
+    ] = False
     nodata: Annotated[
         Any,
         typer.Option(
@@ -121,6 +129,7 @@ class InputChoices:
 
         chosen = Selection(self.channels or (), self.planes or {}, self.rgb_bands)
         chosen = replace(chosen, palette=self.palette, axes=self.axes or "", series=self.series)
+        chosen = replace(chosen, labels=self.restore_labels)
         return None if chosen == Selection() else chosen
 
     @property

@@ -12,14 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from phone_files import IPTC, phone_jpeg, png
 from PIL import Image, ImageCms
 from PIL.ExifTags import IFD
 
+from unetmm.errors import ImageError
 from unetmm.io.framed import framed_info
-from unetmm.io.image import Box, ImageInfo, SinkOptions
+from unetmm.io.image import Box, Encoding, ImageInfo, SinkOptions
 from unetmm.io.keeping import KINDS, Target, not_kept
 from unetmm.io.open import open_sink, open_source
+from unetmm.io.select import Selection
 
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -173,3 +176,56 @@ def test_words_of_imagej_are_named(
     tifffile.imwrite(path, np.zeros((2, 20, 30), np.uint16), imagej=True, metadata=words)
     copy(path, tmp_path / name)
     assert "not kept: ImageJ info, slice labels, display ranges" in caplog.text
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_labels_are_copied_or_named(
+    tmp_path: Path, version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    image, other = tmp_path / "a.ome.zarr", tmp_path / "b.ome.zarr"
+    pixels = np.zeros((20, 30), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    copy(tmp_path / "a.tif", image)
+    labels = zarr.open_group(image / "labels", mode="w")
+    labels.attrs["ome"] = {"labels": ["cells.zarr"]}
+    copy(tmp_path / "a.tif", image / "labels" / "cells.zarr")
+    cells = zarr.open_group(image / "labels" / "cells.zarr", mode="a").attrs
+    cells["ome"] = cells["ome"] | {"image-label": {}}
+    with pytest.raises(ImageError, match="is an image of labels, whose numbers are names"):
+        open_source(image / "labels" / "cells.zarr")
+    open_source(image / "labels" / "cells.zarr", Selection(labels=True)).close()
+    source = open_source(image)
+    sink = open_sink(SinkOptions(other, encoding=Encoding(ome_zarr=version)), source.info)
+    sink.write((0, 0, 0), Box(0, 0, 20, 30), pixels[..., None])
+    sink.close()
+    assert ("not kept: label images" in caplog.text) == (version == "0.4")
+    assert (other / "labels" / "cells.zarr").is_dir() == (version == "0.5")
+    if version == "0.5":
+        assert (
+            open_source(other / "labels" / "cells.zarr", Selection(labels=True)).info.height == 20
+        )
+    part = open_source(image, Selection(planes={"T": (0, 1)}))
+    assert not_kept(part.info, "ome-zarr") == ()
+    assert not_kept(framed_info(source.info, Box(0, 0, 9, 9)), "ome-zarr") == ("label images",)
+
+
+def test_colours_of_a_sensor_are_refused(tmp_path: Path) -> None:
+    version = (50706, 1, 4, (1, 4, 0, 0), True)
+    pixels = np.zeros((20, 30, 3), np.uint16)
+    tifffile.imwrite(tmp_path / "a.dng", pixels, photometric=34892, extratags=[version])
+    with pytest.raises(ImageError, match="linear DNG"):
+        open_source(tmp_path / "a.dng")
+
+
+def test_a_palette_that_was_expanded_is_no_colour_of_a_band(tmp_path: Path) -> None:
+    path, items = tmp_path / "a.tif", '<GDALMetadata><Item name="COLORINTERP" sample="0" role='
+    items += '"colorinterp">Palette</Item></GDALMetadata>'
+    colours = np.random.default_rng(0).integers(0, 65536, (3, 256)).astype(np.uint16)
+    tifffile.imwrite(
+        path, np.zeros((20, 30), np.uint8), photometric="palette", colormap=colours,
+        extratags=[(42112, 2, 0, items, True)],
+    )  # fmt: skip
+    copy(path, tmp_path / "b.tif")
+    with tifffile.TiffFile(tmp_path / "b.tif") as tif:
+        assert tif.pages.first.photometric == 2
+        assert "Palette" not in str(tif.pages.first.tags.valueof(42112))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, is_zarr, zarr_stor
 
 ZARR_BYTES = 8 * 2**20
 """Memory that zarr occupies from its first request on, measured."""
+LABELS = "labels"
+"""Name of the group of label images within an image."""
 MOST_NAMED = 6
 """Number of arrays of a group that a message names."""
 _CHUNK_COPIES = 3
@@ -38,7 +41,7 @@ class OmeZarrSource:
     never span more than one chunk of a plane.
     """
 
-    def __init__(self, path: Place, axes: str = "") -> None:
+    def __init__(self, path: Place, axes: str = "", labels: bool = False) -> None:
         self.path = path
         guessed = ""
         with translated(path, "read it as Zarr"):
@@ -57,12 +60,21 @@ class OmeZarrSource:
                 self._array: Any = node
             else:
                 refuse_axes(path, axes)
-                layout = read_layout(path, dict(node.attrs))
+                layout = read_layout(path, dict(node.attrs), labels)
                 self._array = node.get(layout.path)
             if not isinstance(self._array, zarr.Array):
                 raise ImageError(f"{path}: names its image {layout.path!r}, which is not there")
             self.info: ImageInfo = _describe(path, layout, self._array, guessed)
+            self._note_labels()
         self._axes = self.info.axes
+
+    def _note_labels(self) -> None:
+        """Say where the label images of an image are."""
+        beside = self.path / LABELS
+        if self.info.format == "ome-zarr" and isinstance(beside, Path) and is_zarr(beside):
+            known = self.info.metadata
+            seen = replace(known.microscopy, labels=str(beside.resolve()))
+            self.info = replace(self.info, metadata=replace(known, microscopy=seen))
 
     @property
     def resident_bytes(self) -> int:

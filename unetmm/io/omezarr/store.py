@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from unetmm.io.omezarr.cf import cf_attributes
 from unetmm.io.omezarr.codecs import check_encoding, compressor, keys
 from unetmm.io.omezarr.meta import stored_axes
 from unetmm.io.omezarr.shards import ShardedArray
-from unetmm.io.omezarr.source import ZARR_BYTES
+from unetmm.io.omezarr.source import LABELS, ZARR_BYTES
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.disk import discard, sync
 from unetmm.io.output.levels import Level, make_levels
@@ -223,6 +224,7 @@ class OmeZarrStore:
                 )
                 array[...] = level
             group = self._folder / GROUP
+            self._copy_labels(group)
             _add_to_record(group, self._format, found)
             if isinstance(group, Path):
                 for folder, _, names in os.walk(group):  # as it goes: there may be millions
@@ -233,6 +235,14 @@ class OmeZarrStore:
                             sync(Path(folder, name))
                     sync(Path(folder))
         return group
+
+    def _copy_labels(self, group: Place) -> None:
+        """The label images of the input, as they are, where the same version of Zarr reads them."""
+        known = self.info.metadata
+        labels = known.microscopy.labels
+        same = known.reading.zarr_format == self._format and isinstance(group, Path)
+        if labels and same and isinstance(group, Path):
+            shutil.copytree(labels, group / LABELS, dirs_exist_ok=True)
 
     def close(self) -> None:
         self._arrays, self._joined = [], []

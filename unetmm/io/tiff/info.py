@@ -40,6 +40,7 @@ from unetmm.io.tiff.palette import (
 log = logging.getLogger(__name__)
 
 _RGB, _YCBCR, _LINEAR = 2, 6, 34892
+_DNG_TAG = 50706
 _GREYS = (0, 1)
 _REFUSED = {
     4: "a mask",
@@ -198,6 +199,11 @@ def _check_kind(path: Path, series: tifffile.TiffPageSeries) -> None:
         raise ImageError(f"{path}: the image is empty ({_sizes(series)}); give one with pixels")
     if page.shaped[1] > 1:
         raise ImageError(f"{path}: stores 3-D tiles (ImageDepth); save Z as pages instead")
+    if int(page.photometric) == _LINEAR and _DNG_TAG in page.tags:
+        raise ImageError(
+            f"{path}: holds the colours of a camera's sensor (linear DNG), which need tables that "
+            "no output keeps; develop it into TIFF first"
+        )
     if series.transform is not None:
         raise ImageError(f"{path}: its pixels need a {series.kind} transform; save a plain TIFF")
 
@@ -325,9 +331,12 @@ def _metadata(
         display = replace(display, palette="values", colour_maps=maps)
         if len(colors) != channels and len(maps) == channels:
             colors = tuple(brightest(unpack_map(packed)) for packed in maps)
+    tiff = found.tiff
+    if axes.palette is not None:
+        tiff = replace(tiff, color_interpretation=())  # which said that of the indices
     seen = replace(found.microscopy, ome_xml=xml, channel_colors=colors, origin=facts.origin)
     reading = replace(found.reading, guessed_axes=axes.guessed, left_out=lost_of(tif, series))
-    return replace(found, microscopy=seen, display=display, reading=reading)
+    return replace(found, tiff=tiff, microscopy=seen, display=display, reading=reading)
 
 
 def _pages_of_channels(series: tifffile.TiffPageSeries, axes: TiffAxes) -> list[Any]:
