@@ -174,6 +174,15 @@ def _has_settings(info: ImageInfo) -> bool:
     return isinstance(settings, dict) and bool(set(settings) - {"model"})
 
 
+def _bits_are_lost(info: ImageInfo, target: Target) -> bool:
+    from unetmm.io.tiff.store import wants_ome
+
+    stated = info.dtype.kind == "u" and info.metadata.display.bits < min(
+        16, 8 * info.dtype.itemsize
+    )
+    return target.format == "tiff" and not (stated or wants_ome(info, target.is_ome))
+
+
 def _ome_parts(info: ImageInfo) -> Names:
     """Parts of OME-XML beyond what every output with axes keeps."""
     xml = info.metadata.microscopy.ome_xml
@@ -265,6 +274,12 @@ KINDS = (
         "colours of channels", "TIFF, OME-Zarr",
         _if("channel colours", _has_colours),
         _MEASURED, _names_are_lost,
+    ),
+    Kind(
+        "number of significant bits", "TIFF, JPEG 2000, PNM, OME-TIFF",
+        _if("significant bits", lambda i: i.metadata.display.bits),
+        {"tiff": "MaxSampleValue of 8 and 16 bit without sign, or OME-XML", "ome-zarr": _IN_NOTES},
+        _bits_are_lost,
     ),
     Kind(
         "place on the stage", "TIFF, OME-Zarr",

@@ -94,6 +94,12 @@ def _choose_scene(path: Path, image: Any, series: int | None) -> None:
         )  # fmt: skip
 
 
+def _lost(format: str, others: int) -> tuple[str, ...]:
+    """Names of what no output keeps of a vendor's file."""
+    scenes = [f"{others} further scene{'s' * (others > 1)}"] if others > 0 else []
+    return (f"metadata of the {format.upper()} beyond sizes and channels", *scenes)
+
+
 def _describe(path: Path, image: Any, format: str) -> ImageInfo:
     dims, dtype = image.dims, np.dtype(image.dtype)
     if dtype.name not in DTYPES:
@@ -107,6 +113,7 @@ def _describe(path: Path, image: Any, format: str) -> ImageInfo:
     names = tuple(str(name) for name in image.channel_names or ())
     reading = ReadingFacts(
         other_scenes=max(0, len(image.scenes) - 1),
+        left_out=_lost(format, len(image.scenes) - 1),
         remedy=remedy(f"a {format.upper()} plane", shape[3] * shape[4] * dtype.itemsize),
     )
     return ImageInfo(

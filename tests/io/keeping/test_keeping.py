@@ -229,3 +229,26 @@ def test_a_palette_that_was_expanded_is_no_colour_of_a_band(tmp_path: Path) -> N
     with tifffile.TiffFile(tmp_path / "b.tif") as tif:
         assert tif.pages.first.photometric == 2
         assert "Palette" not in str(tif.pages.first.tags.valueof(42112))
+
+
+def test_attributes_of_others_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    group = zarr.open_group(path, mode="w")
+    scale = [{"type": "scale", "scale": [1.0, 1.0]}]
+    axes = [{"name": name, "type": "space", "unit": None} for name in "yx"]
+    datasets = [{"path": "0", "coordinateTransformations": scale}]
+    image = {"axes": axes, "datasets": datasets}
+    group.attrs.update({"ome": {"version": "0.5", "multiscales": [image, image]}, "lab": "ours"})
+    group.create_array("0", shape=(20, 30), dtype="u1")
+    info = open_source(path).info
+    assert info.pixel_size == {}, "a unit of null is none"
+    assert not_kept(info, "ome-zarr") == ("attributes lab", "1 further image")
+
+
+def test_bits_and_comments_of_pnm_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.pgm"
+    path.write_bytes(b"P5\n# by hand\n3 2\n4095\n" + bytes(12))
+    info = open_source(path).info
+    assert not_kept(info, "png") == ("significant bits", "comments")
+    assert not_kept(info, "tiff") == ("comments",)
+    assert copy(path, tmp_path / "b.tif").metadata.display.bits == 12

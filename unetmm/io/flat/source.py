@@ -159,6 +159,9 @@ def _find_pnm(path: Path) -> tuple[ImageInfo, np.dtype[Any], int, bool]:
         shape=shape,
         dtype=stored.newbyteorder("="),
         chunk=(1, width),
-        metadata=Metadata(display=DisplayFacts(bits if bits < 8 * stored.itemsize else 0)),
+        metadata=Metadata(
+            display=DisplayFacts(bits if bits < 8 * stored.itemsize else 0),
+            reading=ReadingFacts(left_out=("comments",) if b"#" in found[0] else ()),
+        ),
     )
     return info, stored, found.end(), False

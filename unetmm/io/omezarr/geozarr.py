@@ -26,6 +26,14 @@ _MOST_NAMES = 10_000
 _X_NAMES = ("x", "lon", "longitude", "easting", "xc")
 _Y_NAMES = ("y", "lat", "latitude", "northing", "yc")
 _BAND_NAMES = ("band", "bands", "channel", "channels", "c", "wavelength")
+_UNDERSTOOD = (
+    *("_FillValue", "missing_value", "valid_range", "valid_min", "valid_max", "scale_factor"),
+    *("add_offset", "units", "long_name", "standard_name", "grid_mapping", "coordinates"),
+    *("_ARRAY_DIMENSIONS", "_CRS", "proj:epsg", "proj:code", "proj:wkt2", "proj:transform"),
+    *("crs_wkt", "GeoTransform"),
+)
+"""Names of attributes of an array that are understood."""
+_MOST_LISTED = 4
 _MAPPINGS = ("spatial_ref", "crs")
 _LONGEST_AXIS = 2**20
 
@@ -73,6 +81,10 @@ def _read(array: Any, group: Any, axes: str, known: Metadata) -> CfFacts:
         known = replace(
             known, tiff=replace(known.tiff, tags=tags, descriptions=(name,) if name else ())
         )
+    if others := [name for name in attributes if name not in _UNDERSTOOD]:
+        more = [f"{len(others) - _MOST_LISTED} more"] if len(others) > _MOST_LISTED else []
+        listed = " ".join([*others[:_MOST_LISTED], *more])
+        known = replace(known, reading=known.reading.without(f"attributes {listed}"))
     return CfFacts(known, _names(group, names, axes))
 
 

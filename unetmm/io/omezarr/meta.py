@@ -9,7 +9,7 @@ from typing import Any
 from unetmm.errors import ImageError
 from unetmm.intensities.validity import NOTHING, NoData
 from unetmm.io.image import ImageInfo
-from unetmm.io.metadata import Metadata, MicroscopyFacts
+from unetmm.io.metadata import Metadata, MicroscopyFacts, ReadingFacts
 from unetmm.io.omezarr.kept import unpack_metadata
 from unetmm.io.places import Place
 from unetmm.io.units import full_unit
@@ -76,6 +76,7 @@ def read_layout(path: Place, attributes: dict[str, Any], labels: bool = False) -
         metadata=replace(
             unpack_metadata(own.get("notes", {})),
             microscopy=MicroscopyFacts(omero=omero, origin=origin),
+            reading=ReadingFacts().without(*_lost(attributes, ome)),
         ),
     )
 
@@ -95,6 +96,26 @@ def _check_group(path: Place, ome: dict[str, Any], labels: bool) -> None:
             f"{path}: is an image of labels, whose numbers are names of things and would be mixed; "
             "give the image itself, or --restore-labels"
         )
+
+
+_UNDERSTOOD = (
+    *("ome", "multiscales", "omero", "unetmm", "image-label", "labels", "bioformats2raw.layout"),
+    *("version", "_creator", "_ARRAY_DIMENSIONS"),
+)
+"""Names of attributes of a group that are understood."""
+_MOST_NAMES = 4
+
+
+def _lost(attributes: dict[str, Any], ome: dict[str, Any]) -> list[str]:
+    """Names of what no output keeps of a group's attributes: those of its owner, further images."""
+    names = [name for name in (*attributes, *ome) if name not in _UNDERSTOOD]
+    found = []
+    if names:
+        more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
+        found.append(f"attributes {' '.join([*names[:_MOST_NAMES], *more])}")
+    if (count := len(ome["multiscales"]) - 1) > 0:
+        found.append(f"{count} further image{'s' * (count > 1)}")
+    return found
 
 
 def _nodata(own: dict[str, Any]) -> NoData:
