@@ -46,6 +46,8 @@ class Format:
     """Extensions of its files in lower case, the one that outputs get first."""
     marks: tuple[bytes, ...] = ()
     """Beginnings of its files, each of which tells the format; none where an image is a folder."""
+    mark_at: int = 0
+    """Offset of such a beginning in bytes, of a format that starts with numbers."""
     aliases: tuple[str, ...] = ()
     """Further short names by which it may be asked for."""
     read_only_suffixes: tuple[str, ...] = ()
@@ -64,6 +66,10 @@ class Format:
     """Reader of how an output was made; None if the format has no place for that."""
     checksums: Callable[[Any], list[NDArray[np.uint32]] | None] | None = None
     """Reader of the checksums of an output's chunks; None if the format has no place for them."""
+
+    def matches(self, head: bytes) -> bool:
+        """Whether a file that starts like this is of the format."""
+        return head[self.mark_at :].startswith(self.marks) if self.marks else False
 
 
 FORMATS = (
@@ -89,6 +95,17 @@ FORMATS = (
         told=("axes", "labels"),
         store=lazily("omezarr.store", "OmeZarrStore"),
         is_folder=True,
+        record=lazily("omezarr.store", "read_record"),
+        checksums=lazily("omezarr.store", "read_checksums"),
+    ),
+    Format(
+        name="ozx",
+        title="zipped OME-Zarr (.ozx)",
+        suffixes=(".ozx",),
+        marks=(b"PK\x03\x04",),
+        reader=lazily("omezarr.ozx", "OzxSource"),
+        told=("axes", "labels"),
+        store=lazily("omezarr.ozx", "OzxStore"),
         record=lazily("omezarr.store", "read_record"),
         checksums=lazily("omezarr.store", "read_checksums"),
     ),
@@ -150,6 +167,22 @@ FORMATS = (
         store=lazily("flat.npy_store", "NpyStore"),
     ),
     Format(
+        name="mrc",
+        title="MRC",
+        suffixes=(".mrc", ".mrcs"),
+        marks=(b"MAP ",),
+        mark_at=208,
+        reader=lazily("flat.source", "FlatSource", "mrc"),
+        store=lazily("flat.mrc_store", "MrcStore"),
+    ),
+    Format(
+        name="fits",
+        title="FITS",
+        suffixes=(".fits", ".fit", ".fts"),
+        marks=(b"SIMPLE  =",),
+        reader=lazily("flat.source", "FlatSource", "fits"),
+    ),
+    Format(
         name="czi",
         title="CZI",
         suffixes=(".czi",),
@@ -201,7 +234,6 @@ FOREIGN = (
     Foreign("a gzip file", (b"\x1f\x8b",)),
     Foreign("a PDF", (b"%PDF",)),
     Foreign("a Photoshop PSD", (b"8BPS",)),
-    Foreign("a FITS", (b"SIMPLE",)),
 )
 """Kinds of files that users mistake for images that unetmm reads."""
 

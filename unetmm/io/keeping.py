@@ -84,6 +84,7 @@ def not_kept(info: ImageInfo, format: str, name: str = "", zarr_format: int = 3)
     zarr_format : version of Zarr that an OME-Zarr is written in.
     """
     lost: list[str] = []
+    format = "ome-zarr" if format == "ozx" else format
     target = Target(format, name.lower().endswith((".ome.tif", ".ome.tiff")), zarr_format)
     for kind in KINDS:
         if format not in kind.kept or kind.unless(info, target):
@@ -204,6 +205,7 @@ _AS_IS = "as it is"
 _IN_NOTES = "in our attributes, from where a TIFF, PNG or JPEG gets it back"
 _PHOTOS = {"tiff": _AS_IS, "png": _AS_IS, "jpeg": _AS_IS, "ome-zarr": _IN_NOTES}
 _MEASURED = {"tiff": "OME-XML, or tifffile's JSON for half floats", "ome-zarr": "OME's attributes"}
+_SIZES = {**_MEASURED, "mrc": "in angstroms, of X, Y and Z"}
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 
 KINDS = (
@@ -266,8 +268,8 @@ KINDS = (
             if c not in (*_TEXT_CHUNKS, *_COLOUR_CHUNKS, *_OWN_CHUNKS))),
         {"png": "those that are known, and those marked as safe to copy", "ome-zarr": _IN_NOTES},
     ),
-    Kind("size of a pixel", "TIFF, OME-Zarr, CZI, ND2, LIF",
-         _if("pixel sizes", lambda i: i.pixel_size), _MEASURED),
+    Kind("size of a pixel", "TIFF, OME-Zarr, MRC, CZI, ND2, LIF",
+         _if("pixel sizes", lambda i: i.pixel_size), _SIZES),
     Kind("names of channels", "TIFF, OME-Zarr, CZI, ND2, LIF",
          _if("channel names", lambda i: any(i.channel_names)), _MEASURED, _names_are_lost),
     Kind(

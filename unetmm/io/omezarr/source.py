@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.storage import ZipStore
 
 from unetmm.errors import ImageError
 from unetmm.io.axes import refuse_axes
@@ -45,7 +46,8 @@ class OmeZarrSource:
         self.path = path
         guessed = ""
         with translated(path, "read it as Zarr"):
-            node = zarr.open(zarr_store(path, read_only=True), mode="r")
+            self._store = zarr_store(path, read_only=True)
+            node = zarr.open(self._store, mode="r")
             group: Any = None
             if isinstance(node, zarr.Group) and not _is_ome(node):
                 group, node = node, only_array(node) or node
@@ -108,7 +110,8 @@ class OmeZarrSource:
         return pixels.transpose(order).reshape(box.height, box.width, self.info.samples)
 
     def close(self) -> None:
-        pass
+        if isinstance(self._store, ZipStore):
+            self._store.close()
 
 
 def _refuse_group(path: Place, node: Any) -> None:

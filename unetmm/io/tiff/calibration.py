@@ -34,7 +34,8 @@ def calibration_of(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> O
     if tif.is_imagej and tif.imagej_metadata:
         return OmeFacts(imagej_sizes(tif.imagej_metadata, page))
     if tif.is_shaped and tif.shaped_metadata:
-        return OmeFacts(attribute_sizes(tif.shaped_metadata[0]))
+        if sizes := attribute_sizes(tif.shaped_metadata[0]):
+            return OmeFacts(sizes)
     for reader in _READERS:
         found = reader(tif, series)
         if found != OmeFacts():
