@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from command_line import BUDGET, run_ok
+from command_line import BUDGET, one_error, run_ok
 
 OME = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 
@@ -48,3 +48,22 @@ def test_a_set_is_restored_once(
     assert f"{folder / 'w0.ome.tif'} is restored with its parts: w1.ome.tif, w2.ome.tif" in err
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["w0.ome.tif"]
     assert tifffile.imread(tmp_path / "out" / "w0.ome.tif").shape == (3, 32, 40)
+
+
+def test_every_image_of_a_file(
+    tmp_path: Path, mono: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, rng = tmp_path / "a.tif", np.random.default_rng(0)
+    images = [rng.integers(0, 900, shape, dtype=np.uint16) for shape in ((24, 32), (40, 48))]
+    with tifffile.TiffWriter(path) as writer:
+        for image in images:
+            writer.write(image, metadata=None)
+    words = ["denoise", path, "--model", mono, "--mem-budget", BUDGET, "--series", "all"]
+    assert "holds 2 images; give -o FOLDER/" in one_error(
+        [*words, "-o", tmp_path / "b.tif"], capsys, 2
+    )
+    out, _ = run_ok([*words, "-o", f"{tmp_path}/out/"], capsys)
+    assert "2 done" in out
+    for i, image in enumerate(images):
+        assert tifffile.imread(tmp_path / "out" / f"a_s{i}.tif").shape == image.shape
+    assert "neither a number from 0 nor all" in one_error([*words[:-1], "x"], capsys, 2)

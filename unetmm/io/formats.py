@@ -56,6 +56,8 @@ class Format:
     """Opener of an image at a place; None if the format is not read."""
     told: tuple[str, ...] = ()
     """Names of fields of `Selection` that the reader wants to know, as keywords."""
+    count: Callable[[Any], int] | None = None
+    """Counter of the images of a file; None if it always holds one."""
     extra: bool = False
     """Whether reading it needs packages that are not installed with unetmm."""
     store: Callable[[SinkOptions, ImageInfo], ChunkStore] | None = None
@@ -82,6 +84,7 @@ FORMATS = (
         read_only_suffixes=(".svs", ".ndpi", ".qptiff", ".scn", ".bif", ".lsm", ".stk", ".gel"),
         reader=lazily("tiff.source", "TiffSource"),
         told=("palette", "series"),
+        count=lazily("tiff.series", "count_series"),
         store=lazily("tiff.store", "TiffStore"),
         record=lazily("tiff.store", "read_record"),
         checksums=lazily("tiff.store", "read_checksums"),
@@ -189,6 +192,7 @@ FORMATS = (
         marks=(b"ZISRAWFILE",),
         reader=lazily("vendor", "VendorSource", "czi"),
         told=("series",),
+        count=lazily("vendor", "count_scenes", "czi"),
         extra=True,
     ),
     Format(
@@ -198,6 +202,7 @@ FORMATS = (
         marks=(b"\xda\xce\xbe\n",),
         reader=lazily("vendor", "VendorSource", "nd2"),
         told=("series",),
+        count=lazily("vendor", "count_scenes", "nd2"),
         extra=True,
     ),
     Format(
@@ -207,6 +212,7 @@ FORMATS = (
         marks=(b"\x70\0\0\0",),
         reader=lazily("vendor", "VendorSource", "lif"),
         told=("series",),
+        count=lazily("vendor", "count_scenes", "lif"),
         extra=True,
     ),
 )

@@ -58,6 +58,19 @@ def open_source(
         raise ImageError(f"{path}: {error}") from None
 
 
+def count_images(path: Place | str) -> int:
+    """Number of images of a file that `Selection.series` chooses among; 1 of most formats.
+
+    Raises
+    ------
+    ImageError
+        If there is no image at `path`.
+    """
+    place = to_place(path)
+    format = sniff_format(place)
+    return format.count(place) if format.count is not None else 1
+
+
 def open_sink(
     options: SinkOptions, info: ImageInfo, format: str | None = None, masks: Source | None = None
 ) -> Output:

@@ -29,14 +29,8 @@ class VendorSource:
     """
 
     def __init__(self, path: Path, format: str, series: int | None = None) -> None:
-        try:
-            from bioio import BioImage
-        except ImportError:
-            raise ImageError(
-                f"{path}: is a {format.upper()} file; to read it: pip install bioio bioio-{format}"
-            ) from None
         with translated(path, f"read it as {format.upper()}"):
-            self._image: Any = BioImage(path)
+            self._image = _open(path, format)
             _choose_scene(path, self._image, series)
             self.info = _describe(path, self._image, format)
         self.path = path
@@ -68,6 +62,29 @@ class VendorSource:
 
     def close(self) -> None:
         self._kept = None
+
+
+def _open(path: Path, format: str) -> Any:
+    """The file as bioio has it.
+
+    Raises
+    ------
+    ImageError
+        If bioio is not installed.
+    """
+    try:
+        from bioio import BioImage
+    except ImportError:
+        raise ImageError(
+            f"{path}: is a {format.upper()} file; to read it: pip install bioio bioio-{format}"
+        ) from None
+    return BioImage(path)
+
+
+def count_scenes(path: Path, format: str) -> int:
+    """Number of the scenes of a file."""
+    with translated(path, f"read it as {format.upper()}"):
+        return max(1, len(_open(path, format).scenes))
 
 
 def _choose_scene(path: Path, image: Any, series: int | None) -> None:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unetmm_cli.parsing import (
+    ALL_SERIES,
     parse_axes,
     parse_bands,
     parse_channels,
     parse_crop,
     parse_nodata,
     parse_planes,
+    parse_series,
 )
 
 if TYPE_CHECKING:
@@ -36,13 +38,17 @@ StatedAxes = Annotated[
         help="Axes of .npy and bare Zarr arrays, of T, C, Z, Y, X and S (colours): YXC.",
     ),
 ]
-Series = Annotated[
-    int | None,
+_SERIES_HELP = (
+    "Which image of a TIFF, CZI or LIF with several is read, counted from 0; a warning lists them. "
+    "By default the largest, of scenes the first."
+)
+Series = Annotated[int | None, typer.Option(metavar="N", min=0, help=_SERIES_HELP)]
+SeriesOrAll = Annotated[
+    Any,
     typer.Option(
-        metavar="N",
-        min=0,
-        help="Which image of a TIFF, CZI or LIF with several is read, counted from 0; `info` and a "
-        "warning name them. By default the largest, of scenes the first.",
+        metavar="N|all",
+        parser=parse_series,
+        help=f"{_SERIES_HELP} all: each of them, into a folder.",
     ),
 ]
 
@@ -77,7 +83,7 @@ class InputChoices:
     ] = None
     palette: ReadPalette = "auto"
     axes: StatedAxes = None
-    series: Series = None
+    series: SeriesOrAll = None
     restore_labels: Annotated[
         bool,
         typer.Option(
@@ -128,9 +134,19 @@ class InputChoices:
         from unetmm.io.select import Selection
 
         chosen = Selection(self.channels or (), self.planes or {}, self.rgb_bands)
-        chosen = replace(chosen, palette=self.palette, axes=self.axes or "", series=self.series)
+        chosen = replace(chosen, palette=self.palette, axes=self.axes or "", series=self._number)
         chosen = replace(chosen, labels=self.restore_labels)
         return None if chosen == Selection() else chosen
+
+    @property
+    def _number(self) -> int | None:
+        """Number of the image that is wanted; None if none is named."""
+        return self.series if isinstance(self.series, int) else None
+
+    @property
+    def takes_all_series(self) -> bool:
+        """Whether every image of a file is wanted."""
+        return bool(self.series == ALL_SERIES)
 
     @property
     def watches(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import tifffile
 
 from unetmm.errors import ImageError
+from unetmm.io.failures import translated
 from unetmm.io.ome_repair import is_ome_xml, repair
 from unetmm.io.ome_sets import sibling
 from unetmm.io.ome_xml import companion_name, only_image, with_known_order
@@ -86,6 +87,12 @@ def candidates(tif: tifffile.TiffFile) -> list[Series]:
     whole = [s for s in tif.series if not s.keyframe.is_reduced and not _is_mask(s)]
     own = [s for s in whole if any(p is not None and p.parent is tif for p in s.pages)]
     return own or whole or list(tif.series[:1])
+
+
+def count_series(path: Path) -> int:
+    """Number of the images of a file."""
+    with translated(path, "read it as TIFF"), open_tiff(path) as tif:
+        return len(candidates(tif))
 
 
 def _is_mask(series: Series) -> bool:
