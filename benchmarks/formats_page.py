@@ -81,14 +81,15 @@ KEPT = """\
   any others.
 - A thumbnail that comes before the image of a TIFF is passed over. A set of OME-TIFF files is one
   image, whichever of them is named.
-- Of several images in an OME-TIFF, an animated PNG or a JPEG with further pictures (gain maps,
-  stereo) only the first is read; the first two are warned of.
+- Of several images in a TIFF the largest is read, of scenes of a CZI or LIF the first, with a
+  warning that lists them; `--series N` reads another. Of an animated PNG the first frame is read,
+  and of a JPEG with further pictures (gain maps, stereo) the first; the others are named as lost.
+- OME-XML that is cut off, not closed, or that counts fewer channels than it lists is put right
+  where that is certain, with a warning; else the warning says what is not known.
 - Of an OME-TIFF that holds fewer planes than it describes, the first complete time points (depths
   or channels if there is one time) are read, with a warning; planes that are missing in between
   read as nodata or 0.
-- PNG to PNG keeps gAMA, cHRM, sRGB and texts, 1 MiB of them; JPEG to JPEG keeps the comment. In
-  other formats these are lost, and so are XMP and IPTC of a JPEG, and ImageJ's overlays and
-  settings.
+- Which other metadata each format keeps is in [metadata.md](metadata.md); what is lost is named.
 - A GeoTIFF without a resolution stays without one. `.npy` holds no metadata at all.
 """
 """Remarks that the judge does not make; said by hand."""

@@ -137,6 +137,7 @@ class RestoreChoices(TypedDict, total=False):
     outliers: OutlierChoice
     transform: TransformChoice
     progress: ProgressChoice
+    series: int | None
 
 
 @overload
@@ -167,6 +168,7 @@ def restore(
     outliers: OutlierChoice = "keep",
     transform: TransformChoice = "auto",
     progress: ProgressChoice = False,
+    series: int | None = None,
 ) -> Any:
     """Restore an image: NumPy, Dask (lazily), xarray, PIL, torch, a list of them, a path or a URL.
 
@@ -185,7 +187,7 @@ def restore(
     device_budget : peak of a GPU's memory, besides its CUDA context; by default 80 % of the free.
     dtype : pixel type of the output, such as "float32", or the input's; values keep their scale.
     rounding : "nearest", or "dither": by chance, so that small means stay.
-    palette : "values" or "colours"; auto: values where it is the map of a measurement.
+    palette, series : "values" or "colours" of a palette; which image of several, from 0.
     nodata : value (or values) of pixels that hold no measurement; "none": all do.
     outliers : hot or dead pixels, columns, rows: "keep", "replace", or look for "none".
     transform : "none", "anscombe" (counts of photons on a square-root scale); auto measures.
@@ -195,10 +197,9 @@ def restore(
     ------
     UnetmmError : one of its leaves, with what was asked, what was found and what would work.
     """
-    options = _options(
+    return _restore(image, output, axes, palette, series, _options(
         model, mem_budget, calibration, strength, precision, device, device_budget, dtype, rounding,
-        nodata, outliers, transform)  # fmt: skip
-    return _restore(image, output, axes, palette, options, progress)
+        nodata, outliers, transform), progress)  # fmt: skip
 
 
 denoise = restore
@@ -209,13 +210,15 @@ def _restore(
     output: str | Place | None,
     axes: str | None,
     palette: PaletteChoice,
+    series: int | None,
     options: Options,
     progress: ProgressChoice,
 ) -> Any:
     """As `restore`, whatever the kind of the image."""
     with telling(progress) as tell:
         if isinstance(image, (str, Path, RemotePath)):
-            return _restore_file(image, output, axes, palette, options, tell)
+            chosen = Selection(palette=palette, axes=(axes or "").upper(), series=series)
+            return _restore_file(image, output, axes, chosen, options, tell)
         if output is not None:
             raise ImageError(
                 f"output={output}: the answer for an array is returned; save it yourself"
@@ -260,7 +263,7 @@ def _restore_file(
     image: str | Place,
     output: str | Place | None,
     axes: str | None,
-    palette: PaletteChoice,
+    chosen: Selection,
     options: Options,
     tell: Callable[[Progress], None],
 ) -> Report:
@@ -269,10 +272,9 @@ def _restore_file(
     place = to_place(image)
     if axes is not None and place.suffix.lower() in SUFFIXES_WITH_AXES:
         raise ImageError(f"{image}: a file says itself which axes it has; leave axes={axes!r} out")
-    if palette not in get_args(PaletteChoice):
+    if chosen.palette not in get_args(PaletteChoice):
         choices = ", ".join(get_args(PaletteChoice))
-        raise ImageError(f"{image}: palette={palette!r} is none of {choices}")
-    chosen = Selection(palette=palette, axes=(axes or "").upper())
+        raise ImageError(f"{image}: palette={chosen.palette!r} is none of {choices}")
     options = options if chosen == Selection() else replace(options, select=chosen)
     return restore_file(place, to_place(output), options, tell)
 

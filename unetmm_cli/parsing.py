@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from unetmm.run.share import Share
 
 
+ALL_SERIES = "all"
+"""Word of --series for every image of a file."""
+
+
 def parse_budget(text: str | int) -> int:
     """Bytes of a memory size; a usage error if it is none."""
     try:
@@ -52,6 +56,15 @@ def parse_range(text: str) -> tuple[float, float] | None:
     except ValueError:
         raise typer.BadParameter(f'"{text}" is not lo,hi with lo < hi; write 0,4095') from None
     return low, high
+
+
+def parse_series(text: str | int) -> int | str:
+    """A number from 0, or "all"; a usage error otherwise."""
+    if str(text).isdecimal():
+        return int(text)
+    if text != ALL_SERIES:
+        raise typer.BadParameter(f'"{text}" is neither a number from 0 nor all; write 1')
+    return ALL_SERIES
 
 
 def parse_suffix(text: str) -> str:

@@ -48,6 +48,8 @@ def test_readers_and_stores_of_the_table_are_there(tmp_path: Path, format: Forma
                 read(nowhere)
     if format.store is not None:
         info = ImageInfo("any", "YXS", PIXELS.shape, PIXELS.dtype, (1, 1))
+        if format.name == "mrc":
+            info = ImageInfo("any", "YX", PIXELS.shape[:2], np.dtype(np.int16), (1, 1))
         assert format.store(SinkOptions(nowhere), info).levels
 
 
@@ -62,12 +64,15 @@ def test_names_aliases_and_marks_are_each_of_one_format() -> None:
 
 
 def test_lists_made_from_the_table_are_those_of_the_documents() -> None:
-    assert WRITTEN == ("tiff", "ome-zarr", "png", "jpeg", "npy")
-    assert READABLE == "TIFF, OME-Zarr, PNG, JPEG, JPEG 2000, WebP, BMP, PNM or NumPy .npy"
+    assert WRITTEN == ("tiff", "ome-zarr", "ozx", "png", "jpeg", "npy", "mrc")
+    assert READABLE == (
+        "TIFF, OME-Zarr, zipped OME-Zarr (.ozx), PNG, JPEG, JPEG 2000, WebP, BMP, PNM, "
+        "NumPy .npy, MRC or FITS"
+    )
     assert READ_SUFFIXES >= {".tif", ".zarr", ".svs", ".npy", ".czi", ".jp2", ".ppm"}
     assert ".gif" in IMAGE_SUFFIXES - READ_SUFFIXES
     assert OUTPUT_SUFFIX["ome-zarr"] == ".ome.zarr" and OUTPUT_SUFFIX["jpeg"] == ".jpg"
-    assert set(RECORDLESS_SUFFIXES) == {".npy"}
+    assert set(RECORDLESS_SUFFIXES) == {".npy", ".mrc", ".mrcs"}
     assert set(DOUBLE_SUFFIXES) == {".ome.zarr", ".ome.tif", ".ome.tiff"}
     assert split_name("scan.1.ome.tiff") == ("scan.1", ".ome.tiff")
 
@@ -77,7 +82,7 @@ def test_formats_are_found_by_alias_and_extension() -> None:
     assert find_format("gif") is None
     assert output_format("a.JPEG") == output_format("a.zarr", "jpg") == "jpeg"
     for name in ("a.svs", "a.webp", "a.czi"):
-        with pytest.raises(ImageError, match=r"use \.tif, \.ome\.zarr, \.png, \.jpg or \.npy"):
+        with pytest.raises(ImageError, match=r"use \.tif, .*, \.npy or \.mrc"):
             output_format(name)
 
 

@@ -21,12 +21,20 @@ from unetmm.io.metadata import (
 from unetmm.io.omezarr.kept import KEPT
 
 KNOWN = Metadata(
-    PhotoFacts(b"profile", b"exif", (72.0, 72.0, "inch"), ((b"gAMA", b"1"),), b"comment"),
+    PhotoFacts(
+        *(b"profile", b"exif", (72.0, 72.0, "inch"), ((b"gAMA", b"1"),), b"comment"),
+        *(b"<x:xmpmeta/>", b"\x1c", b"8BIM", True),
+    ),
     TiffFacts(((271, 2, 0, "Maker"),), "text", 2, ("a", "b"), ("Red", "NIR"), Mask(lost="why")),
     GeoFacts("EPSG:4326", "WGS 84", (0.0, 1.0, 0.0, 0.0, 0.0, -1.0), 4, True),
-    MicroscopyFacts("<OME/>", {"mode": "color"}, {"rdefs": {}}, ("#ff0000",), {"X": (1.0, "mm")}),
+    MicroscopyFacts(
+        *("<OME/>", {"mode": "color"}, {"rdefs": {}}, ("#ff0000",), {"X": (1.0, "mm")}, "/labels"),
+    ),
     DisplayFacts(12, "miniswhite", True, "expanded", True, (b"map",)),
-    ReadingFacts("LZW", 3, "first", "EXIF 6", (2, 3), 4, 1, 2, ("/a",), ("/b",), "advice", "ZYX"),
+    ReadingFacts(
+        *("LZW", 3, "first", "EXIF 6", (2, 3), 4, 1, 2, ("/a",), ("/b",), "advice", "ZYX"),
+        ("gain map",),
+    ),
 )
 
 

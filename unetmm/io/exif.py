@@ -19,6 +19,12 @@ CAMERA, GPS, _INTEROPERABILITY = 34665, 34853, 40965
 _ORIENTATION_TAG = 274
 _RESOLUTION_TAGS, _UNIT_TAG, _CENTIMETERS = (282, 283), 296, 3
 _POINTERS = (CAMERA, GPS, _INTEROPERABILITY)
+_SIZE_TAGS = (
+    ((), (257, 256)),
+    ((CAMERA,), (40963, 40962)),
+    ((CAMERA, _INTEROPERABILITY), (4098, 4097)),
+)
+"""Tags that point at a directory, one after another; its tags of the height and the width."""
 _ASCII, _SHORT, _LONG = 2, 3, 4
 _PREFIX = b"Exif\0\0"
 _VALUE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4}
@@ -65,6 +71,58 @@ def reset_orientation(payload: bytes) -> bytes:
         return payload
     order, at = found
     return payload[:at] + struct.pack(order + "H", 1) + payload[at + 2 :]
+
+
+def fit_sizes(payload: bytes, height: int, width: int) -> bytes:
+    """The same block with the size of the image, in pixels, wherever it states one."""
+    order = byte_order(payload)
+    found = bytearray(payload)
+    for pointers, tags in _SIZE_TAGS:
+        start = _start_of(payload, pointers)
+        for tag, size in zip(tags, (height, width), strict=True):
+            entry = find_entry(payload, start, tag) if start else None
+            if entry is None:
+                continue
+            kind = struct.unpack_from(order + "H", payload, entry + 2)[0]
+            if kind == _LONG or (kind == _SHORT and size < 2**16):
+                struct.pack_into(order + {_SHORT: "H", _LONG: "I"}[kind], found, entry + 8, size)
+    return bytes(found)
+
+
+def _start_of(payload: bytes, pointers: tuple[int, ...]) -> int:
+    """Offset of a directory that tags point at, one after another; 0 if there is none."""
+    start = first_directory(payload)
+    for tag in pointers:
+        entry = find_entry(payload, start, tag) if start else None
+        if entry is None:
+            return 0
+        start = struct.unpack_from(byte_order(payload) + "I", payload, entry + 8)[0]
+    return start
+
+
+def byte_order(payload: bytes) -> str:
+    """Byte order of a block, as struct writes it; empty if it is none."""
+    return {b"II": "<", b"MM": ">"}.get(payload[:2], "")
+
+
+def first_directory(payload: bytes) -> int:
+    """Offset of directory 0; 0 if the block is damaged."""
+    order = byte_order(payload)
+    found = struct.unpack_from(order + "I", payload, 4)[0] if order and len(payload) >= 8 else 0
+    return int(found)
+
+
+def find_entry(payload: bytes, start: int, tag: int) -> int | None:
+    """Offset of the entry of a tag in a directory; None if there is none."""
+    order = byte_order(payload)
+    try:
+        (count,) = struct.unpack_from(order + "H", payload, start)
+        for at in range(start + 2, start + 2 + 12 * count, 12):
+            if struct.unpack_from(order + "HHII", payload, at)[0] == tag:
+                return at
+    except struct.error:
+        pass
+    return None
 
 
 def resolution_of(payload: bytes) -> Resolution | None:
@@ -204,16 +262,9 @@ def _pack_block(tables: dict[int, list[ExifEntry]]) -> bytes:
 
 def _find_orientation(payload: bytes) -> tuple[str, int] | None:
     """(byte order, place of the value) of the orientation in the first directory."""
-    order = {b"II": "<", b"MM": ">"}.get(payload[:2])
-    if order is None:
+    start = first_directory(payload)
+    entry = find_entry(payload, start, _ORIENTATION_TAG) if start else None
+    order = byte_order(payload)
+    if entry is None or struct.unpack_from(order + "H", payload, entry + 2)[0] != _SHORT:
         return None
-    try:
-        (start,) = struct.unpack_from(order + "I", payload, 4)
-        (count,) = struct.unpack_from(order + "H", payload, start)
-        for at in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, _, _ = struct.unpack_from(order + "HHIH", payload, at)
-            if (tag, kind) == (_ORIENTATION_TAG, _SHORT):
-                return order, at + 8
-    except struct.error:
-        return None
-    return None
+    return order, entry + 8

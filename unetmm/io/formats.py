@@ -46,6 +46,8 @@ class Format:
     """Extensions of its files in lower case, the one that outputs get first."""
     marks: tuple[bytes, ...] = ()
     """Beginnings of its files, each of which tells the format; none where an image is a folder."""
+    mark_at: int = 0
+    """Offset of such a beginning in bytes, of a format that starts with numbers."""
     aliases: tuple[str, ...] = ()
     """Further short names by which it may be asked for."""
     read_only_suffixes: tuple[str, ...] = ()
@@ -54,6 +56,8 @@ class Format:
     """Opener of an image at a place; None if the format is not read."""
     told: tuple[str, ...] = ()
     """Names of fields of `Selection` that the reader wants to know, as keywords."""
+    count: Callable[[Any], int] | None = None
+    """Counter of the images of a file; None if it always holds one."""
     extra: bool = False
     """Whether reading it needs packages that are not installed with unetmm."""
     store: Callable[[SinkOptions, ImageInfo], ChunkStore] | None = None
@@ -65,6 +69,10 @@ class Format:
     checksums: Callable[[Any], list[NDArray[np.uint32]] | None] | None = None
     """Reader of the checksums of an output's chunks; None if the format has no place for them."""
 
+    def matches(self, head: bytes) -> bool:
+        """Whether a file that starts like this is of the format."""
+        return head[self.mark_at :].startswith(self.marks) if self.marks else False
+
 
 FORMATS = (
     Format(
@@ -73,9 +81,10 @@ FORMATS = (
         suffixes=(".tif", ".tiff", ".ome.tif", ".ome.tiff", ".tf8", ".btf"),
         marks=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
         aliases=("tif",),
-        read_only_suffixes=(".svs", ".ndpi"),
+        read_only_suffixes=(".svs", ".ndpi", ".qptiff", ".scn", ".bif", ".lsm", ".stk", ".gel"),
         reader=lazily("tiff.source", "TiffSource"),
-        told=("palette",),
+        told=("palette", "series"),
+        count=lazily("tiff.series", "count_series"),
         store=lazily("tiff.store", "TiffStore"),
         record=lazily("tiff.store", "read_record"),
         checksums=lazily("tiff.store", "read_checksums"),
@@ -86,9 +95,20 @@ FORMATS = (
         suffixes=(".ome.zarr", ".zarr"),
         aliases=("zarr",),
         reader=lazily("omezarr.source", "OmeZarrSource"),
-        told=("axes",),
+        told=("axes", "labels"),
         store=lazily("omezarr.store", "OmeZarrStore"),
         is_folder=True,
+        record=lazily("omezarr.store", "read_record"),
+        checksums=lazily("omezarr.store", "read_checksums"),
+    ),
+    Format(
+        name="ozx",
+        title="zipped OME-Zarr (.ozx)",
+        suffixes=(".ozx",),
+        marks=(b"PK\x03\x04",),
+        reader=lazily("omezarr.ozx", "OzxSource"),
+        told=("axes", "labels"),
+        store=lazily("omezarr.ozx", "OzxStore"),
         record=lazily("omezarr.store", "read_record"),
         checksums=lazily("omezarr.store", "read_checksums"),
     ),
@@ -150,11 +170,29 @@ FORMATS = (
         store=lazily("flat.npy_store", "NpyStore"),
     ),
     Format(
+        name="mrc",
+        title="MRC",
+        suffixes=(".mrc", ".mrcs"),
+        marks=(b"MAP ",),
+        mark_at=208,
+        reader=lazily("flat.source", "FlatSource", "mrc"),
+        store=lazily("flat.mrc_store", "MrcStore"),
+    ),
+    Format(
+        name="fits",
+        title="FITS",
+        suffixes=(".fits", ".fit", ".fts"),
+        marks=(b"SIMPLE  =",),
+        reader=lazily("flat.source", "FlatSource", "fits"),
+    ),
+    Format(
         name="czi",
         title="CZI",
         suffixes=(".czi",),
         marks=(b"ZISRAWFILE",),
         reader=lazily("vendor", "VendorSource", "czi"),
+        told=("series",),
+        count=lazily("vendor", "count_scenes", "czi"),
         extra=True,
     ),
     Format(
@@ -163,6 +201,8 @@ FORMATS = (
         suffixes=(".nd2",),
         marks=(b"\xda\xce\xbe\n",),
         reader=lazily("vendor", "VendorSource", "nd2"),
+        told=("series",),
+        count=lazily("vendor", "count_scenes", "nd2"),
         extra=True,
     ),
     Format(
@@ -171,6 +211,8 @@ FORMATS = (
         suffixes=(".lif",),
         marks=(b"\x70\0\0\0",),
         reader=lazily("vendor", "VendorSource", "lif"),
+        told=("series",),
+        count=lazily("vendor", "count_scenes", "lif"),
         extra=True,
     ),
 )
@@ -198,9 +240,29 @@ FOREIGN = (
     Foreign("a gzip file", (b"\x1f\x8b",)),
     Foreign("a PDF", (b"%PDF",)),
     Foreign("a Photoshop PSD", (b"8BPS",)),
-    Foreign("a FITS", (b"SIMPLE",)),
 )
 """Kinds of files that users mistake for images that unetmm reads."""
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A kind of file that shows a small picture of an image which lies in a folder beside it."""
+
+    what: str
+    """Words for such a file, with their article."""
+    beside: str
+    """Name of the folder, {} in the place of the file's name without its extension."""
+    remedy: str
+    """Command that converts the image, {} in the place of the file's name."""
+
+
+SHELLS = {
+    ".mrxs": Shell(
+        "a slide of MIRAX", "{}/", "vips copy {} slide.tif[tile,pyramid,bigtiff,compression=jpeg]"
+    ),
+    ".vsi": Shell("a file of Olympus cellSens", "_{}_/", "bioformats2raw {} image.zarr"),
+}
+"""Extensions of such files."""
 
 
 def _suffixes(formats: Iterable[Format]) -> frozenset[str]:

@@ -6,7 +6,7 @@ Its place on Earth and on the stage is that of its own first pixel.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.io.exif import fit_sizes
 from unetmm.io.image import Box, ImageInfo, MaskedSource, Plane, Source
 from unetmm.io.metadata import GeoFacts, MicroscopyFacts, Position, Tag
-from unetmm.io.ome_xml import crop_planes
+from unetmm.io.ome_xml import crop_planes, mentions
 from unetmm.io.units import in_unit
 from unetmm.io.wrapped import WrappedSource
+from unetmm.io.xmp import crop_xmp
 
 TIEPOINT_TAG, TRANSFORMATION_TAG = 33922, 34264
 """Numbers of the tags that tie pixels of a GeoTIFF to the Earth."""
@@ -73,10 +75,20 @@ def framed_info(info: ImageInfo, box: Box) -> ImageInfo:
         shape=shape,
         metadata=replace(
             known,
+            photo=replace(
+                known.photo,
+                exif=fit_sizes(known.photo.exif, box.height, box.width),
+                xmp=crop_xmp(known.photo.xmp, box.y0, box.x0, box.height, box.width),
+            ),
             tiff=replace(known.tiff, tags=tuple(_moved_tag(tag, box) for tag in known.tiff.tags)),
             geo=_moved_geo(known.geo, box),
+            reading=known.reading.without(*_lost_of_part(seen)),
             microscopy=replace(
-                seen, ome_xml=xml, origin=_moved_origin(info, box), imagej=_not_drawn(seen)
+                seen,
+                ome_xml=xml,
+                origin=_moved_origin(info, box),
+                imagej=_not_drawn(seen),
+                labels="",
             ),
         ),
     )
@@ -129,6 +141,20 @@ def _not_drawn(seen: MicroscopyFacts) -> dict[str, Any]:
     return {name: value for name, value in seen.imagej.items() if name not in _DRAWN}
 
 
+def _lost_of_part(seen: MicroscopyFacts) -> Iterator[str]:
+    """Names of what lies on the whole plane."""
+    if _has_drawn(seen):
+        yield "regions of interest"
+    if seen.labels:
+        yield "label images"
+
+
+def _has_drawn(seen: MicroscopyFacts) -> bool:
+    """Whether something is drawn at places of the whole plane."""
+    in_imagej = (seen.imagej.get(name) is not None for name in _DRAWN)
+    return mentions(seen.ome_xml, "ROI") or any(in_imagej)
+
+
 class FramedSource(WrappedSource):
     """A part of each plane of a source, for what looks at an output beside its image."""
 
@@ -136,8 +162,7 @@ class FramedSource(WrappedSource):
         super().__init__(source)
         self._box = box
         self.info = framed_info(source.info, box)
-        seen = source.info.metadata.microscopy
-        if "<ROI " in seen.ome_xml or any(seen.imagej.get(name) for name in _DRAWN):
+        if _has_drawn(source.info.metadata.microscopy):
             log.warning("its regions of interest lie on the whole image and are left out of a crop")
         before, after = (info.metadata.microscopy.origin for info in (source.info, self.info))
         for axis in (axis for axis in before if axis not in after):

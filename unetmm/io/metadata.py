@@ -7,9 +7,13 @@ every field means that nothing is known.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+import numpy as np
+
+XMP_TAG, IPTC_TAG = 700, 33723
+"""Numbers of a TIFF's tags of XMP and IPTC."""
 Resolution = tuple[float, float, str]
 """Pixels per unit along x and along y, and the unit: "inch" or "centimeter"."""
 Tag = tuple[int, int, int, Any]
@@ -32,6 +36,14 @@ class PhotoFacts:
     """Name and content of each chunk of a PNG that a PNG output keeps as it is."""
     comment: bytes = b""
     """Comment of a JPEG, which a JPEG output keeps."""
+    xmp: bytes = b""
+    """XML of photo software (XMP), of an image of this size with its rows as they are seen."""
+    iptc: bytes = b""
+    """Records of news agencies (IPTC) as stored."""
+    image_resources: bytes = b""
+    """Photoshop's resources of a JPEG, IPTC and small copies apart."""
+    thumbnail: bool = False
+    """Whether the EXIF had a small copy of the image, of which outputs make a new one."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +127,8 @@ class MicroscopyFacts:
     """Colour of each channel as "#rrggbb"."""
     origin: Mapping[str, Position] = field(default_factory=dict)
     """Axis -> stage position of the first pixel."""
+    labels: str = ""
+    """Path of the group of label images beside an image of OME-Zarr; empty if there is none."""
 
 
 @dataclass(frozen=True)
@@ -160,11 +174,17 @@ class ReadingFacts:
     other_files: tuple[str, ...] = ()
     """Paths of further files that hold a part of the image."""
     sidecars: tuple[str, ...] = ()
-    """Paths of files beside the image that say which of its pixels hold no measurement."""
+    """Paths of files beside the image that say where it is, or which pixels are no measurement."""
     remedy: str = ""
     """Advice on how to make an image readable in parts that is decoded as a whole."""
     guessed_axes: str = ""
     """Letters of the axes that the file does not name."""
+    left_out: tuple[str, ...] = ()
+    """Names of what the file holds besides, and no output keeps."""
+
+    def without(self, *names: str) -> ReadingFacts:
+        """The same with names of more that is left out."""
+        return replace(self, left_out=tuple(dict.fromkeys((*self.left_out, *names))))
 
 
 @dataclass(frozen=True)
@@ -184,6 +204,35 @@ class Metadata:
     reading: ReadingFacts = ReadingFacts()
     """Storage of the file."""
 
+    @property
+    def xmp(self) -> bytes:
+        """XML of photo software, wherever the file has it."""
+        return self.photo.xmp or self._tag_bytes(XMP_TAG)
+
+    @property
+    def iptc(self) -> bytes:
+        """Records of news agencies, wherever the file has them."""
+        return self.photo.iptc or self._tag_bytes(IPTC_TAG)
+
+    def _tag_bytes(self, code: int) -> bytes:
+        """Content of a tag of a TIFF; empty if there is none."""
+        tag = next((t for t in self.tiff.tags if t[0] == code), None)
+        if tag is None:
+            return b""
+        _, kind, _, value = tag
+        if isinstance(value, (bytes, bytearray)):
+            return bytes(value)
+        if isinstance(value, str):
+            return value.encode("utf-8")
+        words = np.atleast_1d(np.asarray(value))
+        if kind in (1, 6, 7):
+            return words.astype(np.uint8).tobytes()
+        for order in "<>":  # IPTC counts as words, in the order of its file
+            found = words.astype(f"{order}u4").tobytes()
+            if found[:1] == b"\x1c":
+                return found
+        return b""
+
     def as_dict(self) -> dict[str, Any]:
         """What is known, by the names that `unetmm info` shows."""
         found = {
@@ -202,7 +251,8 @@ NAMES = (
     *("orientation", "stored_size", "comment", "other_series", "ome_xml", "imagej", "description"),
     *("geo", "descriptions", "color_interpretation", "channel_colors", "origin", "omero"),
     *("palette", "classes", "colour_maps", "animation", "other_files", "sidecars", "remedy"),
-    *("other_scenes", "guessed_axes"),
+    *("other_scenes", "guessed_axes", "xmp", "iptc", "image_resources", "thumbnail", "left_out"),
+    "labels",
 )
 """Names of `Metadata.as_dict`, in the order in which a reader sees them."""
 _SHOWN_AS = {"tags": "tiff_tags"}

@@ -39,6 +39,34 @@ class OmeFacts:
     """Number of images."""
 
 
+def mentions(xml: str, name: str) -> bool:
+    """Whether there is an element of a name, whatever prefix its namespace has."""
+    return re.search(rf"<(?:\w+:)?{name}[\s/>]", xml) is not None
+
+
+def only_image(xml: str, number: int, name: str) -> str:
+    """OME-XML with one of several images alone, which is the first one then.
+
+    Parameters
+    ----------
+    number : of the image among those that have pixels; by it one is told if there are as many.
+    name : of the image, by which it is told otherwise.
+    """
+    try:
+        root = ElementTree.fromstring(xml.encode())
+    except ElementTree.ParseError:
+        return xml
+    images = root.findall("{*}Image")
+    named = [image for image in images if name and image.get("Name") == name]
+    chosen = named[0] if len(named) == 1 else images[number] if number < len(images) else None
+    if chosen is None or len(images) < 2:
+        return xml
+    for image in images:
+        if image is not chosen:
+            root.remove(image)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
 def parse_ome_xml(xml: str) -> OmeFacts:
     """Facts of the first image; empty where OME-XML is malformed."""
     try:
@@ -99,7 +127,9 @@ def fitted_names(names: Sequence[str], channels: int) -> tuple[str, ...]:
 
 
 def number(value: Any) -> float:
-    """A finite float, 0 for what is none."""
+    """A finite float, 0 for what is none; a comma may stand for the point."""
+    if isinstance(value, str) and value.count(",") == 1 and "." not in value:
+        value = value.replace(",", ".")
     try:
         found = float(value)
     except (TypeError, ValueError):

@@ -12,6 +12,7 @@ from unetmm.intensities.validity import Values
 from unetmm.io.axes import refuse_axes
 from unetmm.io.formats import FORMATS, OUTPUT_SUFFIXES, WRITTEN, find_format
 from unetmm.io.image import Encoding, ImageInfo, SinkOptions, Source
+from unetmm.io.keeping import TOLD, not_kept
 from unetmm.io.output.destination import check_destination
 from unetmm.io.output.output import Output
 from unetmm.io.places import Place, to_place
@@ -42,6 +43,8 @@ def open_source(
     assert format.reader is not None, "formats that are recognised are read"
     if selection is not None and "axes" not in format.told:
         refuse_axes(place, selection.axes)
+    if selection is not None and selection.series and "series" not in format.told:
+        raise ImageError(f"{path}: holds one image; leave --series {selection.series} out")
     told = {} if selection is None else {name: getattr(selection, name) for name in format.told}
     source = with_nodata(with_sidecars(format.reader(place, **told), place), nodata)
     if selection is None:
@@ -53,6 +56,19 @@ def open_source(
     except ImageError as error:
         source.close()
         raise ImageError(f"{path}: {error}") from None
+
+
+def count_images(path: Place | str) -> int:
+    """Number of images of a file that `Selection.series` chooses among; 1 of most formats.
+
+    Raises
+    ------
+    ImageError
+        If there is no image at `path`.
+    """
+    place = to_place(path)
+    format = sniff_format(place)
+    return format.count(place) if format.count is not None else 1
 
 
 def open_sink(
@@ -79,14 +95,15 @@ def open_sink(
     check_destination(options.path, overwrite=options.overwrite, folder=chosen.is_folder)
     encoding = options.encoding
     of_ome_zarr = encoding.shard_px or encoding.ome_zarr != Encoding.ome_zarr
-    if of_ome_zarr and chosen.name != "ome-zarr":
+    if of_ome_zarr and chosen.name not in ("ome-zarr", "ozx"):
         raise ImageError(f"{options.path}: shards and versions of OME-Zarr are for .ome.zarr alone")
     if encoding.quality is not None:
         if chosen.name != "jpeg":
             raise ImageError(f"{options.path}: a quality is for JPEG alone, whose loss it sets")
         if not 1 <= encoding.quality <= 100:
             raise ImageError(f"{options.path}: quality {encoding.quality} is none; give 1 to 100")
-    return Output(options.path, info, chosen.store(options, info), masks)
+    lost = not_kept(info, chosen.name, options.path.name, 2 if encoding.ome_zarr == "0.4" else 3)
+    return Output(options.path, info, chosen.store(options, info), masks, lost, TOLD)
 
 
 def output_format(path: Place | str, requested: str | None = None) -> str:

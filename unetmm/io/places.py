@@ -191,6 +191,10 @@ def to_place(text: str | Place) -> Place:
 def zarr_store(where: Place, *, read_only: bool = False) -> Any:
     """What zarr opens."""
     if isinstance(where, Path):
+        if where.is_file():
+            from zarr.storage import ZipStore
+
+            return ZipStore(where, mode="r")
         return where  # as text, a name with "::" would be an URL to zarr
     from zarr.storage import FsspecStore
 

@@ -5,7 +5,7 @@ What a user says of a file that does not say it itself stands here too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from unetmm.errors import ImageError, ShapeError
 from unetmm.io.axes import AXES
 from unetmm.io.image import Box, ImageInfo, MaskedSource, Plane, Source
 from unetmm.io.metadata import Metadata, MicroscopyFacts, Position, Tag, TiffFacts
-from unetmm.io.ome_xml import pick_planes
+from unetmm.io.ome_xml import mentions, pick_planes
 from unetmm.io.palette import PaletteChoice
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, pick_bands
 from unetmm.io.wrapped import WrappedSource
@@ -41,18 +41,27 @@ class Selection:
     """Letters of the axes of an array that does not name them; empty if they are guessed."""
     bands: tuple[str, ...] = ()
     """Numbers from 1, or names, of the channels that are wanted, counted as bands are."""
+    series: int | None = None
+    """Number, from 0, of an image of a file that holds several; None: the largest."""
+    labels: bool = False
+    """Whether an image of labels is taken for an image."""
 
     @property
     def part(self) -> str:
         """The part alone, in words; "all" if it is all of the image."""
         chosen = (self.channels, self.planes, self.rgb_bands)
-        if chosen == ((), {}, None) and not self.bands:
+        if self.takes_all and self.series is None:
             return "all"
         names = ("channels", "planes", "rgb_bands")
         words = [f"{name}={value!r}" for name, value in zip(names, chosen, strict=True)]
-        if self.bands:  # outputs of older versions have no such word
-            words.append(f"bands={self.bands!r}")
+        words += [f"bands={self.bands!r}"] if self.bands else []
+        words += [] if self.series is None else [f"series={self.series}"]
         return f"Selection({', '.join(words)})"
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether all of the image is wanted, whichever of a file it is."""
+        return not (self.channels or self.planes or self.rgb_bands or self.bands)
 
 
 def parse_axes(text: str) -> str:
@@ -150,7 +159,7 @@ def select(source: Source, selection: Selection) -> Source:
     asked = (selection.channels, selection.bands, selection.rgb_bands)
     if sum(map(bool, asked)) > 1:
         raise ImageError("channels, bands and RGB bands: choose by one of them")
-    if selection.part == "all":
+    if selection.takes_all:
         return source
     info, chosen = source.info, {}
     for axis in "TZ":
@@ -258,6 +267,7 @@ def _reduced_metadata(info: ImageInfo, chosen: dict[str, list[int]], colours: bo
             color_interpretation=_of_channels(tiff.color_interpretation, info, chosen["C"]),
         ),
         display=replace(shown, colour_maps=_picked_maps(shown.colour_maps, info, chosen["C"])),
+        reading=info.metadata.reading.without(*_lost_of_part(seen)),
         microscopy=MicroscopyFacts(
             ome_xml=pick_planes(seen.ome_xml, chosen, info.samples, colours),
             omero=_picked_omero(seen.omero, chosen) if seen.omero.get("channels") else {},
@@ -265,6 +275,16 @@ def _reduced_metadata(info: ImageInfo, chosen: dict[str, list[int]], colours: bo
             origin=_moved_origin(info, chosen["Z"][0]),
         ),
     )
+
+
+def _lost_of_part(seen: MicroscopyFacts) -> Iterator[str]:
+    """Names of what is said of all of the image, and nothing says of a part."""
+    if mentions(seen.ome_xml, "ROI"):
+        yield "regions of interest"
+    if seen.labels:
+        yield "label images"
+    if any(seen.imagej.get(name) is not None for name in ("Info", "Labels", "Overlays", "ROI")):
+        yield "settings of ImageJ"
 
 
 def _of_channels(texts: tuple[str, ...], info: ImageInfo, channels: list[int]) -> tuple[str, ...]:

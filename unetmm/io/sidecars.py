@@ -1,7 +1,7 @@
-"""What lies beside a file and says which of its pixels hold no measurement, as GDAL has it.
+"""What lies beside a file and says where it is and which pixels hold no measurement, as of GDAL.
 
 NAME.tif.msk is a mask of the image in a TIFF of its own; NAME.tif.aux.xml names a value of each
-band. Both go with files of any format.
+band, and the place on Earth, as do world files and their likes. All go with files of any format.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.intensities.validity import NoData, Values
+from unetmm.io.geo import with_place
+from unetmm.io.geo_files import aux_root, items_lost, place_beside
 from unetmm.io.image import Box, ImageInfo, Plane, Source
 from unetmm.io.measured import mask_of
+from unetmm.io.metadata import Metadata
 from unetmm.io.places import Place
 from unetmm.io.wrapped import WrappedSource
 
@@ -43,6 +46,10 @@ def with_sidecars(source: Source, place: Place) -> Source:
     has_values = not info.metadata.display.palette
     if has_values and xml.is_file() and (bands := read_bands(xml)):
         stated, used = by_band(bands, info), [xml]
+    known, more = _placed(info.metadata, place)
+    used += [path for path in more if path not in used]
+    is_same = known is info.metadata
+    info = replace(info, metadata=known)
     beside = place.with_name(place.name + MASK_SUFFIX)
     if beside.is_file():
         from unetmm.io.tiff.mask_pages import beside_mask
@@ -50,7 +57,7 @@ def with_sidecars(source: Source, place: Place) -> Source:
 
         mask = beside_mask(beside, info, SegmentFiles())
         used += [beside] if mask is not None else []
-    if not used:
+    if not used and is_same:
         return source
     reading = replace(info.metadata.reading, sidecars=tuple(str(p.resolve()) for p in used))
     tiff = info.metadata.tiff
@@ -65,6 +72,16 @@ def with_sidecars(source: Source, place: Place) -> Source:
         metadata=replace(info.metadata, tiff=tiff, reading=reading),
     )
     return JudgedSource(source, info, mask)
+
+
+def _placed(known: Metadata, path: Path) -> tuple[Metadata, list[Path]]:
+    """Metadata with the place that files beside an image say, and those files."""
+    has_place = bool(known.geo.transform or known.geo.gcps)
+    root = aux_root(path.with_name(path.name + XML_SUFFIX))
+    if root is not None and items_lost(root):
+        known = replace(known, reading=known.reading.without("items of .aux.xml"))
+    found, used = place_beside(path, has_place)
+    return (with_place(known, found) if used else known), used
 
 
 def with_nodata(source: Source, values: Values | None) -> Source:

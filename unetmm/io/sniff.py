@@ -6,10 +6,11 @@ from pathlib import Path
 
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
-from unetmm.io.formats import FOREIGN, FORMATS, READABLE, Format
+from unetmm.io.formats import FOREIGN, FORMATS, READABLE, SHELLS, Format
+from unetmm.io.ome_sets import COMPANION
 from unetmm.io.places import ZARR_MARKS, Place, RemotePath, is_zarr
 
-HEAD_BYTES = 16
+HEAD_BYTES = 256
 """Number of bytes at the start of a file that tell its format."""
 
 
@@ -32,20 +33,41 @@ def sniff_format(path: Place) -> Format:
             return _sniff_folder(path)
         if not path.is_file():
             raise ImageError(f"{path}: is not a regular file; give a {READABLE}")
+        if path.name.lower().endswith(COMPANION):
+            return _named("tiff")
+        _refuse_shell(path)
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-    for format in FORMATS:
-        if head.startswith(format.marks):
+    for format in sorted(FORMATS, key=lambda format: -format.mark_at):
+        if format.matches(head):
             return format
     raise ImageError(f"{path}: {_describe(head)}; unetmm reads {READABLE}")
+
+
+def _refuse_shell(path: Path) -> None:
+    """Refuse a file that only shows a small picture of an image that lies in a folder beside it.
+
+    Raises
+    ------
+    ImageError
+        It says how to convert the image.
+    """
+    shell = SHELLS.get(path.suffix.lower())
+    if shell is not None:
+        raise ImageError(
+            f"{path}: is {shell.what}, which holds a small picture only; the image lies in "
+            f"{shell.beside.format(path.stem)}; convert it: {shell.remedy.format(path.name)}"
+        )
 
 
 def looks_like_image(head: bytes) -> bool:
     """Whether a stream that starts like this is a file of an image format rather than text."""
     if head[:2] in (b"P5", b"P6"):  # a PNM's header is text; a name would go on otherwise
         return head[2:3] in (b"\n", b" ", b"\r", b"\t") and head[3:4] in b"#0123456789"
-    known = any(head.startswith(kind.marks) for kind in (*FORMATS, *FOREIGN))
-    return known and not _is_text(head)
+    known = any(kind.matches(head) for kind in FORMATS)
+    known = known or any(head.startswith(kind.marks) for kind in FOREIGN)
+    is_fits = head[:9] == b"SIMPLE  ="  # whose header is text
+    return known and (is_fits or not _is_text(head))
 
 
 def _is_text(head: bytes) -> bool:
@@ -54,6 +76,10 @@ def _is_text(head: bytes) -> bool:
 
 def _zarr() -> Format:
     return next(format for format in FORMATS if format.is_folder)
+
+
+def _named(name: str) -> Format:
+    return next(format for format in FORMATS if format.name == name)
 
 
 def _sniff_folder(path: Path) -> Format:

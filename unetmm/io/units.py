@@ -54,15 +54,31 @@ _SPELLINGS = {
     "sec": "second",
     "msec": "millisecond",
     "hr": "hour",
+    "seconds": "second",
+    "millisec": "millisecond",
+    "mins": "minute",
+    "hrs": "hour",
+    "a": "angstrom",
+    "å": "angstrom",
+    "inches": "inch",
+    '"': "inch",
     "pixels": "pixel",
+    "px": "pixel",
 }
+_MICRO = ("\ufffd", "\u00c2\u00b5", "\u00ce\u00bc", "&#181;", "&micro;", "?")
+"""Beginnings that a micro sign has become in other hands; no other symbol of a unit begins so."""
 
 
 def full_unit(text: str) -> str:
     """Our name of a unit written as a symbol, a nickname or in full; unknown text is kept."""
-    text = text.strip().replace("\\u00B5", "µ")
+    text = text.strip("\0 .").replace("\\u00B5", "µ").replace("\\u00b5", "µ")
+    for broken in _MICRO:
+        if text.startswith(broken) and text[len(broken) :] in ("m", "s"):
+            text = f"µ{text[len(broken) :]}"
     if text in SYMBOLS:
         return text
+    if (one := text.lower().removesuffix("s").replace("metre", "meter")) in SYMBOLS:
+        return one
     for name, symbol in SYMBOLS.items():
         if text == symbol:
             return name

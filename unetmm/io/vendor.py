@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,22 +16,22 @@ from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
 from unetmm.io.metadata import Metadata, ReadingFacts
 from unetmm.io.remedy import remedy
 
+log = logging.getLogger(__name__)
+
 _PLANE_COPIES = 3
 """Copies of a plane in memory at once: as decoded, as put together, and as handed over."""
 
 
 class VendorSource:
-    """The first scene of a vendor's file; a plane is read as a whole and the latest is kept."""
+    """A scene of a vendor's file, the first if none is asked for.
 
-    def __init__(self, path: Path, format: str) -> None:
-        try:
-            from bioio import BioImage
-        except ImportError:
-            raise ImageError(
-                f"{path}: is a {format.upper()} file; to read it: pip install bioio bioio-{format}"
-            ) from None
+    A plane is read as a whole, and the latest is kept.
+    """
+
+    def __init__(self, path: Path, format: str, series: int | None = None) -> None:
         with translated(path, f"read it as {format.upper()}"):
-            self._image: Any = BioImage(path)
+            self._image = _open(path, format)
+            _choose_scene(path, self._image, series)
             self.info = _describe(path, self._image, format)
         self.path = path
         self._lock = threading.Lock()
@@ -63,6 +64,59 @@ class VendorSource:
         self._kept = None
 
 
+def _open(path: Path, format: str) -> Any:
+    """The file as bioio has it.
+
+    Raises
+    ------
+    ImageError
+        If bioio is not installed.
+    """
+    try:
+        from bioio import BioImage
+    except ImportError:
+        raise ImageError(
+            f"{path}: is a {format.upper()} file; to read it: pip install bioio bioio-{format}"
+        ) from None
+    return BioImage(path)
+
+
+def count_scenes(path: Path, format: str) -> int:
+    """Number of the scenes of a file."""
+    with translated(path, f"read it as {format.upper()}"):
+        return max(1, len(_open(path, format).scenes))
+
+
+def _choose_scene(path: Path, image: Any, series: int | None) -> None:
+    """Go to the scene that is wanted, and say that there are others.
+
+    Raises
+    ------
+    ImageError
+        If there is no such scene.
+    """
+    scenes = [str(name) for name in image.scenes]
+    listed = ", ".join(f"{i} ({name})" for i, name in enumerate(scenes[:4]))
+    listed += ", ..." if len(scenes) > 4 else ""
+    if series is not None:
+        if series >= len(scenes):
+            raise ImageError(
+                f"{path}: scene {series} was asked for (--series); it holds {len(scenes)}: {listed}"
+            )
+        image.set_scene(series)
+    elif len(scenes) > 1:
+        log.warning(
+            "%s: holds %d scenes: %s; the first is read; --series N reads another",
+            path, len(scenes), listed,
+        )  # fmt: skip
+
+
+def _lost(format: str, others: int) -> tuple[str, ...]:
+    """Names of what no output keeps of a vendor's file."""
+    scenes = [f"{others} further scene{'s' * (others > 1)}"] if others > 0 else []
+    return (f"metadata of the {format.upper()} beyond sizes and channels", *scenes)
+
+
 def _describe(path: Path, image: Any, format: str) -> ImageInfo:
     dims, dtype = image.dims, np.dtype(image.dtype)
     if dtype.name not in DTYPES:
@@ -76,6 +130,7 @@ def _describe(path: Path, image: Any, format: str) -> ImageInfo:
     names = tuple(str(name) for name in image.channel_names or ())
     reading = ReadingFacts(
         other_scenes=max(0, len(image.scenes) - 1),
+        left_out=_lost(format, len(image.scenes) - 1),
         remedy=remedy(f"a {format.upper()} plane", shape[3] * shape[4] * dtype.itemsize),
     )
     return ImageInfo(

@@ -16,7 +16,7 @@ STORAGE_BYTES_PER_S = 250e6
 CONVERT_S = 2.5e-9
 """Turning one sample into the net's scale and back."""
 TASK_S = 7e-3
-"""What a task costs in Python, whose threads take turns: films of small planes are made of it."""
+"""Cost of a task in Python, whose threads take turns: films of small planes are made of it."""
 
 
 def divisions(

@@ -185,6 +185,7 @@ def selection_of(job: Mapping[str, Any]) -> Selection | None:
     return Selection(
         tuple(found["channels"]), planes, tuple(bands) if bands else None,
         found.get("palette", "auto"), found.get("axes", ""), tuple(found.get("bands", ())),
+        found.get("series"), found.get("labels", False),
     )  # fmt: skip
 
 

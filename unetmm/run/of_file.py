@@ -146,7 +146,7 @@ def _finished(
     calibration = Calibration.from_json(record["calibration"])
     return Report(
         str(path), str(output), model.name, None, 0.0, calibration, already_done=True,
-        choice=options.choice,
+        choice=options.choice, not_kept=sink.not_kept,
     )  # fmt: skip
 
 
@@ -302,7 +302,7 @@ def _compute(
         measured_device_peak_bytes=job.device_peak_bytes,
         resumed_rows=max(0, resumed_px) // info.width,
         outliers=job.outliers_as_dict(), points=job.point_count.share(samples),
-        ranges=job.excess.shares(samples), choice=work.options.choice,
+        ranges=job.excess.shares(samples), choice=work.options.choice, not_kept=output.not_kept,
     )  # fmt: skip
 
 

@@ -99,6 +99,8 @@ class Report:
     it, and else in what this run restored."""
     warnings: tuple[str, ...] = ()
     """Lines of warning of this run, in the order in which they were said, each once."""
+    not_kept: tuple[str, ...] = ()
+    """Names of what the input says and the output has no place for."""
     choice: ModelChoice | None = None
     """Reason for the model, where it was chosen by looking at the image."""
     measured_device_peak_bytes: int | None = None
@@ -129,6 +131,7 @@ class Report:
             "guard": self.guard,
             "complete": self.complete,
             "already_done": self.already_done,
+            "not_kept": list(self.not_kept),
             "warnings": list(dict.fromkeys((*self.calibration.doubts, *self.warnings))),
         }
 

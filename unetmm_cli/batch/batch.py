@@ -7,16 +7,25 @@ from pathlib import Path
 
 import typer
 
+from unetmm.io.open import count_images
 from unetmm.io.places import Place, to_place
 from unetmm.run.share import Share
 from unetmm.sizes import default_budget_bytes
 from unetmm_cli import display
-from unetmm_cli.batch.inputs import PIPE, Found, find, is_alone
+from unetmm_cli.batch.inputs import (
+    PIPE,
+    Found,
+    find,
+    is_alone,
+    other_kinds,
+    without_set_parts,
+)
 from unetmm_cli.batch.many import Many
 from unetmm_cli.batch.naming import check_is_folder
 from unetmm_cli.batch.one import restore_one
 from unetmm_cli.batch.pipes import is_pipe, named_stdin, restore_to_stdout, spool_folder, take_stdin
-from unetmm_cli.batch.placing import Item, is_folder, make_items
+from unetmm_cli.batch.placing import Item, is_folder, make_items, with_all_series
+from unetmm_cli.display.batch import other_files, parts_of_sets
 from unetmm_cli.files import check_written
 from unetmm_cli.options.choices import Choices
 from unetmm_cli.signals import stop_on_signal
@@ -45,6 +54,7 @@ def restore_all(inputs: list[str], output: str, choices: Choices) -> None:
                 raise typer.BadParameter("-o - takes one image, not several")
             restore_to_stdout(found[0][0], choices)
         elif is_alone(found, inputs, stdin) and not is_folder(output):
+            _check_one_series(found[0][0], choices)
             restore_one(found[0][0], to_place(output), choices)
         else:
             _restore_several(inputs, found, output, choices, stdin)
@@ -54,9 +64,11 @@ def _restore_several(
     inputs: list[str], found: list[Found], output: str, choices: Choices, stdin: Path | bytes
 ) -> None:
     _check_several(choices)
+    found = _told_apart(inputs, found, choices)
     if len(found) > 1:
         check_is_folder(output, len(found))
     items = make_items(inputs, found, to_place(output), choices)
+    items = with_all_series(items) if choices.input.takes_all_series else items
     check_written(choices.written, [path for item in items for path in (item.input, item.output)])
     share, choices = choices.output.share, choices.changed(share=None)
     first = items[0].input if items else None
@@ -65,6 +77,22 @@ def _restore_several(
     piped = stdin if isinstance(stdin, Path) else None
     many = Many(_with_budget(choices), share is not None, piped, first, len(items))
     _restore_items(items, many)
+
+
+def _check_one_series(path: Place, choices: Choices) -> None:
+    """Refuse one output for several images of a file."""
+    if choices.input.takes_all_series and (count := count_images(path)) > 1:
+        raise typer.BadParameter(f"--series all: {path} holds {count} images; give -o FOLDER/")
+
+
+def _told_apart(inputs: list[str], found: list[Found], choices: Choices) -> list[Found]:
+    """Each image once, however many files it has; what is left out is said."""
+    kept, parts = without_set_parts(found)
+    told = choices.reporting
+    if not told.quiet:
+        other_files(other_kinds(inputs), told.as_json)
+        parts_of_sets(parts, told.as_json)
+    return kept
 
 
 def _watch(inputs: list[str], output: str, choices: Choices) -> None:
@@ -116,10 +144,10 @@ def share_of(items: list[Item], share: Share) -> list[Item]:
     """A share of a batch: the largest files first, each to the share with the least so far."""
     sizes = {i.input: _size_bytes(i.input) for i in items}
     loads = [0] * share.count
-    chosen = set()
-    for item in sorted(items, key=lambda i: (-sizes[i.input], str(i.input))):
+    chosen: set[Place] = set()
+    for item in sorted(items, key=lambda i: (-sizes[i.input], str(i.output))):
         least = loads.index(min(loads))
         loads[least] += sizes[item.input] + 1
         if least == share.index:
-            chosen.add(item.input)
-    return [item for item in items if item.input in chosen]
+            chosen.add(item.output)
+    return [item for item in items if item.output in chosen]

@@ -5,17 +5,26 @@ from __future__ import annotations
 import codecs
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from unetmm.errors import ImageError
 from unetmm.io.formats import READ_SUFFIXES
+from unetmm.io.ome_sets import without_parts
 from unetmm.io.places import Place, RemotePath, is_zarr, to_place
 
 PIPE = "-"
 """Name that stands for stdin as an input, and for stdout as the output."""
 STDIN = "standard input"
 """Name of stdin in messages, where an image from there lies in a temporary file."""
+_NO_IMAGES = (
+    *(".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".log", ".ini", ".yaml", ".yml", ".html"),
+    *(".pdf", ".doc", ".docx", ".xls", ".xlsx", ".py", ".sh", ".ipynb", ".zip", ".gz", ".tar"),
+    *(".tfw", ".tifw", ".jgw", ".pgw", ".wld", ".prj", ".msk", ".ovr", ".rpb", ".imd", ".til"),
+    *(".xmp", ".thm", ".db", ".ome", ".index", ".safetensors", ".pth", ".npz", ".part", ".sha256"),
+)
+"""Extensions of files that lie beside images and are none."""
 Found = tuple[Place, Path]
 """Image, and its path below the folder that it was found in."""
 
@@ -31,8 +40,41 @@ def find(inputs: list[str], stdin: Path | bytes = b"") -> list[Found]:
     found = list(expand(inputs, stdin))
     if not found:
         what = "is a folder without images" if len(inputs) == 1 else "no image is there"
+        if others := other_kinds(inputs):
+            what += f" that are read ({kinds_text(others)})"
         raise ImageError(f"{', '.join(inputs)}: {what}; give images, or a folder that holds some")
     return found
+
+
+def other_kinds(inputs: list[str]) -> Counter[str]:
+    """Number of files in the folders of a command line that may be images but are no inputs.
+
+    By their kind, which is the extension without its point.
+    """
+    found: Counter[str] = Counter()
+    for text in inputs:
+        path = to_place(text)
+        if isinstance(path, Path) and path.is_dir() and not looks_like_zarr(path):
+            for folder in _folders(str(path)):
+                for entry in os.scandir(folder):
+                    suffix = Path(entry.name).suffix.lower()
+                    other = suffix not in READ_SUFFIXES and suffix not in _NO_IMAGES
+                    if other and not entry.name.startswith(".") and entry.is_file():
+                        found[suffix.lstrip(".") or "no extension"] += 1
+    return found
+
+
+def kinds_text(kinds: Counter[str]) -> str:
+    """ "heic 4, nef 3", the most first."""
+    ranked = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
+    return ", ".join(f"{name} {count}" for name, count in ranked)
+
+
+def without_set_parts(found: list[Found]) -> tuple[list[Found], dict[Place, Place]]:
+    """(images without the further files of sets, such a file -> the image that it is of)."""
+    parts = without_parts([path for path, _ in found if isinstance(path, Path)])
+    kept = [one for one in found if one[0] not in parts]
+    return kept, {part: first for part, first in parts.items()}
 
 
 def is_alone(found: list[Found], inputs: list[str], stdin: Path | bytes = b"") -> bool:

@@ -90,7 +90,7 @@ class Many:
             if isinstance(item.output, Path):
                 item.output.parent.mkdir(parents=True, exist_ok=True)
             report = restore_with_view(
-                item.input, item.output, self.choices, Silent(), stop, self.loaded
+                item.input, item.output, self._choices_of(item), Silent(), stop, self.loaded
             )
         if report.already_done:
             facts = {"outcome": "skipped", "reason": "it was made of this very image already"}
@@ -103,7 +103,7 @@ class Many:
         how = self.choices.restoration
         if not (how.same_model and is_auto(how.model)):
             return
-        path, options = self.model_from or item.input, self.choices.to_options()
+        path, options = self.model_from or item.input, self._choices_of(item).to_options()
         try:
             chosen = settle_file(path, options).choice
         except UnetmmError:  # which is told when its turn comes
@@ -115,8 +115,12 @@ class Many:
             if not told.quiet:
                 one_model(chosen.model, self._named(str(path)), told.as_json)
 
+    def _choices_of(self, item: Item) -> Choices:
+        """The options for one image."""
+        return self.choices if item.series is None else self.choices.changed(series=item.series)
+
     def _find_finished(self, item: Item) -> Report | None:
-        choices = self.choices
+        choices = self._choices_of(item)
         if not choices.output.overwrite:
             return find_finished(item.input, item.output, choices.to_options(), self.loaded)
         if self.resubmitted:

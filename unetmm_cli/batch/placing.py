@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unetmm.errors import ImageError
 from unetmm.io.formats import OUTPUT_SUFFIX
-from unetmm.io.open import output_format
+from unetmm.io.open import count_images, output_format
 from unetmm.io.places import Place, to_place
 from unetmm_cli.batch.inputs import Found, looks_like_zarr, real_place
 from unetmm_cli.display.batch import left_out
@@ -23,6 +23,8 @@ class Item:
     """Place of the image."""
     output: Place
     """Place of the restored image."""
+    series: int | None = None
+    """Number of the image in its file, where every one of them is an item."""
 
 
 def is_folder(output: str) -> bool:
@@ -72,6 +74,21 @@ def make_items(
                 "folder"
             )
     return items
+
+
+def with_all_series(items: list[Item]) -> list[Item]:
+    """An item for each image of the files that hold several."""
+    found = []
+    for item in items:
+        try:
+            count = count_images(item.input)
+        except (ImageError, OSError):  # which is told when its turn comes
+            count = 1
+        stem, suffix = split_name(item.output.name)
+        for number in range(count):
+            output = item.output.with_name(f"{stem}_s{number}{suffix}")
+            found.append(Item(item.input, output, number) if count > 1 else item)
+    return found
 
 
 def _without_outputs(found: list[Found], folder: Place, choices: Choices) -> list[Found]:

@@ -92,6 +92,8 @@ class _Folder:
     """Images that were restored or have failed."""
     _refused: dict[Place, tuple[Item, str]] = field(default_factory=dict)
     """Images that have stopped growing but cannot be read, each with the reason."""
+    _made_of: list[Place] = field(default_factory=list)
+    """Images that outputs were made of, one file of each set."""
     _taken: dict[Place, Place] = field(default_factory=dict)
     """Output -> image that it was made from."""
 
@@ -118,11 +120,16 @@ class _Folder:
 
     def _take(self, item: Item, stop: threading.Event) -> None:
         try:
-            open_source(item.input).close()
+            source = open_source(item.input)
+            source.close()
         except (UnetmmError, OSError) as error:
             self._refused[item.input] = item, str(error)
             return
         self._handled.add(item.input)
+        parts = source.info.metadata.reading.other_files
+        if any(str(path.resolve()) in parts for path in self._made_of):
+            return  # a part of an image that is restored already
+        self._made_of.append(item.input)
         other = self._taken.setdefault(item.output, item.input)
         if other is not item.input:
             self.many.fail(item, f"{item.output}: is the output of {other} already")

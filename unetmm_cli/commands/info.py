@@ -6,11 +6,15 @@ from contextlib import closing
 
 from unetmm_cli import display
 from unetmm_cli.options.arguments import AsJson, Input
-from unetmm_cli.options.input import ReadPalette, StatedAxes
+from unetmm_cli.options.input import ReadPalette, Series, StatedAxes
 
 
 def info(
-    input: Input, palette: ReadPalette = "auto", axes: StatedAxes = None, as_json: AsJson = False
+    input: Input,
+    palette: ReadPalette = "auto",
+    axes: StatedAxes = None,
+    series: Series = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show axes, shape, type, metadata and histogram of an image, and how an output was made.
 
@@ -24,7 +28,8 @@ def info(
     from unetmm_cli.display.info import info_as_dict, show_begun, show_info
 
     try:
-        source = open_source(input, Selection(palette=palette, axes=axes or ""))
+        chosen = Selection(palette=palette, axes=axes or "", series=series, labels=True)
+        source = open_source(input, chosen)
     except ImageError:
         begun = find_begun(input)
         if begun is None:

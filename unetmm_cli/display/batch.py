@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,28 @@ def left_out(count: int, as_json: bool) -> None:
         say("left out 1 image that is an output of this command")
     else:
         say(f"left out {count} images that are outputs of this command")
+
+
+def other_files(kinds: Counter[str], as_json: bool) -> None:
+    """How many files of folders are of formats that are not read, by kind."""
+    count = kinds.total()
+    if as_json and count:
+        say_json({"event": "left_out", "other_formats": dict(kinds)})
+    elif count:
+        ranked = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
+        listed = ", ".join(f"{name} {number}" for name, number in ranked)
+        say(f"{count} file{'s' * (count > 1)} of other formats left out: {listed}")
+
+
+def parts_of_sets(parts: dict[Place, Place], as_json: bool) -> None:
+    """Which files are no inputs of their own because they are parts of images that are."""
+    if as_json and parts:
+        say_json({"event": "left_out", "parts": {str(p): str(i) for p, i in parts.items()}})
+        return
+    for image in dict.fromkeys(parts.values()):
+        names = [path.name for path, whole in parts.items() if whole == image]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        say(f"{image} is restored with its parts: {', '.join(names[:3])}{more}")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ import math
 from typing import Any
 
 from unetmm.intensities.validity import NoData
+from unetmm.io.formats import WRITTEN
 from unetmm.io.image import ImageInfo
+from unetmm.io.keeping import not_kept
 from unetmm.io.places import Place
 from unetmm.io.survey import Histogram, Survey
 from unetmm.run.report import verdict
@@ -45,10 +47,21 @@ def info_as_dict(
         "pixel_size": {axis: list(size) for axis, size in info.pixel_size.items()},
         "channel_names": list(info.channel_names),
         "nodata": plain(_nodata(info.nodata)),
+        "not_kept": {name: list(lost) for name, lost in _not_kept(info).items()},
         "notes": plain({k: _plain_note(v) for k, v in info.metadata.as_dict().items()}),
         "values": plain(survey.as_dict()),
         "made": made,
     }
+
+
+def _not_kept(info: ImageInfo) -> dict[str, tuple[str, ...]]:
+    """Format of an output -> names of what it would not keep; formats that keep all are left out.
+
+    Only the image's own format, and those that hold most.
+    """
+    own = [info.format] if info.format in WRITTEN else []
+    lost = {name: not_kept(info, name) for name in dict.fromkeys([*own, "tiff", "ome-zarr"])}
+    return {name: names for name, names in lost.items() if names}
 
 
 def _nodata(nodata: NoData) -> Any:
@@ -65,6 +78,7 @@ def show_info(
     content = info_as_dict(path, info, survey)
     notes = content.pop("notes") | {"tiff_tags": _tag_names(info.metadata.tiff.tags)}
     del content["values"], content["made"]
+    content["not_kept"] = [f"{name}: {', '.join(n)}" for name, n in content["not_kept"].items()]
     rows = {key: value for key, value in content.items() if value not in ({}, [], None)}
     rows |= {key: _short(value) for key, value in notes.items() if value not in ({}, [], "", None)}
     rows |= {f"values {h.name}": _spread(h, survey.sampled) for h in survey.histograms}

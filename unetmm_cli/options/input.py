@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unetmm_cli.parsing import (
+    ALL_SERIES,
     parse_axes,
     parse_bands,
     parse_channels,
@@ -15,6 +16,7 @@ from unetmm_cli.parsing import (
     parse_nodata,
     parse_planes,
     parse_rgb_bands,
+    parse_series,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +37,19 @@ StatedAxes = Annotated[
         metavar="LETTERS",
         parser=parse_axes,
         help="Axes of .npy and bare Zarr arrays, of T, C, Z, Y, X and S (colours): YXC.",
+    ),
+]
+_SERIES_HELP = (
+    "Which image of a TIFF, CZI or LIF with several is read, counted from 0; a warning lists them. "
+    "By default the largest, of scenes the first."
+)
+Series = Annotated[int | None, typer.Option(metavar="N", min=0, help=_SERIES_HELP)]
+SeriesOrAll = Annotated[
+    Any,
+    typer.Option(
+        metavar="N|all",
+        parser=parse_series,
+        help=f"{_SERIES_HELP} all: each of them, into a folder.",
     ),
 ]
 
@@ -77,6 +92,15 @@ class InputChoices:
     ] = None
     palette: ReadPalette = "auto"
     axes: StatedAxes = None
+    series: SeriesOrAll = None
+    restore_labels: Annotated[
+        bool,
+        typer.Option(
+            "--restore-labels",
+            help="Restore an image of labels of an OME-Zarr, which is refused otherwise: its "
+            "numbers are names of things.",
+        ),
+    ] = False
     nodata: Annotated[
         Any,
         typer.Option(
@@ -120,7 +144,18 @@ class InputChoices:
 
         chosen = Selection(self.channels or (), self.planes or {}, self.rgb_bands)
         chosen = replace(chosen, palette=self.palette, axes=self.axes or "", bands=self.bands or ())
+        chosen = replace(chosen, series=self._number, labels=self.restore_labels)
         return None if chosen == Selection() else chosen
+
+    @property
+    def _number(self) -> int | None:
+        """Number of the image that is wanted; None if none is named."""
+        return self.series if isinstance(self.series, int) else None
+
+    @property
+    def takes_all_series(self) -> bool:
+        """Whether every image of a file is wanted."""
+        return bool(self.series == ALL_SERIES)
 
     @property
     def watches(self) -> bool:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from unetmm.errors import ImageError
 from unetmm.io.image import Box
-from unetmm.io.metadata import DisplayFacts, Metadata
+from unetmm.io.metadata import DisplayFacts, Metadata, ReadingFacts
 from unetmm.io.open import open_source
 
 BOX = Box(3, 4, 17, 29)
@@ -105,7 +105,7 @@ def test_12_bit_pgm_with_comments(tmp_path: Path) -> None:
     (tmp_path / "a.pgm").write_bytes(head + pixels.astype(">u2").tobytes())
     source = open_source(tmp_path / "a.pgm")
     assert source.info.dtype == np.uint16 and source.info.metadata == Metadata(
-        display=DisplayFacts(bits=12)
+        display=DisplayFacts(bits=12), reading=ReadingFacts(left_out=("comments",))
     )
     np.testing.assert_array_equal(source.read((0, 0, 0), BOX)[..., 0], pixels[3:17, 4:29])
 

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from tiff_files import same_by_boxes, values, write_ome
 
 from unetmm.errors import ImageError
 from unetmm.io.image import Box, SinkOptions
+from unetmm.io.ome_sets import without_parts
 from unetmm.io.open import open_sink, open_source
+from unetmm.io.select import Selection
 from unetmm.provenance.facts import _input_state
 
 OME = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
@@ -62,6 +65,57 @@ def test_a_set_of_files_is_one_input(tmp_path: Path, caplog: pytest.LogCaptureFi
     before = _input_state(first, source.info)
     tifffile.imwrite(second, np.zeros((20, 30), np.uint8))
     assert _input_state(first, source.info) != before
+
+
+def several(path: Path) -> list[Any]:
+    """A small overview in front of a large image, and a stack that is smaller than that."""
+    images = [values((9, 11, 3)), values((200, 300), "uint16"), values((2, 20, 30))]
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(images[0], photometric="rgb", metadata=None)
+        writer.write(images[1], metadata=None)
+        writer.write(images[2], photometric="minisblack", metadata=None)
+    return images
+
+
+def test_the_largest_image_is_read_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.tif"
+    images = several(path)
+    same_by_boxes(path, images[1][..., None])
+    assert "3 images: 0 (11 x 9 px), 1 (300 x 200 px), 2 (2 planes of 30 x 20 px)" in caplog.text
+    for number, axes in ((0, "YXS"), (2, "ZYX")):
+        assert open_source(path, Selection(series=number)).info.axes == axes
+    with pytest.raises(ImageError, match=r"image 3 was asked for \(--series\); it holds 3 images"):
+        open_source(path, Selection(series=3))
+    Image.new("L", (3, 3)).save(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="holds one image; leave --series 1 out"):
+        open_source(tmp_path / "a.png", Selection(series=1))
+
+
+def test_a_companion_leads_to_its_files(tmp_path: Path) -> None:
+    first, second = set_of_files(tmp_path)
+    companion = tmp_path / "m.companion.ome"
+    companion.write_text(tifffile.tiffcomment(first))
+    source = open_source(companion)
+    assert source.info.shape == (2, 20, 30)
+    assert set(source.info.metadata.reading.other_files) == {
+        *(str(p.resolve()) for p in (first, second)),
+    }
+    assert without_parts([first, second]) == {second: first}
+    companion.write_text('<OME FileName="/etc/other.tif"/>')
+    with pytest.raises(ImageError, match="none of the TIFF files that it names is there"):
+        open_source(companion)
+
+
+def test_shells_of_other_images_are_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 30)).save(tmp_path / "slide.jpg")
+    (tmp_path / "slide.jpg").rename(tmp_path / "slide.mrxs")
+    with pytest.raises(ImageError, match=r"MIRAX.*slide/; convert it: vips copy slide.mrxs"):
+        open_source(tmp_path / "slide.mrxs")
+    tifffile.imwrite(tmp_path / "a.vsi", values((20, 30)))
+    with pytest.raises(ImageError, match=r"cellSens.*_a_/; convert it: bioformats2raw a.vsi"):
+        open_source(tmp_path / "a.vsi")
 
 
 def test_first_of_several_series(tmp_path: Path) -> None:
@@ -209,7 +263,10 @@ def test_a_second_image_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     second += 'SizeX="30" SizeY="20" SizeT="1" SizeC="1" SizeZ="2"><TiffData IFD="2"/></Pixels>'
     write_ome(path, 4, {"T": 1, "C": 1, "Z": 2}, more=second + "</Image>")
     assert open_source(path).info.shape == (2, 20, 30)
-    assert f"{path}: holds 2 images; only the first is read" in caplog.text
+    listed = "0 (2 planes of 30 x 20 px), 1 (2 planes of 30 x 20 px)"
+    assert f"{path}: holds 2 images: {listed}; number 0 is read" in caplog.text
+    second = open_source(path, Selection(series=1))
+    assert second.read((0, 0, 0), Box(0, 0, 1, 1)) == tifffile.imread(path, key=2)[0, 0]
 
 
 def test_an_order_of_planes_that_is_none_is_read_where_it_does_not_matter(tmp_path: Path) -> None:

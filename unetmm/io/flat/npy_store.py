@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,6 @@ from unetmm.io.output.levels import Level
 from unetmm.io.output.lost_map import warn_of_lost_map
 from unetmm.io.output.lost_mask import warn_of_lost_mask, warn_of_lost_values
 
-FILE = "image.npy"
-"""Name of the growing file in its folder."""
 _HEADER_BYTES = 4096
 """Upper bound of the size of a header, in bytes."""
 
@@ -31,12 +29,17 @@ _HEADER_BYTES = 4096
 class NpyStore:
     """One array: T, C and Z in the image's order, rows, columns, and samples if there are any."""
 
+    file_name: ClassVar[str] = "image.npy"
+    """Name of the growing file in its folder."""
+    title: ClassVar[str] = ".npy"
+    """Name of the format in messages."""
+
     def __init__(self, options: SinkOptions, info: ImageInfo) -> None:
         asked = options.encoding.compression
         if asked not in (None, "none"):
             raise ImageError(
-                f"{options.path}: compression {asked!r} is not written into .npy; it knows none, "
-                ".tif and .ome.zarr do"
+                f"{options.path}: compression {asked!r} is not written into {self.title}; it knows "
+                "none, .tif and .ome.zarr do"
             )
         self.path, self.info = options.file, info
         self.chunk = (min(options.chunk_px, info.height), min(options.chunk_px, info.width))
@@ -58,24 +61,32 @@ class NpyStore:
         """The header, and a hole where the pixels will be; there is no place for a record."""
         warn_of_lost_mask(self.path, self.info)
         warn_of_lost_values(self.path, self.info)
-        warn_of_lost_map(self.path, self.info, "which .npy has no place for")
+        warn_of_lost_map(self.path, self.info, f"which {self.title} has no place for")
+        with translated(self.path, "create it"), (folder / self.file_name).open("wb") as file:
+            self.write_header(file)
+            file.truncate(file.tell() + len(self.info.planes) * self.info.plane_bytes)
+
+    def write_header(self, file: BinaryIO) -> None:
+        """What stands before the pixels."""
         axes = self.info.outer_axes + "YX" + ("S" if self.info.samples > 1 else "")
         header = {
             "descr": np.lib.format.dtype_to_descr(self.info.dtype),
             "fortran_order": False,
             "shape": tuple(self.info.length(axis) for axis in axes),
         }
-        with translated(self.path, "create it"), (folder / FILE).open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            file.truncate(file.tell() + len(self.info.planes) * self.info.plane_bytes)
+        np.lib.format.write_array_header_1_0(file, header)
+
+    def read_start(self, path: Path) -> int:
+        """Offset of the first pixel."""
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            return file.tell()
 
     def open(self, folder: Path) -> None:
-        self._file = folder / FILE
+        self._file = folder / self.file_name
         with translated(self.path, "open what was begun"):
-            with self._file.open("rb") as file:
-                np.lib.format.read_magic(file)
-                np.lib.format.read_array_header_1_0(file)
-                self._start = file.tell()
+            self._start = self.read_start(self._file)
             self._handle = os.open(self._file, os.O_RDWR)
 
     def _offset(self, plane: Plane, row: int, column: int) -> int:

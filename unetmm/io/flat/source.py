@@ -1,4 +1,4 @@
-"""Reads files whose pixels lie there as they are: NumPy .npy and binary PNM (.pgm, .ppm).
+"""Reads files whose pixels lie there as they are: NumPy .npy, binary PNM, MRC and FITS.
 
 Rows are read, not mapped: mapped pages would count as this process's memory.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from unetmm.io.array import array_info
 from unetmm.io.axes import Guess, guess_axes
 from unetmm.io.failures import translated
 from unetmm.io.files import read_into
+from unetmm.io.flat.fits import find_fits
+from unetmm.io.flat.header import FlatLayout
+from unetmm.io.flat.mrc import find_mrc
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.io.metadata import DisplayFacts, Metadata, ReadingFacts
 
@@ -34,8 +38,9 @@ class FlatSource:
 
     def __init__(self, path: Path, format: str, axes: str = "") -> None:
         with translated(path, f"read it as {format.upper()}"):
-            found = _find_npy(path, axes) if format == "npy" else _find_pnm(path)
-            self.info, self._stored, self._offset, self._by_columns = found
+            found = _find_npy(path, axes) if format == "npy" else _FINDERS[format](path)
+            self.info, self._stored, self._offset = found.info, found.stored, found.offset
+            self._by_columns, self._shifted = found.by_columns, found.shifted
             self._handle = os.open(path, os.O_RDONLY)
             size = os.fstat(self._handle).st_size
         end = self._offset + len(self.info.planes) * self._plane_bytes
@@ -82,7 +87,9 @@ class FlatSource:
                 at = start + (line * length + first) * self._pixel_bytes
                 read_into(self._handle, target, at, self.path)
         if not self._stored.isnative:
-            out = out.byteswap(inplace=True).view(info.dtype)
+            out = out.byteswap(inplace=True).view(self._stored.newbyteorder("="))
+        if self._shifted:
+            out = _shift(out, info.dtype)
         return out.swapaxes(0, 1) if self._by_columns else out
 
     def _read_channel(self, plane: Plane, box: Box) -> NDArray[np.generic]:
@@ -105,8 +112,16 @@ class FlatSource:
             self._handle = -1
 
 
-def _find_npy(path: Path, axes: str) -> tuple[ImageInfo, np.dtype[Any], int, bool]:
-    """(info, dtype as stored, offset of the pixels, whether columns lie behind one another).
+def _shift(out: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Values with half of the range of their type added, in place."""
+    size = dtype.itemsize
+    bits = out.view(f"u{size}")
+    bits ^= np.array(1 << (8 * size - 1), bits.dtype)
+    return bits.view(dtype)
+
+
+def _find_npy(path: Path, axes: str) -> FlatLayout:
+    """Layout of a .npy.
 
     Parameters
     ----------
@@ -138,11 +153,11 @@ def _find_npy(path: Path, axes: str) -> tuple[ImageInfo, np.dtype[Any], int, boo
         chunk=(info.height, 1) if columns else (1, info.width),
         metadata=Metadata(reading=ReadingFacts(guessed_axes=guessed)),
     )
-    return info, array.dtype, int(array.offset), columns
+    return FlatLayout(info, array.dtype, int(array.offset), columns)
 
 
-def _find_pnm(path: Path) -> tuple[ImageInfo, np.dtype[Any], int, bool]:
-    """As `_find_npy`."""
+def _find_pnm(path: Path) -> FlatLayout:
+    """Layout of a PGM or PPM."""
     with path.open("rb") as file:
         found = _PNM_HEADER.match(file.read(_PNM_HEAD_BYTES))
     if found is None:
@@ -159,6 +174,17 @@ def _find_pnm(path: Path) -> tuple[ImageInfo, np.dtype[Any], int, bool]:
         shape=shape,
         dtype=stored.newbyteorder("="),
         chunk=(1, width),
-        metadata=Metadata(display=DisplayFacts(bits if bits < 8 * stored.itemsize else 0)),
+        metadata=Metadata(
+            display=DisplayFacts(bits if bits < 8 * stored.itemsize else 0),
+            reading=ReadingFacts(left_out=("comments",) if b"#" in found[0] else ()),
+        ),
     )
-    return info, stored, found.end(), False
+    return FlatLayout(info, stored, found.end())
+
+
+_FINDERS: dict[str, Callable[[Path], FlatLayout]] = {
+    "pnm": _find_pnm,
+    "mrc": find_mrc,
+    "fits": find_fits,
+}
+"""Short name of a format -> finder of the layout of a file."""

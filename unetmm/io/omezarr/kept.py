@@ -1,7 +1,7 @@
 """What other formats say of an image and OME-Zarr has no place for, kept in our own attributes.
 
-Colour profile, EXIF, print resolution, place on Earth and names of bands survive so on the way
-through an OME-Zarr into a TIFF.
+Colour profile, EXIF, XMP, texts, print resolution, place on Earth and names of bands survive so on
+the way through an OME-Zarr into a TIFF, PNG or JPEG.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 KEPT = (
     "icc_profile", "exif", "resolution", "tiff_tags", "photometric", "premultiplied", "bits",
     "bands", "descriptions", "color_interpretation", "geo", "palette", "colour_maps",
+    "png_chunks", "comment", "description", "xmp", "iptc", "image_resources",
 )  # fmt: skip
 """Names of `Metadata.as_dict` that are kept, in the order in which they are stored."""
 _BYTES = "base64"
@@ -50,9 +51,15 @@ def _from_names(found: dict[str, Any]) -> Metadata:
             icc_profile=found.get("icc_profile", b""),
             exif=found.get("exif", b""),
             resolution=found.get("resolution"),
+            png_chunks=found.get("png_chunks", ()),
+            comment=found.get("comment", b""),
+            xmp=found.get("xmp", b""),
+            iptc=found.get("iptc", b""),
+            image_resources=found.get("image_resources", b""),
         ),
         tiff=TiffFacts(
             tags=found.get("tiff_tags", ()),
+            description=found.get("description", ""),
             bands=found.get("bands", 0),
             descriptions=found.get("descriptions", ()),
             color_interpretation=found.get("color_interpretation", ()),

@@ -9,7 +9,7 @@ from typing import Any
 from unetmm.errors import ImageError
 from unetmm.intensities.validity import NOTHING, NoData
 from unetmm.io.image import ImageInfo
-from unetmm.io.metadata import Metadata, MicroscopyFacts
+from unetmm.io.metadata import Metadata, MicroscopyFacts, ReadingFacts
 from unetmm.io.omezarr.kept import unpack_metadata
 from unetmm.io.places import Place
 from unetmm.io.units import full_unit
@@ -35,30 +35,27 @@ class ZarrLayout:
     """Rendering settings, place on the stage, and what we kept of another format's metadata."""
 
 
-def read_layout(path: Place, attributes: dict[str, Any]) -> ZarrLayout:
+def read_layout(path: Place, attributes: dict[str, Any], labels: bool = False) -> ZarrLayout:
     """Layout of the first, finest image of a group.
+
+    Parameters
+    ----------
+    labels : whether an image of labels is taken too.
 
     Raises
     ------
     ImageError
-        If the group is a plate, or holds no image.
+        If the group is a plate, or holds no image, or one of labels.
     """
     ome = attributes.get("ome", attributes)
-    if "plate" in ome:
-        well = ome["plate"]["wells"][0]["path"]
-        raise ImageError(f"{path}: is a plate of many images; give one, as {path}/{well}/0")
-    if "well" in ome:
-        raise ImageError(f"{path}: is a well of several images; give one, as {path}/0")
-    if not ome.get("multiscales"):
-        hint = f"; try {path}/0" if "bioformats2raw.layout" in ome else ""
-        raise ImageError(f"{path}: is a Zarr group without OME 'multiscales'{hint}")
+    _check_group(path, ome, labels)
     image = ome["multiscales"][0]
     own = attributes.get("unetmm", {})
     axes, units = _axes(path, image)
     if own.get("samples"):
         axes = axes.replace("C", "S")
     omero = _display(ome.get("omero"))
-    labels = [str(c.get("label", "")) for c in omero.get("channels", [])]
+    names = [str(c.get("label", "")) for c in omero.get("channels", [])]
     sizes, places = _transforms(image, len(axes))
     origin = {
         axis: (start, unit)
@@ -74,13 +71,51 @@ def read_layout(path: Place, attributes: dict[str, Any]) -> ZarrLayout:
             for axis, size, unit in zip(axes, sizes, units, strict=True)
             if axis in "TZYX" and size > 0 and math.isfinite(size) and (unit or size != 1.0)
         },
-        channel_names=tuple(labels) if any(labels) else (),
+        channel_names=tuple(names) if any(names) else (),
         nodata=_nodata(own),
         metadata=replace(
             unpack_metadata(own.get("notes", {})),
             microscopy=MicroscopyFacts(omero=omero, origin=origin),
+            reading=ReadingFacts().without(*_lost(attributes, ome)),
         ),
     )
+
+
+def _check_group(path: Place, ome: dict[str, Any], labels: bool) -> None:
+    """Refuse a group that is no image."""
+    if "plate" in ome:
+        well = ome["plate"]["wells"][0]["path"]
+        raise ImageError(f"{path}: is a plate of many images; give one, as {path}/{well}/0")
+    if "well" in ome:
+        raise ImageError(f"{path}: is a well of several images; give one, as {path}/0")
+    if not ome.get("multiscales"):
+        hint = f"; try {path}/0" if "bioformats2raw.layout" in ome else ""
+        raise ImageError(f"{path}: is a Zarr group without OME 'multiscales'{hint}")
+    if "image-label" in ome and not labels:
+        raise ImageError(
+            f"{path}: is an image of labels, whose numbers are names of things and would be mixed; "
+            "give the image itself, or --restore-labels"
+        )
+
+
+_UNDERSTOOD = (
+    *("ome", "multiscales", "omero", "unetmm", "image-label", "labels", "bioformats2raw.layout"),
+    *("version", "_creator", "_ARRAY_DIMENSIONS"),
+)
+"""Names of attributes of a group that are understood."""
+_MOST_NAMES = 4
+
+
+def _lost(attributes: dict[str, Any], ome: dict[str, Any]) -> list[str]:
+    """Names of what no output keeps of a group's attributes: those of its owner, further images."""
+    names = [name for name in (*attributes, *ome) if name not in _UNDERSTOOD]
+    found = []
+    if names:
+        more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
+        found.append(f"attributes {' '.join([*names[:_MOST_NAMES], *more])}")
+    if (count := len(ome["multiscales"]) - 1) > 0:
+        found.append(f"{count} further image{'s' * (count > 1)}")
+    return found
 
 
 def _nodata(own: dict[str, Any]) -> NoData:
@@ -118,7 +153,7 @@ def _axes(path: Place, image: dict[str, Any]) -> tuple[str, list[str]]:
     if not known or not {"Y", "X"} <= set(letters):
         names = [str(a.get("name")) for a in entries]
         raise ImageError(f"{path}: has axes {names}; unetmm knows t, c, z, y and x, once each")
-    return letters, [full_unit(str(a.get("unit", ""))) for a in entries]
+    return letters, [full_unit(str(a.get("unit") or "")) for a in entries]
 
 
 def _transforms(image: dict[str, Any], count: int) -> tuple[list[float], list[float]]:

@@ -5,25 +5,32 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.storage import ZipStore
 
 from unetmm.errors import ImageError
 from unetmm.io.axes import refuse_axes
 from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
-from unetmm.io.metadata import ReadingFacts
+from unetmm.io.metadata import Metadata, ReadingFacts
 from unetmm.io.ome_xml import fitted_names
 from unetmm.io.omezarr.cf import only_array, read_cf
 from unetmm.io.omezarr.dimensions import bare_axes
+from unetmm.io.omezarr.geozarr import list_arrays, read_geozarr
 from unetmm.io.omezarr.meta import ZarrLayout, read_layout
-from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, zarr_store
+from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, is_zarr, zarr_store
 
 ZARR_BYTES = 8 * 2**20
 """Memory that zarr occupies from its first request on, measured."""
+LABELS = "labels"
+"""Name of the group of label images within an image."""
+MOST_NAMED = 6
+"""Number of arrays of a group that a message names."""
 _CHUNK_COPIES = 3
 """Copies of a chunk in memory at once: compressed, decoded and cut to the box."""
 
@@ -35,25 +42,41 @@ class OmeZarrSource:
     never span more than one chunk of a plane.
     """
 
-    def __init__(self, path: Place, axes: str = "") -> None:
+    def __init__(self, path: Place, axes: str = "", labels: bool = False) -> None:
         self.path = path
         guessed = ""
         with translated(path, "read it as Zarr"):
-            node = zarr.open(zarr_store(path, read_only=True), mode="r")
+            self._store = zarr_store(path, read_only=True)
+            node = zarr.open(self._store, mode="r")
+            group: Any = None
             if isinstance(node, zarr.Group) and not _is_ome(node):
-                node = only_array(node) or node
+                group, node = node, only_array(node) or node
+                _refuse_group(path, node)
             if isinstance(node, zarr.Array):
                 stated, guessed = bare_axes(path, node, axes)
-                layout = ZarrLayout("", stated)
+                group = _group_around(path) if group is None else group
+                found = read_geozarr(node, group, stated, Metadata())
+                layout = ZarrLayout(
+                    "", stated, channel_names=found.channel_names, metadata=found.metadata
+                )
                 self._array: Any = node
             else:
                 refuse_axes(path, axes)
-                layout = read_layout(path, dict(node.attrs))
+                layout = read_layout(path, dict(node.attrs), labels)
                 self._array = node.get(layout.path)
             if not isinstance(self._array, zarr.Array):
                 raise ImageError(f"{path}: names its image {layout.path!r}, which is not there")
             self.info: ImageInfo = _describe(path, layout, self._array, guessed)
+            self._note_labels()
         self._axes = self.info.axes
+
+    def _note_labels(self) -> None:
+        """Say where the label images of an image are."""
+        beside = self.path / LABELS
+        if self.info.format == "ome-zarr" and isinstance(beside, Path) and is_zarr(beside):
+            known = self.info.metadata
+            seen = replace(known.microscopy, labels=str(beside.resolve()))
+            self.info = replace(self.info, metadata=replace(known, microscopy=seen))
 
     @property
     def resident_bytes(self) -> int:
@@ -87,7 +110,32 @@ class OmeZarrSource:
         return pixels.transpose(order).reshape(box.height, box.width, self.info.samples)
 
     def close(self) -> None:
-        pass
+        if isinstance(self._store, ZipStore):
+            self._store.close()
+
+
+def _refuse_group(path: Place, node: Any) -> None:
+    """Refuse a group of arrays none of which is the image, and name them.
+
+    Raises
+    ------
+    ImageError
+        If it is one.
+    """
+    if not isinstance(node, zarr.Group) or isinstance(path, RemotePath):
+        return
+    if found := list_arrays(node):
+        more = ", ..." if len(found) > MOST_NAMED else ""
+        names = ", ".join(f"{path}/{name}" for name in found[:MOST_NAMED])
+        raise ImageError(f"{path}: is a group of several arrays; give one: {names}{more}")
+
+
+def _group_around(path: Place) -> Any:
+    """The group that an array lies in; None if it lies in none."""
+    if isinstance(path, RemotePath) or not is_zarr(path.parent):
+        return None
+    node = zarr.open(zarr_store(path.parent, read_only=True), mode="r")
+    return node if isinstance(node, zarr.Group) else None
 
 
 def _is_ome(group: zarr.Group) -> bool:
@@ -132,6 +180,10 @@ def _describe(path: Place, layout: ZarrLayout, array: Any, guessed: str) -> Imag
         nodata=layout.nodata.beside(read_cf(path, array)),
         metadata=replace(
             layout.metadata,
-            reading=ReadingFacts(zarr_format=array.metadata.zarr_format, guessed_axes=guessed),
+            reading=ReadingFacts(
+                zarr_format=array.metadata.zarr_format,
+                guessed_axes=guessed,
+                left_out=layout.metadata.reading.left_out,
+            ),
         ),
     )

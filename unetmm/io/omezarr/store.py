@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ from unetmm.io.omezarr.cf import cf_attributes
 from unetmm.io.omezarr.codecs import check_encoding, compressor, keys
 from unetmm.io.omezarr.meta import stored_axes
 from unetmm.io.omezarr.shards import ShardedArray
-from unetmm.io.omezarr.source import ZARR_BYTES
+from unetmm.io.omezarr.source import LABELS, ZARR_BYTES
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.disk import discard, sync
 from unetmm.io.output.levels import Level, make_levels
 from unetmm.io.output.lost_mask import warn_of_lost_mask
 from unetmm.io.places import REMOTE_BYTES, Place, RemotePath, zarr_store
+from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, common_scale
 
 GROUP = "image.zarr"
 """Name of the growing group in its folder."""
@@ -105,9 +107,15 @@ class OmeZarrStore:
             compressors=compressor(self._encoding, self.info.dtype),
             chunk_key_encoding=keys(self._format),
             zarr_format=self._format,
-            attributes=cf_attributes(self.info.nodata, self.info.dtype, self._format) or None,
+            attributes=self._cf_attributes() or None,
             **more,
         )
+
+    def _cf_attributes(self) -> dict[str, Any]:
+        """What CF says of each array: values without a measurement, and their scale."""
+        tags = {tag[0]: tag[3] for tag in self.info.metadata.tiff.tags}
+        scale = common_scale(tags.get(GDAL_METADATA_TAG), self.info.length("C"))
+        return cf_attributes(self.info.nodata, self.info.dtype, self._format) | scale
 
     def open(self, folder: Any) -> None:
         self._folder = folder
@@ -223,6 +231,7 @@ class OmeZarrStore:
                 )
                 array[...] = level
             group = self._folder / GROUP
+            self._copy_labels(group)
             _add_to_record(group, self._format, found)
             if isinstance(group, Path):
                 for folder, _, names in os.walk(group):  # as it goes: there may be millions
@@ -233,6 +242,14 @@ class OmeZarrStore:
                             sync(Path(folder, name))
                     sync(Path(folder))
         return group
+
+    def _copy_labels(self, group: Place) -> None:
+        """The label images of the input, as they are, where the same version of Zarr reads them."""
+        known = self.info.metadata
+        labels = known.microscopy.labels
+        same = known.reading.zarr_format == self._format and isinstance(group, Path)
+        if labels and same and isinstance(group, Path):
+            shutil.copytree(labels, group / LABELS, dirs_exist_ok=True)
 
     def close(self) -> None:
         self._arrays, self._joined = [], []

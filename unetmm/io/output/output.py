@@ -7,6 +7,7 @@ run --box--> Output --chunk--> store          one class a format
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -29,14 +30,28 @@ if TYPE_CHECKING:
     from unetmm.io.output.remote_workspace import RemoteJournal
 
 
+log = logging.getLogger(__name__)
+
+
 class Output:
     """An output that grows beside its final name."""
 
     def __init__(
-        self, path: Place, info: ImageInfo, store: ChunkStore, masks: Source | None = None
+        self,
+        path: Place,
+        info: ImageInfo,
+        store: ChunkStore,
+        masks: Source | None = None,
+        not_kept: tuple[str, ...] = (),
+        told: tuple[str, ...] = (),
     ) -> None:
-        """masks: image with the mask that leaves pixels out of the pyramid."""
+        """masks: image with the mask that leaves pixels out of the pyramid.
+
+        not_kept: names of what the input says and the output does not.
+        told: those of them that the store says itself, with more words.
+        """
         self.path, self.info, self.store = path, info, store
+        self.not_kept, self.told = not_kept, told
         self.chunk = store.levels[0].chunk
         self.workspace = workspace_of(path)
         self.table = ChunkTable(info, store.levels)
@@ -82,6 +97,8 @@ class Output:
         """Begin anew, whatever was there; nothing appears under the final name."""
         self.workspace.set_up()
         self.workspace.clear()
+        if lost := [name for name in self.not_kept if name not in self.told]:
+            log.warning("%s: not kept: %s", self.path, ", ".join(lost))
         self.store.create(self.workspace.folder, record)
 
     def holds_chunks(self) -> bool:

@@ -8,8 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from unetmm.io.exif import orientation_of, reset_orientation, resolution_of, strip_prefix
-from unetmm.io.metadata import DisplayFacts, PhotoFacts, ReadingFacts
+from unetmm.io.exif import (
+    fit_sizes,
+    orientation_of,
+    reset_orientation,
+    resolution_of,
+    strip_prefix,
+)
+from unetmm.io.exif_thumbnail import take_thumbnail
+from unetmm.io.metadata import DisplayFacts, GeoFacts, PhotoFacts, ReadingFacts, TiffFacts
 
 DECODER_BYTES = 2 * 2**20
 """Memory of a decoder's windows and tables."""
@@ -50,6 +57,11 @@ class PhotoHeader:
     reading: ReadingFacts = ReadingFacts()
     """Facts on how the file is stored and read."""
 
+    tiff: TiffFacts = TiffFacts()
+    """Tags of a place on Earth."""
+    geo: GeoFacts = GeoFacts()
+    """Place on Earth in words."""
+
     @property
     def row_bytes(self) -> int:
         """Bytes of a decoded row."""
@@ -72,10 +84,12 @@ class PhotoHeader:
         if not payload or self.photo.exif or len(payload) > MAX_PROFILE_BYTES:
             return
         self.orientation = orientation_of(payload)
+        payload, small = take_thumbnail(payload)
         self.photo = replace(
             self.photo,
-            exif=reset_orientation(payload),
+            exif=fit_sizes(reset_orientation(payload), *self.upright_size),
             resolution=self.photo.resolution or resolution_of(payload),
+            thumbnail=small,
         )
         if self.orientation != 1:
             self.reading = replace(

@@ -11,6 +11,8 @@ from typing import BinaryIO
 from unetmm.errors import ImageError
 from unetmm.io.metadata import Resolution
 from unetmm.io.photo.header import PhotoHeader
+from unetmm.io.photo.jp2_boxes import Jp2Box, read_boxes, take_boxes
+from unetmm.io.photo.jpeg_kept import take_segments
 
 _TAIL_BYTES = 65536
 _JPEG2000_COPIES = 10.0
@@ -20,8 +22,6 @@ _MAX_BOXES = 100
 _COMMENT = 0xFE
 _PIXELS = 0xDA
 """Marker of the segment that pixels follow."""
-_NUMBER_OF_IMAGES = 0xB001
-"""Tag of the directory of a multi-picture file."""
 
 
 def read_jpeg_header(path: Path, file: BinaryIO) -> PhotoHeader:
@@ -48,17 +48,12 @@ def read_jpeg_header(path: Path, file: BinaryIO) -> PhotoHeader:
     for body in app.get(1, []):
         if body.startswith(b"Exif\0\0"):
             header.take_exif(body)
-    parts = [body[14:] for body in app.get(2, []) if body.startswith(b"ICC_PROFILE\0")]
+    take_segments(header, app)
     header.photo = replace(
         header.photo,
-        icc_profile=b"".join(parts),
         comment=b"\n".join(comments),
         resolution=_resolution(app.get(0, [])) or header.photo.resolution,
     )
-    # A phone's further images are mostly gain maps or previews, so nobody is warned.
-    for body in app.get(2, []):
-        if body.startswith(b"MPF\0") and (images := _images(body[4:])) > 1:
-            header.reading = replace(header.reading, other_series=images - 1)
     return header
 
 
@@ -71,23 +66,6 @@ def _resolution(segments: list[bytes]) -> Resolution | None:
             if unit in (1, 2) and x and y:
                 found = float(x), float(y), ("inch", "centimeter")[unit - 1]
     return found
-
-
-def _images(directory: bytes) -> int:
-    """Images of a multi-picture file, by the directory in its first one; 1 if that is damaged."""
-    order = {b"II": "<", b"MM": ">"}.get(directory[:2])
-    if order is None:
-        return 1
-    try:
-        (start,) = struct.unpack_from(order + "I", directory, 4)
-        (count,) = struct.unpack_from(order + "H", directory, start)
-        for at in range(start + 2, start + 2 + 12 * count, 12):
-            tag, _, _, value = struct.unpack_from(order + "HHII", directory, at)
-            if tag == _NUMBER_OF_IMAGES:
-                return int(value)
-    except struct.error:
-        pass
-    return 1
 
 
 def segments_before_pixels(path: Path, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -154,7 +132,9 @@ def read_jpeg2000_header(path: Path, file: BinaryIO) -> PhotoHeader:
         If there is no size, or samples that cannot be restored.
     """
     file.seek(0)
+    boxes: list[Jp2Box] = []
     if file.read(4) != _JPEG2000_START:
+        boxes = read_boxes(file)
         _seek_codestream(path, file)
     body = file.read(38)
     if len(body) < 38:
@@ -176,6 +156,7 @@ def read_jpeg2000_header(path: Path, file: BinaryIO) -> PhotoHeader:
     header.decode_copies = _JPEG2000_COPIES
     if bits % 8:
         header.display = replace(header.display, bits=bits)
+    take_boxes(header, boxes)
     return header
 
 

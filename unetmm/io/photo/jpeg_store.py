@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from unetmm.errors import ImageError
+from unetmm.io.colour_profile import profile_of
+from unetmm.io.exif_thumbnail import SIDE_PX, encode_thumbnail, put_thumbnail
 from unetmm.io.image import ImageInfo, SinkOptions
+from unetmm.io.photo.jpeg_kept import kept_segments
 from unetmm.io.photo.record import jpeg_segments
 from unetmm.io.photo.store import ENCODER_BYTES, PhotoStore, check_one_plane, check_sides
 
@@ -18,7 +21,7 @@ log = logging.getLogger(__name__)
 
 _QUALITY = 95
 _MAX_SIDE_PX = 65500
-_MAX_EXIF_BYTES = 65535 - 2 - 6
+MAX_EXIF_BYTES = 65535 - 2 - 6
 """Longest EXIF that a segment holds beside its length and its name, in bytes."""
 _MAX_COMMENT_BYTES = 65535 - 2
 _CENTIMETERS = 2.54
@@ -57,16 +60,22 @@ class JpegStore(PhotoStore):
             chunk = np.ascontiguousarray(chunk if colours else chunk[..., 0])
             image.paste(Image.fromarray(chunk), (box.x0, box.y0))
         # "subsampling" 0: a colour for every pixel, since halving colours is a loss to be seen.
-        image.save(part, "JPEG", quality=self._quality, subsampling=0, **self._kept(record))
+        kept = self._kept(record, image)
+        image.save(part, "JPEG", quality=self._quality, subsampling=0, **kept)
 
-    def _kept(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Profile, EXIF, comment and resolution of the input, and how the output was made."""
-        photo = self.info.metadata.photo
-        found: dict[str, Any] = {"extra": jpeg_segments(record)} if record else {}
-        if photo.icc_profile:
-            found["icc_profile"] = photo.icc_profile
+    def _kept(self, record: Mapping[str, Any], image: Any) -> dict[str, Any]:
+        """Profile, EXIF, XMP, comment and resolution of the input, and how the output was made."""
+        photo = self.photo
+        extra = kept_segments(photo.xmp, photo.iptc, photo.image_resources)
+        found: dict[str, Any] = {"extra": extra + (jpeg_segments(record) if record else b"")}
+        if profile := profile_of(photo):
+            found["icc_profile"] = profile
         exif = photo.exif
-        if len(exif) > _MAX_EXIF_BYTES:
+        if photo.thumbnail:
+            step = max(1, -(-max(image.size) // SIDE_PX))
+            exif = put_thumbnail(exif, encode_thumbnail(image.reduce(step)))
+            exif = exif if len(exif) <= MAX_EXIF_BYTES else photo.exif
+        if len(exif) > MAX_EXIF_BYTES:
             log.warning("%s: its EXIF is longer than JPEG allows and is left out", self.path)
         elif exif:
             found["exif"] = b"Exif\0\0" + exif

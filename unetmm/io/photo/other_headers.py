@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from unetmm.errors import ImageError
 from unetmm.io.photo.header import MAX_PROFILE_BYTES, PILLOW_COPIES, PhotoHeader
+from unetmm.io.xmp import without_companions
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -59,7 +60,7 @@ def read_webp_header(path: Path, file: BinaryIO) -> PhotoHeader:
             raise ImageError(f"{path}: is an animated WebP; save one frame as PNG")
         if name in (b"VP8X", b"VP8L", b"VP8 ") and header is None:
             header = _webp_size(name, file.read(10))
-        elif name in (b"EXIF", b"ICCP") and length <= MAX_PROFILE_BYTES:
+        elif name in (b"EXIF", b"ICCP", b"XMP ") and length <= MAX_PROFILE_BYTES:
             blocks[name] = file.read(length)
         at += 8 + length + length % 2
     if header is None:
@@ -68,6 +69,7 @@ def read_webp_header(path: Path, file: BinaryIO) -> PhotoHeader:
     header.take_exif(blocks.get(b"EXIF", b""))
     if blocks.get(b"ICCP"):
         header.photo = replace(header.photo, icc_profile=blocks[b"ICCP"])
+    header.photo = replace(header.photo, xmp=without_companions(blocks.get(b"XMP ", b"")))
     return header
 
 

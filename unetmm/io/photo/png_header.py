@@ -12,7 +12,9 @@ from unetmm.errors import ImageError
 from unetmm.io.metadata import PhotoFacts, ReadingFacts
 from unetmm.io.palette import PaletteChoice
 from unetmm.io.photo.header import MAX_PROFILE_BYTES, PILLOW_COPIES, PhotoHeader
+from unetmm.io.photo.png_kept import is_copied, name_lost, take_profiles
 from unetmm.io.photo.png_palette import apply_palette
+from unetmm.io.xmp import without_companions
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOURS = {
@@ -23,9 +25,7 @@ _COLOURS = {
     6: (4, (8, 16)),
 }
 """PNG colour type -> (samples once a palette is expanded, bits allowed)."""
-_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"pHYs", b"acTL", b"eXIf")
-_COPIED = (b"gAMA", b"cHRM", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
-"""Names of chunks that a PNG output keeps as they are: the meaning of colours, and texts."""
+_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"pHYs", b"acTL", b"eXIf", b"sBIT")
 _MOST_COPIED_BYTES = 2**20
 """Most bytes of chunks that an output keeps; those beyond are left out."""
 OWN_RECORD = b"unetmm\0"
@@ -42,6 +42,8 @@ class PngChunks:
     """Name -> content of the chunks that are understood."""
     copied: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Name and content of each chunk that an output keeps as it is."""
+    lost: list[str] = field(default_factory=list)
+    """Names of what the chunks hold that no output keeps."""
     pixel_parts: list[tuple[int, int]] = field(default_factory=list)
     """Offset and length of the data of each IDAT chunk."""
 
@@ -106,10 +108,14 @@ def walk_chunks(path: Path, file: BinaryIO) -> PngChunks:
             )
         if name in _KEPT and length <= MAX_PROFILE_BYTES:
             chunks.kept[name] = file.read(length)
-        elif name in _COPIED and length + chunks.copied_bytes <= _MOST_COPIED_BYTES:
-            chunks.copied.append((name, file.read(length)))
         elif name == b"IDAT":
             chunks.pixel_parts.append((start, length))
+        elif not is_copied(name):
+            chunks.lost.append(name_lost(name, b"", 0))
+        elif length + chunks.copied_bytes <= _MOST_COPIED_BYTES:
+            chunks.copied.append((name, file.read(length)))
+        else:
+            chunks.lost.append(f"a long {name.decode('latin-1')}")
         file.seek(start + length + 4)
     if not chunks.pixel_parts:
         raise ImageError(f"{path}: the PNG has no pixels (no IDAT chunk); export it again")
@@ -143,8 +149,9 @@ def describe_png(path: Path, chunks: PngChunks, palette: PaletteChoice = "auto")
         samples, alpha = samples + 1, True
     header = PhotoHeader(height, width, samples, 16 if bits == 16 else 8, alpha)
     header.photo = _photo_facts(chunks)
-    if b"acTL" in kept:
-        header.reading = ReadingFacts(animation="first frame only")
+    header.reading = ReadingFacts(
+        animation="first frame only" if b"acTL" in kept else "", left_out=_lost(chunks, bits)
+    )
     if chunks.interlaced:
         header.interlaced, header.decode_copies = True, PILLOW_COPIES
     if colour == 3:
@@ -153,8 +160,16 @@ def describe_png(path: Path, chunks: PngChunks, palette: PaletteChoice = "auto")
     return header
 
 
+def _lost(chunks: PngChunks, bits: int) -> tuple[str, ...]:
+    """Names of what no output keeps."""
+    others = [f"{chunks.frames - 1} further frames"] if chunks.frames > 1 else []
+    bits_name = name_lost(b"sBIT", chunks.kept.get(b"sBIT", b""), bits)
+    return tuple(dict.fromkeys(name for name in (*chunks.lost, bits_name, *others) if name))
+
+
 def _photo_facts(chunks: PngChunks) -> PhotoFacts:
     kept, resolution = chunks.kept, None
+    xmp, iptc, copied = take_profiles(chunks.copied)
     if len(kept.get(b"pHYs", b"")) == 9:
         x, y, unit = struct.unpack(">IIB", kept[b"pHYs"])
         if unit == 1 and x and y:
@@ -162,7 +177,9 @@ def _photo_facts(chunks: PngChunks) -> PhotoFacts:
     return PhotoFacts(
         icc_profile=_inflate_profile(kept[b"iCCP"]) if b"iCCP" in kept else b"",
         resolution=resolution,
-        png_chunks=tuple(c for c in chunks.copied if not c[1].startswith(_OWN_TEXTS)),
+        png_chunks=tuple(c for c in copied if not c[1].startswith(_OWN_TEXTS)),
+        xmp=without_companions(xmp),
+        iptc=iptc,
     )
 
 

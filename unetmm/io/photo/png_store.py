@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.io.exif_thumbnail import make_thumbnail, put_thumbnail
 from unetmm.io.image import ImageInfo, SinkOptions
 from unetmm.io.photo.png_header import pack_chunk
+from unetmm.io.photo.png_kept import comment_chunk, fits, profile_chunks
 from unetmm.io.photo.record import png_chunk
 from unetmm.io.photo.store import ENCODER_BYTES, PhotoStore, check_one_plane, check_sides
 
@@ -58,7 +60,7 @@ class PngStore(PhotoStore):
         )
         with part.open("wb") as file:
             file.write(view[:_AFTER_IHDR])
-            file.write(self._kept_chunks())
+            file.write(self._kept_chunks(pixels))
             file.write(png_chunk(record) if record else b"")
             file.write(view[_AFTER_IHDR:])
 
@@ -69,13 +71,13 @@ class PngStore(PhotoStore):
             pixels[box.y0 : box.y1, box.x0 : box.x1] = chunk
         return pixels
 
-    def _kept_chunks(self) -> bytes:
-        """iCCP, pHYs, eXIf, gamma and texts, if the image came with such, and who wrote it.
+    def _kept_chunks(self, pixels: NDArray[Any]) -> bytes:
+        """iCCP, pHYs, eXIf, XMP, gamma and texts, if the image came with such, and who wrote it.
 
         No sBIT: it means values that were stretched to all bits, and ours are as measured.
         """
         chunks = b""
-        photo = self.info.metadata.photo
+        photo = self.photo
         if profile := photo.icc_profile:
             chunks += pack_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
         if self.resolution:
@@ -84,7 +86,18 @@ class PngStore(PhotoStore):
             if all(0 < n < 2**31 for n in per_metre):
                 chunks += pack_chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1))
         if photo.exif:
-            chunks += pack_chunk(b"eXIf", photo.exif)
-        for name, content in photo.png_chunks:
+            chunks += pack_chunk(b"eXIf", self._exif(pixels))
+        colours = self.info.samples - self.info.alpha
+        copied = [chunk for chunk in photo.png_chunks if fits(chunk, colours)]
+        if photo.comment:
+            copied.append(comment_chunk(photo.comment))
+        for name, content in (*copied, *profile_chunks(photo.xmp, photo.iptc)):
             chunks += pack_chunk(name, content)
         return chunks + pack_chunk(b"tEXt", b"Software\0unetmm")
+
+    def _exif(self, pixels: NDArray[Any]) -> bytes:
+        """EXIF, with a small copy of the image where the input had one."""
+        if not self.photo.thumbnail:
+            return self.photo.exif
+        colours = self.info.samples - self.info.alpha
+        return put_thumbnail(self.photo.exif, make_thumbnail(pixels[..., :colours]))

@@ -21,6 +21,7 @@ from unetmm.io.photo.jpeg_header import read_jpeg2000_header, read_jpeg_header
 from unetmm.io.photo.other_headers import open_by_pillow, read_bmp_header, read_webp_header
 from unetmm.io.photo.png_header import check_png_sums, read_png_header
 from unetmm.io.remedy import remedy
+from unetmm.io.xmp import fit_xmp
 
 READERS: dict[str, ReadHeader] = {
     "png": read_png_header,
@@ -112,6 +113,7 @@ def describe_photo(header: PhotoHeader, format: str, whole: bool = True) -> Imag
     decoded_bytes = header.height * header.row_bytes
     several = header.samples > 1
     photo, reading = header.photo, header.reading
+    photo = replace(photo, xmp=fit_xmp(photo.xmp, height, width))
     if whole:
         reading = replace(reading, remedy=remedy(format.upper(), decoded_bytes))
     if header.orientation > 4 and photo.resolution:
@@ -125,7 +127,7 @@ def describe_photo(header: PhotoHeader, format: str, whole: bool = True) -> Imag
         chunk=(height if whole else 1, width),
         alpha=header.alpha,
         nodata=NOTHING if header.nodata is None else NoData.of(header.nodata),
-        metadata=Metadata(photo, display=header.display, reading=reading),
+        metadata=Metadata(photo, header.tiff, header.geo, display=header.display, reading=reading),
     )
 
 

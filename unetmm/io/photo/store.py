@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,16 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.io.exif import fit_sizes
 from unetmm.io.failures import translated
 from unetmm.io.files import write_at
 from unetmm.io.image import Box, ImageInfo, Plane, SinkOptions
-from unetmm.io.metadata import Resolution
+from unetmm.io.metadata import PhotoFacts, Resolution
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.disk import sync
 from unetmm.io.output.levels import Level
 from unetmm.io.output.lost_map import warn_of_lost_map
 from unetmm.io.output.lost_mask import warn_of_lost_mask, warn_of_lost_values
 from unetmm.io.photo.source import turn_box, upright
+from unetmm.io.xmp import fit_xmp
 
 RECORD = "record.json"
 """Name of the file beside it that says how the output is made."""
@@ -111,6 +114,18 @@ class PhotoStore:
         height, width = self.shown_size
         turned = turn_box(box, self._orientation, height, width)
         return turned, upright(pixels, self._orientation)
+
+    @property
+    def photo(self) -> PhotoFacts:
+        """What the output says of the image: as the input, of pixels that are upright."""
+        known = self.info.metadata
+        height, width = self.shown_size
+        return replace(
+            known.photo,
+            exif=fit_sizes(known.photo.exif, height, width),
+            xmp=fit_xmp(known.xmp, height, width),
+            iptc=known.iptc,
+        )
 
     @property
     def resolution(self) -> Resolution | None:

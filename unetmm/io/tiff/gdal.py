@@ -63,6 +63,24 @@ def pick_bands(xml: Any, bands: Sequence[int], colours: bool = False) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
+def common_scale(xml: Any, bands: int) -> dict[str, float]:
+    """Factor and offset that all bands have, as CF names them; none if they differ or are usual."""
+    items = _root(xml).findall("Item")
+    found: dict[str, float] = {}
+    for role, name, usual in (("scale", "scale_factor", 1.0), ("offset", "add_offset", 0.0)):
+        texts = _texts(items, role)
+        if not texts:
+            continue
+        try:
+            numbers = {float(text or usual) for text in (*texts, *("",) * (bands - len(texts)))}
+        except ValueError:
+            return {}
+        if len(numbers) > 1:
+            return {}
+        found[name] = numbers.pop()
+    return {} if found in ({}, {"scale_factor": 1.0, "add_offset": 0.0}) else found
+
+
 def make_gdal_metadata(xml: Any, info: ImageInfo) -> bytes:
     """GDAL_METADATA without statistics of the old pixels, and with the names of these bands."""
     root = _root(xml)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,14 @@ from unetmm.io.image import DTYPES, ImageInfo, Plane
 from unetmm.io.metadata import Metadata
 from unetmm.io.ome_xml import (
     OmeFacts,
-    attribute_sizes,
     fitted_names,
     named_files,
-    number,
-    parse_ome_xml,
     pick_planes,
 )
 from unetmm.io.palette import Meaning, PaletteChoice, brightest, unpack_map
+from unetmm.io.tiff.axes import stated_pairs
+from unetmm.io.tiff.calibration import calibration_of, imagej_offset
+from unetmm.io.tiff.lost import lost_of
 from unetmm.io.tiff.maps import PALETTE
 from unetmm.io.tiff.metadata import collect_metadata
 from unetmm.io.tiff.nodata import nodata_values, stated_nodata
@@ -37,11 +36,11 @@ from unetmm.io.tiff.palette import (
     expanded_colours,
     find_palette,
 )
-from unetmm.io.units import full_unit
 
 log = logging.getLogger(__name__)
 
 _RGB, _YCBCR, _LINEAR = 2, 6, 34892
+_DNG_TAG = 50706
 _GREYS = (0, 1)
 _REFUSED = {
     4: "a mask",
@@ -83,6 +82,8 @@ class TiffAxes:
     """Nature of the values of a palette; None if there is no palette."""
     guessed: str = ""
     """Letters of axes across pages that the file does not name."""
+    offset: int = 0
+    """Number that is added to stored values of 16 bits, which makes them signed; 0 for none."""
 
     @property
     def shown_samples(self) -> int:
@@ -113,20 +114,6 @@ class TiffAxes:
         return plane["TCZ".index(self.band_axis)] if self.bands > 1 else None
 
 
-def main_series(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    """The first series that is no thumbnail of another; cameras put that in front.
-
-    Raises
-    ------
-    ImageError
-        If there is none.
-    """
-    if not tif.series:
-        raise ImageError(f"{path}: the TIFF holds no image; give one with a page")
-    whole = (series for series in tif.series if not series.keyframe.is_reduced)
-    return next(whole, tif.series[0])
-
-
 def map_axes(
     path: Path, series: tifffile.TiffPageSeries, choice: PaletteChoice = "auto"
 ) -> TiffAxes:
@@ -143,7 +130,7 @@ def map_axes(
     """
     page = series.keyframe
     _check_kind(path, series)
-    pairs = [(a, n) for a, n in zip(series.axes, series.shape, strict=True) if a not in "YXS"]
+    pairs = stated_pairs(series)
     letters = _known_letters(path, series, [axis for axis, _ in pairs])
     count = page.shaped[0] * page.shaped[4]
     samples, alpha = _colours(path, page, count)
@@ -172,7 +159,14 @@ def map_axes(
         palette=palette,
         meaning=meaning,
         guessed="".join(a for a, (b, _) in zip(letters, pairs, strict=True) if a != b),
+        offset=_offset(series),
     )
+
+
+def _offset(series: tifffile.TiffPageSeries) -> int:
+    """What signed values were stored with, as ImageJ does it."""
+    signed = np.dtype(series.dtype) == np.uint16 and int(series.keyframe.photometric) != PALETTE
+    return imagej_offset(series.parent) if signed and series.parent is not None else 0
 
 
 def _named_samples(series: tifffile.TiffPageSeries, lengths: list[int], count: int) -> int | None:
@@ -205,6 +199,11 @@ def _check_kind(path: Path, series: tifffile.TiffPageSeries) -> None:
         raise ImageError(f"{path}: the image is empty ({_sizes(series)}); give one with pixels")
     if page.shaped[1] > 1:
         raise ImageError(f"{path}: stores 3-D tiles (ImageDepth); save Z as pages instead")
+    if int(page.photometric) == _LINEAR and _DNG_TAG in page.tags:
+        raise ImageError(
+            f"{path}: holds the colours of a camera's sensor (linear DNG), which need tables that "
+            "no output keeps; develop it into TIFF first"
+        )
     if series.transform is not None:
         raise ImageError(f"{path}: its pixels need a {series.kind} transform; save a plain TIFF")
 
@@ -269,9 +268,7 @@ def describe(
 ) -> ImageInfo:
     """Everything known of the image without reading a pixel; `chunk` as in ImageInfo."""
     page = series.keyframe
-    facts = _calibration(tif, series)
-    if facts.images > 1:
-        log.warning("%s: holds %d images; only the first is read", path, facts.images)
+    facts = calibration_of(tif, series)
     stack = (*axes.outer_shape, *page.shaped[2:4])
     if axes.guessed and axes.shown_samples == 1 and looks_like_channels(stack):
         log.warning(
@@ -291,7 +288,7 @@ def describe(
             *page.shaped[2:4],
             *((samples,) if samples > 1 else ()),
         ),
-        dtype=np.dtype(np.uint8 if axes.palette is not None else series.dtype).newbyteorder("="),
+        dtype=_shown_dtype(series, axes),
         chunk=chunk,
         alpha=axes.alpha,
         pixel_size=facts.pixel_size,
@@ -299,6 +296,14 @@ def describe(
         nodata=stated_nodata(page, bands) if axes.palette is None else NOTHING,
         metadata=metadata,
     )
+
+
+def _shown_dtype(series: tifffile.TiffPageSeries, axes: TiffAxes) -> np.dtype[Any]:
+    """Type of the values that are read: colours of a palette, signed where they were shifted."""
+    if axes.palette is not None:
+        return np.dtype(np.uint8)
+    stored = np.dtype(series.dtype)
+    return np.dtype(np.int16) if axes.offset else stored.newbyteorder("=")
 
 
 def _metadata(
@@ -326,9 +331,12 @@ def _metadata(
         display = replace(display, palette="values", colour_maps=maps)
         if len(colors) != channels and len(maps) == channels:
             colors = tuple(brightest(unpack_map(packed)) for packed in maps)
+    tiff = found.tiff
+    if axes.palette is not None:
+        tiff = replace(tiff, color_interpretation=())  # which said that of the indices
     seen = replace(found.microscopy, ome_xml=xml, channel_colors=colors, origin=facts.origin)
-    reading = replace(found.reading, guessed_axes=axes.guessed)
-    return replace(found, microscopy=seen, display=display, reading=reading)
+    reading = replace(found.reading, guessed_axes=axes.guessed, left_out=lost_of(tif, series))
+    return replace(found, tiff=tiff, microscopy=seen, display=display, reading=reading)
 
 
 def _pages_of_channels(series: tifffile.TiffPageSeries, axes: TiffAxes) -> list[Any]:
@@ -344,39 +352,10 @@ def _channel_names(axes: TiffAxes, facts: OmeFacts, metadata: Metadata) -> tuple
     return names if any(names) else ()
 
 
-def _calibration(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> OmeFacts:
-    """Pixel sizes and channels, from OME-XML, ImageJ, our own JSON or a slide scanner."""
-    if tif.is_ome and tif.ome_metadata:
-        return parse_ome_xml(tif.ome_metadata)
-    if tif.is_imagej and tif.imagej_metadata:
-        return OmeFacts(_imagej_sizes(tif.imagej_metadata, series.keyframe))
-    if tif.is_shaped and tif.shaped_metadata:
-        return OmeFacts(attribute_sizes(tif.shaped_metadata[0]))
-    if tif.is_svs:
-        found = re.search(r"\bMPP = ([0-9.]+)", str(series.keyframe.description))
-        size = number(found[1]) if found else 0.0
-        return OmeFacts({axis: (size, "micrometer") for axis in "YX" if size > 0})
-    return OmeFacts()
-
-
 def missing_companions(path: Path, series: tifffile.TiffPageSeries) -> list[str]:
     """Other files that the OME-XML places planes in and that are not there, three at most."""
     xml = series.parent.ome_metadata if series.parent is not None else None
     return [name for name in named_files(xml or "") if not (path.parent / name).exists()][:3]
-
-
-def _imagej_sizes(
-    metadata: dict[str, Any], page: tifffile.TiffPage
-) -> dict[str, tuple[float, str]]:
-    """ImageJ keeps X and Y as pixels per unit in the resolution tags, Z and T as text."""
-    unit = full_unit(str(metadata.get("unit", "")))
-    found = {"T": (number(metadata.get("finterval")), "second")}
-    if unit and unit != "pixel":
-        found["Z"] = (number(metadata.get("spacing")), unit)
-        for axis, code in (("X", 282), ("Y", 283)):
-            per_unit = page.tags.valueof(code, (0, 1))
-            found[axis] = (per_unit[1] / per_unit[0] if per_unit[0] else 0.0, unit)
-    return {axis: size for axis, size in found.items() if size[0] > 0}
 
 
 def _sizes(series: tifffile.TiffPageSeries) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from unetmm.io.colour_profile import profile_of
 from unetmm.io.exif import CAMERA, GPS, pack_directories, read_directories
 from unetmm.io.image import ImageInfo
 from unetmm.io.metadata import Mask, Tag
@@ -223,7 +224,7 @@ def _first_page(layout: TiffLayout) -> dict[str, Any]:
     options: dict[str, Any] = {"software": "unetmm"}
     if layout.nested:
         options["subifds"] = len(layout.levels) - 1
-    if profile := info.metadata.photo.icc_profile:
+    if profile := profile_of(info.metadata.photo):
         options["iccprofile"] = profile
     if layout.ome:
         options["description"] = make_ome_xml(info, layout.name, info.outer_axes)

@@ -21,12 +21,15 @@ from unetmm.io.metadata import (
 )
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, parse_gdal_items
 from unetmm.io.tiff.mask import read_mask
+from unetmm.io.tiff.series import image_xml
 
-_KEPT_TAGS = (
-    *(269, 271, 272, 274, 285, 306, 315, 316, 700, 33432, 33723),
+KEPT_TAGS = (
+    *(269, 271, 272, 274, 285, 306, 315, 316, 318, 319, 700, 18246, 18249, 33432, 33723),
+    *(40091, 40092, 40093, 40094, 40095),
     *(33550, 33922, 34264, 34735, 34736, 34737, 42112, 50844, 50909),
 )
-"""Tags that an output keeps: makers, XMP, IPTC, copyright, and a GeoTIFF's place on Earth."""
+"""Tags that an output keeps: makers, XMP, IPTC, copyright, titles, the places of its colours, and a
+GeoTIFF's place on Earth."""
 _RPC_TAG, _DESCRIPTION_TAG = 50844, 270
 MAX_VALUE_TAG = 281
 """Number of MaxSampleValue."""
@@ -73,7 +76,7 @@ def collect_metadata(
             mask=read_mask(tif, page),
         ),
         geo=_geo(page),
-        microscopy=_microscopy(tif),
+        microscopy=_microscopy(tif, series),
         display=DisplayFacts(
             bits=_bits(page),
             photometric="miniswhite" if int(page.photometric) == 0 else "",
@@ -109,7 +112,7 @@ def _bits(page: tifffile.TiffPage) -> int:
 def _kept_tags(page: tifffile.TiffPage) -> tuple[Tag, ...]:
     """Tags that a TIFF output keeps as they are."""
     found = []
-    for code in _KEPT_TAGS:
+    for code in KEPT_TAGS:
         tag = page.tags.get(code)
         if tag is None or tag.value is None or tag.valuebytecount > _MAX_TAG_BYTES:
             continue
@@ -129,10 +132,10 @@ def _stated_bits(page: tifffile.TiffPage) -> int:
     return int(largest).bit_length() if full else page.bitspersample
 
 
-def _microscopy(tif: tifffile.TiffFile) -> MicroscopyFacts:
+def _microscopy(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> MicroscopyFacts:
     """OME-XML or ImageJ's settings, where the description holds one of them."""
-    if tif.is_ome and tif.ome_metadata:
-        return MicroscopyFacts(ome_xml=tif.ome_metadata)
+    if xml := image_xml(tif, series):
+        return MicroscopyFacts(ome_xml=xml)
     if tif.is_imagej and tif.imagej_metadata:
         settings = tif.imagej_metadata
         return MicroscopyFacts(imagej=settings, channel_colors=_lut_colors(settings.get("LUTs")))

@@ -31,6 +31,11 @@ def ome_bytes(info: ImageInfo) -> int:
     return _OBJECT_BYTES * min(len(info.metadata.microscopy.ome_xml), MAX_XML_CHARS)
 
 
+def keeps_xml(info: ImageInfo) -> bool:
+    """Whether an output has the input's OME-XML, rather than a new one of what was understood."""
+    return _kept_root(info) is not None
+
+
 def make_ome_xml(info: ImageInfo, name: str, outer: str) -> bytes:
     """OME-XML, UTF-8, of an image whose planes are the pages of a file, one after another.
 

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane
-from unetmm.io.ome_xml import companion_name, with_known_order
+from unetmm.io.ome_sets import COMPANION, first_member
 from unetmm.io.palette import PaletteChoice
 from unetmm.io.remedy import remedy
-from unetmm.io.tiff.info import describe, main_series, map_axes
+from unetmm.io.tiff.info import describe, map_axes
 from unetmm.io.tiff.mask import mask_bytes
 from unetmm.io.tiff.mask_pages import internal_mask
 from unetmm.io.tiff.pages import drop_missing, find_pages
 from unetmm.io.tiff.segments import Overlap, PageData, SegmentFiles, SegmentGrid
+from unetmm.io.tiff.series import main_series, open_tiff
 from unetmm.io.tiff.strips import DecodedStrips, InflatedStrips, is_inflatable, is_one_strip
 
 # tifffile warns through logging; without a handler Python would print that to stderr.
@@ -48,33 +49,40 @@ class TiffSource:
     the file is opened, so a truncated file is refused before anything is computed.
     """
 
-    def __init__(self, path: Path, palette: PaletteChoice = "auto") -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, palette: PaletteChoice = "auto", series: int | None = None
+    ) -> None:
+        self._named = path
+        self.path = path = _member(path)
         self._files = SegmentFiles()
-        with translated(path, "read it as TIFF"), _open(path) as tif:
-            series = main_series(path, tif)
-            keyframe = series.keyframe
-            axes = map_axes(path, series, palette)
-            self._grid = grid = SegmentGrid.of(keyframe)
-            inflatable = is_inflatable(keyframe, grid)
-            chunk = (1, grid.width) if inflatable else grid.chunk
-            self._inflated = (
-                InflatedStrips(path, self._files, keyframe, grid) if inflatable else None
-            )
-            self._decode = keyframe.decode
-            self._decode(None, 0)  # raises for a compression or layout that cannot be decoded
-            self._jpeg_header = keyframe.jpegheader if grid.jpeg else None
-            pages = find_pages(path, series, grid, axes.pages)
-            self._axes, self._pages = drop_missing(path, axes, pages)
-            self.info: ImageInfo = describe(path, tif, series, self._axes, chunk)
-            self._note_other_files()
-            self._mask = internal_mask(path, tif, series, self._files)
-            if self._mask is not None:
-                self.info = replace(self.info, nodata=replace(self.info.nodata, masked=True))
-            stated = self.info.nodata.values or (keyframe.nodata,)
-            self._fill = _fill_value(stated[0], grid.stored_dtype)
-            if keyframe.compression == _OLD_JPEG:
-                self._check_old_jpeg()
+        with translated(path, "read it as TIFF"), open_tiff(path) as tif:
+            self._take(tif, main_series(path, tif, series), palette)
+
+    def _take(
+        self, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, palette: PaletteChoice
+    ) -> None:
+        """Note where the pixels of an image of the file lie, and what is known of it."""
+        path = self.path
+        keyframe = series.keyframe
+        axes = map_axes(path, series, palette)
+        self._grid = grid = SegmentGrid.of(keyframe)
+        inflatable = is_inflatable(keyframe, grid)
+        chunk = (1, grid.width) if inflatable else grid.chunk
+        self._inflated = InflatedStrips(path, self._files, keyframe, grid) if inflatable else None
+        self._decode = keyframe.decode
+        self._decode(None, 0)  # raises for a compression or layout that cannot be decoded
+        self._jpeg_header = keyframe.jpegheader if grid.jpeg else None
+        pages = find_pages(path, series, grid, axes.pages)
+        self._axes, self._pages = drop_missing(path, axes, pages)
+        self.info: ImageInfo = describe(path, tif, series, self._axes, chunk)
+        self._note_other_files()
+        self._mask = internal_mask(path, tif, series, self._files)
+        if self._mask is not None:
+            self.info = replace(self.info, nodata=replace(self.info.nodata, masked=True))
+        stated = self.info.nodata.values or (keyframe.nodata,)
+        self._fill = _fill_value(stated[0], grid.stored_dtype)
+        if keyframe.compression == _OLD_JPEG:
+            self._check_old_jpeg()
         one_strip = is_one_strip(grid) and not inflatable
         if one_strip:
             kind = f"a page of one {self.info.metadata.reading.compression} strip"
@@ -92,7 +100,7 @@ class TiffSource:
     def _note_other_files(self) -> None:
         """An OME-TIFF may be a set of files, of which any one opens the whole image."""
         files = {page.path.resolve() for page in self._pages if page is not None}
-        others = tuple(sorted(map(str, files - {self.path.resolve()})))
+        others = tuple(sorted(map(str, files - {self._named.resolve()})))
         if others:
             self._note(other_files=others)
             log.warning(
@@ -169,6 +177,9 @@ class TiffSource:
             out = out.byteswap(inplace=True).view(grid.stored_dtype.newbyteorder("="))
         if self._axes.palette is not None:
             return _expand(out[0, ..., 0], self._axes.palette)
+        if self._axes.offset:
+            out ^= 0x8000  # which takes 32768 off
+            out = out.view(np.int16)
         return np.moveaxis(out[..., 0], 0, -1) if separate else out[0]
 
     def read_mask(self, plane: Plane, box: Box) -> NDArray[np.bool_]:
@@ -255,25 +266,20 @@ class TiffSource:
         self._files.close()
 
 
-def _open(path: Path) -> tifffile.TiffFile:
-    """The file, with the OME-XML of its companion where it has only a reference to it."""
-    tif = tifffile.TiffFile(path)
-    xml = stated = (tif.ome_metadata or "") if tif.is_ome else ""
-    if name := companion_name(xml):
-        companion = path.parent / Path(name).name
-        if companion.is_file():
-            xml = companion.read_text(encoding="utf-8")
-        else:
-            log.warning("%s: %s is missing, so its axes and sizes are unknown", path, name)
-    try:
-        xml = with_known_order(path, xml)
-    except ImageError:
-        tif.close()
-        raise
-    if xml == stated:
-        return tif
-    tif.close()
-    return tifffile.TiffFile(path, omexml=xml)
+def _member(path: Path) -> Path:
+    """The file itself, or the first of those that a companion names.
+
+    Raises
+    ------
+    ImageError
+        If none of them is there.
+    """
+    if not path.name.lower().endswith(COMPANION):
+        return path
+    found = first_member(path)
+    if found is None:
+        raise ImageError(f"{path}: none of the TIFF files that it names is there; put them beside")
+    return found
 
 
 def _expand(indices: NDArray[Any], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:

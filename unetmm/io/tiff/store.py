@@ -36,7 +36,7 @@ from unetmm.io.tiff.layout import (
     write_head,
 )
 from unetmm.io.tiff.maps import map_bytes
-from unetmm.io.tiff.tags import RECORD_TAG
+from unetmm.io.tiff.tags import RECORD_TAG, kept_description
 
 FILE = "image.tif"
 """Name of the growing file in its folder."""
@@ -254,10 +254,28 @@ def _image_name(path: Path) -> str:
 
 
 def _wants_ome(path: Path, info: ImageInfo) -> bool:
-    if info.dtype == np.float16 or is_one_page(info):
-        return False  # OME knows no half floats; tifffile's JSON keeps the axes
-    named = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
-    return named or len(info.planes) > 1 or bool(info.pixel_size)
+    return wants_ome(info, path.name.lower().endswith((".ome.tif", ".ome.tiff")))
+
+
+def wants_ome(info: ImageInfo, named: bool = False) -> bool:
+    """Whether a TIFF of an image gets OME-XML: by its name, or as there is something to say."""
+    said = info.pixel_size or any(info.channel_names) or info.metadata.microscopy.origin
+    return _can_be_ome(info) and (named or len(info.planes) > 1 or bool(said))
+
+
+def _can_be_ome(info: ImageInfo) -> bool:
+    # OME knows no half floats, so tifffile's JSON keeps the axes; a page of bands is a GeoTIFF.
+    return info.dtype != np.float16 and not is_one_page(info)
+
+
+def keeps_description(info: ImageInfo, named: bool = False) -> bool:
+    """Whether the input's own text is the description of the output's first page.
+
+    named : whether the name of the output asks for an OME-TIFF.
+    """
+    shaped = len(info.planes) > 1 or info.pixel_size
+    has_room = is_one_page(info) or not (wants_ome(info, named) or shaped)
+    return has_room and kept_description(info) is not None
 
 
 def _check_writable(path: Path, info: ImageInfo) -> None:

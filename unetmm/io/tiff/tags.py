@@ -10,7 +10,7 @@ from typing import Any
 from unetmm.intensities.validity import NoData
 from unetmm.io.exif import ExifEntry, read_directories
 from unetmm.io.image import ImageInfo
-from unetmm.io.metadata import Tag
+from unetmm.io.metadata import IPTC_TAG, XMP_TAG, Tag
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, has_rgb_bands, make_gdal_metadata
 from unetmm.io.tiff.metadata import MAKER_TAGS, MAX_VALUE_TAG
 from unetmm.io.units import in_unit
@@ -20,7 +20,10 @@ CHECKSUMS_TAG = 65111
 RECORD_TAG = 65112
 """Number of our tag that says how the image was made, as JSON."""
 _NODATA_TAG = 42113
-_ASCII, _SHORT = 2, 3
+_BYTE, _ASCII, _SHORT, _UNDEFINED = 1, 2, 3, 7
+_DESCRIPTION_TAG = 270
+_EXIF_TAGS = (*MAKER_TAGS, 18246, 18249, *range(40091, 40096))
+"""Tags that a photo's EXIF has in common with a page: makers, ratings, title, keywords."""
 _OTHER_SOFTWARE = ("Aperio", "ImageJ=", "<", "{", "shape=", "SCANIMAGE", "SI.")
 """Beginnings of descriptions by which readers know a format that the output is not."""
 
@@ -48,8 +51,12 @@ def kept_tags(info: ImageInfo, record: Mapping[str, Any]) -> list[Tag]:
     metadata = info.metadata
     stored = {tag[0]: tag for tag in metadata.tiff.tags}
     for entry in read_directories(metadata.photo.exif).get(0, ()):
-        if entry.code in MAKER_TAGS:
+        if entry.code in _EXIF_TAGS:
             stored.setdefault(entry.code, _text_tag(entry))
+    if metadata.photo.xmp:
+        stored[XMP_TAG] = (XMP_TAG, _BYTE, len(metadata.photo.xmp), metadata.photo.xmp)
+    if metadata.photo.iptc:
+        stored[IPTC_TAG] = (IPTC_TAG, _UNDEFINED, len(metadata.photo.iptc), metadata.photo.iptc)
     gdal = stored.pop(GDAL_METADATA_TAG, None)
     if text := make_gdal_metadata("" if gdal is None else gdal[3], info):
         stored[GDAL_METADATA_TAG] = (GDAL_METADATA_TAG, _ASCII, 0, text)
@@ -86,10 +93,17 @@ def resolution_tags(info: ImageInfo) -> dict[str, Any]:
 
 def kept_description(info: ImageInfo) -> bytes | None:
     """The input's own text, unless it would make readers take the output for another format."""
-    text = info.metadata.tiff.description.strip("\0 ")
+    text = info.metadata.tiff.description.strip("\0 ") or _exif_description(info)
     if not text or text.startswith(_OTHER_SOFTWARE):
         return None
     return text.encode("utf-8")
+
+
+def _exif_description(info: ImageInfo) -> str:
+    """What a photo's EXIF says of its content."""
+    entries = read_directories(info.metadata.photo.exif).get(0, ())
+    found = (e.value for e in entries if e.code == _DESCRIPTION_TAG)
+    return next(found, b"").decode("utf-8", "replace").strip("\0 ")
 
 
 def _nodata_text(nodata: NoData) -> str:

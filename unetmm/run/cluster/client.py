@@ -247,5 +247,6 @@ class _ClusterRun:
             max((r.measured_peak_bytes for r in reports), default=0),
             max(0, self._resumed_px) // info.width,
             choice=self._task.options.choice,
+            not_kept=self._output.not_kept,
             **found,
         )

@@ -1,0 +1,83 @@
+"""XMP, the XML that photo software keeps beside pixels: made to fit pixels that were turned or cut.
+
+It is changed as text, attribute by attribute, so that all else stays as its software wrote it.
+
+<rdf:Description tiff:Orientation="6" exif:PixelXDimension="400"/>         as attributes
+<tiff:Orientation>6</tiff:Orientation>                                     as elements
+"""
+
+from __future__ import annotations
+
+import re
+
+_SIZES = (
+    (b"tiff:ImageLength", b"exif:PixelYDimension", b"exif:ImageHeight"),
+    (b"tiff:ImageWidth", b"exif:PixelXDimension", b"exif:ImageWidth"),
+)
+"""Names of the height and of the width of an image."""
+_PANORAMA = b"GPano:CroppedArea"
+_GONE = (
+    rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>",
+    rb"<xap:Thumbnails>.*?</xap:Thumbnails>",
+    rb"<(?:Container|GContainer):Directory\b.*?</(?:Container|GContainer):Directory>",
+    rb"<hdrgm:(\w+)\b[^>]*>.*?</hdrgm:\1>",
+    rb"<(?:HDRGainMap|apdi):(\w+)\b[^>]*>[^<]*</(?:HDRGainMap|apdi):\1>",
+    rb"<GCamera:((?:Motion|Micro)\w+)\b[^>]*>[^<]*</GCamera:\1>",
+    rb"\s(?:hdrgm|HDRGainMap|apdi):\w+=(?:\"[^\"]*\"|'[^']*')",
+    rb"\sGCamera:(?:Motion|Micro)\w+=(?:\"[^\"]*\"|'[^']*')",
+    rb"\sxmpNote:HasExtendedXMP=(?:\"[^\"]*\"|'[^']*')",
+)
+"""Patterns of what says something of parts of a file that an output does not have."""
+_GAIN_MAP = re.compile(rb"hdrgm:Version|HDRGainMap|Semantic=\"GainMap\"|apdi:AuxiliaryImageType")
+_DEPTH = re.compile(rb"Semantic=\"Depth\"|GDepth:|GImage:")
+_MOTION = re.compile(rb"GCamera:(Motion|Micro)(Photo|Video)(=\"1\"|>1<)")
+
+
+def fit_xmp(xmp: bytes, height: int, width: int) -> bytes:
+    """XMP of an image of that size in pixels whose rows lie as they are seen."""
+    found = _replaced(xmp, b"tiff:Orientation", lambda old: 1)
+    for names, size in zip(_SIZES, (height, width), strict=True):
+        for name in names:
+            found = _replaced(found, name, lambda old, size=size: size)
+    return found
+
+
+def crop_xmp(xmp: bytes, top: int, left: int, height: int, width: int) -> bytes:
+    """XMP of a part of an image: its size, and where it lies in a panorama."""
+    found = xmp
+    for names, size in zip(_SIZES, (height, width), strict=True):
+        for name in names:
+            found = _replaced(found, name, lambda old, size=size: size)
+    for ending, shift in ((b"TopPixels", top), (b"LeftPixels", left)):
+        found = _replaced(found, _PANORAMA + ending, lambda old, by=shift: old + by)
+    for ending, size in ((b"ImageHeightPixels", height), (b"ImageWidthPixels", width)):
+        found = _replaced(found, _PANORAMA + ending, lambda old, size=size: size)
+    return found
+
+
+def without_companions(xmp: bytes) -> bytes:
+    """XMP without its small copies of the image, and without words on other parts of the file."""
+    for pattern in _GONE:
+        xmp = re.sub(pattern, b"", xmp, flags=re.DOTALL)
+    return xmp
+
+
+def companions_of(xmp: bytes) -> tuple[str, ...]:
+    """Names of what the XMP says lies beside the image in its file."""
+    kinds = (("gain map", _GAIN_MAP), ("depth map", _DEPTH), ("video of a motion photo", _MOTION))
+    return tuple(name for name, pattern in kinds if pattern.search(xmp))
+
+
+def _replaced(xmp: bytes, name: bytes, change: object) -> bytes:
+    """XMP with another whole number wherever it has one of a name."""
+    assert callable(change)
+    quoted = re.escape(name)
+    pattern = (
+        rb"(\s" + quoted + rb"\s*=\s*[\"'])(-?\d+)(?=[\"'])|(<" + quoted + rb">\s*)(-?\d+)(?=\s*<)"
+    )
+
+    def put(found: re.Match[bytes]) -> bytes:
+        before, number = (found[1], found[2]) if found[1] else (found[3], found[4])
+        return before + str(change(int(number))).encode()
+
+    return re.sub(pattern, put, xmp)
