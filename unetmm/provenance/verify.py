@@ -100,7 +100,10 @@ def finalize(path: Place) -> bool:
         info = retype(framed.info, job.get("dtype"))
         output: Output = open_sink(options, info, job["format"], framed)
         output.halving.set_range(*Calibration.from_json(job["calibration"]).span)
-        output.join("finalize")
+        with output.workspace.locked("job"):
+            if output.workspace.read_job() != job:
+                raise ResumeError(f"{path}: another run has begun it anew just now; try again")
+            output.join("finalize")
         return output.complete()
     finally:
         source.close()

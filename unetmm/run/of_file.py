@@ -222,8 +222,7 @@ def _begin(work: _Work) -> Job:
     """
     output, options = work.output, work.options
     facts = make_facts(work.path, work.source.info, work.model, options, output)
-    output.workspace.set_up()
-    with output.workspace.locked("job"):
+    with output.workspace.locked("job", make=True):
         if not options.overwrite and output_exists(output.path):
             raise _FinishedMeanwhile
         begun = _earlier_job(output, facts, options.overwrite)
@@ -235,7 +234,8 @@ def _begin(work: _Work) -> Job:
             output.create(make_record(facts, job.calibration, options.choice))
             content = make_job_record(work.path, facts, options, output, job.calibration)
             output.workspace.write_job(content)
-    output.join(f"{work.share.index}-of-{work.share.count}")
+        # Before others may look: they leave alone what has a writer.
+        output.join(f"{work.share.index}-of-{work.share.count}")
     return job
 
 
@@ -247,7 +247,7 @@ def _earlier_job(
     Raises
     ------
     ResumeError
-        If it was made from something else, and may not be begun anew.
+        If it was made from something else, and may not be begun anew, or is being written.
     """
     begun = output.workspace.read_job()
     if begun is None or not output.holds_chunks():
@@ -257,7 +257,8 @@ def _earlier_job(
     except ResumeError:
         if not overwrite:
             raise
-        return None
+        with output.workspace.alone():  # refused now rather than once the image is measured
+            return None
     return begun
 
 
