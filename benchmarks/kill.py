@@ -186,7 +186,7 @@ def kill_and_compare(folder: Path, arguments: argparse.Namespace) -> int:
 def race_and_compare(folder: Path, arguments: argparse.Namespace) -> int:
     """How many outputs of two racing writers are not those of one of them undisturbed."""
     draw = random.Random(arguments.seed)
-    image, counter = folder / "race.tif", Counter(folder / "counter")
+    image, counter = folder / "raced.tif", Counter(folder / "counter")
     make_image(image, RACE_HEIGHT)
     asked = {"1.0": (), "0.3": ("--strength", "0.3")}
     wrong, seconds, won = 0, 0.0, dict.fromkeys(asked, 0)

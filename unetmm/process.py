@@ -102,9 +102,10 @@ def child_environment() -> dict[str, str]:
 
     With it another Python finds this very package, installed or not.
     """
-    root = str(Path(__file__).parents[1])
-    path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
-    return {**os.environ, "PYTHONPATH": path}
+    root, more = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")
+    # An empty part is the working folder, whose files are the images' and not ours.
+    parts = [part for part in more.split(os.pathsep) if part]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, *parts])}
 
 
 def available_cores() -> int:

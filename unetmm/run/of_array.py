@@ -14,7 +14,7 @@ from unetmm.options import Options
 from unetmm.plan.memory import sink_storage, source_storage
 from unetmm.plan.outlook import plan_image
 from unetmm.run.job import make_job
-from unetmm.run.loaded import Loaded
+from unetmm.run.loaded import Loaded, compiling_bytes
 from unetmm.run.model import settle
 from unetmm.run.remarks import say_remarks
 from unetmm.run.scheduler import run
@@ -33,9 +33,13 @@ def restore_array(
     out = np.empty_like(image, dtype=None if kept.dtype == info.dtype else kept.dtype)
     source, sink = ArraySource(image, info), ArraySink(out, kept, ARRAY_CHUNK_PX)
     loaded = loaded or Loaded()
+    held_bytes = compiling_bytes(options.engine)
+    storages = source_storage(source), sink_storage(sink)
+    if held_bytes:  # refused now rather than once kernels are compiled in this process
+        plan_image(info, *storages, pick_model(options.model, info), options, held_bytes)
     options = settle(options, source, loaded)
     model = pick_model(options.model, info)
-    plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
+    plan = plan_image(info, *storages, model, options, held_bytes)
     job = make_job(source, sink, model, plan, options, loaded)
     run(job)
     say_remarks(job, "the restored array")

@@ -203,7 +203,10 @@ def _plan_work(
     sink = open_sink(options.sink(output), kept, options.format, options.framed(source))
     storages = source_storage(source), sink_storage(sink)
     # Before nets are tried, whose memory is given back.
-    held_bytes = loaded.held_bytes(pick_model(options.model, source.info), options.engine)
+    likely = pick_model(options.model, source.info)
+    held_bytes = loaded.held_bytes(likely, options.engine)
+    if held_bytes:  # refused now rather than once kernels are compiled in this process
+        plan_image(source.info, *storages, likely, options, held_bytes)
     if is_auto(options.model):
         progress(Progress("choose a model", 0, kept.pixels, 0.0, None))
     begun = sink.workspace.read_job() if sink.holds_chunks() else None
