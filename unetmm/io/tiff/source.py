@@ -23,6 +23,7 @@ from unetmm.io.tiff.mask import mask_bytes
 from unetmm.io.tiff.mask_pages import internal_mask
 from unetmm.io.tiff.pages import drop_missing, find_pages
 from unetmm.io.tiff.segments import Overlap, PageData, SegmentFiles, SegmentGrid
+from unetmm.io.tiff.set_files import check_siblings, is_sibling, with_siblings_only
 from unetmm.io.tiff.strips import DecodedStrips, InflatedStrips, is_inflatable, is_one_strip
 
 # tifffile warns through logging; without a handler Python would print that to stderr.
@@ -91,7 +92,9 @@ class TiffSource:
 
     def _note_other_files(self) -> None:
         """An OME-TIFF may be a set of files, of which any one opens the whole image."""
-        files = {page.path.resolve() for page in self._pages if page is not None}
+        named = {page.path for page in self._pages if page is not None}
+        check_siblings(self.path, sorted(named))
+        files = {path.resolve() for path in named}
         others = tuple(sorted(map(str, files - {self.path.resolve()})))
         if others:
             self._note(other_files=others)
@@ -261,12 +264,12 @@ def _open(path: Path) -> tifffile.TiffFile:
     xml = stated = (tif.ome_metadata or "") if tif.is_ome else ""
     if name := companion_name(xml):
         companion = path.parent / Path(name).name
-        if companion.is_file():
+        if companion.is_file() and is_sibling(path, companion.name):
             xml = companion.read_text(encoding="utf-8")
         else:
             log.warning("%s: %s is missing, so its axes and sizes are unknown", path, name)
     try:
-        xml = with_known_order(path, xml)
+        xml = with_known_order(path, with_siblings_only(path, xml))
     except ImageError:
         tif.close()
         raise
