@@ -19,6 +19,7 @@ from unetmm.io.ome_xml import companion_name, with_known_order
 from unetmm.io.palette import PaletteChoice
 from unetmm.io.remedy import remedy
 from unetmm.io.tiff.info import describe, main_series, map_axes
+from unetmm.io.tiff.inner_headers import misfit
 from unetmm.io.tiff.mask import mask_bytes
 from unetmm.io.tiff.mask_pages import internal_mask
 from unetmm.io.tiff.pages import drop_missing, find_pages
@@ -62,6 +63,7 @@ class TiffSource:
             self._inflated = (
                 InflatedStrips(path, self._files, keyframe, grid) if inflatable else None
             )
+            self._compression = int(keyframe.compression)
             self._decode = keyframe.decode
             self._decode(None, 0)  # raises for a compression or layout that cannot be decoded
             self._jpeg_header = keyframe.jpegheader if grid.jpeg else None
@@ -217,6 +219,7 @@ class TiffSource:
             if self._grid.jpeg:
                 options = {"jpegtables": page.jpeg_tables, "jpegheader": self._jpeg_header}
             data = self._files.read(page, segment)
+            self._check_inner_size(data)
             try:
                 pixels = self._decode(data, segment, **options)[0]
             except Exception:
@@ -225,6 +228,15 @@ class TiffSource:
                     raise
                 pixels = self._decode(whole, segment)[0]
         return None if pixels is None else pixels[0]
+
+    def _check_inner_size(self, data: bytes) -> None:
+        """Refuse a segment whose codec would make more of it than the file says."""
+        grid = self._grid
+        if self._jpeg_header is not None:
+            return  # without a header of its own
+        size = grid.segment_height, grid.segment_width, grid.samples
+        if problem := misfit(self._compression, data, *size):
+            raise ValueError(problem)
 
     def _without_end(self, data: bytes) -> bytes | None:
         """A deflate segment of which only the end is missing, as libtiff reads it too.
