@@ -6,6 +6,9 @@ import ctypes
 import os
 import resource
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from unetmm.geometry import round_up
@@ -15,6 +18,8 @@ M_TRIM_THRESHOLD = -1
 M_ARENA_MAX = -8
 MMAP_THRESHOLD_BYTES = 256 * 1024
 """Larger blocks are mapped one by one, so freeing them returns them at once and in full."""
+USUAL_THRESHOLD_BYTES = 128 * 1024
+"""The thresholds that glibc begins with."""
 KEPT_BLOCK_BYTES = 32 * 1024**2
 """The largest that glibc takes as a threshold for mapping."""
 FRESH_BYTES = 105 * 10**6
@@ -33,6 +38,38 @@ def limit_allocator() -> None:
         (M_TRIM_THRESHOLD, 2 * MMAP_THRESHOLD_BYTES),
         (M_ARENA_MAX, 2),
     )
+
+
+@contextmanager
+def limited_allocator() -> Iterator[None]:
+    """As `limit_allocator`, until the last of these blocks is left: then as glibc begins."""
+    with _limiting:
+        _limits.append(None)
+        limit_allocator()
+    try:
+        yield
+    finally:
+        with _limiting:
+            _limits.pop()
+            if not _limits and not _kept_limited:
+                _mallopt(
+                    (M_MMAP_THRESHOLD, USUAL_THRESHOLD_BYTES),
+                    (M_TRIM_THRESHOLD, USUAL_THRESHOLD_BYTES),
+                    (M_ARENA_MAX, 0),
+                )
+
+
+_limiting = threading.Lock()
+_limits: list[None] = []
+"""One entry for every block of `limited_allocator` that is under way."""
+_kept_limited: list[None] = []
+"""One entry if this process is ours, so that its allocator stays limited."""
+
+
+def limit_for_good() -> None:
+    """As `limit_allocator`, for a process that is ours from its start to its end."""
+    _kept_limited.append(None)
+    limit_allocator()
 
 
 def keep_freed_memory() -> None:

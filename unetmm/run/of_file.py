@@ -18,6 +18,7 @@ from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ResumeError, WeightsError
 from unetmm.intensities.guard import Guard
 from unetmm.io.image import Source
+from unetmm.io.limits import reading_within
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.output.destination import output_exists
 from unetmm.io.output.output import Output
@@ -76,8 +77,7 @@ def restore_file(
         If what is kept was made from something else, or another process is writing it.
     """
     process.reset_peak()
-    process.limit_allocator()
-    with hearing() as heard:
+    with process.limited_allocator(), hearing() as heard:
         report = _restore_file(path, output, options, progress, stop, share, loaded or Loaded())
     report.warnings = tuple(heard)
     return report
@@ -93,7 +93,9 @@ def _restore_file(
     loaded: Loaded,
 ) -> Report:
     started = time.monotonic()
-    with closing(open_source(path, options.select, options.nodata)) as source:
+    with reading_within(options.budget_bytes):
+        opened = open_source(path, options.select, options.nodata)
+    with closing(opened) as source:
         remove_leftovers(output)
         if not options.overwrite and output_exists(output):
             return _finished(path, output, source, options, loaded)

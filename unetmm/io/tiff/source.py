@@ -15,17 +15,21 @@ from numpy.typing import NDArray
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane
-from unetmm.io.ome_xml import companion_name, with_known_order
+from unetmm.io.limits import check_room
+from unetmm.io.ome_xml import PARSED_BYTES, companion_name, with_known_order, xml_bytes
 from unetmm.io.palette import PaletteChoice
 from unetmm.io.remedy import remedy
+from unetmm.io.tiff.directories import check_directories
 from unetmm.io.tiff.info import describe, main_series, map_axes
 from unetmm.io.tiff.inner_headers import misfit
 from unetmm.io.tiff.mask import mask_bytes
 from unetmm.io.tiff.mask_pages import internal_mask
+from unetmm.io.tiff.page_list import PageList
 from unetmm.io.tiff.pages import drop_missing, find_pages
 from unetmm.io.tiff.segments import Overlap, PageData, SegmentFiles, SegmentGrid
 from unetmm.io.tiff.set_files import check_siblings, is_sibling, with_siblings_only
 from unetmm.io.tiff.strips import DecodedStrips, InflatedStrips, is_inflatable, is_one_strip
+from unetmm.sizes import format_size
 
 # tifffile warns through logging; without a handler Python would print that to stderr.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -54,6 +58,7 @@ class TiffSource:
         self.path = path
         self._files = SegmentFiles()
         with translated(path, "read it as TIFF"), _open(path) as tif:
+            self._xml_chars = len(tif.ome_metadata or "") if tif.is_ome else 0
             series = main_series(path, tif)
             keyframe = series.keyframe
             axes = map_axes(path, series, palette)
@@ -94,7 +99,9 @@ class TiffSource:
 
     def _note_other_files(self) -> None:
         """An OME-TIFF may be a set of files, of which any one opens the whole image."""
-        named = {page.path for page in self._pages if page is not None}
+        pages = self._pages
+        listed = pages.files if isinstance(pages, PageList) else None
+        named = set(listed or (page.path for page in pages if page is not None))
         check_siblings(self.path, sorted(named))
         files = {path.resolve() for path in named}
         others = tuple(sorted(map(str, files - {self.path.resolve()})))
@@ -115,8 +122,14 @@ class TiffSource:
 
         Besides, what is kept of pages that are one strip.
         """
-        segments = sum(len(page.offsets) for page in self._pages if page is not None)
+        pages = self._pages
+        segments = (
+            pages.segments
+            if isinstance(pages, PageList)
+            else sum(len(page.offsets) for page in pages if page is not None)
+        )
         table = segments * (16 + 2 * 40) + len(self._pages) * _PAGE_BYTES + _TIFFFILE_BYTES
+        table += xml_bytes(self._xml_chars)
         table += 2 * mask_bytes(self.info.metadata.tiff.mask)  # as parts and joined
         if self.info.metadata.display.colour_maps:
             table += _MAP_BYTES * 2 ** (8 * self._grid.stored_dtype.itemsize)
@@ -131,7 +144,12 @@ class TiffSource:
     @property
     def _decode_bytes(self) -> int:
         """Most memory of decoding a segment, its result included."""
-        largest = max((p.largest_bytes for p in self._pages if p is not None), default=0)
+        pages = self._pages
+        largest = (
+            pages.largest_bytes
+            if isinstance(pages, PageList)
+            else max((p.largest_bytes for p in pages if p is not None), default=0)
+        )
         copies = 1 + self._grid.swapped + self._grid.predicted + self._grid.packed
         if self._grid.image_codec:
             copies = _CODEC_COPIES["jpeg" if self._grid.jpeg else "image"]
@@ -272,16 +290,11 @@ class TiffSource:
 
 def _open(path: Path) -> tifffile.TiffFile:
     """The file, with the OME-XML of its companion where it has only a reference to it."""
+    check_directories(path)
     tif = tifffile.TiffFile(path)
-    xml = stated = (tif.ome_metadata or "") if tif.is_ome else ""
-    if name := companion_name(xml):
-        companion = path.parent / Path(name).name
-        if companion.is_file() and is_sibling(path, companion.name):
-            xml = companion.read_text(encoding="utf-8")
-        else:
-            log.warning("%s: %s is missing, so its axes and sizes are unknown", path, name)
+    stated = (tif.ome_metadata or "") if tif.is_ome else ""
     try:
-        xml = with_known_order(path, with_siblings_only(path, xml))
+        xml = _sound_xml(path, stated)
     except ImageError:
         tif.close()
         raise
@@ -289,6 +302,24 @@ def _open(path: Path) -> tifffile.TiffFile:
         return tif
     tif.close()
     return tifffile.TiffFile(path, omexml=xml)
+
+
+def _sound_xml(path: Path, xml: str) -> str:
+    """OME-XML that may be read: of the companion where there is one, naming files beside it."""
+    _check_xml(path, len(xml))
+    if name := companion_name(xml):
+        companion = path.parent / Path(name).name
+        if companion.is_file() and is_sibling(path, companion.name):
+            _check_xml(path, companion.stat().st_size)
+            xml = companion.read_text(encoding="utf-8")
+        else:
+            log.warning("%s: %s is missing, so its axes and sizes are unknown", path, name)
+    return with_known_order(path, with_siblings_only(path, xml))
+
+
+def _check_xml(path: Path, chars: int) -> None:
+    """Refuse OME-XML that does not fit the budget once it is parsed."""
+    check_room(path, f"its OME-XML of {format_size(chars)}", PARSED_BYTES * chars)
 
 
 def _expand(indices: NDArray[Any], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
