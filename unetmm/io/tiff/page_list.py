@@ -83,7 +83,7 @@ class PageList(Sequence[PageData | None]):
     @property
     def segments(self) -> int:
         """Segments of all pages that there are."""
-        return int((self._file_of >= 0).sum()) * self._offsets.shape[1]
+        return int((self._file_of >= 0).sum()) * int(self._offsets.shape[1])
 
     @property
     def largest_bytes(self) -> int:
