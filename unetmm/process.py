@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from unetmm.cgroups import quota_cores
 from unetmm.geometry import round_up
 
 M_MMAP_THRESHOLD = -3
@@ -146,7 +147,9 @@ def child_environment() -> dict[str, str]:
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use: those it may run on, or whose time it is given if fewer."""
     if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return max(1, os.cpu_count() or 1)
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, min(cores, quota_cores() or cores))
