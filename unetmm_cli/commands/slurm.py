@@ -160,6 +160,10 @@ def _check_inputs(array: JobArray, choices: Choices) -> None:
 
 def _program() -> list[str]:
     """This very installation: a job's PATH may name another. Files beside the images are none."""
+    if not sys.executable:
+        raise ImageError(
+            "Python does not say where it is, so no job can start it; call it by a path"
+        )
     return [sys.executable, "-P", "-m", "unetmm_cli"]
 
 
