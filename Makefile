@@ -30,8 +30,8 @@ test: venv  ## the tests without the slow ones
 test-slow: venv  ## all tests
 	$(BIN)/python -m pytest -q
 
-test-kill: venv  ## 50 runs killed with SIGKILL, resumed, compared byte by byte (minutes)
-	$(BIN)/python benchmarks/kill.py --kills 50
+test-kill: venv  ## 50 runs killed and resumed, 50 races for an output, byte by byte (minutes)
+	$(BIN)/python benchmarks/kill.py --kills 50 --races 50
 
 test-batch: venv  ## 200 files of all kinds, 10 of them broken, against each file alone (minutes)
 	$(BIN)/python benchmarks/batch200.py

@@ -1,6 +1,6 @@
 """Kill runs with SIGKILL at random moments, go on until done, compare every byte.
 
-    python benchmarks/kill.py --kills 50
+    python benchmarks/kill.py --kills 50 --races 50
 
 Outputs are OME-Zarr (with pyramid) and TIFF in turn. Prints how many outputs differ from that of an
 undisturbed run, and the share of pixels that were computed more than once. Exit code 1 if one does.
@@ -9,6 +9,10 @@ That share is counted, not derived: every run, the killed ones too, adds the pix
 into the net's row stream to a number in a file that is mapped into its memory, which the kernel
 keeps whatever happens to the process. The pixels of a band count just before the band is computed,
 so that of a killed run one band a strip counts in full. Pixels of calibration count apart.
+
+A race is two commands at one output at once, the later one with --overwrite and another strength,
+either of them killed now and then. What is there in the end has to be, byte by byte, what one of
+the two makes undisturbed, record included.
 """
 
 from __future__ import annotations
@@ -26,9 +30,13 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from watch import files_of
+from watch import files_of, remove_output
 
 WIDTH = 2000
+RACE_HEIGHT = 1200
+"""Rows of the image that is raced for, in pixels."""
+KILLED_SHARE = 0.3
+"""Share of racing runs that are killed."""
 COUNTERS = struct.Struct("<QQ")
 """Pixels pushed into streams, and pixels looked at for calibration."""
 COUNTING = """
@@ -85,10 +93,11 @@ def make_image(path: Path, height: int) -> None:
     tifffile.imwrite(path, noisy, tile=(512, 512))
 
 
-def command(image: Path, output: Path, report: Path, counter: Counter) -> list[str]:
+def command(image: Path, output: Path, report: Path, counter: Counter, *more: str) -> list[str]:
     return [
         sys.executable, "-c", COUNTING, str(counter.path), "denoise", str(image), "-o",
         str(output), "--quiet", "--mem-budget", "700MB", "--report", str(report),
+        *more,
     ]  # fmt: skip
 
 
@@ -99,11 +108,13 @@ def remove(path: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--races", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--height", type=int, default=6000, help="of the image, in pixels")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        return int(kill_and_compare(Path(name), arguments) > 0)
+        wrong = kill_and_compare(Path(name), arguments) if arguments.kills else 0
+        return int(wrong + race_and_compare(Path(name), arguments) > 0)
 
 
 def run_with_kills(
@@ -170,6 +181,61 @@ def kill_and_compare(folder: Path, arguments: argparse.Namespace) -> int:
         f"calibration {calibrated_px / 1e6:.1f} Mpx in {runs + kills} starts"
     )
     return wrong
+
+
+def race_and_compare(folder: Path, arguments: argparse.Namespace) -> int:
+    """How many outputs of two racing writers are not those of one of them undisturbed."""
+    draw = random.Random(arguments.seed)
+    image, counter = folder / "raced.tif", Counter(folder / "counter")
+    make_image(image, RACE_HEIGHT)
+    asked = {"1.0": (), "0.3": ("--strength", "0.3")}
+    wrong, seconds, won = 0, 0.0, dict.fromkeys(asked, 0)
+    peace: dict[str, dict[str, dict[str, bytes]]] = {}
+    words: dict[str, dict[str, list[str]]] = {}
+    for kind in ("ome.zarr", "tif") if arguments.races else ():
+        output = folder / f"race.{kind}"
+        words[kind] = {
+            s: command(image, output, folder / f"r{s}.json", counter, "--workers", "1", *more)
+            for s, more in asked.items()
+        }
+        peace[kind] = {}
+        for strength, line in words[kind].items():
+            start = time.monotonic()
+            subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
+            seconds = time.monotonic() - start
+            peace[kind][strength] = files_of(output)
+            remove(output)
+    for number in range(arguments.races):
+        kind = ("ome.zarr", "tif")[number % 2]
+        output = folder / f"race.{kind}"
+        first, second = words[kind]["1.0"], [*words[kind]["0.3"], "--overwrite"]
+        race(first, second, seconds, draw)
+        if not output.exists():
+            subprocess.run(second, check=True, stdout=subprocess.DEVNULL)
+        found = files_of(output)
+        strength = next((s for s, files in peace[kind].items() if files == found), None)
+        wrong += strength is None
+        if strength is not None:
+            won[strength] += 1
+        print(f"race {number + 1}, {kind}: strength {strength or 'of neither'}", flush=True)
+        remove_output(output)
+        left = [p.name for p in folder.iterdir() if p.name.startswith(f".race.{kind}")]
+        wrong += bool(left)
+    print(f"{arguments.races} races: {wrong} wrong; each strength was left so often: {won}")
+    return wrong
+
+
+def race(first: list[str], second: list[str], seconds: float, draw: random.Random) -> None:
+    """Two commands at once, the second a while after the first; either may be killed."""
+    a = subprocess.Popen(first, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(draw.uniform(0, 1.1) * seconds)
+    b = subprocess.Popen(second, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for process in (a, b):
+        if draw.random() < KILLED_SHARE:
+            time.sleep(draw.uniform(0, 0.6) * seconds)
+            process.kill()
+    a.wait()
+    b.wait()
 
 
 if __name__ == "__main__":

@@ -36,5 +36,26 @@ def test_blocks_are_mapped_anew_or_kept(name: str) -> None:
     assert faults >= 40 if name == "limit_allocator" else faults < 10
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="these are settings of glibc")
+def test_the_allocator_of_a_host_is_as_before_after_the_last_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[dict[int, int]] = []
+    monkeypatch.setattr(process, "_mallopt", lambda *settings: calls.append(dict(settings)))
+    monkeypatch.setattr(process, "_kept_limited", [])
+    with process.limited_allocator():
+        with process.limited_allocator():
+            pass
+        assert len(calls) == 2 and calls[-1][process.M_ARENA_MAX] == 2
+    usual = process.USUAL_THRESHOLD_BYTES
+    assert calls[-1] == {
+        process.M_MMAP_THRESHOLD: usual, process.M_TRIM_THRESHOLD: usual, process.M_ARENA_MAX: 0,
+    }  # fmt: skip
+    process.limit_for_good()
+    with process.limited_allocator():
+        pass
+    assert calls[-1][process.M_ARENA_MAX] == 2
+
+
 def test_peak_is_at_least_what_is_resident() -> None:
     assert process.peak_bytes() >= process.resident_bytes() > 10**7

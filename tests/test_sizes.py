@@ -37,7 +37,7 @@ def test_percent_is_of_the_available_memory(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_smallest_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizes, "_meminfo_available", lambda: 9_000)
-    monkeypatch.setattr(sizes, "_cgroup_available", lambda: [None, 5_000, 7_000])
+    monkeypatch.setattr(sizes, "memory_left", lambda: [5_000, 7_000])
     assert sizes.available_bytes() == 5_000
 
 

@@ -6,8 +6,12 @@ import ctypes
 import os
 import resource
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from unetmm.cgroups import quota_cores
 from unetmm.geometry import round_up
 
 M_MMAP_THRESHOLD = -3
@@ -15,6 +19,8 @@ M_TRIM_THRESHOLD = -1
 M_ARENA_MAX = -8
 MMAP_THRESHOLD_BYTES = 256 * 1024
 """Larger blocks are mapped one by one, so freeing them returns them at once and in full."""
+USUAL_THRESHOLD_BYTES = 128 * 1024
+"""The thresholds that glibc begins with."""
 KEPT_BLOCK_BYTES = 32 * 1024**2
 """The largest that glibc takes as a threshold for mapping."""
 FRESH_BYTES = 105 * 10**6
@@ -33,6 +39,38 @@ def limit_allocator() -> None:
         (M_TRIM_THRESHOLD, 2 * MMAP_THRESHOLD_BYTES),
         (M_ARENA_MAX, 2),
     )
+
+
+@contextmanager
+def limited_allocator() -> Iterator[None]:
+    """As `limit_allocator`, until the last of these blocks is left: then as glibc begins."""
+    with _limiting:
+        _limits.append(None)
+        limit_allocator()
+    try:
+        yield
+    finally:
+        with _limiting:
+            _limits.pop()
+            if not _limits and not _kept_limited:
+                _mallopt(
+                    (M_MMAP_THRESHOLD, USUAL_THRESHOLD_BYTES),
+                    (M_TRIM_THRESHOLD, USUAL_THRESHOLD_BYTES),
+                    (M_ARENA_MAX, 0),
+                )
+
+
+_limiting = threading.Lock()
+_limits: list[None] = []
+"""One entry for every block of `limited_allocator` that is under way."""
+_kept_limited: list[None] = []
+"""One entry if this process is ours, so that its allocator stays limited."""
+
+
+def limit_for_good() -> None:
+    """As `limit_allocator`, for a process that is ours from its start to its end."""
+    _kept_limited.append(None)
+    limit_allocator()
 
 
 def keep_freed_memory() -> None:
@@ -102,13 +140,16 @@ def child_environment() -> dict[str, str]:
 
     With it another Python finds this very package, installed or not.
     """
-    root = str(Path(__file__).parents[1])
-    path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
-    return {**os.environ, "PYTHONPATH": path}
+    root, more = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")
+    # An empty part is the working folder, whose files are the images' and not ours.
+    parts = [part for part in more.split(os.pathsep) if part]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, *parts])}
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use: those it may run on, or whose time it is given if fewer."""
     if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return max(1, os.cpu_count() or 1)
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, min(cores, quota_cores() or cores))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from unetmm.cgroups import memory_left
 from unetmm.errors import ShapeError
 
 UNITS = {
@@ -57,7 +58,7 @@ def default_budget_bytes() -> int:
 
 def available_bytes() -> int:
     """Memory that this process could still take: the machine's, or its control group's if less."""
-    candidates = [_meminfo_available(), *_cgroup_available()]
+    candidates = [_meminfo_available(), *memory_left()]
     known = [c for c in candidates if c is not None]
     return min(known) if known else 2 * 10**9
 
@@ -78,35 +79,3 @@ def _psutil_available() -> int | None:
     except ImportError:
         return None
     return int(psutil.virtual_memory().available)
-
-
-def _cgroup_available() -> list[int | None]:
-    """What the control groups above this process leave (version 2 and 1)."""
-    pairs = []
-    try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            root, limit, usage = Path("/sys/fs/cgroup"), "memory.max", "memory.current"
-        elif "memory" in controllers.split(","):
-            root = Path("/sys/fs/cgroup/memory")
-            limit, usage = "memory.limit_in_bytes", "memory.usage_in_bytes"
-        else:
-            continue
-        group = root / path.lstrip("/")
-        for folder in (group, *group.parents):
-            pairs.append(_left(folder / limit, folder / usage))
-            if folder == root:
-                break
-    return pairs
-
-
-def _left(limit: Path, usage: Path) -> int | None:
-    try:
-        limit_text, used = limit.read_text(encoding="ascii"), int(usage.read_text(encoding="ascii"))
-        return max(0, int(limit_text) - used)
-    except (OSError, ValueError):  # no such group, or "max"
-        return None

@@ -13,6 +13,7 @@ from itertools import pairwise
 import typer
 
 from unetmm.errors import ImageError, UnetmmError
+from unetmm.process import limit_for_good
 from unetmm_cli import display
 from unetmm_cli.app import app
 from unetmm_cli.display.lines import print_any_text
@@ -25,6 +26,7 @@ def main() -> None:
         if getattr(sys, name) is None:  # closed by who started us, as by 2>&-
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 for the whole process
     print_any_text()
+    limit_for_good()
     sys.exit(run())
 
 
@@ -47,6 +49,12 @@ def run(arguments: list[str] | None = None) -> int:
         return 1
     except MemoryError:
         message = "the machine has no memory left; stop other programs"
+        display.error(ImageError(message), as_json)
+        return 1
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        message = "no more threads can be started; raise the limit (ulimit -u), or give --workers 1"
         display.error(ImageError(message), as_json)
         return 1
     if code == INTERRUPTED_EXIT:  # typer turns KeyboardInterrupt into this

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from command_line import HEIGHT, WIDTH, denoise, run_ok
 
 from unetmm.version import __version__
 from unetmm_cli import files
+from unetmm_cli.__main__ import run as run_command
 from unetmm_cli.display.text import plain
 
 
@@ -64,3 +68,25 @@ def test_checksum_of_a_folder_depends_on_names_and_contents(tmp_path: Path) -> N
 def test_json_never_holds_nan() -> None:
     content = {"a": [float("nan"), np.float32(1.5)], "b": float("inf"), "c": Path("x")}
     assert plain(content) == {"a": ["nan", 1.5], "b": "inf", "c": "x"}
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    path, output = tmp_path / "a.tif", tmp_path / "o.tif"
+    tifffile.imwrite(path, np.zeros((40, 40), np.uint8))
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "unetmm_cli", "denoise", path, "-o", output],
+            stderr=full, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert done.returncode == 0 and done.stdout.strip() == str(output) and output.exists()
+
+
+def test_no_more_threads_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **more: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("unetmm_cli.__main__.app", refuse)
+    assert run_command(["models"]) == 1
+    assert "no more threads can be started; raise the limit (ulimit -u)" in capsys.readouterr().err

@@ -250,11 +250,14 @@ class _Command:
     def run(self) -> None:
         files, report = self.subject.files, self.output.with_suffix(".json")
         command = [
-            sys.executable, "-m", "unetmm_cli", "restore", str(self.source), "-o", str(self.output),
-            "--model", str(files.model), "--cores", str(self.subject.setting.threads),
+            sys.executable, "-P", "-m", "unetmm_cli", "restore", str(self.source),
+            "-o", str(self.output), "--model", str(files.model),
+            "--cores", str(self.subject.setting.threads),
             "--overwrite", "--quiet", "--report", str(report),
         ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=process.child_environment()
+        )
         if done.returncode:
             raise NotPossibleError(done.stderr.strip() or f"exit code {done.returncode}")
         self.peak = json.loads(report.read_text(encoding="utf-8"))["measured_peak_bytes"]

@@ -21,7 +21,7 @@ from unetmm.extras import need_torch
 from unetmm.process import child_environment
 
 LEAST_SIDE_PX = 64
-CHILD = "-m", "unetmm.benchmark.child"
+CHILD = "-P", "-m", "unetmm.benchmark.child"
 """Arguments of Python that start a process which measures."""
 
 

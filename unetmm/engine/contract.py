@@ -234,7 +234,7 @@ class Engine(Protocol):
         """Seconds of one stream over `rows` new rows of a strip, of `workers` side by side."""
 
     def prepare(self, told: Callable[[], None]) -> None:
-        """Make sure that the kernels are compiled; `told` is called before that takes seconds."""
+        """Have the kernels compiled aside; `told` is called before that is waited for."""
 
     def fold(self, config: NetConfig, tensors: Tensors) -> Net:
         """A net ready to stream; its tensors are not needed afterwards.

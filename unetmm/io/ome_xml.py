@@ -13,12 +13,20 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from unetmm.errors import ImageError
+from unetmm.io.limits import FREE_BYTES
 from unetmm.io.units import full_unit, in_unit
 
 _ORDERS = tuple("XY" + "".join(order) for order in itertools.permutations("ZCT"))
 _ORDER_TEXT = re.compile(r"""\sDimensionOrder\s*=\s*["']([^"']*)""")
 MAX_XML_CHARS = 2**21
 """Longest OME-XML that is kept, in characters: as objects it takes far more than its text."""
+PARSED_BYTES = 8
+"""Memory of parsing OME-XML per character, measured."""
+
+
+def xml_bytes(chars: int) -> int:
+    """Memory of parsing OME-XML beyond that of a usual file, which is part of the runtime."""
+    return max(0, PARSED_BYTES * chars - FREE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,8 @@ def named_files(xml: str) -> list[str]:
 
 def companion_name(xml: str) -> str | None:
     """The file that holds the real OME-XML, if this one only refers to it."""
+    if "BinaryOnly" not in xml:  # which may be long
+        return None
     try:
         found = ElementTree.fromstring(xml).find("{*}BinaryOnly")
     except ElementTree.ParseError:

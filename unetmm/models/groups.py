@@ -18,8 +18,13 @@ def sample_groups(config: NetConfig, info: ImageInfo) -> list[tuple[int, ...]]:
     Raises
     ------
     ShapeError
-        If the net's channels do not fit the image's samples.
+        If the net's channels do not fit the image's samples, or it gives others than it takes.
     """
+    if config.in_channels != config.out_channels:
+        raise ShapeError(
+            f"the net makes {config.out_channels} channels of {config.in_channels}, so its output "
+            "is no restored image; use a model that gives as many as it takes"
+        )
     samples = info.samples - info.alpha
     if config.in_channels == 1:
         return [(i,) for i in range(samples)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from unetmm.errors import ShapeError, WeightsError
 from unetmm.extras import need_torch
-from unetmm.nets.config import NetConfig
+from unetmm.nets.config import MOST_LEVELS, MOST_PARAMETERS, NetConfig
 from unetmm.nets.shapes import parameter_count, tensor_shapes
 
 if TYPE_CHECKING:
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 HEADER_LIMIT_BYTES = 10**7
 """Longest header of a safetensors file of ours."""
+CARD_LIMIT_CHARS = 10**6
+"""Longest card of a model."""
+_TEXTS = ("task", "noise", "tensors_sha256", "config_sha256")
+"""Facts of a card that we read as text."""
+_FLOATS = ("F32", "F16", "F64")
+"""Types of tensors that are read, as safetensors names them."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +121,15 @@ def load_model(name_or_path: str | Path) -> Model:
         )
     if path.suffix in (".pth", ".pt"):
         return _load_public_checkpoint(path)
-    metadata = _read_metadata(path)
+    header = _read_header(path)
+    metadata = header.pop("__metadata__", {})
     try:
         config = NetConfig.from_json(metadata["unetmm.config"])
-        card = dict(json.loads(metadata.get("unetmm.card", "{}")))
+        card = _read_card(metadata.get("unetmm.card", "{}"))
     except (KeyError, ValueError, TypeError, ShapeError) as error:
         raise WeightsError(f"{path}: not a unetmm weight file ({error})") from error
+    _check_size(config, str(path))
+    _check_header(header, config, str(path))
     expected = card.get("config_sha256")  # the first files had none
     if expected and text_sha256(metadata["unetmm.config"]) != expected:
         raise WeightsError(
@@ -197,18 +206,66 @@ def tensors_sha256(tensors: Mapping[str, NDArray[np.float32]]) -> str:
     return digest.hexdigest()
 
 
-def _read_metadata(path: Path) -> dict[str, str]:
-    """The text metadata of a safetensors file, without importing anything."""
+def _read_header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file, without importing anything."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= HEADER_LIMIT_BYTES:
                 raise ValueError("no safetensors header")
-            header = json.loads(file.read(length))
+            header: Any = json.loads(file.read(length))
             metadata = header.get("__metadata__", {})
-            return {str(k): str(v) for k, v in metadata.items()}
-    except (OSError, ValueError, AttributeError) as error:
+            header["__metadata__"] = {str(k): str(v) for k, v in metadata.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise WeightsError(f"{path}: not a safetensors file ({error})") from error
+    except RecursionError:
+        raise WeightsError(f"{path}: not a safetensors file (nested too deeply)") from None
+    assert isinstance(header, dict), "it has `get`"
+    return header
+
+
+def _read_card(text: str) -> dict[str, Any]:
+    """The card of a model; raises ValueError if it is none."""
+    if len(text) > CARD_LIMIT_CHARS:
+        raise ValueError(f"its card has {len(text)} characters, {CARD_LIMIT_CHARS} are the most")
+    try:
+        card = json.loads(text)
+    except RecursionError:
+        raise ValueError("its card is nested too deeply") from None
+    if not isinstance(card, dict):
+        raise ValueError(f"its card is a {type(card).__name__}, not a table of facts")
+    for name in _TEXTS:
+        if not isinstance(card.get(name, ""), str):
+            raise ValueError(f"{name} of its card is no text")
+    return card
+
+
+def _check_size(config: NetConfig, where: str) -> None:
+    if parameter_count(config) > MOST_PARAMETERS:
+        raise WeightsError(
+            f"{where}: its net has {parameter_count(config)} weights, {MOST_PARAMETERS} are the "
+            "most"
+        )
+
+
+def _check_header(header: Mapping[str, Any], config: NetConfig, where: str) -> None:
+    """Refuse tensors that are not those of the net, or no floats, before any is read."""
+    kinds: dict[str, str] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    try:
+        for name, entry in header.items():
+            kinds[name], shapes[name] = str(entry["dtype"]), tuple(entry["shape"])
+    except (KeyError, TypeError, AttributeError):
+        raise WeightsError(
+            f"{where}: damaged weight file (a tensor without type or shape)"
+        ) from None
+    _check_shapes(shapes, config, where)
+    for name, kind in kinds.items():
+        if kind not in _FLOATS:
+            raise WeightsError(
+                f"{where}: tensor {name} holds {kind}, weights are one of {', '.join(_FLOATS)}; "
+                "save them as F32"
+            )
 
 
 def _read_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -217,27 +274,30 @@ def _read_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
     from safetensors.numpy import load_file
 
     try:
-        return {k: v.astype(np.float32, copy=False) for k, v in load_file(path).items()}
-    except (OSError, SafetensorError, ValueError) as error:
+        with np.errstate(over="ignore"):  # of doubles, which are then not finite
+            return {k: v.astype(np.float32, copy=False) for k, v in load_file(path).items()}
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
         raise WeightsError(f"{path}: damaged weight file ({error})") from error
 
 
 def _check_tensors(tensors: Mapping[str, Any], config: NetConfig, where: str) -> None:
+    _check_shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()}, config, where)
+
+
+def _check_shapes(found: Mapping[str, tuple[int, ...]], config: NetConfig, where: str) -> None:
     expected = tensor_shapes(config)
     missing, unknown = (
-        sorted(expected.keys() - tensors.keys()),
-        sorted(tensors.keys() - expected.keys()),
+        sorted(expected.keys() - found.keys()),
+        sorted(found.keys() - expected.keys()),
     )
     if missing or unknown:
         raise WeightsError(
             f"{where}: the tensors are not those of the net: missing {missing[:3] or 'none'}, "
-            f"unknown {unknown[:3] or 'none'}"
+            f"unknown {[name[:80] for name in unknown[:3]] or 'none'}"
         )
     for name, shape in expected.items():
-        if tuple(tensors[name].shape) != shape:
-            raise WeightsError(
-                f"{where}: tensor {name} should be {shape}, found {tuple(tensors[name].shape)}"
-            )
+        if found[name] != shape:
+            raise WeightsError(f"{where}: tensor {name} should be {shape}, found {found[name]}")
 
 
 def _check_finite(tensors: Mapping[str, Any], where: str) -> None:
@@ -280,6 +340,7 @@ def _load_public_checkpoint(path: Path) -> Model:
         )
     tensors = {k.removeprefix("module."): v.detach().float().numpy() for k, v in content.items()}
     config = infer_config({k: v.shape for k, v in tensors.items()}, str(path))
+    _check_size(config, str(path))
     _check_tensors(tensors, config, str(path))
     return Model(path.stem, config, {"source": str(path)}, path, tensors)
 
@@ -296,13 +357,17 @@ def infer_config(shapes: Mapping[str, tuple[int, ...]], where: str) -> NetConfig
         raise WeightsError(f"{where}: not a NAFNet checkpoint (no intro.weight and ending.weight)")
 
     def count(pattern: str) -> int:
-        found = [int(m[1]) for name in shapes if (m := re.match(pattern, name))]
-        return max(found, default=-1) + 1
+        numbers = [m[1] for name in shapes if (m := re.match(pattern, name))]
+        if any(len(number) > 6 for number in numbers):
+            raise WeightsError(f"{where}: not a NAFNet this project knows (a million blocks)")
+        return max(map(int, numbers), default=-1) + 1
 
     for name in ("intro.weight", "ending.weight"):
         if len(shapes[name]) != 4:
             raise WeightsError(f"{where}: {name} is no convolution, its shape is {shapes[name]}")
     levels = count(r"downs\.(\d+)\.")
+    if levels > MOST_LEVELS:
+        raise WeightsError(f"{where}: not a NAFNet this project knows ({levels} levels)")
     width, in_channels = shapes["intro.weight"][:2]
     try:
         return NetConfig(

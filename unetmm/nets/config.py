@@ -13,6 +13,15 @@ from unetmm.errors import ShapeError
 BODIES = ("nafnet", "unet")
 """Kinds of blocks a net is made of, whatever its skips: NAFNet blocks, double 3x3 convolutions."""
 
+MOST_CHANNELS = 4096
+"""Largest number of channels of an image, or of a net at full resolution."""
+MOST_LEVELS = 8
+"""Largest number of levels: at the coarsest a pixel is 256 of the image."""
+MOST_BLOCKS = 256
+"""Largest number of blocks at one scale."""
+MOST_PARAMETERS = 10**9
+"""Largest number of weights: 4 GB of them."""
+
 PADDINGS = ("mirror", "zeros")
 """Ways in which an image is continued to a multiple of a net's stride, at the bottom and right."""
 
@@ -64,6 +73,7 @@ class NetConfig:
     the public NAFNet code see zeros, which darkens the edges a little."""
 
     def __post_init__(self) -> None:
+        self._check_numbers()
         if min(self.in_channels, self.out_channels, self.width) < 1:
             raise ShapeError(f"net config: channel counts must be positive, found {self}")
         if min((self.middle_blocks, *self.encoder_blocks, *self.decoder_blocks)) < 0:
@@ -90,6 +100,30 @@ class NetConfig:
             )
         if self.aggregate is not None:
             self._check_aggregate(self.aggregate)
+
+    def _check_numbers(self) -> None:
+        """Refuse what is no count, or so large that even adding it up would take minutes."""
+        blocks = (*self.encoder_blocks, *self.decoder_blocks, self.middle_blocks)
+        counts = [*blocks, self.in_channels, self.out_channels, self.width, self.output_scale]
+        if self.aggregate is not None:
+            more = self.aggregate.enhance_blocks
+            blocks = (*blocks, *more)
+            counts += [*more, self.aggregate.channels, self.aggregate.scale]
+        if any(type(count) is not int for count in counts):
+            raise ShapeError("net config: counts of channels and blocks must be whole numbers")
+        if max(len(self.encoder_blocks), len(self.decoder_blocks)) > MOST_LEVELS:
+            raise ShapeError(
+                f"net config: {MOST_LEVELS} levels are the most, found {len(self.encoder_blocks)}"
+            )
+        if max(blocks) > MOST_BLOCKS:
+            raise ShapeError(
+                f"net config: {MOST_BLOCKS} blocks at a scale are the most, found {max(blocks)}"
+            )
+        widest = max(self.in_channels, self.out_channels, self.width)
+        if self.aggregate is not None:
+            widest = max(widest, self.aggregate.channels // 16)
+        if widest > MOST_CHANNELS:
+            raise ShapeError(f"net config: {MOST_CHANNELS} channels are the most, found {widest}")
 
     def _check_aggregate(self, aggregate: AggregateConfig) -> None:
         scale = aggregate.scale
@@ -206,13 +240,15 @@ class NetConfig:
             fields: dict[str, Any] = json.loads(text)
             aggregate = fields.pop("aggregate", None)
             for name in ("encoder_blocks", "decoder_blocks"):
-                fields[name] = tuple(int(n) for n in fields[name])
+                fields[name] = tuple(fields[name])
             if aggregate is not None:
-                aggregate["enhance_blocks"] = tuple(int(n) for n in aggregate["enhance_blocks"])
+                aggregate["enhance_blocks"] = tuple(aggregate["enhance_blocks"])
                 aggregate = AggregateConfig(**aggregate)
             return cls(**fields, aggregate=aggregate)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ShapeError(f"net config cannot be read: {error}") from error
+        except RecursionError:
+            raise ShapeError("net config cannot be read: it is nested too deeply") from None
 
 
 def tiny_config(channels: int) -> NetConfig:

@@ -17,6 +17,7 @@ from unetmm.engine.layout import Layout, make_layout
 from unetmm.errors import BudgetError
 from unetmm.intensities.range import leaves_base_range
 from unetmm.io.image import ImageInfo
+from unetmm.io.limits import reading_within
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.places import Place
 from unetmm.models.choice import ModelChoice, pick_model
@@ -193,7 +194,9 @@ def look_ahead(
     UnetmmError
         Whatever the run itself would be refused for.
     """
-    with closing(open_source(path, options.select, options.nodata)) as source:
+    with reading_within(options.budget_bytes):
+        opened = open_source(path, options.select, options.nodata)
+    with closing(opened) as source:
         info, model = source.info, pick_model(options.model, source.info)
         planned = plannable(output) if makes_folder and isinstance(output, Path) else output
         kept = options.output_info(info)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from unetmm.calibrate.calibration import Calibration
-from unetmm.errors import ImageError, ShapeError
+from unetmm.errors import ImageError, LockedError, ShapeError
 from unetmm.io.failures import translated
 from unetmm.io.output.destination import output_exists
-from unetmm.io.output.disk import discard
 from unetmm.io.output.local_workspace import Workspace
-from unetmm.io.output.records import JOB, JOURNAL, LOCK
+from unetmm.io.output.records import JOB, JOURNAL, LOCK, REPLACED
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place, RemotePath
 from unetmm.io.sniff import sniff_format
@@ -26,7 +26,7 @@ _NO_PIXELS = (JOB, f".{JOB}.", JOURNAL, LOCK, "record.json")
 """Beginnings of the names of a workspace's files that are not the output's pixels."""
 _FILE_STATE = re.compile(r", \d+ bytes of \d+ ns")
 """Pattern of what a record says of a file after its name."""
-_COPIED = ("pixels", "tiles")
+_COPIED = ("pixels", "tiles", REPLACED)
 """Names in a workspace of pixels that are copied into the output in the end."""
 
 
@@ -98,19 +98,26 @@ def remove_leftovers(path: Place) -> bool:
         if left:
             remote.remove()
         return left
-    discard(path.with_name(f".{path.name}.old"))
     workspace = Workspace(path)
+    workspace.sweep()
     if not _is_spent(workspace):
         return False
-    with workspace.locked("job"):  # or it may just be set up by a run that has not come further
-        spent = _is_spent(workspace)
-        if spent:
+    removed = False
+    # With the lock, or it may just be set up by a run that has not come further.
+    with suppress(LockedError), workspace.locked("job"):
+        if _is_spent(workspace):
+            with workspace.alone():
+                pass
             workspace.remove()
-    return spent
+            removed = True
+    workspace.sweep()
+    return removed
 
 
 def _is_spent(workspace: Workspace) -> bool:
     """Whether the pixels of a workspace have become the output."""
+    if not workspace.is_own():
+        return False
     try:
         names = [p.name for p in workspace.folder.iterdir()]
         pixels = [name for name in names if not name.startswith(_NO_PIXELS)]

@@ -97,7 +97,10 @@ def finalize(path: Place) -> bool:
     if job is None:
         raise ResumeError(f"{path}: no run of this output is under way; nothing to finish")
     with reopened(path, job) as output:
-        output.join("finalize")
+        with output.workspace.locked("job"):
+            if output.workspace.read_job() != job:
+                raise ResumeError(f"{path}: another run has begun it anew just now; try again")
+            output.join("finalize")
         return output.complete()
 
 

@@ -60,13 +60,24 @@ class Loaded:
         with nets; those of them that the plan counts are not to be counted twice.
         """
         if not self._nets:
-            return process.held_bytes()
+            held_bytes = process.held_bytes()
+            return held_bytes + compiling_bytes(engine)
         counted = RUNTIME_BYTES
         if _key(model, engine.calibrator) in self._nets:
             layout = make_layout(model.config, model.config.stride_px)
             counted += engine.calibrator.net_bytes(layout)
         counted += max(net.library_bytes for net in self._nets.values())
         return round_up(max(0, process.resident_bytes() - counted), STEP_BYTES)
+
+
+def compiling_bytes(engine: Engine) -> int:
+    """Memory that compiling kernels will take in this process, usually none; libraries are loaded.
+
+    Other processes compile them now, before anything is measured, if that can be.
+    """
+    from unetmm.engine.cpu import prepare
+
+    return prepare.compiling_bytes(engine.calibrator.precision)
 
 
 def _key(model: Model, engine: Engine) -> NetKey:

@@ -17,7 +17,7 @@ from unetmm.models.choice import ModelChoice, candidate_names, is_auto
 from unetmm.models.weights import Model
 from unetmm.options import Options
 from unetmm.provenance.record import load_calibration
-from unetmm.run.loaded import Loaded
+from unetmm.run.loaded import Loaded, compiling_bytes
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
@@ -66,6 +66,7 @@ def settle_file(path: Place, options: Options) -> Options:
 def _chosen(options: Options, source: Source, loaded: Loaded, cores: int, name: str) -> Options:
     """The options with the model that fits the image."""
     engine = options.engine.calibrator
+    compiling_bytes(engine)  # or looking at the image would compile in this process
     outliers = options.outliers_of(source.info) != "none"
     asked = None if options.model is None else str(options.model)
     terms = ChoiceTerms(

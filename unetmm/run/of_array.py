@@ -15,7 +15,7 @@ from unetmm.options import Options
 from unetmm.plan.memory import sink_storage, source_storage
 from unetmm.plan.outlook import plan_image
 from unetmm.run.job import make_job
-from unetmm.run.loaded import Loaded
+from unetmm.run.loaded import Loaded, compiling_bytes
 from unetmm.run.model import settle
 from unetmm.run.remarks import say_remarks
 from unetmm.run.report import Progress, Told
@@ -40,9 +40,13 @@ def restore_array(
     source, sink = ArraySource(image, info), ArraySink(out, kept, ARRAY_CHUNK_PX)
     loaded = loaded or Loaded()
     options.engine.prepare(lambda: progress(Progress("compile kernels", 0, info.pixels, 0, None)))
+    held_bytes = compiling_bytes(options.engine)
+    storages = source_storage(source), sink_storage(sink)
+    if held_bytes:  # refused now rather than once kernels are compiled in this process
+        plan_image(info, *storages, pick_model(options.model, info), options, held_bytes)
     options = settle(options, source, loaded)
     model = pick_model(options.model, info)
-    plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
+    plan = plan_image(info, *storages, model, options, held_bytes)
     progress(Progress("calibrate", 0, info.pixels, 0, plan))
     job = make_job(source, sink, model, plan, options, loaded)
     told = Told(progress, info.pixels, plan)

@@ -18,6 +18,7 @@ from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ResumeError, WeightsError
 from unetmm.intensities.guard import Guard
 from unetmm.io.image import Source
+from unetmm.io.limits import reading_within
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.output.destination import output_exists
 from unetmm.io.output.output import Output
@@ -76,8 +77,7 @@ def restore_file(
         If what is kept was made from something else, or another process is writing it.
     """
     process.reset_peak()
-    process.limit_allocator()
-    with hearing() as heard:
+    with process.limited_allocator(), hearing() as heard:
         report = _restore_file(path, output, options, progress, stop, share, loaded or Loaded())
     report.warnings = tuple(heard)
     return report
@@ -93,7 +93,9 @@ def _restore_file(
     loaded: Loaded,
 ) -> Report:
     started = time.monotonic()
-    with closing(open_source(path, options.select, options.nodata)) as source:
+    with reading_within(options.budget_bytes):
+        opened = open_source(path, options.select, options.nodata)
+    with closing(opened) as source:
         remove_leftovers(output)
         if not options.overwrite and output_exists(output):
             return _finished(path, output, source, options, loaded)
@@ -203,8 +205,11 @@ def _plan_work(
     sink = open_sink(options.sink(output), kept, options.format, options.framed(source))
     storages = source_storage(source), sink_storage(sink)
     # Before nets are tried, whose memory is given back.
-    held_bytes = loaded.held_bytes(pick_model(options.model, source.info), options.engine)
     options.engine.prepare(lambda: progress(Progress("compile kernels", 0, kept.pixels, 0, None)))
+    likely = pick_model(options.model, source.info)
+    held_bytes = loaded.held_bytes(likely, options.engine)
+    if held_bytes:  # refused now rather than once kernels are compiled in this process
+        plan_image(source.info, *storages, likely, options, held_bytes)
     if is_auto(options.model):
         progress(Progress("choose a model", 0, kept.pixels, 0.0, None))
     begun = sink.workspace.read_job() if sink.holds_chunks() else None
@@ -223,8 +228,7 @@ def _begin(work: _Work) -> Job:
     """
     output, options = work.output, work.options
     facts = make_facts(work.path, work.source.info, work.model, options, output)
-    output.workspace.set_up()
-    with output.workspace.locked("job"):
+    with output.workspace.locked("job", make=True):
         if not options.overwrite and output_exists(output.path):
             raise _FinishedMeanwhile
         begun = _earlier_job(output, facts, options.overwrite)
@@ -236,7 +240,8 @@ def _begin(work: _Work) -> Job:
             output.create(make_record(facts, job.calibration, options.choice))
             content = make_job_record(work.path, facts, options, output, job.calibration)
             output.workspace.write_job(content)
-    output.join(f"{work.share.index}-of-{work.share.count}")
+        # Before others may look: they leave alone what has a writer.
+        output.join(f"{work.share.index}-of-{work.share.count}")
     return job
 
 
@@ -248,7 +253,7 @@ def _earlier_job(
     Raises
     ------
     ResumeError
-        If it was made from something else, and may not be begun anew.
+        If it was made from something else, and may not be begun anew, or is being written.
     """
     begun = output.workspace.read_job()
     if begun is None or not output.holds_chunks():
@@ -258,7 +263,8 @@ def _earlier_job(
     except ResumeError:
         if not overwrite:
             raise
-        return None
+        with output.workspace.alone():  # refused now rather than once the image is measured
+            return None
     return begun
 
 

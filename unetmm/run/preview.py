@@ -23,6 +23,7 @@ from unetmm.errors import BudgetError, ImageError
 from unetmm.intensities.validity import valid_mask
 from unetmm.io.array import ArraySource, array_info
 from unetmm.io.image import Box, ImageInfo, Source
+from unetmm.io.limits import reading_within
 from unetmm.io.measured import Mask, read_measured
 from unetmm.io.open import open_source
 from unetmm.io.places import Place
@@ -108,13 +109,16 @@ def preview_file(path: Place, wishes: Wishes, options: Options) -> Preview:
     ImageError
         If a crop lies outside of the image, or all of them are too large for a preview.
     """
-    process.limit_allocator()
     loaded = Loaded()
 
     def held(info: ImageInfo, options: Options) -> int:
         return loaded.held_bytes(pick_model(options.model, info), options.engine)
 
-    with closing(open_source(path, options.select, options.nodata)) as source:
+    with (
+        process.limited_allocator(),
+        reading_within(options.budget_bytes),
+        closing(open_source(path, options.select, options.nodata)) as source,
+    ):
         return _preview(source, wishes, options, loaded, held)
 
 

@@ -48,7 +48,7 @@ stop() {{ stopping=1; [ -z "$run" ] || kill -USR1 "$run"; }}
 trap stop USR1
 trap '[ -z "$run" ] || kill -TERM "$run"' TERM
 
-cd {folder}
+{path}cd {folder}
 srun --ntasks=1 --cpus-per-task={cores} \\
     {command} &
 run=$!
@@ -138,6 +138,7 @@ def make_script(array: JobArray, choices: Choices) -> str:
         memory_mib=math.ceil(budget_bytes * JOB_HEADROOM / 2**20),
         time=array.time,
         warning_s=WARNING_S,
+        path=_search_path(),
         folder=shlex.quote(str(Path.cwd())),
         command=shlex.join(words),
     )
@@ -182,8 +183,23 @@ def _check_inputs(array: JobArray, choices: Choices) -> None:
 
 
 def _program() -> list[str]:
-    """This very installation: a job's PATH may name another."""
-    return [sys.executable, "-m", "unetmm_cli"]
+    """This very installation: a job's PATH may name another. Files beside the images are none."""
+    if not sys.executable:
+        raise ImageError(
+            "Python does not say where it is, so no job can start it; call it by a path"
+        )
+    return [sys.executable, "-P", "-m", "unetmm_cli"]
+
+
+def _search_path() -> str:
+    """A line that names the folder of the package, if Python finds it by the working folder only.
+
+    Jobs do not look there, or a file beside the images could be run as a part of the program.
+    """
+    root = Path(__file__).parents[2]
+    if any(Path(part) == root for part in sys.path[1:]):
+        return ""
+    return f"export PYTHONPATH={shlex.quote(str(root))}${{PYTHONPATH:+:$PYTHONPATH}}\n"
 
 
 def option_words(choices: Choices) -> list[str]:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 from unetmm_cli.display.text import plain
@@ -55,8 +56,9 @@ def give_up_stdout() -> None:
 
 
 def say(text: str) -> None:
-    """One line for the reader on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """One line for the reader on stderr; where that cannot be written, the run goes on."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def say_json(content: dict[str, Any]) -> None:
@@ -66,4 +68,5 @@ def say_json(content: dict[str, Any]) -> None:
 
 def progress_line(text: str) -> None:
     """A line on a terminal's stderr that takes the place of the one before; empty removes it."""
-    print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+    with suppress(OSError):
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,14 @@ from numba import njit
 from numba.core.codegen import JITCodeLibrary
 
 from unetmm.compiling import cache as kernel_cache
-from unetmm.compiling.cache import CACHE_VARIABLE, KEPT_FOLDERS, cache_folder, remove_old
+from unetmm.compiling.cache import (
+    CACHE_VARIABLE,
+    KEPT_FOLDERS,
+    cache_folder,
+    is_kept,
+    remove_old,
+    write_stamp,
+)
 from unetmm.compiling.locator import KernelLocator
 from unetmm.compiling.whole import whole_kernels
 from unetmm.engine.cpu import prepare
@@ -162,7 +170,7 @@ def test_somebody_is_told_before_the_compiler_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr(prepare, "ensure_compiled", lambda precision: told.append("compiled"))
+    monkeypatch.setattr(prepare, "compile_aside", lambda precision: told.append("compiled"))
     CpuEngine().prepare(lambda: told.append("told"))
     monkeypatch.setattr(prepare, "cache_folder", lambda: tmp_path)
     CpuEngine().prepare(lambda: told.append("told"))
@@ -188,3 +196,113 @@ def test_setup_says_where_the_kernels_are(
     assert run_cli(["setup"]) == 0
     assert capsys.readouterr().out.strip() == str(cache_folder())
     assert asked[0] == "fp32"
+
+
+def test_kernels_of_others_are_not_run_wherever_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "shared"))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    find = cache_folder.__wrapped__
+    folder = find()
+    write_stamp(folder, "fp32")
+    poisoned = folder / "stages.nbi"
+    poisoned.write_bytes(b"evil")
+    assert find() == folder and poisoned.exists()
+    folder.chmod(0o777)  # anybody may have put it there
+    assert find() == folder and not poisoned.exists() and folder.stat().st_mode & 0o022 == 0
+    assert "may be another user's, and are not used" in caplog.text
+    write_stamp(folder, "fp32")
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert find().parent.parent == tmp_path / "tmp", "a link is not followed"
+    folder.unlink()
+    (tmp_path / "elsewhere").rename(folder)
+    monkeypatch.setattr(kernel_cache, "_user", lambda: os.getuid() + 1)
+    monkeypatch.setattr(os, "stat", lambda path, **more: os.lstat("/proc/self"))
+    monkeypatch.setattr(sys, "executable", __file__)
+    with pytest.raises(OSError, match="no writable folder"):
+        find()
+
+
+def test_a_full_disk_and_no_home_keep_no_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "disk1"))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    usage, full = shutil.disk_usage, shutil.disk_usage(tmp_path)._replace(free=10**6)
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: full if "disk1" in str(path) else usage(path)
+    )
+    assert cache_folder.__wrapped__().parent.parent == tmp_path
+    monkeypatch.delenv(CACHE_VARIABLE)
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    assert cache_folder.__wrapped__().parent.parent == tmp_path
+
+
+def test_damaged_kernels_are_removed_and_indices_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "a.nbc").write_bytes(b"machine code")
+    write_stamp(tmp_path, "fp32")
+    assert is_kept(tmp_path, "fp32") and not is_kept(tmp_path, "bf16")
+    (tmp_path / "a.nbc").write_bytes(b"machine c\0\0\0")
+    assert not is_kept(tmp_path, "fp32") and not list(tmp_path.iterdir())
+    index = tmp_path / "a.nbi"
+    index.write_bytes(pickle.dumps("0.68") + pickle.dumps(("stamp", {})))
+    write_stamp(tmp_path, "fp32")
+    index.write_bytes(pickle.dumps("0.68") + pickle.dumps(("stamp", {1: "a.1.nbc"})))
+    assert is_kept(tmp_path, "fp32"), "another signature was added"
+    index.write_bytes(b"")
+    assert not is_kept(tmp_path, "fp32")
+
+    class Broken:
+        cache_path = "somewhere"
+        flushed = 0
+
+        def load_overload(self, *what: object) -> None:
+            raise EOFError("Ran out of input")
+
+        def save_overload(self, *what: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        def flush(self) -> None:
+            self.flushed += 1
+
+    broken = Broken()
+    forgiving = kernel_cache._Forgiving(broken)
+    assert forgiving.load_overload() is None and broken.flushed == 1
+    forgiving.save_overload()
+    assert "No space left" in kernel_cache.unkept.pop()
+
+
+def test_what_cannot_be_compiled_aside_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "cache_folder", lambda: tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "")
+        assert prepare.compiling_bytes("fp32") == prepare.COMPILING_BYTES
+
+    def no_process(work: str) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(prepare, "_aside", no_process)
+    assert prepare.compiling_bytes("fp32") == prepare.COMPILING_BYTES
+    write_stamp(tmp_path, "fp32")
+    assert prepare.compiling_bytes("fp32") == 0
+
+
+def test_a_file_beside_the_images_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("llvmlite", "numba", "numpy", "unetmm"):
+        (tmp_path / f"{name}.py").write_text("open('PWNED', 'w')\nraise SystemExit(1)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep + os.environ.get("PYTHONPATH", ""))
+    child = prepare._aside("check_kept()")
+    assert child.communicate()[1] == b"" and child.returncode == 0
+    assert not (tmp_path / "PWNED").exists()

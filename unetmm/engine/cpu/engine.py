@@ -87,11 +87,11 @@ class CpuEngine:
         return cost.compute_s(layout, self.precision, rows, width_px, workers, threads)
 
     def prepare(self, told: Callable[[], None]) -> None:
-        from unetmm.engine.cpu.prepare import ensure_compiled, is_compiled
+        from unetmm.engine.cpu.prepare import compile_aside, is_compiled
 
         if not is_compiled(self.precision):
             told()
-            ensure_compiled(self.precision)
+            compile_aside(self.precision)
 
     def fold(self, config: NetConfig, tensors: Tensors) -> CpuNet:
         # Kernels are compiled or read from disk here, not when something is planned.

@@ -20,6 +20,7 @@ from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
 from unetmm.io.metadata import Metadata, ReadingFacts
 from unetmm.io.ome_xml import fitted_names
 from unetmm.io.omezarr.cf import only_array, read_cf
+from unetmm.io.omezarr.decoding import capped, decoder_bytes
 from unetmm.io.omezarr.dimensions import bare_axes
 from unetmm.io.omezarr.geozarr import list_arrays, read_geozarr
 from unetmm.io.omezarr.meta import ZarrLayout, read_layout
@@ -66,6 +67,7 @@ class OmeZarrSource:
                 self._array = node.get(layout.path)
             if not isinstance(self._array, zarr.Array):
                 raise ImageError(f"{path}: names its image {layout.path!r}, which is not there")
+            self._array = capped(path, self._array)
             self.info: ImageInfo = _describe(path, layout, self._array, guessed)
             self._note_labels()
         self._axes = self.info.axes
@@ -88,7 +90,7 @@ class OmeZarrSource:
         chunks = dict(zip(self._axes, self._array.chunks, strict=True))
         apart = -(-self.info.samples // chunks.get("S", 1))
         chunk_bytes = math.prod(self._array.chunks) * self.info.dtype.itemsize
-        return int(_CHUNK_COPIES * apart * chunk_bytes)
+        return int(_CHUNK_COPIES * apart * chunk_bytes) + decoder_bytes(self._array)
 
     def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
         height, width = self.info.chunk

@@ -20,6 +20,7 @@ from unetmm.io.image import DTYPES, Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.omezarr.attributes import write_attributes
 from unetmm.io.omezarr.cf import cf_attributes
 from unetmm.io.omezarr.codecs import check_encoding, compressor, keys
+from unetmm.io.omezarr.decoding import capped
 from unetmm.io.omezarr.meta import stored_axes
 from unetmm.io.omezarr.shards import ShardedArray
 from unetmm.io.omezarr.source import LABELS, ZARR_BYTES
@@ -268,7 +269,7 @@ def read_checksums(path: Place) -> list[NDArray[np.uint32]] | None:
         # By name, one after another: a web server lists nothing.
         found: Any = (group.get(f"{CHECKSUMS}/{number}") for number in itertools.count())
         kept = itertools.takewhile(lambda array: array is not None, found)
-        return [np.asarray(array[...]) for array in kept] or None
+        return [np.asarray(capped(path, array)[...]) for array in kept] or None
 
 
 def _add_to_record(group: Place, zarr_format: Any, found: Mapping[str, Any]) -> None:

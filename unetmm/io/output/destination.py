@@ -5,10 +5,12 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import stat
 from pathlib import Path
 
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
+from unetmm.io.output.disk import part_path
 from unetmm.io.places import Place, RemotePath, is_zarr
 
 
@@ -62,12 +64,33 @@ def output_exists(path: Place) -> bool:
     return is_zarr(path) if isinstance(path, RemotePath) else os.path.lexists(path)
 
 
-def check_space(path: Path, needed_bytes: int) -> None:
-    """Refuse an output that is larger than what its file system has left."""
+def check_space(path: Path, needed_bytes: int, growing: Path | None = None) -> None:
+    """Refuse an output that is larger than what its file system has left.
+
+    What a run holds that was begun is left for it as well: it is gone on with, or cleared.
+
+    growing : file that is written anew; None for all that the run has begun.
+    """
     with translated(path, "ask for the free disk space"):
         free_bytes = shutil.disk_usage(path.parent).free
+    if needed_bytes <= free_bytes:
+        return
+    free_bytes += allocated_bytes(part_path(path) if growing is None else growing)
     if needed_bytes > free_bytes:
         raise ImageError(
             f"{path}: needs {needed_bytes / 2**20:.0f} MiB on disk, {free_bytes / 2**20:.0f} MiB "
             "are free; free some space or write elsewhere"
         )
+
+
+def allocated_bytes(path: Path) -> int:
+    """Bytes on disk of a file or folder, without holes; 0 if there is none, or it is a link."""
+    try:
+        found = path.lstat()
+        if stat.S_ISDIR(found.st_mode):
+            return sum(map(allocated_bytes, path.iterdir()))
+    except OSError:
+        return 0
+    if not stat.S_ISREG(found.st_mode):
+        return 0
+    return getattr(found, "st_blocks", -(-found.st_size // 512)) * 512

@@ -8,6 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
+import sys
+import tempfile
 from pathlib import Path
 
 from unetmm.io.failures import translated
@@ -18,27 +21,56 @@ def part_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def publish(part: Path, path: Path) -> None:
-    """Give the finished output its final name; an old one disappears only now."""
+def spent_path(path: Path) -> Path:
+    """Hidden name of a workspace beside `path` whose output is whole, until it is removed."""
+    return path.with_name(f".{path.name}.spent")
+
+
+def publish(part: Path, path: Path, aside: Path) -> None:
+    """Give the finished output its final name; an old one disappears only now.
+
+    aside : name on the same file system for the old one.
+    """
     with translated(path, "give the output its name"):
         if part.is_dir() and path.is_dir():
             # A folder cannot be replaced in one step: the old one waits aside meanwhile.
-            old = path.with_name(f".{path.name}.old")
-            discard(old)
-            os.rename(path, old)
+            discard(aside)
+            os.rename(path, aside)
             try:
                 os.rename(part, path)
             except OSError:
-                os.rename(old, path)
+                os.rename(aside, path)
                 raise
-            discard(old)
+            discard(aside)
         else:
             os.replace(part, path)
         sync(path.parent)
 
 
+def is_own(folder: Path) -> bool:
+    """Whether a name is a folder of this user, and no link: what is in it may be removed."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    if not stat.S_ISDIR(found.st_mode):
+        return False
+    return not hasattr(os, "geteuid") or found.st_uid in (os.geteuid(), _uid_in(folder))
+
+
+def _uid_in(folder: Path) -> int:
+    """The owner of what this user makes in a folder: file systems may show another than ours."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.fstat(file.fileno()).st_uid
+    except OSError:
+        return -1
+
+
 def sync(path: Path) -> None:
-    """Make a file's content, or a folder's names, reach the disk."""
+    """Make a file's content, or a folder's names, reach the disk; Windows has none for folders."""
+    if sys.platform == "win32" and path.is_dir():
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

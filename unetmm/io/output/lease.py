@@ -26,6 +26,8 @@ RENEW_EVERY_S = 5.0
 """Pause between two renewals, in seconds."""
 DEAD_AFTER_S = 30.0
 """Time without a renewal after which a lease has lost its owner, in seconds."""
+LOOK_FOR_S = 12.0
+"""Time that a sign of life is looked for, in seconds: more than two renewals."""
 LOOK_EVERY_S = 0.5
 """Pause between two looks at a lease that another process has, in seconds."""
 
@@ -65,6 +67,11 @@ class Lease:
             time.sleep(LOOK_EVERY_S)
         self._thread.start()
 
+    def keep(self) -> None:
+        """Have it without asking, as a sign of life."""
+        self._place.write_bytes(self._content())
+        self._thread.start()
+
     def _content(self) -> bytes:
         return f"{self._owner} {time.time()}".encode()
 
@@ -88,3 +95,24 @@ class Lease:
                 self._place.remove()
         except (FileNotFoundError, ImageError) as error:
             log.debug("%s", error)
+
+
+def find_living(places: list[RemotePath]) -> str:
+    """Process and host of an owner who renews one of these leases; empty if none does.
+
+    Where there are any, that takes more than the pause between two renewals.
+    """
+    seen = {place.url: place.read_bytes() for place in places if place.exists()}
+    give_up = time.monotonic() + LOOK_FOR_S
+    while seen and time.monotonic() < give_up:
+        time.sleep(min(LOOK_EVERY_S, LOOK_FOR_S))
+        for place in places:
+            try:
+                found = place.read_bytes()
+            except FileNotFoundError:
+                seen.pop(place.url, None)
+                continue
+            if found != seen.get(place.url):
+                host, process = found.decode(errors="replace").split(" ")[:2]
+                return f"process {process} on {host}"
+    return ""

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -18,16 +19,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unetmm.errors import LockedError
+from unetmm.errors import ImageError, LockedError
 from unetmm.io.failures import translated
+from unetmm.io.locking import OPENING, is_at, lock_file
 from unetmm.io.output.chunks import ChunkKey
-from unetmm.io.output.disk import discard, part_path, publish, sync
+from unetmm.io.output.disk import discard, is_own, part_path, publish, spent_path, sync
 from unetmm.io.output.records import (
     JOB,
     JOURNAL,
     LOCK,
+    REPLACED,
     JournalReader,
     format_record,
+    is_ours,
     load_job,
 )
 
@@ -43,17 +47,33 @@ class Workspace(JournalReader):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.folder = part_path(path)
+        self._journal: Journal | None = None
 
     def set_up(self) -> None:
-        """Make it, empty; harmless if it is there."""
+        """Make it, empty; harmless if it is there.
+
+        Raises
+        ------
+        ImageError
+            If its name is that of a link, a file, or another user's folder.
+        """
         with translated(self.path, "create it"):
-            if not self.folder.is_dir():
-                discard(self.folder)
-                self.folder.mkdir(exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                self.folder.mkdir(mode=0o755)
+            if self.is_own():
+                return
+        raise ImageError(
+            f"{self.path}: its hidden folder {self.folder} is a link, a file or another user's, so "
+            "nothing is written there; remove it, or name another output"
+        )
+
+    def is_own(self) -> bool:
+        """Whether it is there, and no link nor another user's."""
+        return is_own(self.folder)
 
     def exists(self) -> bool:
         """Whether the output is still under way, rather than finished or not begun."""
-        return self.folder.is_dir()
+        return self.folder.is_dir() and not self.folder.is_symlink()
 
     def read_job(self) -> dict[str, Any] | None:
         """What the output is made from; None if nothing was begun here."""
@@ -73,11 +93,12 @@ class Workspace(JournalReader):
 
         Raises
         ------
-        ResumeError
+        LockedError
             If another process is writing it.
         """
         with translated(self.path, "write its journal"):
-            return Journal(self.path, self.folder / f"{JOURNAL}{writer}")
+            self._journal = Journal(self.path, self.folder / f"{JOURNAL}{writer}")
+        return self._journal
 
     def _journals(self) -> Iterator[Iterator[str]]:
         """The lines of each journal.
@@ -100,36 +121,113 @@ class Workspace(JournalReader):
                     yield lines
 
     @contextmanager
-    def locked(self, name: str) -> Iterator[None]:
-        """Only one process at a time is in here; the lock of a dead process is free."""
+    def locked(self, name: str, *, make: bool = False) -> Iterator[None]:
+        """Only one process at a time is in here; the lock of a dead process is free.
+
+        make : whether to make the workspace if it is not there. Otherwise another process has
+            finished the output, and there is nothing to protect.
+        """
+        handle = self._take_lock(self.folder / f"{LOCK}{name}", make)
         try:
-            handle = os.open(self.folder / f"{LOCK}{name}", os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:  # another process has finished the output and removed the folder
-            yield
-            return
-        try:
-            _lock(handle, wait=True)
             yield
         finally:
+            if handle is not None:
+                os.close(handle)
+
+    def _take_lock(self, file: Path, make: bool) -> int | None:
+        while True:
+            if make:
+                self.set_up()
+            try:
+                handle = os.open(file, OPENING, 0o666)
+            except FileNotFoundError:
+                if make:
+                    continue  # it was removed just now
+                return None
+            # While this one waited, the one before may have finished and removed the lock.
+            if lock_file(handle, wait=True) and is_at(handle, file):
+                return handle
             os.close(handle)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No writer is at work in here; new ones are kept away by the lock "job", not by this.
+
+        Raises
+        ------
+        LockedError
+            If one is.
+        """
+        handles = []
+        try:
+            with translated(self.path, "see who is writing it"):
+                names = sorted(n for n in os.listdir(self.folder) if n.startswith(JOURNAL))
+                for name in names:
+                    handles.append(_lock_journal(self.path, self.folder / name))
+            yield
+        finally:
+            for handle in handles:
+                os.close(handle)
+
     def clear(self) -> None:
-        """Empty it but for its locks, which other processes may be waiting at."""
-        with translated(self.path, "begin anew"):
-            for path in self.folder.iterdir():
-                if not path.name.startswith(LOCK):
-                    discard(path)
+        """Empty it but for its locks, which other processes may be waiting at.
+
+        Raises
+        ------
+        LockedError
+            If another process is writing it.
+        """
+        with self.alone(), translated(self.path, "begin anew"):
+            self._discard_ours()
+
+    def _discard_ours(self) -> None:
+        """Remove what runs leave in it; files of others stay."""
+        for path in self.folder.iterdir():
+            if is_ours(path.name) and not path.name.startswith(LOCK):
+                discard(path)
 
     def publish(self, made: Path) -> None:
         """Give the finished output its final name; an old one disappears only now."""
-        publish(made, self.path)
+        publish(made, self.path, self.folder / REPLACED)
 
     def remove(self) -> None:
-        discard(self.folder)
+        """Remove it, whoever waits at its locks; `sweep` removes the rest of it.
+
+        Files that are open cannot be removed everywhere, and keep a folder: so the journal is
+        closed, and the folder gets another name at once.
+        """
+        if self._journal is not None:
+            self._journal.close()
+        if not self.is_own():
+            return
+        spent = spent_path(self.path)
+        with contextlib.suppress(OSError):
+            self._discard_ours()
+            self.sweep()
+            os.rename(self.folder, spent)
+
+    def sweep(self) -> None:
+        """Remove what a workspace has left that nobody needs any more."""
+        spent = spent_path(self.path)
+        if not is_own(spent):
+            return
+        with contextlib.suppress(OSError):
+            for path in spent.iterdir():
+                if is_ours(path.name):
+                    discard(path)
+            spent.rmdir()
 
     def abandon(self) -> None:
-        """Remove what was written."""
-        self.remove()
+        """Remove what was written, unless another process is at work here."""
+        if self._journal is not None:
+            self._journal.close()
+        if not self.is_own():
+            return
+        with contextlib.suppress(LockedError), self.locked("job"):
+            with self.alone():
+                pass
+            self.remove()
+        self.sweep()
 
 
 class Journal:
@@ -141,13 +239,8 @@ class Journal:
 
     def __init__(self, output: Path, path: Path) -> None:
         self._output = output
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         self._lock = threading.Lock()
-        if not _lock(self._handle, wait=False):
-            os.close(self._handle)
-            raise LockedError(
-                f"{output}: another process is writing it ({_owner(path)}); wait for it, or stop it"
-            )
+        self._handle = _lock_journal(output, path)
         # Starting with a line end closes a line that a killed process left half-written.
         os.write(self._handle, f"\nby {socket.gethostname()} {os.getpid()}\n".encode())
 
@@ -165,6 +258,20 @@ class Journal:
             self._handle = -1
 
 
+def _lock_journal(output: Path, path: Path) -> int:
+    """Open a journal and lock it; raises LockedError if another process has it."""
+    while True:
+        handle = os.open(path, OPENING | os.O_APPEND, 0o666)
+        if not lock_file(handle, wait=False):
+            os.close(handle)
+            raise LockedError(
+                f"{output}: another process is writing it ({_owner(path)}); wait for it, or stop it"
+            )
+        if is_at(handle, path):
+            return handle
+        os.close(handle)  # it was removed between the two
+
+
 def _owner(path: Path) -> str:
     """Host and process that opened a journal last."""
     try:
@@ -173,16 +280,3 @@ def _owner(path: Path) -> str:
     except (OSError, IndexError, ValueError):
         return "unknown"
     return f"process {process} on {host}"
-
-
-def _lock(handle: int, wait: bool) -> bool:
-    """Lock an open file until it is closed; False if another process has it."""
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError as error:  # a file system that knows no locks
-        log.warning("files cannot be locked here (%s); start no run twice", error.strerror)
-    return True

@@ -58,6 +58,8 @@ class Output:
         self.halving = Halving(info, store.levels, masks)
         self._halves = Halves(info, store.levels, self.halving)
         self._journal: Journal | RemoteJournal | None = None
+        self._begun: dict[str, Any] | None = None
+        """Job of the workspace that was joined, to tell it from one that came after it."""
         self._notes: dict[ChunkKey, str] = {}
         """Notes of chunks that are about to be written."""
         self.findings: Findings | None = None
@@ -94,7 +96,13 @@ class Output:
         return self._journal is not None and not self._closed
 
     def create(self, record: Mapping[str, Any]) -> None:
-        """Begin anew, whatever was there; nothing appears under the final name."""
+        """Begin anew, whatever was there; nothing appears under the final name.
+
+        Raises
+        ------
+        LockedError
+            If another process is writing what is there.
+        """
         self.workspace.set_up()
         self.workspace.clear()
         if lost := [name for name in self.not_kept if name not in self.told]:
@@ -103,6 +111,8 @@ class Output:
 
     def holds_chunks(self) -> bool:
         """Whether the store is there; a run killed at its very end leaves a folder without."""
+        if not self.workspace.is_own():
+            return False
         try:
             self.store.open(self.workspace.folder)
         except ImageError:
@@ -115,7 +125,7 @@ class Output:
 
         Raises
         ------
-        ResumeError
+        LockedError
             If a writer of that name is at work.
         """
         journal = self.workspace.open_journal(writer)
@@ -125,6 +135,7 @@ class Output:
         except BaseException:
             journal.close()
             raise
+        self._begun = self.workspace.read_job()
         self._journal = journal  # last, for a thread that sees it writes at once
 
     def begin(self) -> None:
@@ -136,8 +147,9 @@ class Output:
             if self._closed:
                 raise ImageError(f"{self.path}: is closed and takes no more; open it again")
             if self._journal is None:
-                self.create({})
-                self.join("0")
+                with self.workspace.locked("job", make=True):
+                    self.create({})
+                    self.join("0")
 
     def load_records(self) -> None:
         """Take in what all writers have recorded so far."""
@@ -228,13 +240,16 @@ class Output:
             self._journal.save()
         if self.table.missing_count():
             self.load_records()
+        finished = False
         if not self.table.missing_count():
             with self.workspace.locked("finish"):
-                if self.workspace.exists():
+                # Otherwise another has finished it, and a third may have begun to replace it.
+                if self.workspace.exists() and self.workspace.read_job() == self._begun:
                     self._finish()
-        finished = not self.workspace.exists()
+            finished = True
         self._release()
-        return finished
+        self.workspace.sweep()
+        return finished or not self.workspace.exists()
 
     def _finish(self) -> None:
         for level in range(1, len(self.store.levels)):
@@ -242,8 +257,11 @@ class Output:
                 self._put(key, self._shrunk(key))
         self.findings = self._noted()
         found = {"guard": self.findings.as_dict()} if self.findings else {}
-        self.workspace.publish(self.store.finish(self.table.checksums, found))
-        self.workspace.remove()
+        made = self.store.finish(self.table.checksums, found)
+        self.store.close()
+        with self.workspace.locked("job"):  # nobody joins or begins anew meanwhile
+            self.workspace.publish(made)
+            self.workspace.remove()
 
     def _noted(self) -> Findings | None:
         """What all writers noted of the chunks, each once; None if they noted nothing."""
@@ -288,9 +306,10 @@ class Output:
 
         Like `close`, only once no `write` is running; after either, neither does anything.
         """
-        if not self._closed:
-            self.workspace.abandon()
+        was_open = not self._closed
         self._release()
+        if was_open:
+            self.workspace.abandon()
 
     def _release(self) -> None:
         self._closed = True

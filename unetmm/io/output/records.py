@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from unetmm.io.output.chunks import ChunkKey
@@ -18,6 +19,17 @@ JOURNAL = "journal-"
 """Beginning of the names of journals."""
 LOCK = "lock-"
 """Beginning of the names of locks."""
+REPLACED = "replaced"
+"""Name of the old output, for the moment in which the new one gets its name."""
+STORES = (
+    "image.", "tiles", "pixels", "record.json", "chunks.zarr", REPLACED
+)  # fmt: skip
+"""Beginnings of the names of what stores keep in a workspace."""
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file or folder in a workspace is one that we make, and may be removed."""
+    return name.startswith((JOB, f".{JOB}.", JOURNAL, LOCK, *STORES))
 
 
 def format_record(key: ChunkKey, crc: int, note: str = "") -> str:
@@ -73,6 +85,8 @@ class JournalReader:
 
 def load_job(file: Place) -> dict[str, Any] | None:
     """The content of a job.json; None if it is not there, or damaged."""
+    if isinstance(file, Path) and file.exists() and not file.is_file():
+        return None  # a pipe would be waited at
     try:
         job: dict[str, Any] = json.loads(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError):

@@ -4,6 +4,7 @@ scan.ome.zarr.part/
     job.json            what the output is made from
     journal-WRITER      written anew as a whole every few seconds, and when its writer leaves
     lock-...            leases of processes that must be alone for a moment
+    lock-writer-WRITER  renewed as long as a writer lives, so that nobody begins anew meanwhile
     image.zarr/...      metadata of the group, put in place at the very end
 scan.ome.zarr/
     0/c/0/0 ...         the chunks, where they stay; without the group's metadata no image
@@ -26,9 +27,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from unetmm.errors import ImageError
+from unetmm.errors import ImageError, LockedError
 from unetmm.io.output.chunks import ChunkKey
-from unetmm.io.output.lease import Lease
+from unetmm.io.output.lease import Lease, find_living
 from unetmm.io.output.records import (
     JOB,
     JOURNAL,
@@ -45,6 +46,8 @@ SAVE_EVERY_S = 3.0
 """Shortest pause between two times that a journal is saved, in seconds."""
 SAVE_SHARE = 0.05
 """Largest share of a run's time spent saving journals."""
+ALIVE = f"{LOCK}writer-"
+"""Beginning of the names of signs of life."""
 LINE_BYTES = 224
 """Longest line of a journal, in bytes; it is held once, and once more while it is sent."""
 
@@ -65,6 +68,10 @@ class RemoteWorkspace(JournalReader):
 
     def set_up(self) -> None:
         """Nothing: a prefix exists with its first object."""
+
+    def is_own(self) -> bool:
+        """Whether what is in it may be removed; who may is the server's matter."""
+        return True
 
     def exists(self) -> bool:
         """Whether the output is still under way, rather than finished or not begun."""
@@ -92,7 +99,7 @@ class RemoteWorkspace(JournalReader):
                 yield text.decode("ascii", errors="replace").splitlines(keepends=True)
 
     @contextmanager
-    def locked(self, name: str) -> Iterator[None]:
+    def locked(self, name: str, *, make: bool = False) -> Iterator[None]:
         """Only one process at a time is in here; that of a dead process is free after a while."""
         lease = Lease(self.folder / f"{LOCK}{name}")
         lease.take()
@@ -103,12 +110,37 @@ class RemoteWorkspace(JournalReader):
             lease.give_back()
             self._leases.remove(lease)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No writer is at work in here; new ones are kept away by the lock "job", not by this.
+
+        Raises
+        ------
+        LockedError
+            If one is.
+        """
+        signs = [self.folder / name for name in self.folder.names() if name.startswith(ALIVE)]
+        if owner := find_living(signs):
+            raise LockedError(
+                f"{self.path}: another process is writing it ({owner}); wait for it, or stop it"
+            )
+        for sign in signs:
+            sign.remove()
+        yield
+
     def clear(self) -> None:
-        """Remove what another run left, and the output that is to be replaced."""
-        for name in self.folder.names():
-            if not name.startswith(LOCK):
-                (self.folder / name).remove()
-        self._remove_output()
+        """Remove what another run left, and the output that is to be replaced.
+
+        Raises
+        ------
+        LockedError
+            If another process is writing it.
+        """
+        with self.alone():
+            for name in self.folder.names():
+                if not name.startswith(LOCK):
+                    (self.folder / name).remove()
+            self._remove_output()
 
     def publish(self, made: RemotePath) -> None:
         """Put the metadata of the finished group into place, the mark of a Zarr last."""
@@ -123,8 +155,13 @@ class RemoteWorkspace(JournalReader):
             lease.stop()
         self.folder.remove()
 
+    def sweep(self) -> None:
+        """Nothing: what is removed is gone."""
+
     def abandon(self) -> None:
         """Remove what was written, but not an output that was there before."""
+        if self._journal is not None:
+            self._journal.close()
         if not is_zarr(self.path):
             self._remove_output()
         self.remove()
@@ -141,6 +178,7 @@ class RemoteJournal:
 
     def __init__(self, place: RemotePath) -> None:
         self._place = place
+        self._alive = Lease(place.with_name(place.name.replace(JOURNAL, ALIVE, 1)))
         try:
             self._text = bytearray(place.read_bytes())
         except FileNotFoundError:
@@ -150,6 +188,7 @@ class RemoteJournal:
         self._saved = 0
         self._failure: ImageError | None = None
         self._over = threading.Event()
+        self._alive.keep()
         self.save()
         self._thread = threading.Thread(
             target=self._keep_saving, name="unetmm-journal", daemon=True
@@ -183,6 +222,7 @@ class RemoteJournal:
         """Save it no more."""
         self._over.set()
         self._thread.join()
+        self._alive.give_back()
 
     def close(self) -> None:
         """Save it for the last time; what cannot be saved is made again by the next run."""

@@ -24,15 +24,17 @@ _BMP_MODES = {"1": 1, "L": 1, "P": 3, "RGB": 3, "RGBA": 4}
 
 @contextmanager
 def open_by_pillow(file: BinaryIO, format: str) -> Iterator[Image.Image]:
-    """The image in a file of any size: what is too large is for the budget to say."""
+    """The image in a file of any size: what is too large is for the budget to say.
+
+    Its reader is called itself: `Image.open` asks for a limit that belongs to the whole process.
+    """
     from PIL import Image
 
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with Image.open(file, formats=[format]) as image:
-            yield image
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    if format not in Image.OPEN:
+        Image.init()
+    reader, _ = Image.OPEN[format]
+    with reader(file, "") as image:
+        yield image
 
 
 def read_webp_header(path: Path, file: BinaryIO) -> PhotoHeader:

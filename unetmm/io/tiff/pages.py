@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import tifffile
 
 from unetmm.errors import ImageError
 from unetmm.io.tiff.info import TiffAxes, missing_companions
+from unetmm.io.tiff.page_list import PageList
 from unetmm.io.tiff.segments import PageData, SegmentGrid
 
 log = logging.getLogger(__name__)
@@ -20,7 +22,7 @@ _NAMES = {"T": "time points", "C": "channels", "Z": "depths"}
 
 def find_pages(
     path: Path, series: tifffile.TiffPageSeries, grid: SegmentGrid, count: int
-) -> list[PageData | None]:
+) -> Sequence[PageData | None]:
     """Where each page's segments lie; None for a page that was never written.
 
     Raises
@@ -29,28 +31,35 @@ def find_pages(
         If a segment lies outside of its file or has no length, or pages are missing with the file
         they are in.
     """
+    pages: Sequence[PageData | None]
     if series.is_truncated and len(series) < count:
         first = PageData.of(series.keyframe).with_counts(grid)
-        pages: list[PageData | None] = [first.shifted(i * grid.page_bytes) for i in range(count)]
+        pages = [first.shifted(i * grid.page_bytes) for i in range(count)]
         if not grid.raw:
             raise ImageError(f"{path}: describes {count} pages but holds 1; it is truncated")
     else:
-        pages = [p if p is None else PageData.of(p).with_counts(grid) for p in series]
+        found = list(series)
+        listed = PageList.of(found)
+        if listed is not None and listed.is_sound(grid):
+            pages = listed
+        else:
+            pages = [p if p is None else PageData.of(p).with_counts(grid) for p in found]
     if len(pages) != count:
         raise ImageError(f"{path}: describes {count} pages but holds {len(pages)}; it is damaged")
     if None in pages:
         missing = missing_companions(path, series)
         if missing:
             raise ImageError(f"{path}: needs {', '.join(missing)}; put these files beside it")
-    for page in pages:
-        if page is not None:
-            page.check(grid)
+    if not isinstance(pages, PageList):
+        for page in pages:
+            if page is not None:
+                page.check(grid)
     return pages
 
 
 def drop_missing(
-    path: Path, axes: TiffAxes, pages: list[PageData | None]
-) -> tuple[TiffAxes, list[PageData | None]]:
+    path: Path, axes: TiffAxes, pages: Sequence[PageData | None]
+) -> tuple[TiffAxes, Sequence[PageData | None]]:
     """What there is of an acquisition that was interrupted, with a warning.
 
     That is its complete first time points, or depths or channels where there is but one time.
@@ -72,6 +81,6 @@ def drop_missing(
             )  # fmt: skip
             kept = np.take(np.arange(len(pages)).reshape(there.shape), range(whole), axis=number)
             shape = (*axes.outer_shape[:number], whole, *axes.outer_shape[number + 1 :])
-            return replace(axes, outer_shape=shape), [pages[i] for i in kept.ravel()]
+            return replace(axes, outer_shape=shape), [pages[int(i)] for i in kept.ravel()]
     log.warning("%s: %d of its %d planes are missing", path, pages.count(None), len(pages))
     return axes, pages

@@ -10,9 +10,13 @@ import tifffile
 
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
+from unetmm.io.limits import check_room
 from unetmm.io.ome_repair import is_ome_xml, repair
 from unetmm.io.ome_sets import sibling
-from unetmm.io.ome_xml import companion_name, only_image, with_known_order
+from unetmm.io.ome_xml import PARSED_BYTES, companion_name, only_image, with_known_order
+from unetmm.io.tiff.directories import check_directories
+from unetmm.io.tiff.set_files import is_sibling, with_siblings_only
+from unetmm.sizes import format_size
 
 log = logging.getLogger(__name__)
 
@@ -31,20 +35,12 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
     ImageError
         If the OME-XML is of no use.
     """
+    check_directories(path)
     tif = tifffile.TiffFile(path)
     text = tif.pages.first.description if len(tif.pages) else ""
     stated = (tif.ome_metadata or "") if tif.is_ome else ""
-    xml = stated or (text if is_ome_xml(text) else "")
-    if name := companion_name(xml):
-        companion = sibling(path, name)
-        if companion is None:
-            log.warning("%s: %s is missing, so its axes and sizes are unknown", path, name)
-        else:
-            xml = companion.read_text(encoding="utf-8", errors="replace")
-    elif xml:
-        xml = _repaired(path, tif, xml)
     try:
-        xml = with_known_order(path, xml)
+        xml = _sound_xml(path, tif, stated or (text if is_ome_xml(text) else ""))
     except ImageError:
         tif.close()
         raise
@@ -52,6 +48,26 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
         return tif
     tif.close()
     return tifffile.TiffFile(path, omexml=xml) if xml else tifffile.TiffFile(path, is_ome=False)
+
+
+def _sound_xml(path: Path, tif: tifffile.TiffFile, xml: str) -> str:
+    """OME-XML that may be read: of the companion where there is one, naming files beside it."""
+    _check_xml(path, len(xml))
+    if name := companion_name(xml):
+        companion = sibling(path, name)
+        if companion is None or not is_sibling(path, companion.name):
+            log.warning("%s: %s is missing, so its axes and sizes are unknown", path, name)
+        else:
+            _check_xml(path, companion.stat().st_size)
+            xml = companion.read_text(encoding="utf-8", errors="replace")
+    elif xml:
+        xml = _repaired(path, tif, xml)
+    return with_known_order(path, with_siblings_only(path, xml))
+
+
+def _check_xml(path: Path, chars: int) -> None:
+    """Refuse OME-XML that does not fit the budget once it is parsed."""
+    check_room(path, f"its OME-XML of {format_size(chars)}", PARSED_BYTES * chars)
 
 
 def _repaired(path: Path, tif: tifffile.TiffFile, xml: str) -> str:

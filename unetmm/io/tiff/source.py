@@ -16,14 +16,18 @@ from unetmm.errors import ImageError
 from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.io.ome_sets import COMPANION, first_member
+from unetmm.io.ome_xml import xml_bytes
 from unetmm.io.palette import PaletteChoice
 from unetmm.io.remedy import remedy
 from unetmm.io.tiff.info import describe, map_axes
+from unetmm.io.tiff.inner_headers import misfit
 from unetmm.io.tiff.mask import mask_bytes
 from unetmm.io.tiff.mask_pages import internal_mask
+from unetmm.io.tiff.page_list import PageList
 from unetmm.io.tiff.pages import drop_missing, find_pages
 from unetmm.io.tiff.segments import Overlap, PageData, SegmentFiles, SegmentGrid
 from unetmm.io.tiff.series import main_series, open_tiff
+from unetmm.io.tiff.set_files import check_siblings
 from unetmm.io.tiff.strips import DecodedStrips, InflatedStrips, is_inflatable, is_one_strip
 
 # tifffile warns through logging; without a handler Python would print that to stderr.
@@ -63,12 +67,14 @@ class TiffSource:
     ) -> None:
         """Note where the pixels of an image of the file lie, and what is known of it."""
         path = self.path
+        self._xml_chars = len(tif.ome_metadata or "") if tif.is_ome else 0
         keyframe = series.keyframe
         axes = map_axes(path, series, palette)
         self._grid = grid = SegmentGrid.of(keyframe)
         inflatable = is_inflatable(keyframe, grid)
         chunk = (1, grid.width) if inflatable else grid.chunk
         self._inflated = InflatedStrips(path, self._files, keyframe, grid) if inflatable else None
+        self._compression = int(keyframe.compression)
         self._decode = keyframe.decode
         self._decode(None, 0)  # raises for a compression or layout that cannot be decoded
         self._jpeg_header = keyframe.jpegheader if grid.jpeg else None
@@ -99,7 +105,11 @@ class TiffSource:
 
     def _note_other_files(self) -> None:
         """An OME-TIFF may be a set of files, of which any one opens the whole image."""
-        files = {page.path.resolve() for page in self._pages if page is not None}
+        pages = self._pages
+        listed = pages.files if isinstance(pages, PageList) else None
+        named = set(listed or (page.path for page in pages if page is not None))
+        check_siblings(self.path, sorted(named))
+        files = {path.resolve() for path in named}
         others = tuple(sorted(map(str, files - {self._named.resolve()})))
         if others:
             self._note(other_files=others)
@@ -118,8 +128,14 @@ class TiffSource:
 
         Besides, what is kept of pages that are one strip.
         """
-        segments = sum(len(page.offsets) for page in self._pages if page is not None)
+        pages = self._pages
+        segments = (
+            pages.segments
+            if isinstance(pages, PageList)
+            else sum(len(page.offsets) for page in pages if page is not None)
+        )
         table = segments * (16 + 2 * 40) + len(self._pages) * _PAGE_BYTES + _TIFFFILE_BYTES
+        table += xml_bytes(self._xml_chars)
         table += 2 * mask_bytes(self.info.metadata.tiff.mask)  # as parts and joined
         if self.info.metadata.display.colour_maps:
             table += _MAP_BYTES * 2 ** (8 * self._grid.stored_dtype.itemsize)
@@ -134,7 +150,12 @@ class TiffSource:
     @property
     def _decode_bytes(self) -> int:
         """Most memory of decoding a segment, its result included."""
-        largest = max((p.largest_bytes for p in self._pages if p is not None), default=0)
+        pages = self._pages
+        largest = (
+            pages.largest_bytes
+            if isinstance(pages, PageList)
+            else max((p.largest_bytes for p in pages if p is not None), default=0)
+        )
         copies = 1 + self._grid.swapped + self._grid.predicted + self._grid.packed
         if self._grid.image_codec:
             copies = _CODEC_COPIES["jpeg" if self._grid.jpeg else "image"]
@@ -225,6 +246,7 @@ class TiffSource:
             if self._grid.jpeg:
                 options = {"jpegtables": page.jpeg_tables, "jpegheader": self._jpeg_header}
             data = self._files.read(page, segment)
+            self._check_inner_size(data)
             try:
                 pixels = self._decode(data, segment, **options)[0]
             except Exception:
@@ -233,6 +255,15 @@ class TiffSource:
                     raise
                 pixels = self._decode(whole, segment)[0]
         return None if pixels is None else pixels[0]
+
+    def _check_inner_size(self, data: bytes) -> None:
+        """Refuse a segment whose codec would make more of it than the file says."""
+        grid = self._grid
+        if self._jpeg_header is not None:
+            return  # without a header of its own
+        size = grid.segment_height, grid.segment_width, grid.samples
+        if problem := misfit(self._compression, data, *size):
+            raise ValueError(problem)
 
     def _without_end(self, data: bytes) -> bytes | None:
         """A deflate segment of which only the end is missing, as libtiff reads it too.

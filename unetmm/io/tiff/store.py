@@ -215,7 +215,7 @@ class TiffStore:
         """
         places = range(self._layout.total_tiles)
         counts = np.fromiter((self._length(place) for place in places), np.uint64, len(places))
-        check_space(self.path, int(counts.sum()))
+        check_space(self.path, int(counts.sum()), self._file)
         record = json.loads((self._folder / RECORD).read_text(encoding="utf-8"))
         start = write_head(self._file, self._layout, counts, checksums, record and record | found)
         with self._file.open("r+b") as file:

@@ -5,7 +5,7 @@ decoded twice. Huge deflate strips are unpacked from marks, all others decoded o
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ class InflatedStrips:
             np.array(place, np.int64), self._grid.height, row_bytes, _UNDONE_COPIES
         )
 
-    def resident_bytes(self, pages: list[PageData | None]) -> int:
+    def resident_bytes(self, pages: Sequence[PageData | None]) -> int:
         """Marks of all strips that are kept at once."""
         page = next((p for p in pages if p is not None), None)
         if page is None:
@@ -121,7 +121,7 @@ class InflatedStrips:
         kept = layers_of(self._grid) * min(len(pages), _HUGE_KEPT_PAGES)
         return kept * self.layout(page, 0).resident_bytes
 
-    def read_bytes(self, pages: list[PageData | None]) -> int:
+    def read_bytes(self, pages: Sequence[PageData | None]) -> int:
         """Most memory of one read beyond its result."""
         return max((self.layout(p, 0).read_bytes for p in pages[:1] if p is not None), default=0)
 
