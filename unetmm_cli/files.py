@@ -72,12 +72,6 @@ def overlap(a: Place, b: Place) -> bool:
     return a == b or a in b.parents or b in a.parents
 
 
-def default_output(source: Place) -> Place:
-    """`<name>_restored.ome.zarr` beside an input."""
-    stem, _ = split_name(source.resolve().name)
-    return source.parent / f"{stem}_restored.ome.zarr"
-
-
 def split_name(name: str) -> tuple[str, str]:
     """A file's name without its extension, and the extension, .ome.tif and the like as one."""
     doubles = (s for s in DOUBLE_SUFFIXES if name.lower().endswith(s))

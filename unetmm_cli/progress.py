@@ -207,13 +207,12 @@ def report_line(report: Report) -> str:
     plan = report.plan
     if plan is None:
         return f"already done: {report.output} was made from the same input with the same options"
-    facts = report.as_dict()
-    rate = facts["megapixels_per_s"]
+    rate, compute_s = report.as_dict()["megapixels_per_s"], report.seconds.get("compute", 0.0)
+    computed = f" ({seconds_text(compute_s)} of it computing, {rate:.2f} Mpx/s)" if rate else ""
     done = "done" if report.complete else "share done, others are still to do"
     return (
         f"{done}: {report.megapixels:.2f} Mpx in "
-        f"{seconds_text(report.seconds.get('total', 0.0))}"
-        f"{f' ({rate:.2f} Mpx/s)' if rate else ''}; "
+        f"{seconds_text(report.seconds.get('total', 0.0))}{computed}; "
         f"peak {format_size(report.measured_peak_bytes)}, "
         f"planned {format_size(plan.projected_peak_bytes)}, "
         f"budget {format_size(plan.budget_bytes)}"

@@ -31,7 +31,7 @@ def test_plan_reads_no_pixel_and_writes_nothing(
     out, _ = run_ok(["plan", grey_tiff, "--model", mono, "--mem-budget", BUDGET, "--json"], capsys)
     content = json.loads(out)
     plan = content["plan"]
-    assert content["output"] == str(tmp_path / "grey_restored.ome.zarr")
+    assert content["output"] == str(tmp_path / "grey_denoised.tif")
     assert plan["budget_bytes"] == 2 * 10**9 >= plan["projected_peak_bytes"]
     assert sum(plan["terms"].values()) == plan["projected_peak_bytes"]
     nafnet, unetmm = content["comparison"]["nafnet"], content["comparison"]["unet--"]

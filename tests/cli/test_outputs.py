@@ -10,6 +10,8 @@ import pytest
 from command_line import HEIGHT, WIDTH, denoise, one_error, pixels_of, run_ok
 
 from unetmm_cli import files
+from unetmm_cli.batch.naming import default_output
+from unetmm_cli.options.choices import Choices
 
 FORMATS = [
     ("out.tif", []),
@@ -107,6 +109,11 @@ def test_side_file_that_would_overwrite_an_image_is_refused(
     assert not (tmp_path / "o.tif").exists()
 
 
-def test_default_output_drops_double_extensions() -> None:
-    for name in ("a.tif", "a.ome.tif", "a.ome.zarr", "a.zarr", "a"):
-        assert files.default_output(Path("folder") / name) == Path("folder/a_restored.ome.zarr")
+def test_outputs_that_nobody_names_lie_beside_their_input() -> None:
+    expected = {
+        "a.tif": "a_denoised.tif", "a.ome.tif": "a_denoised.ome.tif", "a.zarr": "a_denoised.zarr",
+        "a.webp": "a_denoised.png", "a.BMP": "a_denoised.png", "a.jp2": "a_denoised.tif",
+        "a.czi": "a_denoised.ome.zarr",
+    }  # fmt: skip
+    for name, output in expected.items():
+        assert default_output(Path("folder") / name, Choices()) == Path("folder") / output

@@ -10,6 +10,7 @@ import pytest
 from interrupted import go_on, options
 
 from unetmm.errors import ResumeError
+from unetmm.io.output.local_workspace import Workspace
 from unetmm.io.output.output import Output
 from unetmm.provenance import status as asking
 from unetmm.provenance.status import status
@@ -32,7 +33,11 @@ def test_a_finished_output_says_what_it_is(
 
 @pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
 def test_a_share_shows_how_much_is_done_and_by_whom(
-    folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    tmp_path: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     output = tmp_path / name
     restore_file(folder / "in.tif", output, options(folder), share=Share(0, 3))
@@ -42,8 +47,29 @@ def test_a_share_shows_how_much_is_done_and_by_whom(
     (writer,) = found.writers
     assert writer.process == os.getpid() and writer.at_work and writer.quiet_s < 60
     assert {p: p.stat().st_mtime_ns for p in (tmp_path, *tmp_path.rglob("*"))} == before
+    assert found.missing_shares == ("2/3", "3/3")
+    assert run(["status", str(output)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "share 1/3 process" in shown and "to be done: --share 2/3, --share 3/3" in shown
     monkeypatch.setattr(asking, "_is_alive", lambda process: False)
     assert status(output).state == "stopped"
+
+
+def test_what_is_no_output_is_none(folder: Path, tmp_path: Path) -> None:
+    for path in (folder / "in.tif", folder):
+        with pytest.raises(ResumeError, match="is no output of unetmm"):
+            status(path)
+
+
+def test_a_run_that_looks_at_its_image_is_under_way(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.ome.zarr"
+    Workspace(output).set_up()
+    assert status(output).state == "under way"
+    restore_file(folder / "in.tif", output, options(folder), share=Share(0, 3))
+    for journal in Workspace(output).folder.glob("journal-*"):
+        journal.unlink()
+    found = status(output)
+    assert (found.state, found.done_chunks, found.writers) == ("under way", 0, ())
 
 
 def test_what_only_has_to_be_finished_is_said(

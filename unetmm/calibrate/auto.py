@@ -7,11 +7,13 @@ estimated of the errors decides; where it is close, what is known of the noise d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unetmm.calibrate.choice import Choice, choose_patches
 from unetmm.calibrate.measure import look_by
@@ -148,7 +150,7 @@ def _judge_all(
         stats = [bench.statistics(looking) for looking in ready]
         changes = [bench.changes(r, s, bench.judged) for r, s in zip(ready, stats, strict=True)]
         # The net that changes most tells the signal that the noise belongs to.
-        most = max(changes, key=lambda parts: sum(float(np.nansum(np.square(p))) for p in parts))
+        most = max(changes, key=_size)
         signal = [p.pixels + change for p, change in zip(bench.judged, most, strict=True)]
         probes = bench.probes(signal)
         probed = [
@@ -159,6 +161,11 @@ def _judge_all(
             others = bench.changes(looking, own, probed)
             found[i].append(bench.judge(changes[i], probes, others))
     return found
+
+
+def _size(changes: Sequence[NDArray[np.floating[Any]]]) -> float:
+    """Sum of the squares of what a net changes."""
+    return sum(float(np.nansum(np.square(part, dtype=np.float64))) for part in changes)
 
 
 def _decide(
@@ -198,5 +205,6 @@ def _best_special(risks: Sequence[float], flats: Sequence[float]) -> int:
     level is taken for too low, and so is the error of what lets it through.
     """
     removing = [i for i in range(1, len(risks)) if flats[i] >= REMOVED_SHARE * max(flats[1:])]
-    least = min(risks[i] for i in removing)
-    return next(i for i in removing if risks[i] <= least + GAIN)
+    least = min((risks[i] for i in removing), default=math.nan)
+    # Where nothing could be estimated, the first does as well as any.
+    return next((i for i in removing if risks[i] <= least + GAIN), 1)

@@ -131,19 +131,21 @@ class Bench:
 
     def judge(self, changes: list[Floats], probes: list[Probe], probed: list[Floats]) -> Judged:
         """How a net does, by what it changes in the patches, and with some of the noise added."""
-        width = self.measured.scale.high - self.measured.scale.low
+        width = np.float32(self.measured.scale.high - self.measured.scale.low)
         squares = answers = variance = 0.0
         flats = []
-        for known, change, probe, other in zip(self.counted, changes, probes, probed, strict=True):
-            most = MOST_DEVIATIONS * probe.deviation[known]
-            drawn, moved = probe.noise[known], (other - change)[known] / PROBE
+        for known, changed, probe, other in zip(self.counted, changes, probes, probed, strict=True):
+            # As shares of the range, whose squares any scale of values leaves in their type.
+            change, noise = changed / width, probe.noise / width
+            most = MOST_DEVIATIONS * (probe.deviation[known] / width)
+            drawn, moved = noise[known], ((other - changed)[known] / width) / PROBE
             seen = np.minimum(np.abs(change[known]), most)
             squares += float(np.square(seen, dtype=np.float64).sum())
             answers += float((drawn * (drawn + moved)).sum(dtype=np.float64))
             variance += float(np.square(drawn, dtype=np.float64).sum())
             for i in range(change.shape[-1]):
-                expected = block_view(probe.noise[..., i]).var((1, 2))
-                noisy = expected > (HARDLY_ANY * width) ** 2
+                expected = block_view(noise[..., i]).var((1, 2))
+                noisy = expected > HARDLY_ANY**2
                 flats.append(block_view(change[..., i]).var((1, 2))[noisy])
         if not variance:
             return Judged(0.0, 0.0, 0.0)
@@ -151,9 +153,8 @@ class Bench:
         in_flats = in_flats[np.isfinite(in_flats)]
         flat = float(np.quantile(in_flats, FLAT_QUANTILE)) if in_flats.size else 0.0
         return Judged(
-            (squares + 2 * answers) / variance - 1, squares / variance,
-            np.sqrt(flat) / width,
-        )  # fmt: skip
+            (squares + 2 * answers) / variance - 1, squares / variance, float(np.sqrt(flat))
+        )
 
 
 def _beside_far(patch: Patch, base: ValueScale) -> NDArray[np.bool_]:

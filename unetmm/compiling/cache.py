@@ -75,6 +75,9 @@ def cache_folder() -> Path:
                 return folder  # which may be read-only
             log.warning("%s: kernels there may be another user's, and are not used", folder)
         if _is_prepared(root, folder):
+            base = os.environ.get(CACHE_VARIABLE)
+            if base and root != Path(base):
+                log.warning("%s: kernels cannot be kept there; they go to %s", base, root)
             _mark_used(folder)
             return folder
     raise OSError(f"no writable folder for compiled kernels; set {CACHE_VARIABLE}")

@@ -76,6 +76,11 @@ class NoiseModel:
     """Share of the variance that neighbouring pixels have in common, of which `gain` and `read`
     know nothing; 0 for white noise."""
 
+    @property
+    def dark(self) -> float:
+        """Stored value that no light gives, as a camera's offset; 0 where it cannot be told."""
+        return max(0.0, self.offset) if self.gain > 0 else 0.0
+
     def variance(self, values: NDArray[Any]) -> Numbers:
         """Variance of the noise of pixels with these stored values, which may be noisy."""
         signal = np.maximum(np.asarray(values, np.float64) - self.offset, 0)

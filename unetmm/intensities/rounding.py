@@ -134,6 +134,8 @@ class DimParts(NamedTuple):
     """Flags of the measured values, (width, channels); None if all are."""
     starts: NDArray[np.intp]
     """First column of each part."""
+    dark: NDArray[np.float64] | float = 0.0
+    """Stored value of each channel that no light gives."""
 
     def sums(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Sums of the measured values of a row (1, width, channels) in each part."""
@@ -177,8 +179,12 @@ class Dimness:
         nodata: NoData,
         given: NDArray[np.bool_] | None,
         part_px: int,
+        dark: NDArray[np.float64] | float = 0.0,
     ) -> DimParts | None:
-        """Look at a row (1, width, channels) of the input; None if all of its parts are bright."""
+        """Look at a row (1, width, channels) of the input; None if all of its parts are bright.
+
+        dark : stored value of each channel that no light gives, as a camera's offset.
+        """
         mask = valid_mask(stored, nodata, given)
         row = np.abs(stored[0], dtype=np.float64)
         there = None if mask is None else mask[0]
@@ -190,6 +196,8 @@ class Dimness:
             row[~there] = 0
             count = np.add.reduceat(there, starts, axis=0, dtype=np.float64)
         before = np.add.reduceat(row, starts, axis=0)
+        if np.any(dark):
+            before = np.maximum(before - dark * count, np.finfo(np.float64).tiny * (count > 0))
         self.seen_px += int(count.sum())
         if not (before < LEVELS[-1] * count).any():
             # Bright parts lose nothing worth a word; they count as parts of the whole.
@@ -197,11 +205,14 @@ class Dimness:
             return None
         # Parts that are exactly 0 have no counts to lose.
         pixels = np.where(before > 0, count, 0)
-        return DimParts((before > 0) & (before < DIM_COUNTS * count), pixels, there, starts)
+        dim = (before > 0) & (before < DIM_COUNTS * count)
+        return DimParts(dim, pixels, there, starts, dark)
 
     def note(self, parts: DimParts, exact: NDArray[np.float64], made: NDArray[Any]) -> None:
         """Compare a row (1, width, channels) of the exact answer with the output."""
         asked, got = parts.sums(exact), parts.sums(made)
+        there = parts.dark * parts.pixels
+        asked, got = asked - there, got - there
         changes = parts.sums(np.square(made - exact))
         self._note_levels(np.stack([parts.pixels, asked, got - asked, changes], -1))
         dim = parts.dim

@@ -15,6 +15,8 @@ STORAGE_BYTES_PER_S = 250e6
 """Rate at which chunks are read and decoded, or encoded and written; whole chunks count."""
 CONVERT_S = 2.5e-9
 """Turning one sample into the net's scale and back."""
+START_S = 1.5
+"""Time before a run computes: to load libraries, choose a model and measure the image."""
 TASK_S = 7e-3
 """Cost of a task in Python, whose threads take turns: films of small planes are made of it."""
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
+import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from unetmm.errors import ResumeError
+from unetmm.io.formats import RECORDLESS_SUFFIXES
 from unetmm.io.output.destination import output_exists
 from unetmm.io.output.local_workspace import Workspace
 from unetmm.io.output.records import JOB, JOURNAL
@@ -20,10 +26,13 @@ from unetmm.provenance.record import read_record, summary
 from unetmm.provenance.verify import reopened
 
 if TYPE_CHECKING:
+    from unetmm.io.output.output import Output
     from unetmm.io.output.remote_workspace import RemoteWorkspace
 
 QUIET_S = 600.0
 """Time in seconds without a chunk after which a process elsewhere counts as gone."""
+
+_SHARE = re.compile(r"(\d+)-of-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Writer:
     """A process that writes, or wrote, a part of an output."""
 
     name: str
-    """Name of its journal: the number of its share, from 0."""
+    """Name of its journal: share and number of shares, from 0, as "0-of-3"."""
     host: str
     """Name of its machine."""
     process: int
@@ -58,6 +67,8 @@ class Status:
     """Processes that took part, of an output on a disk that is not finished."""
     made: dict[str, Any]
     """Facts of how it is made: input, model, strength, ..., as `info` shows them."""
+    missing_shares: tuple[str, ...] = ()
+    """Shares, as "2/3", that are not done, where the run is done by shares."""
 
 
 def status(path: Place) -> Status:
@@ -71,18 +82,54 @@ def status(path: Place) -> Status:
     workspace = workspace_of(path)
     job = workspace.read_job()
     if job is not None and not (output_exists(path) and _is_newer(path, workspace)):
-        with reopened(path, job) as output:
-            output.load_records()
-            chunks = output.table.count()
-            done = chunks - output.table.missing_count()
+        return _of_run(path, workspace, job)
+    if output_exists(path):
+        record = read_record(path)
+        if record is None and path.suffix.lower() not in RECORDLESS_SUFFIXES:
+            raise ResumeError(f"{path}: is no output of unetmm, which says how it was made")
+        made = {} if record is None else summary(record, finished=True)
+        return Status(str(path), "finished", 0, 0, (), made)
+    if workspace.exists():  # a run that is just looking at its image
+        return Status(str(path), "under way", 0, 0, (), {})
+    raise ResumeError(f"{path}: there is no such output, and none under way")
+
+
+def _of_run(path: Place, workspace: Workspace | RemoteWorkspace, job: Mapping[str, Any]) -> Status:
+    """State of an output that is under way."""
+    with reopened(path, job) as output:
+        output.load_records()
+        chunks = output.table.count()
+        done = chunks - output.table.missing_count()
         writers = tuple(_writers(workspace)) if isinstance(workspace, Workspace) else ()
-        at_work = any(writer.at_work for writer in writers)
-        state: Literal["under way", "stopped"] = "under way" if at_work else "stopped"
-        return Status(str(path), state, done, chunks, writers, summary(job, finished=False))
-    if not output_exists(path):
-        raise ResumeError(f"{path}: there is no such output, and none under way")
-    record = read_record(path)
-    return Status(str(path), "finished", 0, 0, (), summary(record, True) if record else {})
+        missing = tuple(_missing_shares(output, writers))
+    just_begun = not writers and _age_s(workspace) < QUIET_S
+    at_work = just_begun or any(writer.at_work for writer in writers)
+    state: Literal["under way", "stopped"] = "under way" if at_work else "stopped"
+    made = summary(job, finished=False)
+    return Status(str(path), state, done, chunks, writers, made, missing)
+
+
+def _age_s(workspace: Workspace | RemoteWorkspace) -> float:
+    """Time in seconds since a run began; endless where that is not known."""
+    if not isinstance(workspace, Workspace):
+        return math.inf
+    with contextlib.suppress(OSError):
+        return time.time() - (workspace.folder / JOB).stat().st_mtime
+    return math.inf
+
+
+def _missing_shares(output: Output, writers: Sequence[Writer]) -> Iterator[str]:
+    """Shares, as "2/3", whose chunks are not all there, where the run is done by shares."""
+    counts = {int(found[2]) for writer in writers if (found := _SHARE.fullmatch(writer.name))}
+    if len(counts) != 1 or (count := counts.pop()) < 2:
+        return
+    planes = output.info.planes
+    whole = (output.table.rows_missing(plane, slice(None)) for plane in planes)
+    missing = np.concatenate(list(whole))
+    for index in range(count):
+        rows = slice(len(missing) * index // count, len(missing) * (index + 1) // count)
+        if missing[rows].any():
+            yield f"{index + 1}/{count}"
 
 
 def _is_newer(path: Place, workspace: Workspace | RemoteWorkspace) -> bool:

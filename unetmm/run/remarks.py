@@ -42,15 +42,21 @@ def _rounding(job: Job) -> Iterator[str]:
     if worst is not None:
         yield (
             f"rounding to whole counts changes the mean by {worst.change:+.0%} where the image has "
-            f"about {worst.mean:.2g} counts a pixel, which is {worst.share:.0%} of it: use "
-            "--dtype float32 or --rounding dither"
+            f"about {worst.mean:.2g} counts a pixel{_above(job)}, which is "
+            f"{worst.share:.0%} of it: use --dtype float32 or --rounding dither"
         )
     elif dim.loses:
         yield (
-            f"the image has about {abs(dim.exact) / dim.dim_px:.2g} counts a pixel in "
+            f"the image has about {abs(dim.exact) / dim.dim_px:.2g} counts a pixel{_above(job)} in "
             f"{dim.dim_px / dim.seen_px:.0%} of it, and rounding to whole counts loses them: use "
             "--dtype float32 or --rounding dither"
         )
+
+
+def _above(job: Job) -> str:
+    """Offset of the camera, from which counts are counted, in words."""
+    dark = [model.dark for entry in job.calibration.entries.values() for model in entry.noise]
+    return f" above the {min(dark):.4g} of no light" if any(dark) else ""
 
 
 def _losses(job: Job) -> Iterator[str]:

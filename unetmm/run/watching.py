@@ -49,6 +49,9 @@ class RowWatch:
         kinds = info.dtype.kind, job.storing.type_of(info.dtype).kind
         self.rounds = kinds[1] != "f" and job.storing.rounding == "nearest"
         """Whether rounding may bias means."""
+        entries = (job.calibration.entry(task.plane[1], i) for i in range(len(job.groups)))
+        self.dark = [np.array([m.dark for m in entry.noise] or [0.0]) for entry in entries]
+        """Stored values of each group that no light gives, one a sample."""
         height, width = written.height, written.width
         sides = block_px(job.sink.chunk[0], height), block_px(job.sink.chunk[1], width)
         chunk = min(job.sink.chunk[0], height), min(job.sink.chunk[1], width)
@@ -100,10 +103,10 @@ class RowWatch:
         less_low(made, low, after)
         self.blocks[group].add(before, after, masked, row)
 
-    def dim_parts(self, stored: Stored) -> DimParts | None:
-        """Parts of a row that rounding may bias; None if there are none."""
+    def dim_parts(self, group: int, stored: Stored) -> DimParts | None:
+        """Parts of a row of a group of samples that rounding may bias; None if there are none."""
         side = self.blocks[0].watched.sides[1] if self.blocks else stored.pixels.shape[1]
-        return self.dimness.look(stored.pixels, stored.nodata, stored.given, side)
+        return self.dimness.look(*stored, side, self.dark[group])
 
     def take(self) -> list[Findings]:
         """Give the run what was found in each chunk of a complete row of them; nothing if unknown.

@@ -145,7 +145,7 @@ class ChunkRowWriter:
             return
         for y in range(-(row - SAMPLED_ROW) % SAMPLED_ROWS, len(made), SAMPLED_ROWS):
             one, row_stored = slice(y, y + 1), stored.at(y)
-            if (dim := self.watch.dim_parts(row_stored)) is None:
+            if (dim := self.watch.dim_parts(group, row_stored)) is None:
                 continue
             exact = np.empty(made[one].shape, np.float64)
             to_stored(

@@ -74,6 +74,13 @@ def _was_made_of(output: Place, source: Place) -> bool:
     )
 
 
+def default_output(path: Place, choices: Choices, ending: str = "_denoised") -> Place:
+    """Where the output of an image goes that nobody names; what is behind an URL is not written."""
+    if isinstance(path, RemotePath):
+        return Path(output_name(path.name, ending, choices))
+    return output_beside(path, choices, ending)
+
+
 def output_beside(path: Place, choices: Choices, ending: str) -> Place:
     """A place in the folder of an image, in its own format where that is written."""
     name = path.resolve().name if isinstance(path, Path) else path.name

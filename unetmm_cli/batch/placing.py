@@ -14,6 +14,11 @@ from unetmm_cli.display.batch import left_out
 from unetmm_cli.files import check_folder, check_paths, overlap, split_name
 from unetmm_cli.options.choices import Choices
 
+WRITTEN_AS = {**dict.fromkeys((".webp", ".bmp", ".pgm", ".ppm"), "png"), ".jp2": "tiff"}
+"""Extension of a format of pictures that is not written -> what their outputs are; OME-Zarr is for
+all others.
+"""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -155,5 +160,5 @@ def output_name(name: str, ending: str, choices: Choices) -> str:
             output_format(Path(name))
             kept = suffix
         except ImageError:  # a format that is read but not written
-            kept = OUTPUT_SUFFIX["ome-zarr"]
+            kept = OUTPUT_SUFFIX[WRITTEN_AS.get(suffix.lower(), "ome-zarr")]
     return f"{stem}{ending}{kept}"

@@ -32,12 +32,12 @@ def plan(
     from unetmm.plan.outlook import look_ahead, plannable
     from unetmm.process import held_bytes
     from unetmm.run.model import settle_file
+    from unetmm_cli.batch.naming import default_output
     from unetmm_cli.batch.placing import is_folder, output_of
     from unetmm_cli.display.plan import show_plan, show_whole_plan
-    from unetmm_cli.files import default_output
 
     if output is None:
-        chosen, makes_folder = plannable(default_output(input)), False
+        chosen, makes_folder = plannable(default_output(input, choices)), False
     else:
         chosen, makes_folder = output_of(input, output, choices), is_folder(output)
     choices.check_calibration()

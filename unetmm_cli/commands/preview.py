@@ -10,7 +10,7 @@ import typer
 
 from unetmm_cli import display
 from unetmm_cli.commands.slurm import option_words
-from unetmm_cli.files import check_written, default_output, split_name, write_bytes
+from unetmm_cli.files import check_written, split_name, write_bytes
 from unetmm_cli.options.arguments import AsJson, Input
 from unetmm_cli.options.choices import Choices, with_choices
 from unetmm_cli.parsing import parse_crop, parse_strength
@@ -152,9 +152,10 @@ def _full_runs(
     from unetmm.errors import BudgetError
     from unetmm.models.weights import load_model
     from unetmm.plan.outlook import look_ahead, plannable
+    from unetmm_cli.batch.naming import default_output
     from unetmm_cli.display.preview.content import FullRun
 
-    runs, names, output = [], _asked_names(wishes), default_output(source)
+    runs, names, output = [], _asked_names(wishes), default_output(source, choices)
     budget_bytes = choices.restoration.mem_budget
     budget = [] if budget_bytes is None else [f"--mem-budget={budget_bytes}"]
     for name in dict.fromkeys(take.model for take in found.takes):

@@ -33,8 +33,12 @@ def setup(
     from unetmm.compiling.cache import cache_folder
     from unetmm.compiling.processor import multiplies_bf16
     from unetmm.engine.cpu.prepare import ensure_compiled
+    from unetmm.errors import ImageError
 
+    folder = cache_folder()
+    if cache is not None and not folder.is_relative_to(cache.absolute()):
+        raise ImageError(f"{cache}: kernels cannot be kept there; give a folder that is writable")
     ensure_compiled("fp32")
     if multiplies_bf16():
         ensure_compiled("bf16")
-    display.result(str(cache_folder()))
+    display.result(str(folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from unetmm.plan.cost import START_S
 from unetmm.plan.outlook import Outlook, Variant, term_rows
 from unetmm.sizes import format_size
 from unetmm_cli.display.lines import say
@@ -93,7 +94,7 @@ def _summary(outlook: Outlook) -> dict[str, Any]:
         "halo": f"{plan.halo_px} px",
         "lag": f"{plan.lag_rows} rows",
         "recomputed": f"{plan.recomputed_share:.1%}",
-        "time": f"about {seconds_text(plan.estimated_s)} on {_computes_on(plan)}",
+        "time": f"about {seconds_text(START_S + plan.estimated_s)} on {_computes_on(plan)}",
     }
 
 

@@ -17,16 +17,29 @@ def show_status(status: Status) -> None:
     """State, chunks, and who writes them."""
     pairs = {"output": status.output, "state": status.state}
     if status.state != "finished":
-        share = status.done_chunks / max(1, status.chunks)
-        pairs["done"] = f"{status.done_chunks:,} of {status.chunks:,} chunks ({share:.0%})"
-        complete = status.done_chunks == status.chunks and status.state == "stopped"
-        pairs["next"] = f"unetmm finalize {status.output}" if complete else NEXT[status.state]
+        pairs["done"] = "nothing yet"
+        if status.chunks:
+            share = status.done_chunks / status.chunks
+            pairs["done"] = f"{status.done_chunks:,} of {status.chunks:,} chunks ({share:.0%})"
+        pairs["next"] = _next(status)
     for name in ("input", "model"):
         if status.made.get(name):
             pairs[name] = str(status.made[name])
     for writer in status.writers:
-        pairs[f"writer {writer.name}"] = _writer_text(writer)
+        index, _, count = writer.name.partition("-of-")
+        name = f"share {int(index) + 1}/{count}" if count not in ("", "1") else "writer"
+        pairs[name] = _writer_text(writer)
     show_pairs(pairs)
+
+
+def _next(status: Status) -> str:
+    """What to do next."""
+    if status.missing_shares:
+        shares = ", ".join(f"--share {share}" for share in status.missing_shares)
+        return f"these are to be done: {shares}"
+    if status.state == "stopped" and status.done_chunks == status.chunks:
+        return f"unetmm finalize {status.output}"
+    return NEXT[status.state]
 
 
 def _writer_text(writer: Writer) -> str:

@@ -12,8 +12,8 @@ Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="INPUT...",
-        help="Images, folders, patterns, @FILE with a name a line, or - for an image on stdin, or "
-        "names of images. An image is first copied into $TMPDIR.",
+        help="Images, folders, patterns, or @FILE with a name a line. A single - reads an image, "
+        "or names of images, from stdin; an image is copied into $TMPDIR first.",
     ),
 ]
 Input = Annotated[
@@ -32,8 +32,8 @@ Output = Annotated[
         metavar="PATH",
         help="Where to write; the extension names the format, / at the end a folder. Without it "
         "the last name is the output, or a single image gets one beside it. "
-        "OME-Zarr may go to an URL, s3://... - writes TIFF (or --format npy, png, jpeg) to stdout, "
-        "once it is whole in $TMPDIR.",
+        "OME-Zarr may go to an URL (s3://...). A single - writes TIFF, or what --format says, to "
+        "stdout, once it is whole in $TMPDIR.",
     ),
 ]
 PlannedOutput = Annotated[
@@ -42,7 +42,7 @@ PlannedOutput = Annotated[
         "--output",
         "-o",
         metavar="PATH",
-        help="Output to plan for; an OME-Zarr beside the input if not given.",
+        help="Output to plan for; if not given, the one that denoise would write beside the input.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

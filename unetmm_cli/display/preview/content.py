@@ -10,6 +10,7 @@ from typing import Any
 from unetmm.calibrate.crops import Crop
 from unetmm.io.image import ImageInfo
 from unetmm.io.places import Place
+from unetmm.plan.cost import START_S
 from unetmm.plan.types import Plan
 from unetmm.run.preview import Preview, Take
 from unetmm.sizes import format_size
@@ -45,8 +46,8 @@ class FullRun:
         plan = self.plan
         on = plan.device if plan.device_terms is not None else _cores(plan.cores)
         return (
-            f"a full run takes about {seconds_text(plan.estimated_s)} on {on} and at most "
-            f"{format_size(plan.projected_peak_bytes)} of memory"
+            f"a full run takes about {seconds_text(START_S + plan.estimated_s)} on {on} and "
+            f"at most {format_size(plan.projected_peak_bytes)} of memory"
         )
 
     @property
