@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +70,9 @@ def _of_aux(root: Element) -> tuple[Transform | None, str]:
     except ValueError:
         found = ()
     wkt = (root.findtext("SRS") or "").strip()
-    return (found if len(found) == 6 else None), wkt
+    if len(found) != 6 or not all(map(math.isfinite, found)):
+        return None, wkt
+    return found, wkt
 
 
 def _world_names(image: Path) -> list[str]:
@@ -97,7 +100,8 @@ def _read_world(path: Path) -> Transform | None:
     except ValueError:
         log.warning("%s: is no world file of six numbers and is left out", path)
         return None
-    return (x - (a + b) / 2, a, b, y - (d + e) / 2, d, e)
+    found = (x - (a + b) / 2, a, b, y - (d + e) / 2, d, e)
+    return found if all(map(math.isfinite, found)) else None
 
 
 def read_rpc(text: str) -> tuple[float, ...]:

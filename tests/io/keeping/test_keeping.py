@@ -6,6 +6,7 @@ import io
 import logging
 import struct
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from unetmm.io.image import Box, Encoding, ImageInfo, SinkOptions
 from unetmm.io.keeping import KINDS, Target, not_kept
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.select import Selection
+from unetmm.io.xmp import fit_xmp, without_companions
 
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -252,3 +254,15 @@ def test_bits_and_comments_of_pnm_are_named(tmp_path: Path) -> None:
     assert not_kept(info, "png") == ("significant bits", "comments")
     assert not_kept(info, "tiff") == ("comments",)
     assert copy(path, tmp_path / "b.tif").metadata.display.bits == 12
+
+
+def test_hostile_xmp_takes_no_time() -> None:
+    for part in (b"<hdrgm:a>", b"<hdrgm:a ", b"<xmp:Thumbnails>", b" hdrgm:a=", b"<apdi:X>"):
+        xmp = part * (2**19 // len(part))
+        started = time.monotonic()
+        assert without_companions(xmp) == xmp
+        fit_xmp(xmp, 3, 4)
+        assert time.monotonic() - started < 2
+    names = b"".join(b"<hdrgm:a%d>" % i for i in range(10**5))
+    assert without_companions(names) == names
+    assert without_companions(b"<a/><hdrgm:b/><hdrgm:c>1</hdrgm:c><d/>") == b"<a/><d/>"
