@@ -84,7 +84,7 @@ def not_kept(info: ImageInfo, format: str, name: str = "", zarr_format: int = 3)
     zarr_format : version of Zarr that an OME-Zarr is written in.
     """
     lost: list[str] = []
-    format = "ome-zarr" if format == "ozx" else format
+    format = "ome-zarr" if format in ("ozx", "geozarr") else format
     target = Target(format, name.lower().endswith((".ome.tif", ".ome.tiff")), zarr_format)
     for kind in KINDS:
         if format not in kind.kept or kind.unless(info, target):
