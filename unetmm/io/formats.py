@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from unetmm.io.foreign import FOREIGN
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -228,52 +230,6 @@ FORMATS = (
     ),
 )
 """Table of formats, in the order in which messages name them."""
-
-
-@dataclass(frozen=True)
-class Foreign:
-    """A kind of file that is recognised only to be refused by its name."""
-
-    what: str
-    """Words for such a file, with their article."""
-    marks: tuple[bytes, ...]
-    """Beginnings of its files, each of which tells the kind."""
-    suffixes: tuple[str, ...] = ()
-    """Extensions of files that people take for images like those we read."""
-
-
-FOREIGN = (
-    Foreign("a GIF", (b"GIF8",), (".gif",)),
-    Foreign("a JPEG XL", (b"\xff\x0a", b"\0\0\0\x0cJXL ")),
-    Foreign("an HDF5 (also Imaris .ims)", (b"\x89HDF",)),
-    Foreign("an OLE file (such as Olympus .oib or Zeiss .zvi)", (b"\xd0\xcf\x11\xe0",)),
-    Foreign("a zip archive (such as NumPy .npz)", (b"PK",)),
-    Foreign("a gzip file", (b"\x1f\x8b",)),
-    Foreign("a PDF", (b"%PDF",)),
-    Foreign("a Photoshop PSD", (b"8BPS",)),
-)
-"""Kinds of files that users mistake for images that unetmm reads."""
-
-
-@dataclass(frozen=True)
-class Shell:
-    """A kind of file that shows a small picture of an image which lies in a folder beside it."""
-
-    what: str
-    """Words for such a file, with their article."""
-    beside: str
-    """Name of the folder, {} in the place of the file's name without its extension."""
-    remedy: str
-    """Command that converts the image, {} in the place of the file's name."""
-
-
-SHELLS = {
-    ".mrxs": Shell(
-        "a slide of MIRAX", "{}/", "vips copy {} slide.tif[tile,pyramid,bigtiff,compression=jpeg]"
-    ),
-    ".vsi": Shell("a file of Olympus cellSens", "_{}_/", "bioformats2raw {} image.zarr"),
-}
-"""Extensions of such files."""
 
 
 def _suffixes(formats: Iterable[Format]) -> frozenset[str]:

@@ -266,3 +266,21 @@ def test_hostile_xmp_takes_no_time() -> None:
     names = b"".join(b"<hdrgm:a%d>" % i for i in range(10**5))
     assert without_companions(names) == names
     assert without_companions(b"<a/><hdrgm:b/><hdrgm:c>1</hdrgm:c><d/>") == b"<a/><d/>"
+
+
+@pytest.mark.parametrize(
+    ("shape", "photometric", "words"),
+    [((40, 60), 32803, "raw camera mosaic"), ((40, 60, 3), 34892, "linear DNG")],
+)
+def test_a_raw_photo_is_no_thumbnail(
+    tmp_path: Path, shape: tuple[int, ...], photometric: int, words: str
+) -> None:
+    path, version = tmp_path / "a.dng", (50706, 1, 4, (1, 4, 0, 0), True)
+    with tifffile.TiffWriter(path) as writer:
+        small = np.zeros((12, 16, 3), np.uint8)
+        writer.write(
+            small, photometric="rgb", subfiletype=1, subifds=1, metadata=None, extratags=[version]
+        )
+        writer.write(np.zeros(shape, np.uint16), photometric=photometric, metadata=None)
+    with pytest.raises(ImageError, match=words):
+        open_source(path)
