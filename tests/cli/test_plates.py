@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +66,8 @@ def test_a_plate_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
     zarr.open_group(path, mode="w").attrs["ome"] = {"version": "0.5", "plate": content}
     with pytest.raises(ImageError, match="is no place in a plate"):
         read_plate(path)
+
+
+def test_zarr_is_loaded_for_zarr_alone() -> None:
+    words = "import sys, unetmm_cli.batch.batch; sys.exit('zarr' in sys.modules)"
+    subprocess.run([sys.executable, "-c", words], check=True)

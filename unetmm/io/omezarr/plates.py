@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import zarr
-
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
 from unetmm.io.places import Place, is_zarr, zarr_store
@@ -64,6 +62,8 @@ def _attributes(path: Path) -> dict[str, Any]:
     """OME's attributes of a group, of either version; none of what is no group."""
     if not is_zarr(path):
         return {}
+    import zarr  # here, for whoever restores no plate does not need it
+
     node = zarr.open(zarr_store(path, read_only=True), mode="r")
     found: Any = dict(node.attrs)
     found = found.get("ome", found)
@@ -85,6 +85,8 @@ def write_groups(target: Path, plate: PlateLayout, version: str) -> None:
     ----------
     version : of OME-Zarr.
     """
+    import zarr
+
     zarr_format: Any = 2 if version == "0.4" else 3
     rows = {name.split("/")[0] for name in plate.groups if name}
     with translated(target, "create the plate"):
