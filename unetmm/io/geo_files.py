@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -86,10 +87,10 @@ def _first(image: Path, names: list[str]) -> Path | None:
     """The first of some files beside an image that is there, in lower or upper case."""
     for name in names:
         stem, _, ending = name.rpartition(".")
-        for written in (name, f"{stem}.{ending.upper()}", f"{stem}.{ending.lower()}"):
-            found = image.with_name(written)
-            if found != image and found.is_file():
-                return found
+        endings = dict.fromkeys((ending, ending.upper(), ending.lower()))
+        for written in (f"{stem}.{ending}" for ending in endings):
+            if written != image.name and os.path.isfile(image.parent / written):
+                return image.with_name(written)
     return None
 
 

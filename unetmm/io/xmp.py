@@ -83,6 +83,8 @@ def companions_of(xmp: bytes) -> tuple[str, ...]:
 def _replaced(xmp: bytes, name: bytes, change: object) -> bytes:
     """XMP with another whole number wherever it has one of a name."""
     assert callable(change)
+    if name not in xmp:
+        return xmp
     quoted = re.escape(name)
     pattern = (
         rb"(\s" + quoted + rb"\s*=\s*[\"'])(-?\d+)(?=[\"'])|(<" + quoted + rb">\s*)(-?\d+)(?=\s*<)"
