@@ -99,8 +99,7 @@ class TiffSource:
 
     def _note_other_files(self) -> None:
         """An OME-TIFF may be a set of files, of which any one opens the whole image."""
-        paths = {page.path for page in self._pages if page is not None}
-        files = {path.resolve() for path in paths}
+        files = {page.path.resolve() for page in self._pages if page is not None}
         others = tuple(sorted(map(str, files - {self._named.resolve()})))
         if others:
             self._note(other_files=others)
