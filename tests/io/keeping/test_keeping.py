@@ -126,6 +126,17 @@ def test_a_crop_has_its_own_sizes(tmp_path: Path) -> None:
     assert b'ImageWidthPixels="20"' in xmp
 
 
+def test_xmp_of_a_tiff_fits_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    xmp = b'<x exif:PixelXDimension="30"><xmp:Thumbnails>old</xmp:Thumbnails></x>'
+    tag = (700, 1, len(xmp), xmp, True)
+    tifffile.imwrite(path, np.zeros((20, 30), np.uint8), extratags=[tag], metadata=None)
+    after = copy(path, tmp_path / "b.tif")
+    assert after.metadata.xmp == b'<x exif:PixelXDimension="30"></x>'
+    part = framed_info(after, Box(0, 0, 9, 8)).metadata.xmp
+    assert part == b'<x exif:PixelXDimension="8"></x>'
+
+
 def test_colours_of_a_png(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     hdr = png(tmp_path / "hdr.png", CICP, MDCV, CLLI)
     assert copy(hdr, tmp_path / "b.png").metadata.photo.png_chunks == (CICP, MDCV, CLLI)
