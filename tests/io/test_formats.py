@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -24,6 +25,7 @@ from unetmm.io.formats import (
     find_format,
 )
 from unetmm.io.image import ImageInfo, SinkOptions
+from unetmm.io.metadata import GeoFacts, Metadata
 from unetmm.io.open import open_source, output_format
 from unetmm.io.sniff import sniff_format
 from unetmm.quality.testsets import list_images
@@ -48,6 +50,8 @@ def test_readers_and_stores_of_the_table_are_there(tmp_path: Path, format: Forma
                 read(nowhere)
     if format.store is not None:
         info = ImageInfo("any", "YXS", PIXELS.shape, PIXELS.dtype, (1, 1))
+        if format.name == "geozarr":
+            info = replace(info, metadata=Metadata(geo=GeoFacts(transform=(0, 1, 0, 0, 0, -1))))
         if format.name == "mrc":
             info = ImageInfo("any", "YX", PIXELS.shape[:2], np.dtype(np.int16), (1, 1))
         assert format.store(SinkOptions(nowhere), info).levels
@@ -64,7 +68,7 @@ def test_names_aliases_and_marks_are_each_of_one_format() -> None:
 
 
 def test_lists_made_from_the_table_are_those_of_the_documents() -> None:
-    assert WRITTEN == ("tiff", "ome-zarr", "ozx", "png", "jpeg", "npy", "mrc")
+    assert WRITTEN == ("tiff", "ome-zarr", "geozarr", "ozx", "png", "jpeg", "npy", "mrc")
     assert READABLE == (
         "TIFF, OME-Zarr, zipped OME-Zarr (.ozx), PNG, JPEG, JPEG 2000, WebP, BMP, PNM, "
         "NumPy .npy, MRC or FITS"
@@ -73,7 +77,7 @@ def test_lists_made_from_the_table_are_those_of_the_documents() -> None:
     assert ".gif" in IMAGE_SUFFIXES - READ_SUFFIXES
     assert OUTPUT_SUFFIX["ome-zarr"] == ".ome.zarr" and OUTPUT_SUFFIX["jpeg"] == ".jpg"
     assert set(RECORDLESS_SUFFIXES) == {".npy", ".mrc", ".mrcs"}
-    assert set(DOUBLE_SUFFIXES) == {".ome.zarr", ".ome.tif", ".ome.tiff"}
+    assert set(DOUBLE_SUFFIXES) == {".ome.zarr", ".geo.zarr", ".ome.tif", ".ome.tiff"}
     assert split_name("scan.1.ome.tiff") == ("scan.1", ".ome.tiff")
 
 

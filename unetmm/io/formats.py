@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from unetmm.io.foreign import FOREIGN
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -97,6 +99,17 @@ FORMATS = (
         reader=lazily("omezarr.source", "OmeZarrSource"),
         told=("axes", "labels"),
         store=lazily("omezarr.store", "OmeZarrStore"),
+        is_folder=True,
+        record=lazily("omezarr.store", "read_record"),
+        checksums=lazily("omezarr.store", "read_checksums"),
+    ),
+    Format(
+        name="geozarr",
+        title="GeoZarr",
+        suffixes=(".geo.zarr",),
+        reader=lazily("omezarr.source", "OmeZarrSource"),
+        told=("axes", "labels"),
+        store=lazily("omezarr.geo_store", "GeoZarrStore"),
         is_folder=True,
         record=lazily("omezarr.store", "read_record"),
         checksums=lazily("omezarr.store", "read_checksums"),
@@ -219,52 +232,6 @@ FORMATS = (
 """Table of formats, in the order in which messages name them."""
 
 
-@dataclass(frozen=True)
-class Foreign:
-    """A kind of file that is recognised only to be refused by its name."""
-
-    what: str
-    """Words for such a file, with their article."""
-    marks: tuple[bytes, ...]
-    """Beginnings of its files, each of which tells the kind."""
-    suffixes: tuple[str, ...] = ()
-    """Extensions of files that people take for images like those we read."""
-
-
-FOREIGN = (
-    Foreign("a GIF", (b"GIF8",), (".gif",)),
-    Foreign("a JPEG XL", (b"\xff\x0a", b"\0\0\0\x0cJXL ")),
-    Foreign("an HDF5 (also Imaris .ims)", (b"\x89HDF",)),
-    Foreign("an OLE file (such as Olympus .oib or Zeiss .zvi)", (b"\xd0\xcf\x11\xe0",)),
-    Foreign("a zip archive (such as NumPy .npz)", (b"PK",)),
-    Foreign("a gzip file", (b"\x1f\x8b",)),
-    Foreign("a PDF", (b"%PDF",)),
-    Foreign("a Photoshop PSD", (b"8BPS",)),
-)
-"""Kinds of files that users mistake for images that unetmm reads."""
-
-
-@dataclass(frozen=True)
-class Shell:
-    """A kind of file that shows a small picture of an image which lies in a folder beside it."""
-
-    what: str
-    """Words for such a file, with their article."""
-    beside: str
-    """Name of the folder, {} in the place of the file's name without its extension."""
-    remedy: str
-    """Command that converts the image, {} in the place of the file's name."""
-
-
-SHELLS = {
-    ".mrxs": Shell(
-        "a slide of MIRAX", "{}/", "vips copy {} slide.tif[tile,pyramid,bigtiff,compression=jpeg]"
-    ),
-    ".vsi": Shell("a file of Olympus cellSens", "_{}_/", "bioformats2raw {} image.zarr"),
-}
-"""Extensions of such files."""
-
-
 def _suffixes(formats: Iterable[Format]) -> frozenset[str]:
     return frozenset(s for f in formats for s in (*f.suffixes, *f.read_only_suffixes))
 
@@ -282,7 +249,7 @@ SUFFIXES_WITH_AXES = READ_SUFFIXES - _suffixes(f for f in FORMATS if "axes" in f
 """Extensions of files that say themselves which axes they have."""
 IMAGE_SUFFIXES = READ_SUFFIXES | {s for kind in FOREIGN for s in kind.suffixes}
 """Extensions by which a file of a folder counts as an image, whether it can be read or not."""
-READABLE = _listed([f.title for f in FORMATS if f.reader and not f.extra])
+READABLE = _listed([f.title for f in FORMATS if f.reader and not f.extra and f.name != "geozarr"])
 """Formats that are read without further packages, in words for a message."""
 OUTPUT_SUFFIXES = _listed([f.suffixes[0] for f in FORMATS if f.store])
 """Usual extensions of outputs, in words for a message."""

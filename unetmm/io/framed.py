@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from unetmm.errors import ImageError
 from unetmm.io.exif import fit_sizes
 from unetmm.io.image import Box, ImageInfo, MaskedSource, Plane, Source
-from unetmm.io.metadata import GeoFacts, MicroscopyFacts, Position, Tag
+from unetmm.io.metadata import XMP_TAG, GeoFacts, MicroscopyFacts, Position, Tag
 from unetmm.io.ome_xml import crop_planes, mentions
 from unetmm.io.units import in_unit
 from unetmm.io.wrapped import WrappedSource
@@ -122,7 +122,7 @@ def _moved_geo(geo: GeoFacts, box: Box) -> GeoFacts:
 
 
 def _moved_tag(tag: Tag, box: Box) -> Tag:
-    """A tag of a GeoTIFF for the part."""
+    """A tag for the part: of a GeoTIFF, or XMP."""
     code, dtype, count, value = tag
     if code == TIEPOINT_TAG and np.size(value) % 6 == 0:
         points = np.reshape(np.asarray(value, float), (-1, 6))
@@ -133,6 +133,9 @@ def _moved_tag(tag: Tag, box: Box) -> Tag:
         matrix = np.reshape(np.asarray(value, float), (4, 4))
         matrix[:, 3] += box.x0 * matrix[:, 0] + box.y0 * matrix[:, 1]
         return code, dtype, count, tuple(matrix.ravel().tolist())
+    if code == XMP_TAG and isinstance(value, bytes):
+        xmp = crop_xmp(value, box.y0, box.x0, box.height, box.width)
+        return code, dtype, len(xmp), xmp
     return tag
 
 

@@ -72,7 +72,8 @@ class GeoPlace:
     @property
     def code(self) -> int:
         """Number of the reference system, stated or told by its text; 0 if there is none."""
-        return self.epsg or epsg_of(self.wkt)
+        code = self.epsg or epsg_of(self.wkt)
+        return code if 0 < code < _USER_DEFINED else 0
 
     @property
     def is_geographic(self) -> bool:

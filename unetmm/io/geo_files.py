@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +71,9 @@ def _of_aux(root: Element) -> tuple[Transform | None, str]:
     except ValueError:
         found = ()
     wkt = (root.findtext("SRS") or "").strip()
-    return (found if len(found) == 6 else None), wkt
+    if len(found) != 6 or not all(map(math.isfinite, found)):
+        return None, wkt
+    return found, wkt
 
 
 def _world_names(image: Path) -> list[str]:
@@ -83,10 +87,10 @@ def _first(image: Path, names: list[str]) -> Path | None:
     """The first of some files beside an image that is there, in lower or upper case."""
     for name in names:
         stem, _, ending = name.rpartition(".")
-        for written in (name, f"{stem}.{ending.upper()}", f"{stem}.{ending.lower()}"):
-            found = image.with_name(written)
-            if found != image and found.is_file():
-                return found
+        endings = dict.fromkeys((ending, ending.upper(), ending.lower()))
+        for written in (f"{stem}.{ending}" for ending in endings):
+            if written != image.name and os.path.isfile(image.parent / written):
+                return image.with_name(written)
     return None
 
 
@@ -97,7 +101,8 @@ def _read_world(path: Path) -> Transform | None:
     except ValueError:
         log.warning("%s: is no world file of six numbers and is left out", path)
         return None
-    return (x - (a + b) / 2, a, b, y - (d + e) / 2, d, e)
+    found = (x - (a + b) / 2, a, b, y - (d + e) / 2, d, e)
+    return found if all(map(math.isfinite, found)) else None
 
 
 def read_rpc(text: str) -> tuple[float, ...]:

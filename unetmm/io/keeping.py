@@ -85,7 +85,7 @@ def not_kept(info: ImageInfo, format: str, name: str = "", zarr_format: int = 3)
     zarr_format : version of Zarr that an OME-Zarr is written in.
     """
     lost: list[str] = []
-    format = "ome-zarr" if format == "ozx" else format
+    format = "ome-zarr" if format in ("ozx", "geozarr") else format
     target = Target(format, name.lower().endswith((".ome.tif", ".ome.tiff")), zarr_format)
     for kind in KINDS:
         if format not in kind.kept or kind.unless(info, target):
@@ -207,6 +207,8 @@ _IN_NOTES = "in our attributes, from where a TIFF, PNG or JPEG gets it back"
 _PHOTOS = {"tiff": _AS_IS, "png": _AS_IS, "jpeg": _AS_IS, "ome-zarr": _IN_NOTES}
 _MEASURED = {"tiff": "OME-XML, or tifffile's JSON for half floats", "ome-zarr": "OME's attributes"}
 _SIZES = {**_MEASURED, "mrc": "in angstroms, of X, Y and Z"}
+_MAKERS = (269, 271, 272, 285, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096))
+"""Tags of makers, dates, titles and ratings."""
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 
 KINDS = (
@@ -310,12 +312,14 @@ KINDS = (
          "ome-zarr": _IN_NOTES}, _description_is_lost,
     ),
     Kind(
-        "maker, software of the camera, artist, date, copyright in tags", "TIFF",
-        _if("makers' tags", _tag(269, 271, 272, 285, 306, 315, 316, 33432)),
+        "maker, artist, date, copyright, title, rating in tags", "TIFF",
+        _if("makers' tags", _tag(*_MAKERS)),
         {"tiff": _AS_IS, "ome-zarr": _IN_NOTES, "png": "in EXIF, of photos",
          "jpeg": "in EXIF, of photos"},
         lambda i, t: t.format in ("png", "jpeg") and not _has_camera(i),
     ),
+    Kind("white and primaries in tags", "TIFF", _if("primaries", _tag(318, 319)),
+         {"tiff": _AS_IS, "ome-zarr": _IN_NOTES}),
     Kind(
         "place on Earth", "TIFF, JPEG 2000, Zarr by CF, world files, .prj, .aux.xml",
         _if("place on Earth", _tag(*_GEO_TAGS)), {"tiff": _AS_IS, "ome-zarr": _IN_NOTES},

@@ -56,6 +56,8 @@ def repair(xml: str, pages: int, size: tuple[int, int], file: str = "") -> Repai
     size : height and width of a page, in pixels.
     """
     words: list[str] = []
+    if len(xml) > MAX_XML_CHARS:  # as objects it would take too much
+        return Repaired(xml)
     root = _parsed(xml)
     if root is None:
         root = _recovered(xml)

@@ -30,7 +30,9 @@ def sibling(path: Path, name: str) -> Path | None:
 
 
 def first_member(companion: Path) -> Path | None:
-    """The first TIFF that a companion names and that is there."""
+    """The first TIFF that a companion names and that is there; of a TIFF that with its OME-XML."""
+    if not companion.name.lower().endswith(COMPANION):
+        return _master_of(companion)
     with translated(companion, "read it"):
         text = companion.read_text(encoding="utf-8", errors="replace")
     for name in dict.fromkeys(_FILE_NAME.findall(text)):
@@ -38,6 +40,15 @@ def first_member(companion: Path) -> Path | None:
         if member is not None and member.suffix.lower() in _SUFFIXES:
             return member
     return None
+
+
+def _master_of(path: Path) -> Path | None:
+    """The TIFF beside another that holds its OME-XML, as of Micro-Manager; None if it has it."""
+    if not path.name.lower().endswith((".ome.tif", ".ome.tiff")):
+        return None
+    reference = _METADATA_FILE.search(_description(path))
+    found = sibling(path, reference[1]) if reference else None
+    return found if found is not None and found.suffix.lower() in _SUFFIXES else None
 
 
 def without_parts(paths: Sequence[Path]) -> dict[Path, Path]:

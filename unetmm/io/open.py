@@ -95,7 +95,7 @@ def open_sink(
     check_destination(options.path, overwrite=options.overwrite, folder=chosen.is_folder)
     encoding = options.encoding
     of_ome_zarr = encoding.shard_px or encoding.ome_zarr != Encoding.ome_zarr
-    if of_ome_zarr and chosen.name not in ("ome-zarr", "ozx"):
+    if of_ome_zarr and chosen.name not in ("ome-zarr", "ozx", "geozarr"):
         raise ImageError(f"{options.path}: shards and versions of OME-Zarr are for .ome.zarr alone")
     if encoding.quality is not None:
         if chosen.name != "jpeg":

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
-from unetmm.io.formats import FOREIGN, FORMATS, READABLE, SHELLS, Format
+from unetmm.io.foreign import FOREIGN, SHELLS
+from unetmm.io.formats import FORMATS, READABLE, Format
 from unetmm.io.ome_sets import COMPANION
 from unetmm.io.places import ZARR_MARKS, Place, RemotePath, is_zarr
 
-HEAD_BYTES = 256
+HEAD_BYTES = 512
 """Number of bytes at the start of a file that tell its format."""
 
 
@@ -39,9 +40,9 @@ def sniff_format(path: Place) -> Format:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     for format in sorted(FORMATS, key=lambda format: -format.mark_at):
-        if format.matches(head):
+        if format.matches(head) and not _is_raw_photo(head):
             return format
-    raise ImageError(f"{path}: {_describe(head)}; unetmm reads {READABLE}")
+    raise ImageError(f"{path}: {_describe(head, path)}")
 
 
 def _refuse_shell(path: Path) -> None:
@@ -65,7 +66,7 @@ def looks_like_image(head: bytes) -> bool:
     if head[:2] in (b"P5", b"P6"):  # a PNM's header is text; a name would go on otherwise
         return head[2:3] in (b"\n", b" ", b"\r", b"\t") and head[3:4] in b"#0123456789"
     known = any(kind.matches(head) for kind in FORMATS)
-    known = known or any(head.startswith(kind.marks) for kind in FOREIGN)
+    known = known or any(kind.matches(head) for kind in FOREIGN)
     is_fits = head[:9] == b"SIMPLE  ="  # whose header is text
     return known and (is_fits or not _is_text(head))
 
@@ -91,13 +92,21 @@ def _sniff_folder(path: Path) -> Format:
     )
 
 
-def _describe(head: bytes) -> str:
-    """What the first bytes look like, for an error message."""
+def _is_raw_photo(head: bytes) -> bool:
+    """Whether a file that starts like a TIFF is a camera's, whose first page is a small copy."""
+    return FOREIGN[0].matches(head)
+
+
+def _describe(head: bytes, path: Path) -> str:
+    """What the first bytes look like, and the way on, for an error message."""
+    reads = f"unetmm reads {READABLE}"
     if not head:
-        return "the file is empty"
+        return f"the file is empty; {reads}"
     for kind in FOREIGN:
-        if head.startswith(kind.marks):
-            return f"the file is {kind.what}"
+        if kind.matches(head):
+            remedy = kind.remedy.format(path.name, path.stem) or reads
+            return f"the file is {kind.what}; {remedy}"
     if _is_text(head):
-        return f"the file holds text ({head.decode('ascii')[:12]!r}...), no image"
-    return f"the file starts with {head[:8].hex(' ')}, which is no known image"
+        return f"the file holds text ({head.decode('ascii')[:12]!r}...), no image; {reads}"
+    ending = f" whose extension is {path.suffix}" if path.suffix else ""
+    return f"the file{ending} is no known image; {reads}"

@@ -16,18 +16,17 @@ _SIZES = (
 )
 """Names of the height and of the width of an image."""
 _PANORAMA = b"GPano:CroppedArea"
-_GONE = (
-    rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>",
-    rb"<xap:Thumbnails>.*?</xap:Thumbnails>",
-    rb"<(?:Container|GContainer):Directory\b.*?</(?:Container|GContainer):Directory>",
-    rb"<hdrgm:(\w+)\b[^>]*>.*?</hdrgm:\1>",
-    rb"<(?:HDRGainMap|apdi):(\w+)\b[^>]*>[^<]*</(?:HDRGainMap|apdi):\1>",
-    rb"<GCamera:((?:Motion|Micro)\w+)\b[^>]*>[^<]*</GCamera:\1>",
-    rb"\s(?:hdrgm|HDRGainMap|apdi):\w+=(?:\"[^\"]*\"|'[^']*')",
-    rb"\sGCamera:(?:Motion|Micro)\w+=(?:\"[^\"]*\"|'[^']*')",
-    rb"\sxmpNote:HasExtendedXMP=(?:\"[^\"]*\"|'[^']*')",
+_GONE_ELEMENTS = re.compile(
+    rb"<((?:xmp|xap):Thumbnails|(?:Container|GContainer):Directory|(?:hdrgm|HDRGainMap|apdi):\w+"
+    rb"|GCamera:(?:Motion|Micro)\w+)\b[^<>]*?(/?)>"
 )
-"""Patterns of what says something of parts of a file that an output does not have."""
+_GONE_ATTRIBUTES = re.compile(
+    rb"\s(?:(?:hdrgm|HDRGainMap|apdi):\w+|GCamera:(?:Motion|Micro)\w+|xmpNote:HasExtendedXMP)"
+    rb"=(?:\"[^\"<]*\"|'[^'<]*')"
+)
+"""Patterns of words on parts of a file that an output does not have."""
+_MOST_UNCLOSED = 20
+"""Number of names of elements without an end after which no more are looked for."""
 _GAIN_MAP = re.compile(rb"hdrgm:Version|HDRGainMap|Semantic=\"GainMap\"|apdi:AuxiliaryImageType")
 _DEPTH = re.compile(rb"Semantic=\"Depth\"|GDepth:|GImage:")
 _MOTION = re.compile(rb"GCamera:(Motion|Micro)(Photo|Video)(=\"1\"|>1<)")
@@ -57,9 +56,22 @@ def crop_xmp(xmp: bytes, top: int, left: int, height: int, width: int) -> bytes:
 
 def without_companions(xmp: bytes) -> bytes:
     """XMP without its small copies of the image, and without words on other parts of the file."""
-    for pattern in _GONE:
-        xmp = re.sub(pattern, b"", xmp, flags=re.DOTALL)
-    return xmp
+    kept, at, unclosed = [], 0, set[bytes]()
+    for found in _GONE_ELEMENTS.finditer(xmp):
+        if found.start() < at or found[1] in unclosed:
+            continue
+        end = found.end()
+        if not found[2]:
+            closing = b"</" + found[1] + b">"
+            end = xmp.find(closing, end) + len(closing)
+            if end < len(closing):
+                unclosed.add(found[1])
+                if len(unclosed) > _MOST_UNCLOSED:
+                    break
+                continue
+        kept.append(xmp[at : found.start()])
+        at = end
+    return _GONE_ATTRIBUTES.sub(b"", b"".join([*kept, xmp[at:]]))
 
 
 def companions_of(xmp: bytes) -> tuple[str, ...]:
@@ -71,6 +83,8 @@ def companions_of(xmp: bytes) -> tuple[str, ...]:
 def _replaced(xmp: bytes, name: bytes, change: object) -> bytes:
     """XMP with another whole number wherever it has one of a name."""
     assert callable(change)
+    if name not in xmp:
+        return xmp
     quoted = re.escape(name)
     pattern = (
         rb"(\s" + quoted + rb"\s*=\s*[\"'])(-?\d+)(?=[\"'])|(<" + quoted + rb">\s*)(-?\d+)(?=\s*<)"

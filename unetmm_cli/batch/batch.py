@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from unetmm.io.omezarr.plates import PlateLayout
 from unetmm.io.open import count_images
 from unetmm.io.places import Place, to_place
 from unetmm.run.share import Share
@@ -25,6 +26,7 @@ from unetmm_cli.batch.naming import check_is_folder
 from unetmm_cli.batch.one import restore_one
 from unetmm_cli.batch.pipes import is_pipe, named_stdin, restore_to_stdout, spool_folder, take_stdin
 from unetmm_cli.batch.placing import Item, is_folder, make_items, with_all_series
+from unetmm_cli.batch.plates import plate_items, plate_of
 from unetmm_cli.display.batch import other_files, parts_of_sets
 from unetmm_cli.files import check_written
 from unetmm_cli.options.choices import Choices
@@ -53,6 +55,8 @@ def restore_all(inputs: list[str], output: str, choices: Choices) -> None:
             if len(found) != 1:
                 raise typer.BadParameter("-o - takes one image, not several")
             restore_to_stdout(found[0][0], choices)
+        elif (plate := plate_of(found, output)) is not None:
+            _restore_plate(plate, found[0][0], output, choices)
         elif is_alone(found, inputs, stdin) and not is_folder(output):
             _check_one_series(found[0][0], choices)
             restore_one(found[0][0], to_place(output), choices)
@@ -76,6 +80,17 @@ def _restore_several(
         items = share_of(items, share)
     piped = stdin if isinstance(stdin, Path) else None
     many = Many(_with_budget(choices), share is not None, piped, first, len(items))
+    _restore_items(items, many)
+
+
+def _restore_plate(plate: PlateLayout, path: Place, output: str, choices: Choices) -> None:
+    """Restore all images of a plate into another."""
+    _check_several(choices)
+    items = plate_items(plate, path, output, choices)
+    share, choices = choices.output.share, choices.changed(share=None, format="ome-zarr")
+    first = items[0].input if items else None
+    items = items if share is None else share_of(items, share)
+    many = Many(_with_budget(choices), share is not None, None, first, len(items))
     _restore_items(items, many)
 
 

@@ -18,7 +18,7 @@ from rasterio.transform import Affine
 from unetmm.errors import ImageError
 from unetmm.io.framed import framed_info
 from unetmm.io.geo import GeoPlace, epsg_of, place_tags, transform_of_centres
-from unetmm.io.image import Box, ImageInfo, SinkOptions
+from unetmm.io.image import Box, Encoding, ImageInfo, SinkOptions
 from unetmm.io.keeping import not_kept
 from unetmm.io.open import open_sink, open_source
 
@@ -206,3 +206,29 @@ def test_numbers_of_systems(text: str, code: int) -> None:
 def test_uneven_coordinates_say_no_place() -> None:
     assert transform_of_centres([0, 1, 3], [0, 1, 2]) is None
     assert transform_of_centres([0.5, 1.5], [9.5, 8.5]) == (0, 1, 0, 10, 0, -1)
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_geozarr_out(tmp_path: Path, version: str) -> None:
+    attributes = {"scale_factor": 1e-4, "add_offset": -0.1, "grid_mapping": "crs_of_it"}
+    cf_group(tmp_path / "s2.zarr", 3, attributes)
+    source, target = open_source(tmp_path / "s2.zarr" / "b02"), tmp_path / "b.geo.zarr"
+    options = SinkOptions(target, encoding=Encoding(ome_zarr=version))
+    sink = open_sink(options, source.info, "geozarr")
+    box = Box(0, 0, 12, 20)
+    sink.write((0, 0, 0), box, source.read((0, 0, 0), box))
+    sink.close()
+    group = zarr.open_group(target, mode="r")
+    np.testing.assert_allclose(group["x"][:2], [5e5 + 5, 5e5 + 15])
+    np.testing.assert_allclose(group["y"][:2], [5e6 - 5, 5e6 - 15])
+    assert group["spatial_ref"].attrs["spatial_ref"] == "EPSG:32633"
+    own = group["0"].attrs
+    assert (own["grid_mapping"], own["proj:code"]) == ("spatial_ref", "EPSG:32633")
+    assert (own["scale_factor"], own["add_offset"]) == (1e-4, -0.1)
+    again, geo = open_source(target / "0").info.metadata.geo, source.info.metadata.geo
+    assert (again.crs, again.transform) == (geo.crs, geo.transform)
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS)
+    with pytest.raises(ImageError, match="GeoZarr is for images with a place on Earth"):
+        other = SinkOptions(tmp_path / "c.geo.zarr")
+        open_sink(other, open_source(tmp_path / "a.tif").info, "geozarr")

@@ -6,6 +6,7 @@ import io
 import logging
 import struct
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from unetmm.io.image import Box, Encoding, ImageInfo, SinkOptions
 from unetmm.io.keeping import KINDS, Target, not_kept
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.select import Selection
+from unetmm.io.xmp import fit_xmp, without_companions
 
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -122,6 +124,17 @@ def test_a_crop_has_its_own_sizes(tmp_path: Path) -> None:
     xmp = part.metadata.xmp
     assert b'PixelXDimension="20"' in xmp and b'LeftPixels="8"' in xmp
     assert b'ImageWidthPixels="20"' in xmp
+
+
+def test_xmp_of_a_tiff_fits_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    xmp = b'<x exif:PixelXDimension="30"><xmp:Thumbnails>old</xmp:Thumbnails></x>'
+    tag = (700, 1, len(xmp), xmp, True)
+    tifffile.imwrite(path, np.zeros((20, 30), np.uint8), extratags=[tag], metadata=None)
+    after = copy(path, tmp_path / "b.tif")
+    assert after.metadata.xmp == b'<x exif:PixelXDimension="30"></x>'
+    part = framed_info(after, Box(0, 0, 9, 8)).metadata.xmp
+    assert part == b'<x exif:PixelXDimension="8"></x>'
 
 
 def test_colours_of_a_png(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -252,3 +265,33 @@ def test_bits_and_comments_of_pnm_are_named(tmp_path: Path) -> None:
     assert not_kept(info, "png") == ("significant bits", "comments")
     assert not_kept(info, "tiff") == ("comments",)
     assert copy(path, tmp_path / "b.tif").metadata.display.bits == 12
+
+
+def test_hostile_xmp_takes_no_time() -> None:
+    for part in (b"<hdrgm:a>", b"<hdrgm:a ", b"<xmp:Thumbnails>", b" hdrgm:a=", b"<apdi:X>"):
+        xmp = part * (2**19 // len(part))
+        started = time.monotonic()
+        assert without_companions(xmp) == xmp
+        fit_xmp(xmp, 3, 4)
+        assert time.monotonic() - started < 2
+    names = b"".join(b"<hdrgm:a%d>" % i for i in range(10**5))
+    assert without_companions(names) == names
+    assert without_companions(b"<a/><hdrgm:b/><hdrgm:c>1</hdrgm:c><d/>") == b"<a/><d/>"
+
+
+@pytest.mark.parametrize(
+    ("shape", "photometric", "words"),
+    [((40, 60), 32803, "raw camera mosaic"), ((40, 60, 3), 34892, "linear DNG")],
+)
+def test_a_raw_photo_is_no_thumbnail(
+    tmp_path: Path, shape: tuple[int, ...], photometric: int, words: str
+) -> None:
+    path, version = tmp_path / "a.dng", (50706, 1, 4, (1, 4, 0, 0), True)
+    with tifffile.TiffWriter(path) as writer:
+        small = np.zeros((12, 16, 3), np.uint8)
+        writer.write(
+            small, photometric="rgb", subfiletype=1, subifds=1, metadata=None, extratags=[version]
+        )
+        writer.write(np.zeros(shape, np.uint16), photometric=photometric, metadata=None)
+    with pytest.raises(ImageError, match=words):
+        open_source(path)

@@ -108,6 +108,20 @@ def test_a_companion_leads_to_its_files(tmp_path: Path) -> None:
         open_source(companion)
 
 
+def test_a_part_that_refers_to_another_tiff(tmp_path: Path) -> None:
+    first, second = set_of_files(tmp_path)
+    reference = f'<OME xmlns="{OME}" UUID="urn:uuid:1"><BinaryOnly MetadataFile="{first.name}" '
+    pixels = np.full((20, 30), 6, np.uint8)
+    text = f'<?xml version="1.0"?>{reference}UUID="urn:uuid:0"/></OME>'
+    tifffile.imwrite(second, pixels, description=text, metadata=None)
+    source = open_source(second)
+    assert source.info.shape == (2, 20, 30)
+    assert [source.read((0, 0, z), Box(0, 0, 1, 1)).item() for z in (0, 1)] == [5, 6]
+    assert source.info.metadata.reading.other_files == (str(first.resolve()),)
+    assert without_parts([first, second]) == {second: first}
+    source.close()
+
+
 def test_shells_of_other_images_are_refused(tmp_path: Path) -> None:
     Image.new("RGB", (20, 30)).save(tmp_path / "slide.jpg")
     (tmp_path / "slide.jpg").rename(tmp_path / "slide.mrxs")

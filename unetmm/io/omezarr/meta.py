@@ -85,7 +85,10 @@ def _check_group(path: Place, ome: dict[str, Any], labels: bool) -> None:
     """Refuse a group that is no image."""
     if "plate" in ome:
         well = ome["plate"]["wells"][0]["path"]
-        raise ImageError(f"{path}: is a plate of many images; give one, as {path}/{well}/0")
+        raise ImageError(
+            f"{path}: is a plate of many images; give one, as {path}/{well}/0, or "
+            "-o NAME.zarr for all of them"
+        )
     if "well" in ome:
         raise ImageError(f"{path}: is a well of several images; give one, as {path}/0")
     if not ome.get("multiscales"):

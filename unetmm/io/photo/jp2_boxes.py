@@ -35,7 +35,7 @@ _GEO = bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03")
 _XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _IPTC = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
 _EXIF = b"JpgTiffExif->JP2"
-_MOST_BOXES = 1000
+_MOST_BOXES, _DEEPEST = 1000, 8
 _ICC_METHODS = (2, 3)
 _POSITION = re.compile(r"<gml:(?:pos|coordinates)[^>]*>([^<]+)<")
 _VECTOR = re.compile(r"<gml:offsetVector[^>]*>([^<]+)<")
@@ -58,10 +58,11 @@ class Jp2Box:
 def read_boxes(file: BinaryIO) -> list[Jp2Box]:
     """Boxes of a file, those within others too."""
     file.seek(0, 2)
-    return list(_walk(file, 0, file.tell(), [_MOST_BOXES]))
+    return list(_walk(file, 0, file.tell(), [_MOST_BOXES], _DEEPEST))
 
 
-def _walk(file: BinaryIO, at: int, end: int, left: list[int]) -> Iterator[Jp2Box]:
+def _walk(file: BinaryIO, at: int, end: int, left: list[int], depth: int) -> Iterator[Jp2Box]:
+    """Boxes between two offsets; of those within others no more than some, and not too deep."""
     while at + 8 <= end and left[0] > 0:
         left[0] -= 1
         file.seek(at)
@@ -74,7 +75,8 @@ def _walk(file: BinaryIO, at: int, end: int, left: list[int]) -> Iterator[Jp2Box
         if stop < start or stop > end:
             return
         if name in _SUPERBOXES:
-            yield from _walk(file, start, stop, left)
+            if depth:
+                yield from _walk(file, start, stop, left, depth - 1)
         elif name != b"jp2c":
             file.seek(start)
             yield Jp2Box(name, file.read(stop - start) if stop - start < MAX_PROFILE_BYTES else b"")

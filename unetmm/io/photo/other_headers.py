@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _WEBP_COPIES = 2.5
 """Peak of decoding in decoded images: the result, and lossless WebP as ARGB; measured."""
+_PIXEL_CHUNKS = (b"VP8X", b"VP8L", b"VP8 ", b"ALPH", b"ANIM", b"ANMF")
+"""Names of the chunks of a WebP that hold pixels, or say how."""
 _BMP_MODES = {"1": 1, "L": 1, "P": 3, "RGB": 3, "RGBA": 4}
 """Mode of a BMP as Pillow has it -> samples as we read it."""
 
@@ -52,6 +54,7 @@ def read_webp_header(path: Path, file: BinaryIO) -> PhotoHeader:
         raise ImageError(f"{path}: is a RIFF file but no WebP; give an image")
     header: PhotoHeader | None = None
     blocks: dict[bytes, bytes] = {}
+    lost: list[str] = []
     at = 12
     while at + 8 <= end:
         file.seek(at)
@@ -64,10 +67,13 @@ def read_webp_header(path: Path, file: BinaryIO) -> PhotoHeader:
             header = _webp_size(name, file.read(10))
         elif name in (b"EXIF", b"ICCP", b"XMP ") and length <= MAX_PROFILE_BYTES:
             blocks[name] = file.read(length)
+        elif name not in _PIXEL_CHUNKS:
+            lost.append(f"chunk {name.decode('latin-1').strip()}")
         at += 8 + length + length % 2
     if header is None:
         raise ImageError(f"{path}: the WebP holds no image; export it again")
     header.decode_copies = _WEBP_COPIES
+    header.reading = header.reading.without(*lost)
     header.take_exif(blocks.get(b"EXIF", b""))
     if blocks.get(b"ICCP"):
         header.photo = replace(header.photo, icc_profile=blocks[b"ICCP"])

@@ -199,7 +199,8 @@ def _check_kind(path: Path, series: tifffile.TiffPageSeries) -> None:
         raise ImageError(f"{path}: the image is empty ({_sizes(series)}); give one with pixels")
     if page.shaped[1] > 1:
         raise ImageError(f"{path}: stores 3-D tiles (ImageDepth); save Z as pages instead")
-    if int(page.photometric) == _LINEAR and _DNG_TAG in page.tags:
+    first = page if series.parent is None else series.parent.pages.first
+    if int(page.photometric) == _LINEAR and _DNG_TAG in first.tags:
         raise ImageError(
             f"{path}: holds the colours of a camera's sensor (linear DNG), which need tables that "
             "no output keeps; develop it into TIFF first"

@@ -9,6 +9,7 @@ import tifffile
 
 from unetmm.io.exif import CAMERA, GPS, read_from_tiff
 from unetmm.io.metadata import (
+    XMP_TAG,
     DisplayFacts,
     GeoFacts,
     Metadata,
@@ -22,6 +23,7 @@ from unetmm.io.metadata import (
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, parse_gdal_items
 from unetmm.io.tiff.mask import read_mask
 from unetmm.io.tiff.series import image_xml
+from unetmm.io.xmp import without_companions
 
 KEPT_TAGS = (
     *(269, 271, 272, 274, 285, 306, 315, 316, 318, 319, 700, 18246, 18249, 33432, 33723),
@@ -121,6 +123,9 @@ def _kept_tags(page: tifffile.TiffPage) -> tuple[Tag, ...]:
             count = 0  # counted when written
             if not value.isascii():
                 value = value.encode("utf-8")
+        if code == XMP_TAG and isinstance(value, bytes):
+            value = without_companions(value)
+            count = len(value)
         found.append((int(tag.code), int(tag.dtype), count, value))
     return tuple(found)
 

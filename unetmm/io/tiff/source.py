@@ -298,7 +298,7 @@ class TiffSource:
 
 
 def _member(path: Path) -> Path:
-    """The file itself, or the first of those that a companion names.
+    """The file itself, that with its OME-XML, or the first of those that a companion names.
 
     Raises
     ------
@@ -306,7 +306,7 @@ def _member(path: Path) -> Path:
         If none of them is there.
     """
     if not path.name.lower().endswith(COMPANION):
-        return path
+        return first_member(path) or path
     found = first_member(path)
     if found is None:
         raise ImageError(f"{path}: none of the TIFF files that it names is there; put them beside")
