@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from unetmm.models.weights import Model, load_model
     from unetmm.options import Options
     from unetmm.plan.types import Plan
+    from unetmm.quality.trust.trust import Trust, trust
     from unetmm.run.of_file import restore_file
     from unetmm.run.preview import Preview
     from unetmm.run.report import Report
@@ -44,6 +45,7 @@ _HOMES = {
     "Report": "run.report",
     "ResumeError": "errors",
     "ShapeError": "errors",
+    "Trust": "quality.trust.trust",
     "UnetmmError": "errors",
     "WeightsError": "errors",
     "load_model": "models.weights",
@@ -51,6 +53,7 @@ _HOMES = {
     "preview": "api",
     "restore": "api",
     "restore_file": "run.of_file",
+    "trust": "quality.trust.trust",
 }
 
 __all__ = [
@@ -65,6 +68,7 @@ __all__ = [
     "Report",
     "ResumeError",
     "ShapeError",
+    "Trust",
     "UnetmmError",
     "WeightsError",
     "__version__",
@@ -73,6 +77,7 @@ __all__ = [
     "preview",
     "restore",
     "restore_file",
+    "trust",
 ]
 
 

@@ -22,10 +22,11 @@ from unetmm_cli.commands.restore import restore
 from unetmm_cli.commands.setup import setup
 from unetmm_cli.commands.slurm import slurm
 from unetmm_cli.commands.train import train
+from unetmm_cli.commands.trust import trust
 from unetmm_cli.commands.verify import verify
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Restore": (denoise, restore, verify, finalize, slurm),
+    "Restore": (denoise, restore, trust, verify, finalize, slurm),
     "Look first": (preview, plan, info, evaluate, benchmark, models, setup),
     "Train": (train, adapt),
 }
