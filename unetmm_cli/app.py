@@ -11,6 +11,7 @@ from unetmm.version import __version__
 from unetmm_cli import display
 from unetmm_cli.commands.adapt import adapt
 from unetmm_cli.commands.benchmark import benchmark
+from unetmm_cli.commands.compare import compare
 from unetmm_cli.commands.denoise import denoise
 from unetmm_cli.commands.evaluate import evaluate
 from unetmm_cli.commands.finalize import finalize
@@ -26,7 +27,7 @@ from unetmm_cli.commands.trust import trust
 from unetmm_cli.commands.verify import verify
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Restore": (denoise, restore, trust, verify, finalize, slurm),
+    "Restore": (denoise, restore, compare, trust, verify, finalize, slurm),
     "Look first": (preview, plan, info, evaluate, benchmark, models, setup),
     "Train": (train, adapt),
 }

@@ -13,7 +13,9 @@ from unetmm.quality.trust.blocks import (
     BANDS,
     BLOCK_PX,
     COLUMNS,
+    DISTANCE,
     EDGES,
+    WEIGHTS,
     Numbers,
 )
 from unetmm.quality.trust.noise import LayerNoise
@@ -280,10 +282,41 @@ def _line(x: Numbers, y: Numbers, weights: Numbers) -> tuple[float, float]:
 
 
 def _clipped(before: Extremes, after: Extremes, pixels: int) -> tuple[float, float]:
-    """Share of pixels at the ends of the output that were not at the ends of the input."""
-    low = max(0, after.low_count - before.low_count) if after.low > before.low else 0
-    high = max(0, after.high_count - before.high_count) if after.high < before.high else 0
-    return low / pixels, high / pixels
+    """Share of pixels that were cut off at the ends of the output, and were not in the input."""
+    low, high = (
+        max(0, own.piled - there.piled) / pixels if own.last < there.last else 0.0
+        for there, own in ((before.low, after.low), (before.high, after.high))
+    )
+    return low, high
+
+
+@dataclass(frozen=True)
+class PowerCurves:
+    """Mean power of all blocks by frequency, in units of the noise's mean power."""
+
+    frequency: NDArray[np.float64]
+    """Frequencies in cycles a pixel."""
+    before: NDArray[np.float64]
+    """Power of the input."""
+    after: NDArray[np.float64]
+    """Power of the output."""
+    removed: NDArray[np.float64]
+    """Power of what was removed."""
+    noise: NDArray[np.float64]
+    """Power of the noise."""
+
+
+def power_curves(sums: LayerSums, noise: LayerNoise) -> PowerCurves:
+    """Mean power by frequency, whatever the direction."""
+    before, after, common, _ = sums.groups.sum(0) / max(1.0, float(sums.counts.sum()))
+    ring = np.rint(DISTANCE * BLOCK_PX).astype(int)
+    count = BLOCK_PX // 2 + 1
+    weights = np.bincount(ring, WEIGHTS)[1:count]
+    found = [
+        np.bincount(ring, power * WEIGHTS)[1:count] / weights / BLOCK_PX**2
+        for power in (before, after, before + after - 2 * common, noise.spectrum)
+    ]
+    return PowerCurves(np.arange(1, count) / BLOCK_PX, *found)
 
 
 def error_map(sums: LayerSums) -> NDArray[np.float64]:

@@ -42,6 +42,9 @@ IMPOSSIBLE = -5.0
 """Agreement from which on a single block is."""
 ALLOWED = 0.04
 """Share of a block's power that it may gain before it is suspicious."""
+PILE = 4
+"""Number of times that a value at an end is more frequent than the next, from which on values were
+cut off there."""
 MOST_PLACES = 5
 """Number of the worst blocks that are kept."""
 KINDS = 4
@@ -64,30 +67,57 @@ class Suspect(NamedTuple):
     """First column."""
 
 
-class Extremes(NamedTuple):
-    """The smallest and largest value of an image, and how often each is there."""
+class Edge(NamedTuple):
+    """The last value at one end of an image and the one before it, and how often each is there."""
 
-    low: float = np.inf
-    low_count: int = 0
-    high: float = -np.inf
-    high_count: int = 0
+    last: float
+    last_count: int
+    before: float
+    before_count: int
+
+    def beside(self, other: Edge) -> Edge:
+        """The edge of both images; of the bright end."""
+        counts: dict[float, int] = {}
+        for value, count in (self[:2], self[2:], other[:2], other[2:]):
+            counts[value] = counts.get(value, 0) + count
+        last, second, *_ = [*sorted(counts, reverse=True), -np.inf, -np.inf]
+        return Edge(last, counts.get(last, 0), second, counts.get(second, 0))
+
+    @property
+    def piled(self) -> int:
+        """Number of pixels that were cut off there, 0 where there is no pile of them."""
+        return self.last_count if self.last_count > PILE * self.before_count else 0
+
+
+NO_EDGE = Edge(-np.inf, 0, -np.inf, 0)
+"""Edge of nothing."""
+
+
+class Extremes(NamedTuple):
+    """Both ends of the values of an image."""
+
+    high: Edge = NO_EDGE
+    """Bright end."""
+    low: Edge = NO_EDGE
+    """Dark end, all values with their sign turned."""
 
     @classmethod
     def of(cls, values: NDArray[Any]) -> Extremes:
         """Those of measured values."""
         if not values.size:
             return cls()
-        low, high = values.min(), values.max()
-        counts = int(np.count_nonzero(values == low)), int(np.count_nonzero(values == high))
-        return cls(float(low), counts[0], float(high), counts[1])
+        high, low = values.max(), values.min()
+        inner = values[(values < high) & (values > low)]
+        ends = [(high, inner.max(initial=low)), (low, inner.min(initial=high))]
+        found = []
+        for sign, (last, before) in zip((1, -1), ends, strict=True):
+            counts = [int(np.count_nonzero(values == v)) for v in (last, before)]
+            found.append(Edge(sign * float(last), counts[0], sign * float(before), counts[1]))
+        return cls(*found)
 
     def beside(self, other: Extremes) -> Extremes:
         """Those of both."""
-        low, high = min(self.low, other.low), max(self.high, other.high)
-        return Extremes(
-            low, sum(e.low_count for e in (self, other) if e.low == low),
-            high, sum(e.high_count for e in (self, other) if e.high == high),
-        )  # fmt: skip
+        return Extremes(self.high.beside(other.high), self.low.beside(other.low))
 
 
 class Shape(NamedTuple):

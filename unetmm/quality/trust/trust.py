@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,13 @@ from unetmm.io.places import Place, RemotePath, to_place
 from unetmm.process import available_cores
 from unetmm.provenance.record import read_record
 from unetmm.quality.trust.blocks import BLOCK_PX
-from unetmm.quality.trust.figures import LayerFigures, error_map, make_figures
+from unetmm.quality.trust.figures import (
+    LayerFigures,
+    PowerCurves,
+    error_map,
+    make_figures,
+    power_curves,
+)
 from unetmm.quality.trust.judging import ORDER, Finding, Verdict, find, worst
 from unetmm.quality.trust.pair import (
     UNIT_PX,
@@ -62,8 +68,10 @@ class LayerTrust:
     """Distance from a reference; None without one."""
     findings: tuple[Finding, ...]
     """Findings, the worst first."""
-    errors: NDArray[np.float64]
+    errors: NDArray[np.float64] = field(repr=False)
     """Estimated error by place, (rows, columns), in stored units."""
+    power: PowerCurves = field(repr=False)
+    """Power by frequency."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +221,7 @@ def _layer_trust(
             for one in find(figures, seen.noise, strength)
         ),
         error_map(sums),
+        power_curves(sums, seen.noise),
     )
 
 
