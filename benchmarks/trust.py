@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ def enlarged(values: Image, factor: float) -> Image:
     return values
 
 
+@cache
 def fine_texture(shape: tuple[int, ...], seed: int) -> Image:
     """Fine structure of another image, of deviation 1: bent stripes and dots."""
     rng = np.random.default_rng(seed)
@@ -114,7 +116,7 @@ def faults(x: Image, y: Image, seed: int) -> Iterator[tuple[str, Image]]:
     noise = float(np.std(x - y)) + 1e-9
     low, high = float(y.min()), float(y.max()) + 1e-9
     dark, bright = np.percentile(y, (1, 99))
-    detail, texture = y - smooth(y, 1.2), fine_texture(y.shape, seed)
+    detail, texture = y - smooth(y, 1.2), fine_texture(y.shape, seed % 4)
     place = np.zeros(y.shape)
     place[y.shape[0] // 2 :, y.shape[1] // 2 :][: y.shape[0] // 4, : y.shape[1] // 4] = 1
     yield "good", y
@@ -148,7 +150,9 @@ def scenes() -> Iterator[tuple[str, Image]]:
         cells = np.zeros(shape)
         for _ in range(60):
             cy, cx, r = *rng.uniform(0, SIDE_PX, 2), rng.uniform(8, 30)
-            cells += rng.uniform(40, 150) / (1 + np.exp((np.hypot(y - cy, x - cx) - r) / 0.8))
+            cells += rng.uniform(40, 150) / (
+                1 + np.exp(np.minimum((np.hypot(y - cy, x - cx) - r) / 0.8, 50))
+            )
         yield f"cells {seed}", 20 + np.minimum(cells, 200) * (1 + 0.2 * fine_texture(shape, seed))
         field = sum(smooth(rng.normal(size=shape), w) * w**1.2 for w in (1, 2, 4, 8, 16, 32))
         yield f"land {seed}", np.clip(120 + 60 * field / np.std(field), 10, 240)

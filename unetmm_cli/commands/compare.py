@@ -70,14 +70,14 @@ def compare(
     from unetmm.provenance.record import read_record
     from unetmm.quality.trust.pair import open_pair
     from unetmm.quality.trust.report import as_dict
-    from unetmm.quality.trust.trust import trust_pair
+    from unetmm.quality.trust.trust import strength_of, trust_pair
 
     target = _target(output, page, [input, output], overwrite)
     with ExitStack() as stack:
         pair = open_pair(stack, input, output, reference)
         chosen, layer = _chosen(pair, channel, row)
-        judged = trust_pair(pair, 1.0, mem_budget, MOST_JUDGED_PX, told())
         record = read_record(output)
+        judged = trust_pair(pair, strength_of(record), mem_budget, MOST_JUDGED_PX, told())
         shown = judged.layers[pair.layers.index(layer)]
         names = (input.name, output.name)
         made = _Making(target, pair, chosen, row, mem_budget)

@@ -14,7 +14,7 @@ Verdict = Literal["good", "doubtful", "wrong", "unknown"]
 Code = Literal[
     "other_image", "shifted", "warped", "values_changed", "clipped", "gaps_changed",
     "detail_removed", "sharpened", "invented", "removed_too_much", "noise_left", "nothing_changed",
-    "noise_unknown", "too_small",
+    "noise_unknown", "unlike_training", "too_small",
 ]  # fmt: skip
 """Names of findings."""
 ORDER: tuple[Verdict, ...] = ("wrong", "doubtful", "unknown", "good")
@@ -52,8 +52,9 @@ SHARPENED = 1.03
 made stronger than it is."""
 GAINED = 1.12
 """Strength of structure from which on that is sharpening, not invention."""
-SUSPICIOUS_SHARE = 0.004
-"""Share of blocks that the input hardly bears out, from which on something was made up."""
+SUSPICIOUS, SUSPICIOUS_SHARE = 4, 0.004
+"""Number and share of blocks that the input hardly bears out, from both of which on something was
+made up."""
 OVERDONE = -0.05
 """Noise left, as a share of its amplitude, below which more was removed than there was."""
 LEFT = 0.25
@@ -76,11 +77,21 @@ class Finding:
     """Name of the channel or colour; empty where there is only one."""
 
 
-def find(figures: LayerFigures, noise: LayerNoise, strength: float = 1.0) -> list[Finding]:
+def find(
+    figures: LayerFigures, noise: LayerNoise, strength: float = 1.0, unlike: str = ""
+) -> list[Finding]:
     """Everything that is wrong with one layer; what explains the rest comes first, and alone.
 
+    Parameters
+    ----------
     strength : share of the change that was kept, as the output says.
+    unlike : in what the input is unlike what nets are trained on.
     """
+    found = _find(figures, noise, strength)
+    return [*found, Finding("unlike_training", "good", unlike)] if unlike else found
+
+
+def _find(figures: LayerFigures, noise: LayerNoise, strength: float) -> list[Finding]:
     if figures.blocks < LEAST_BLOCKS:
         return [
             Finding(
@@ -179,7 +190,9 @@ def _invented(figures: LayerFigures) -> Iterator[Finding]:
             "sharpened. Its edges are not to be measured; use a model that only removes noise.",
         )  # fmt: skip
         return
-    is_found = figures.impossible or figures.unlikely_share > SUSPICIOUS_SHARE
+    count = figures.unlikely_share * figures.blocks
+    is_found = count >= max(SUSPICIOUS, SUSPICIOUS_SHARE * figures.blocks)
+    is_found = is_found or figures.impossible > 0
     if is_found or figures.excess > SHARPENED:
         where = ""
         if figures.spots:

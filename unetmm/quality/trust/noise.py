@@ -27,7 +27,7 @@ from unetmm.quality.trust.blocks import (
 
 ROUNDING = 0.289
 """Deviation of what rounding to integers adds; noise is never taken for less."""
-LEAST_SHARE = 3e-4
+LEAST_SHARE = 1e-3
 """Smallest deviation that counts, as a share of the range of the values: what is made up of less is
 not seen."""
 SEEN_BANDS = (np.where(DISTANCE <= EDGES[0], WEIGHTS, 0.0), *BANDS[:-1], BANDS[-1] + CORNERS)

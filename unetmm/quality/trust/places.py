@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.intensities.drawn import is_drawn
 from unetmm.intensities.range import measure_scale
 from unetmm.intensities.validity import valid_mask
 from unetmm.io.image import Box
@@ -25,6 +26,8 @@ ACROSS = 8
 """Most places down, over all planes, and most across."""
 BINS = 60
 """Number of bins of means."""
+STRONG_NOISE = 1.0
+"""Deviation of noise, as a share of the spread of means, that nets are hardly trained on."""
 WINDOW_PX = 1024
 """Largest height and width of the part whose resolution is told."""
 
@@ -48,6 +51,8 @@ class Seen:
     """Values between bins of means."""
     part: ResolvedPart
     """Part with most structure."""
+    unlike: str
+    """Sentence on what makes the input unlike what nets are trained on; empty if nothing does."""
 
 
 @dataclass
@@ -140,7 +145,22 @@ def _seen(pair: Pair, layer: Layer, places: _Places) -> Seen:
         place = places.parts[int(sums.argmax())]
     else:
         place = places.parts[0]
-    return Seen(noise, edges, _around(pair, place))
+    return Seen(noise, edges, _around(pair, place), _unlike(patches, noise, spread))
+
+
+def _unlike(patches: list[NDArray[Any]], noise: LayerNoise, spread: float) -> str:
+    """In what an input is unlike what nets are trained on."""
+    if is_drawn(patches):
+        return (
+            "The input looks like a drawing, a text or a screenshot. Nets are trained on what "
+            "cameras and microscopes see; check what they made of it."
+        )
+    if noise.is_known and noise.level > STRONG_NOISE * spread:
+        return (
+            "Noise is about as strong as what is shown. Few nets are trained on that: small "
+            "structure in the output may as well be noise."
+        )
+    return ""
 
 
 def _spectra(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from unetmm.io.image import Plane
 from unetmm.quality.trust.blocks import (
     ALL_BANDS,
+    BANDS,
     BLOCK_PX,
     COLUMNS,
     FINE,
@@ -42,7 +43,7 @@ IMPOSSIBLE = -5.0
 """Agreement from which on a single block is."""
 ALLOWED = 0.04
 """Share of a block's power that it may gain before it is suspicious."""
-PILE = 4
+PILE = 2.5
 """Number of times that a value at an end is more frequent than the next, from which on values were
 cut off there."""
 MOST_PLACES = 5
@@ -319,7 +320,7 @@ def _add_local(
     weights = (ALL_BANDS / noise.chance).astype(np.float32)
     spread = np.sqrt(np.maximum(JOINED * (power[:, 1] @ weights), 1e-30))
     # A few percent more or less of everything is not made up: that is told by the sums.
-    z = ((kept + ALLOWED * power[:, 1]) @ weights) / spread
+    z = ((kept + ALLOWED * power[:, 1]) @ weights) / (spread * np.sqrt(_own_chance(removed, noise)))
     z[removed @ weights == 0] = 0
     share = (removed @ (ALL_BANDS / noise.spectrum).astype(np.float32)) / ALL_BANDS.sum()
     error = np.square(units) * (kept @ WEIGHTS.astype(np.float32))
@@ -336,6 +337,17 @@ def _add_local(
             row = view.row + (int(places[0][i]) - view.first[0]) * BLOCK_PX
             column = view.column + (int(places[1][i]) - view.first[1]) * BLOCK_PX
             sums.spots.append(Suspect(float(z[i]), view.plane, row, column))
+
+
+def _own_chance(removed: Floats, noise: LayerNoise) -> Floats:
+    """How much more noise there is in each block than elsewhere, by what was removed from it.
+
+    JPEG takes noise out of flat places only. Of all bands the middle one counts, so that what was
+    made up in one or two of them does not count as noise.
+    """
+    shares = [removed @ (band / noise.chance / band.sum()).astype(np.float32) for band in BANDS]
+    found: Floats = np.maximum(np.median(shares, axis=0), 1)
+    return found
 
 
 def _add_truth(view: UnitView, reference: Floats, sums: LayerSums) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -171,8 +171,7 @@ def trust_files(
     """
     with ExitStack() as stack:
         pair = open_pair(stack, before, after, reference)
-        record = read_record(after)
-        strength = _strength(record["facts"].get("strength")) if record is not None else 1.0
+        strength = strength_of(read_record(after))
         return trust_pair(pair, strength, budget_bytes, most_px, on_progress)
 
 
@@ -218,7 +217,7 @@ def _layer_trust(
         truth_of(sums),
         tuple(
             Finding(one.code, one.verdict, one.text, layer.name)
-            for one in find(figures, seen.noise, strength)
+            for one in find(figures, seen.noise, strength, seen.unlike)
         ),
         error_map(sums),
         power_curves(sums, seen.noise),
@@ -335,8 +334,9 @@ def _count(
     sums.before, sums.after = Extremes.of(before), Extremes.of(after)
 
 
-def _strength(text: str | None) -> float:
+def strength_of(record: Mapping[str, Any] | None) -> float:
+    """Share of the change that was kept, as an output says; 1 where it says nothing."""
     try:
-        return float(text or 1.0)
-    except ValueError:
+        return 1.0 if record is None else float(record["facts"]["strength"])
+    except (KeyError, ValueError):
         return 1.0
