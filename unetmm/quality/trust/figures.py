@@ -38,10 +38,13 @@ NOTHING = 1e-6
 """Power, as a share of that of noise, below which nothing was removed."""
 SURE_PX, ALIKE = 0.05, 0.3
 """Largest deviation of the shift of a region, and smallest share of power in common, that count."""
+AGREEING = 3
+"""Number of regions that are shifted differently; where much was smoothed, one may seem so."""
 WORTH = 0.5
 """Structure of a region, as a share of the mean of all, from which on its shift counts."""
 FIRST_BAND = 1
-"""First band that tells whether detail was removed: below it the shape of things decides."""
+"""First band that tells whether detail was removed, or made stronger: below it the shape of things
+decides."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class LayerFigures:
     shift: Shift
     """Distance between both images."""
     warp_px: float
-    """Largest distance of the shift of a region from that of all, in pixels."""
+    """Distance of the shift of regions from that of all, in pixels, that a few of them exceed."""
     gain: float
     """Slope of the output's means over those of the input."""
     offset: float
@@ -133,8 +136,12 @@ class LayerFigures:
 
     @property
     def excess(self) -> float:
-        """Largest excess of a band with structure; 0 if there is none."""
-        return max((b.excess for b in self.bands if b.structure > SEEN), default=0.0)
+        """Largest excess of a band with structure; 0 if there is none.
+
+        Values that were cut off in the input make coarse structure seem weaker in it.
+        """
+        bands = self.bands[FIRST_BAND:]
+        return max((b.excess for b in bands if b.structure > SEEN), default=0.0)
 
 
 def make_figures(sums: LayerSums, noise: LayerNoise) -> LayerFigures:
@@ -233,9 +240,9 @@ def _bands(top: Numbers, removed: Numbers, noise: Numbers, chance: Numbers) -> l
 
 
 def _shifts(sums: LayerSums) -> tuple[Shift, float]:
-    """The shift of all, and the largest distance of a region's from it."""
+    """The shift of all, and the distance of a region's from it that a few regions have."""
     whole = measure_shift(sums.regions.sum(0), float(sums.region_counts.sum()))
-    warp, powers = 0.0, sums.regions[:, 0] @ ALL_BANDS
+    aways, powers = [0.0] * AGREEING, sums.regions[:, 0] @ ALL_BANDS
     for spectra, count, power in zip(sums.regions, sums.region_counts, powers, strict=True):
         if power < WORTH * float(powers.mean()):
             continue
@@ -243,8 +250,8 @@ def _shifts(sums: LayerSums) -> tuple[Shift, float]:
         away = float(np.hypot(own.down_px - whole.down_px, own.right_px - whole.right_px))
         sure = max(own.error_px, whole.error_px)
         if sure < SURE_PX and own.coherence > ALIKE and away > 6 * sure:
-            warp = max(warp, away)
-    return whole, warp
+            aways.append(away)
+    return whole, sorted(aways)[-AGREEING]
 
 
 def _means(
