@@ -125,6 +125,19 @@ def test_what_is_not_measured_influences_nothing() -> None:
     assert "gaps_changed" in {one.code for one in unetmm.trust(before, after).findings}
 
 
+@pytest.mark.parametrize(
+    ("dtype", "factor", "origin"),
+    [("int32", 10, 10**9), ("float64", 1e-3, 1e6), ("float64", 1e-25, 0), ("int16", 10, -9000)],
+)
+def test_values_of_any_size_are_judged_alike(dtype: str, factor: float, origin: float) -> None:
+    before, after = (np.rint(v * 10) / 10 * factor + origin for v in (NOISY, GOOD))
+    found = unetmm.trust(before.astype(dtype), after.astype(dtype))
+    assert found.verdict == "good" and not found.findings
+    bad = (smooth(after - origin, 1.5) + origin).astype(dtype)
+    codes = {one.code for one in unetmm.trust(before.astype(dtype), bad).findings}
+    assert codes == {"detail_removed"}
+
+
 def test_figures_do_not_depend_on_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     wide = np.tile(NOISY, (2, 9)).astype(np.float32)[:, 5:], np.tile(GOOD, (2, 9))[:, 5:]
     sources = [ArraySource(v, array_info(v.shape, v.dtype, "YX")) for v in wide]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from unetmm.intensities.image_noise import ImageNoise, in_words, survey_noise
 from unetmm.intensities.smear import FARTHEST_PX, NO_SMEAR, TABLE_PX, Smear
-from unetmm.intensities.validity import NoData
+from unetmm.intensities.validity import NOTHING, NoData, valid_mask
 from unetmm.quality.trust.blocks import (
     ALL_BANDS,
     BANDS,
@@ -32,6 +32,8 @@ LEAST_SHARE = 1e-3
 not seen."""
 SEEN_BANDS = (np.where(DISTANCE <= EDGES[0], WEIGHTS, 0.0), *BANDS[:-1], BANDS[-1] + CORNERS)
 """Bands in which noise is looked at in flat places; they hold all frequencies."""
+SMALL = 1e-3
+"""Range of values below which they are made larger for a look: some of it knows no smaller ones."""
 LEAST_POWER = 0.03
 """Smallest noise at a frequency, as a share of its mean over all of them."""
 MOST_TIMES = 4.0
@@ -50,6 +52,10 @@ class LayerNoise:
     """Power of noise of deviation 1 by frequency, seen through the window."""
     chance: Numbers
     """Power by frequency that chance may put into what was removed, for noise of deviation 1."""
+    origin: float
+    """Stored value of what was 0 when noise was measured."""
+    unit: float
+    """Stored difference of what was 1 then."""
 
     @classmethod
     def of(
@@ -58,22 +64,32 @@ class LayerNoise:
         nodata: NoData,
         masks: Sequence[NDArray[np.bool_] | None],
         spread: float,
+        origin: float = 0.0,
     ) -> LayerNoise:
         """Noise by patches (height, width, 1) of the input.
 
+        Parameters
+        ----------
         spread : distance between its dark and bright values.
+        origin : value beside which they vary so little that their digits would not do.
         """
-        survey = survey_noise(patches, nodata, masks) if patches else None
         is_float = not patches or patches[0].dtype.kind == "f"
+        unit = spread if is_float and 0 < spread < SMALL else 1.0
+        if origin or unit != 1:
+            masks = [valid_mask(p, nodata, m) for p, m in zip(patches, masks, strict=True)]
+            masks = [None if mask is None else np.asarray(mask.all(-1)) for mask in masks]
+            patches, nodata = [(p - np.float64(origin)) / unit for p in patches], NOTHING
+        survey = survey_noise(patches, nodata, masks) if patches else None
         least = max(LEAST_SHARE * spread, 1e-30 if is_float else ROUNDING)
         spectrum = noise_spectrum(NO_SMEAR if survey is None else survey.smears[0])
-        return cls(survey, least, spectrum, spectrum)
+        return cls(survey, least, spectrum, spectrum, origin, unit)
 
     def deviation(self, means: NDArray[Any]) -> Numbers:
         """Deviation of the noise where blocks have these means."""
         if self.survey is None:
             return np.full(len(means), self.least)
-        found: Numbers = self.survey.deviation(np.asarray(means, np.float64)[:, None])[:, 0]
+        values = (np.asarray(means, np.float64) - self.origin) / self.unit
+        found: Numbers = self.survey.deviation(values[:, None])[:, 0] * self.unit
         return np.maximum(found, self.least)
 
     def seeing(self, before: Numbers, removed: Numbers) -> LayerNoise:
@@ -91,7 +107,7 @@ class LayerNoise:
             noise[band > 0] *= min(1.0, max(floor, float(before @ band) / usual))
             times = max(float(noise @ band), float(removed @ band)) / usual
             chance[band > 0] *= min(times, MOST_TIMES)
-        return LayerNoise(self.survey, self.least, noise, chance)
+        return LayerNoise(self.survey, self.least, noise, chance, self.origin, self.unit)
 
     @property
     def is_known(self) -> bool:
@@ -101,12 +117,16 @@ class LayerNoise:
     @property
     def level(self) -> float:
         """Deviation in the middle of the values."""
-        return self.least if self.survey is None else max(self.survey.level, self.least)
+        if self.survey is None:
+            return self.least
+        return max(self.survey.level * self.unit, self.least)
 
     @property
     def words(self) -> str:
         """Noise for a reader."""
-        return "none that can be told" if self.survey is None else in_words([self.survey])
+        if self.survey is None:
+            return "none that can be told"
+        return in_words([self.survey]) if self.unit == 1 else f"about {self.level:.2g}"
 
 
 def noise_spectrum(smear: Smear) -> Numbers:

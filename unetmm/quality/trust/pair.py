@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import BudgetError, ImageError
@@ -153,6 +154,17 @@ def _layer_pixels(
     values = pixels[..., sample]
     mask = valid_mask(values[..., None], nodata, given)
     return LayerPixels(values, None if mask is None or mask.all() else mask[..., 0])
+
+
+def to_floats(
+    values: NDArray[Any], measured: NDArray[np.bool_] | None, origin: float
+) -> NDArray[np.float32]:
+    """Values less an origin as floats, 0 where nothing is measured."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = (values - np.float64(origin) if origin else values).astype(np.float32)
+    if measured is not None:
+        found[~measured] = 0
+    return found
 
 
 def _layers(info: ImageInfo) -> list[tuple[int, int]]:

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.intensities.drawn import is_drawn
-from unetmm.intensities.range import measure_scale
+from unetmm.intensities.range import fits_float32, measure_scale
 from unetmm.intensities.validity import valid_mask
 from unetmm.io.image import Box
 from unetmm.quality.trust.blocks import BLOCK_PX, Numbers, cut_blocks, to_spectra
 from unetmm.quality.trust.noise import LayerNoise, flat_power, structure_of
-from unetmm.quality.trust.pair import Layer, LayerPixels, Pair
+from unetmm.quality.trust.pair import Layer, LayerPixels, Pair, to_floats
 
 PLACE_PX = 4 * BLOCK_PX
 """Height and width of a place in pixels, where the image is no smaller."""
@@ -53,6 +53,8 @@ class Seen:
     """Part with most structure."""
     unlike: str
     """Sentence on what makes the input unlike what nets are trained on; empty if nothing does."""
+    origin: float
+    """Value that is taken away before values become floats, whose digits would not do."""
 
 
 @dataclass
@@ -132,20 +134,37 @@ def _part(pixels: LayerPixels, columns: slice) -> LayerPixels:
 def _seen(pair: Pair, layer: Layer, places: _Places) -> Seen:
     """What the places of a layer say."""
     means = np.concatenate([_means(p) for p in (*places.before, *places.after)])
-    spread = float(np.ptp(np.percentile(means, (1, 99)))) if means.size else 0.0
+    spread = _spread_of(means, places)
+    origin = float(np.median(means)) if means.size and _is_wide(places) else 0.0
     patches = [p.values[..., None] for p in places.before]
     masks = [p.measured for p in places.before]
-    noise = LayerNoise.of(patches, pair.nodata(0, *layer.before), masks, spread)
+    noise = LayerNoise.of(patches, pair.nodata(0, *layer.before), masks, spread, origin)
     shares = np.linspace(0, 1, BINS + 1)[1:-1]
     edges = np.unique(np.quantile(means, shares)) if means.size else means
-    before, removed, structure, owner = _spectra(places, noise)
+    before, removed, structure, owner = _spectra(places, noise, origin)
     if len(structure):
         noise = noise.seeing(flat_power(before, structure), flat_power(removed, structure))
         sums = np.bincount(owner, np.sqrt(structure), len(places.parts))
         place = places.parts[int(sums.argmax())]
     else:
         place = places.parts[0]
-    return Seen(noise, edges, _around(pair, place), _unlike(patches, noise, spread))
+    part = _around(pair, place)
+    return Seen(noise, edges, part, _unlike(patches, noise, spread), origin)
+
+
+def _spread_of(means: Numbers, places: _Places) -> float:
+    """Distance between dark and bright values."""
+    spread = float(np.ptp(np.percentile(means, (1, 99)))) if means.size else 0.0
+    if spread > 0:
+        return spread
+    parts = [p.values if p.measured is None else p.values[p.measured] for p in places.before]
+    values = np.concatenate([part.ravel() for part in parts]).astype(np.float64)
+    return float(np.ptp(values) or np.abs(values).max()) if values.size else 0.0
+
+
+def _is_wide(places: _Places) -> bool:
+    """Whether single precision lacks digits of the values."""
+    return any(not fits_float32(parts[0].values.dtype) for parts in (places.before, places.after))
 
 
 def _unlike(patches: list[NDArray[Any]], noise: LayerNoise, spread: float) -> str:
@@ -164,12 +183,12 @@ def _unlike(patches: list[NDArray[Any]], noise: LayerNoise, spread: float) -> st
 
 
 def _spectra(
-    places: _Places, noise: LayerNoise
+    places: _Places, noise: LayerNoise, origin: float
 ) -> tuple[Numbers, Numbers, Numbers, NDArray[np.intp]]:
     """Power of each whole block and of what was removed, structure of the output, and its place."""
     power, removed, structure, owner = [], [], [], []
     for i, pair in enumerate(zip(places.before, places.after, strict=True)):
-        blocks = [cut_blocks(p.values).astype(np.float32) for p in pair]
+        blocks = [cut_blocks(to_floats(p.values, p.measured, origin)) for p in pair]
         whole = np.ones(len(blocks[0]), bool)
         for pixels in pair:
             if pixels.measured is not None:
@@ -178,7 +197,7 @@ def _spectra(
             continue
         before, after = (b[whole] for b in blocks)
         means = after.mean((1, 2))
-        units = noise.deviation(means).astype(np.float32)
+        units = noise.deviation(means + origin).astype(np.float32)
         x = to_spectra(before, before.mean((1, 2)), units)
         y = to_spectra(after, means, units)
         power.append(np.square(np.abs(x), dtype=np.float64))

@@ -227,6 +227,8 @@ class UnitView(NamedTuple):
     """Number of the first block, down and across."""
     inset: tuple[int, int]
     """Rows and columns before the first block."""
+    origin: float = 0.0
+    """Stored value of what is 0 here."""
 
     def blocks(self, values: NDArray[Any]) -> NDArray[Any]:
         """The blocks of values (height, width)."""
@@ -244,7 +246,7 @@ def look(view: UnitView, noise: LayerNoise, shape: Shape, edges: Numbers) -> Lay
     return sums
 
 
-def _add_means(sums: LayerSums, before: Floats, after: Floats, units: Floats) -> None:
+def _add_means(sums: LayerSums, before: Numbers, after: Numbers, units: Floats) -> None:
     """Means of blocks before and after, by how bright the output is there.
 
     Blocks are wide, so that sharper or softer edges hardly change them. By the input, those that
@@ -267,10 +269,10 @@ def _add_blocks(
         before, after, down, across = before[whole], after[whole], down[whole], across[whole]
     if not len(before):
         return
-    means = after.mean((1, 2))
-    units = noise.deviation(means).astype(np.float32)
-    dark = before.mean((1, 2))
-    _add_means(sums, dark, means, units)
+    means, dark = after.mean((1, 2)), before.mean((1, 2))
+    stored = [values.astype(np.float64) + view.origin for values in (dark, means)]
+    units = noise.deviation(stored[1]).astype(np.float32)
+    _add_means(sums, stored[0], stored[1], units)
     x, y = to_spectra(before, dark, units), to_spectra(after, means, units)
     common = x * y.conj()
     power = np.stack([_square(x), _square(y), common.real, common.imag], axis=1)

@@ -39,6 +39,7 @@ from unetmm.quality.trust.pair import (
     Part,
     open_pair,
     parts_of,
+    to_floats,
     unit_spans,
 )
 from unetmm.quality.trust.places import Seen, see_layers
@@ -289,13 +290,13 @@ def _look(
     insets = [n % BLOCK_PX // 2 for n in (info.height, info.width)]
     inset = insets[0] if y0 == 0 else 0, insets[1] if x0 == 0 else 0
     row, column = y0 + inset[0], x0 + inset[1]
-    values = [_floats(p.values, measured) for p in cut[:2]]
-    reference = _floats(cut[2].values, masks[2]) if len(cut) > 2 else None
+    values = [to_floats(p.values, measured, seen.origin) for p in cut[:2]]
+    reference = to_floats(cut[2].values, masks[2], seen.origin) if len(cut) > 2 else None
     if reference is not None and masks[2] is not None:
         reference[~masks[2]] = np.nan
     view = UnitView(
         values[0], values[1], measured, reference, pair.plane(part.number, layer), row, column,
-        ((row - insets[0]) // BLOCK_PX, (column - insets[1]) // BLOCK_PX), inset,
+        ((row - insets[0]) // BLOCK_PX, (column - insets[1]) // BLOCK_PX), inset, seen.origin,
     )  # fmt: skip
     found = look(view, seen.noise, pair.shape, seen.edges)
     _count(found, [p.values for p in cut[:2]], measured, unequal)
@@ -310,15 +311,6 @@ def _together(
         return None, 0
     one, other = (np.ones(shape, bool) if m is None else m for m in masks)
     return one & other, int(np.count_nonzero(one != other))
-
-
-def _floats(values: NDArray[np.generic], measured: NDArray[np.bool_] | None) -> NDArray[np.float32]:
-    """Values as floats, 0 where nothing is measured."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = values.astype(np.float32)
-    if measured is not None:
-        found[~measured] = 0
-    return found
 
 
 def _count(
