@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from unetmm.models.weights import Model, load_model
     from unetmm.options import Options
     from unetmm.plan.types import Plan
+    from unetmm.quality.trust.trust import Trust, trust
     from unetmm.run.of_file import restore_file
     from unetmm.run.preview import Preview
     from unetmm.run.report import Progress, Report
@@ -46,6 +47,7 @@ _HOMES = {
     "Report": "run.report",
     "ResumeError": "errors",
     "ShapeError": "errors",
+    "Trust": "quality.trust.trust",
     "UnetmmError": "errors",
     "WeightsError": "errors",
     "denoise": "api",
@@ -55,6 +57,7 @@ _HOMES = {
     "preview": "api",
     "restore": "api",
     "restore_file": "run.of_file",
+    "trust": "quality.trust.trust",
 }
 
 __all__ = [
@@ -70,6 +73,7 @@ __all__ = [
     "Report",
     "ResumeError",
     "ShapeError",
+    "Trust",
     "UnetmmError",
     "WeightsError",
     "__version__",
@@ -80,6 +84,7 @@ __all__ = [
     "preview",
     "restore",
     "restore_file",
+    "trust",
 ]
 
 

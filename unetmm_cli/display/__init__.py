@@ -4,7 +4,7 @@ lines       one line or one JSON object, to either stream
 messages    how a command ends, and what the library logs
 batch       what becomes of many images
 text tables     values as people read them
-plan info models evaluation benchmark preview       what one command shows
+plan info models evaluation benchmark preview trust compare     what one command shows
 """
 
 from unetmm_cli.display.lines import (
