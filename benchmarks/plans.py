@@ -4,8 +4,8 @@
 
 Each run is the command in a process of its own, with an image of random size, type, format and cut,
 to a random format, with random options. The smallest budget is what the command asks for when it is
-given far too little. Prints every run that took more than was planned, and how near the others came.
-Exit code 1 if there is one.
+given far too little. Prints every run that took more than was planned, and how near the others
+came. Exit code 1 if there is one.
 """
 
 from __future__ import annotations
