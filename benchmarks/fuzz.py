@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import traceback
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -75,13 +76,27 @@ def damaged(data: bytes, draw: random.Random) -> bytes:
     return bytes(out)
 
 
+def with_sums(data: bytes) -> bytes:
+    """A PNG whose chunks have the sums of what they hold now, or it would be refused at once."""
+    out, at = bytearray(data), 8
+    while at + 12 <= len(out):
+        length = int.from_bytes(out[at : at + 4], "big")
+        end = at + 8 + length
+        if end + 4 > len(out):
+            break
+        out[end : end + 4] = zlib.crc32(out[at + 4 : end]).to_bytes(4, "big")
+        at = end + 4
+    return bytes(out)
+
+
 def damage(seed: Path, target: Path, draw: random.Random) -> None:
     """A damaged copy of a file, or of a folder of which some files are damaged."""
     if target.is_dir():
         shutil.rmtree(target)
     target.unlink(missing_ok=True)
     if seed.is_file():
-        target.write_bytes(damaged(seed.read_bytes(), draw))
+        data = damaged(seed.read_bytes(), draw)
+        target.write_bytes(with_sums(data) if seed.suffix == ".png" else data)
         return
     shutil.copytree(seed, target)
     files = sorted(p for p in target.rglob("*") if p.is_file())

@@ -97,6 +97,8 @@ def draw_options(draw: random.Random) -> list[str]:
 
 def run_once(folder: Path, draw: random.Random) -> dict[str, Any] | None:
     """Budget, plan and peak of a run in bytes; None where the options do not go together."""
+    for left in folder.glob("in.*"):
+        remove_output(left)
     pixels, axes = draw_pixels(draw)
     source, report = write_input(folder, pixels, axes, draw), folder / "report.json"
     output = folder / draw.choice(OUTPUTS)
