@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
-from unetmm.io.files import read_into, write_at
+from unetmm.io.files import UPDATING, read_into, write_at
 from unetmm.io.image import Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.destination import check_space
@@ -76,7 +76,7 @@ class NpyStore:
                 np.lib.format.read_magic(file)
                 np.lib.format.read_array_header_1_0(file)
                 self._start = file.tell()
-            self._handle = os.open(self._file, os.O_RDWR)
+            self._handle = os.open(self._file, UPDATING)
 
     def _offset(self, plane: Plane, row: int, column: int) -> int:
         rows = self.info.plane_number(plane) * self.info.height + row
