@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow test-batch test-faults test-slurm test-kill lint format docs wheel clean
+.PHONY: help venv demo test test-slow test-batch test-faults test-slurm test-kill fuzz test-plans test-lowest lint format docs wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,21 @@ test-slow: venv  ## all tests
 
 test-kill: venv  ## 50 runs killed and resumed, 50 races for an output, byte by byte (minutes)
 	$(BIN)/python benchmarks/kill.py --kills 50 --races 50
+
+fuzz: venv  ## damaged files, MINUTES (10) for each reader; findings are kept in fuzz-findings
+	$(BIN)/python benchmarks/fuzz.py --minutes $(or $(MINUTES),10)
+
+test-plans: venv  ## random runs at the smallest budget: plan and budget are kept (minutes)
+	$(BIN)/python benchmarks/plans.py --runs 200
+
+test-lowest: venv  ## the tests of readers and runs with the oldest packages that are allowed
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-lowest
+	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
+		-e . pytest hypothesis
+	.venv-lowest/bin/python -m pytest -q -m "not slow" -p no:cacheprovider \
+		tests/io tests/run tests/engine/cpu --ignore=tests/io/remote --ignore=tests/io/roundtrip \
+		--ignore=tests/run/cluster
 
 test-batch: venv  ## 200 files of all kinds, 10 of them broken, against each file alone (minutes)
 	$(BIN)/python benchmarks/batch200.py

@@ -195,7 +195,7 @@ def race_and_compare(folder: Path, arguments: argparse.Namespace) -> int:
     for kind in ("ome.zarr", "tif") if arguments.races else ():
         output = folder / f"race.{kind}"
         words[kind] = {
-            s: command(image, output, folder / f"r{s}.json", counter, "--workers", "1", *more)
+            s: command(image, output, folder / f"r{s}.json", counter, "--cores", "1", *more)
             for s, more in asked.items()
         }
         peace[kind] = {}

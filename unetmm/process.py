@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import sys
 import threading
 from collections.abc import Iterator
@@ -105,6 +104,10 @@ def peak_bytes() -> int:
     found = _status("VmHWM")
     if found is not None:
         return found
+    try:
+        import resource
+    except ImportError:  # Windows, where nothing is known of it
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -11,6 +11,9 @@ from types import FrameType
 INTERRUPTED_EXIT = 128 + signal.SIGINT
 """Exit code that shells expect of a command that Ctrl-C ended."""
 
+_WARNING = getattr(signal, "SIGUSR1", None)
+"""Signal of a batch system before the time is up; None where there is none."""
+
 
 class Interrupted(Exception):
     """The user stopped a run; the message says what became of the output."""
@@ -25,11 +28,11 @@ def stop_on_signal() -> Iterator[threading.Event]:
     stop = threading.Event()
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        if stop.is_set() and signum != signal.SIGUSR1:
+        if stop.is_set() and signum != _WARNING:
             raise KeyboardInterrupt
         stop.set()
 
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    signals = [s for s in (signal.SIGINT, signal.SIGTERM, _WARNING) if s is not None]
     before = {s: signal.signal(s, handle) for s in signals}
     try:
         yield stop

@@ -69,6 +69,16 @@ def calibration_bytes(
     return copies + masks + max(observing, ranging, looking, searching)
 
 
+def choosing_bytes(config: NetConfig, info: ImageInfo, net_bytes: int, nets: int) -> int:
+    """Most bytes that choosing among so many nets allocates beyond `calibrate` with one of them.
+
+    The other nets, and of every patch what each of them changes, in it and in a probe of it.
+    """
+    height, width = padded_patch_size(config, info)
+    numbers = patch_count(info) * height * width * info.samples
+    return (nets - 1) * net_bytes + (nets + 1) * FLOAT_BYTES * numbers
+
+
 def calibrate(
     source: Source,
     net: CompiledNet,

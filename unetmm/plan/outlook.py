@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unetmm import process
-from unetmm.calibrate.measure import calibration_bytes
+from unetmm.calibrate.measure import calibration_bytes, choosing_bytes
 from unetmm.engine.contract import DeviceTerms, Pixels
 from unetmm.engine.layout import Layout, make_layout
 from unetmm.errors import BudgetError
@@ -20,7 +20,7 @@ from unetmm.io.image import ImageInfo
 from unetmm.io.limits import reading_within
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.places import Place
-from unetmm.models.choice import ModelChoice, pick_model
+from unetmm.models.choice import ModelChoice, candidate_names, is_auto, pick_model
 from unetmm.models.groups import sample_groups
 from unetmm.models.weights import Model
 from unetmm.nets.config import NetConfig
@@ -102,9 +102,7 @@ def _plan_with(
         source=source,
         sink=sink,
         budget_bytes=options.budget_bytes or default_budget_bytes(),
-        calibration_bytes=calibration_bytes(
-            model.config, info, calibration_cores, engine.calibrator.precision
-        ),
+        calibration_bytes=_looking_bytes(info, model, options, calibration_cores),
         held_bytes=held_bytes,
         max_cores=options.workers,
         engine=engine,
@@ -114,6 +112,17 @@ def _plan_with(
         crop=options.frame(info),
     )
     return replace(plan_run(request), calibration_cores=calibration_cores)
+
+
+def _looking_bytes(info: ImageInfo, model: Model, options: Options, cores: int) -> int:
+    """Most bytes of looking at the image before it is restored: to measure it, and to choose."""
+    config, engine = model.config, options.engine.calibrator
+    needed = calibration_bytes(config, info, cores, engine.precision)
+    if options.choice is None and not is_auto(options.model):
+        return needed
+    net_bytes = engine.net_bytes(make_layout(config, config.stride_px))
+    candidates = len(candidate_names(None, info))
+    return needed + choosing_bytes(config, info, net_bytes, candidates)
 
 
 @dataclass(frozen=True)

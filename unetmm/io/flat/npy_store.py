@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
-from unetmm.io.files import read_into, write_at
+from unetmm.io.files import UPDATING, read_into, write_at
 from unetmm.io.image import Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.destination import check_space
@@ -87,7 +87,7 @@ class NpyStore:
         self._file = folder / self.file_name
         with translated(self.path, "open what was begun"):
             self._start = self.read_start(self._file)
-            self._handle = os.open(self._file, os.O_RDWR)
+            self._handle = os.open(self._file, UPDATING)
 
     def _offset(self, plane: Plane, row: int, column: int) -> int:
         rows = self.info.plane_number(plane) * self.info.height + row

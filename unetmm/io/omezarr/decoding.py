@@ -63,7 +63,8 @@ def capped(path: Place, array: Any) -> Any:
     for name, value in changed.items():
         object.__setattr__(metadata, name, value)
     inner = array._async_array
-    return zarr.Array(type(inner)(metadata, inner.store_path, inner.config))
+    config = vars(inner).get("config", vars(inner).get("_config"))  # of Zarr 3.1.0
+    return zarr.Array(type(inner)(metadata, inner.store_path, config))
 
 
 def decoder_bytes(array: Any) -> int:

@@ -133,7 +133,9 @@ class OmeZarrStore:
         if not where.is_dir():
             self._create_array(where, number, loose=True)
         # A chunk of zeros gets a file too: a shard is joined of files.
-        return _open_array(where).with_config({"write_empty_chunks": True})
+        inner = _open_array(where)._async_array
+        config = {"write_empty_chunks": True}  # as `with_config` of newer versions does
+        return zarr.Array(type(inner)(inner.metadata, inner.store_path, config))
 
     def _home(self, folder: Place) -> Place:
         """Where the arrays are."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.io.failures import translated
+from unetmm.io.files import READING, read_at
 from unetmm.io.image import Box, ImageInfo, Plane, Source
 from unetmm.io.inflate import DeflateLayout, InflatedRows
 from unetmm.io.palette import PaletteChoice
@@ -62,7 +63,7 @@ class PngRowsSource:
             sum_start=b"IDAT",
         )
         self.info: ImageInfo = describe_photo(header, "png", whole=False)
-        self._handle = os.open(path, os.O_RDONLY)
+        self._handle = os.open(path, READING)
         self._rows = InflatedRows(path, self._read_at, layout, self._unfilter)
 
     @property
@@ -80,7 +81,7 @@ class PngRowsSource:
         return out
 
     def _read_at(self, offset: int, count: int) -> bytes:
-        return os.pread(self._handle, count, offset)
+        return read_at(self._handle, count, offset)
 
     def _unfilter(self, rows: NDArray[np.uint8], left: bytes) -> tuple[NDArray[Any], bytes]:
         import imagecodecs

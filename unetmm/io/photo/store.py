@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from unetmm.errors import ImageError
 from unetmm.io.exif import fit_sizes
 from unetmm.io.failures import translated
-from unetmm.io.files import write_at
+from unetmm.io.files import UPDATING, read_at, write_at
 from unetmm.io.image import Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.metadata import PhotoFacts, Resolution
 from unetmm.io.output.chunks import ChunkKey
@@ -79,7 +79,7 @@ class PhotoStore:
     def open(self, folder: Path) -> None:
         self._folder = folder
         with translated(self.path, "open what was begun"):
-            self._handle = os.open(folder / PIXELS, os.O_RDWR)
+            self._handle = os.open(folder / PIXELS, UPDATING)
 
     def _offset(self, row: int, column: int) -> int:
         return (row * self.levels[0].grid[1] + column) * self._slot_bytes
@@ -94,7 +94,7 @@ class PhotoStore:
         size = math.prod(shape) * self.info.dtype.itemsize
         row, column = box.y0 // self.chunk[0], box.x0 // self.chunk[1]
         with translated(self.path, "read back what was written"):
-            data = os.pread(self._handle, size, self._offset(row, column))
+            data = read_at(self._handle, size, self._offset(row, column))
             return np.frombuffer(data, self.info.dtype).reshape(shape)
 
     @property

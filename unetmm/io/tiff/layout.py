@@ -11,7 +11,6 @@ tiles really lie is put into them afterwards. GDAL calls this order cloud-optimi
 from __future__ import annotations
 
 import math
-import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from unetmm.io.colour_profile import profile_of
 from unetmm.io.exif import CAMERA, GPS, pack_directories, read_directories
+from unetmm.io.files import write_bytes_at
 from unetmm.io.image import ImageInfo
 from unetmm.io.metadata import Mask, Tag
 from unetmm.io.output.chunks import ChunkKey
@@ -314,7 +314,7 @@ def _put(handle: int, tag: tifffile.TiffTag, values: NDArray[Any]) -> None:
     """Overwrite the numbers of a tag."""
     size = {3: 2, _LONG: 4, _LONG8: 8}[int(tag.dtype)]
     assert tag.count == values.size, f"{tag.count} values in tag {tag.code}, not {values.size}"
-    os.pwrite(handle, values.ravel().astype(f"<u{size}").tobytes(), tag.valueoffset)
+    write_bytes_at(handle, values.ravel().astype(f"<u{size}").tobytes(), tag.valueoffset)
 
 
 def put_checksums(file: Path, checksums: list[NDArray[np.uint32]]) -> None:

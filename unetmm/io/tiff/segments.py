@@ -24,7 +24,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.io.files import read_into
+from unetmm.io.files import READING, read_at, read_into
 from unetmm.io.image import Box
 
 _DEFLATE_COMPRESSIONS = (8, 32946)
@@ -261,7 +261,7 @@ class SegmentFiles:
 
     def read_at(self, path: Path, offset: int, count: int) -> bytes:
         """Bytes of a file; fewer at its end."""
-        return os.pread(self._handle(path), count, offset)
+        return read_at(self._handle(path), count, offset)
 
     def read_plain(
         self,
@@ -292,7 +292,7 @@ class SegmentFiles:
     def _handle(self, path: Path) -> int:
         with self._lock:
             if path not in self._handles:
-                self._handles[path] = os.open(path, os.O_RDONLY)
+                self._handles[path] = os.open(path, READING)
             return self._handles[path]
 
     def close(self) -> None:

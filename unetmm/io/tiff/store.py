@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
-from unetmm.io.files import write_at
+from unetmm.io.files import UPDATING, read_at, write_at, write_bytes_at
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane, SinkOptions
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.destination import check_space
@@ -128,7 +128,7 @@ class TiffStore:
         file = self._file if self._codec.plain else folder / SPOOL
         with translated(self.path, "open what was begun"):
             self._start = file.stat().st_size - self._layout.total_tiles * self._slot_bytes
-            self._handle = os.open(file, os.O_RDWR)
+            self._handle = os.open(file, UPDATING)
 
     @property
     def resident_bytes(self) -> int:
@@ -151,7 +151,7 @@ class TiffStore:
         with translated(self.path, "write to it"):
             data = self._codec.encode(tile)
             if not self._codec.plain:
-                os.pwrite(self._handle, _LENGTH.pack(len(data)), offset)
+                write_bytes_at(self._handle, _LENGTH.pack(len(data)), offset)
                 offset += _LENGTH.size
             write_at(self._handle, np.frombuffer(data, np.uint8), offset)
 
@@ -175,14 +175,14 @@ class TiffStore:
     def _read_stored(self, place: int) -> bytes:
         """A tile as it is stored."""
         if self._codec.plain:
-            return os.pread(self._handle, self._tile_bytes, self._offset(place))
+            return read_at(self._handle, self._tile_bytes, self._offset(place))
         offset, length = self._offset(place), self._length(place)
         if length > self._slot_bytes - _LENGTH.size:
             raise ImageError(f"{self.path}: a tile that was written is damaged")
-        return os.pread(self._handle, length, offset + _LENGTH.size)
+        return read_at(self._handle, length, offset + _LENGTH.size)
 
     def _length(self, place: int) -> int:
-        (length,) = _LENGTH.unpack(os.pread(self._handle, _LENGTH.size, self._offset(place)))
+        (length,) = _LENGTH.unpack(read_at(self._handle, _LENGTH.size, self._offset(place)))
         return int(length)
 
     def finish(self, checksums: list[NDArray[np.uint32]], found: Mapping[str, Any]) -> Path:

@@ -1,0 +1,128 @@
+"""Small files of every format that is read, made by code, to be damaged by `fuzz.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+import zarr
+from PIL import Image
+
+GREY = (np.add.outer(np.arange(40), np.arange(56)) * 300 % 60000).astype(np.uint16)
+COLOUR = np.stack([GREY >> 8, GREY & 255, 255 - (GREY >> 8)], -1).astype(np.uint8)
+OME = (
+    '<?xml version="1.0" encoding="UTF-8"?><OME '
+    'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0" Name="a">'
+    '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="56" SizeY="40" SizeZ="3" '
+    'SizeC="1" SizeT="1" PhysicalSizeX="0.2" PhysicalSizeXUnit="um">'
+    '<Channel ID="Channel:0:0" SamplesPerPixel="1" Name="DAPI"/><TiffData IFD="0" PlaneCount="3"/>'
+    '<Plane TheZ="0" TheT="0" TheC="0" PositionX="1.5"/></Pixels></Image></OME>'
+)
+
+
+def _tiff(folder: Path) -> None:
+    stack = np.stack([GREY, GREY // 2, GREY // 3])
+    write: Any = tifffile.imwrite
+    for name in ("none", "lzw", "deflate", "zstd", "packbits", "lzma"):
+        write(folder / f"{name}.tif", GREY, compression=name, rowsperstrip=16)
+    for name in ("deflate", "lzw"):
+        write(folder / f"{name}-tiles.tif", stack, compression=name, tile=(16, 16), predictor=True)
+    floats = GREY.astype(np.float32) / 7
+    write(folder / "float.tif", floats, compression="deflate", predictor=3, bigtiff=True)
+    write(folder / "big.tif", stack, bigtiff=True, byteorder=">")
+    for name in ("jpeg", "jpeg2000", "png", "webp", "jpegxl"):
+        write(folder / f"{name}.tif", COLOUR, compression=name, tile=(32, 32), photometric="rgb")
+    write(folder / "imagej.tif", stack, imagej=True, metadata={"axes": "ZYX", "unit": "um"})
+    write(folder / "ome.ome.tif", stack, description=OME.encode(), metadata=None)
+    write(folder / "planar.tif", np.moveaxis(COLOUR, -1, 0), planarconfig="separate")
+    write(folder / "shaped.tif", np.stack([stack, stack]), metadata={"axes": "TZYX"})
+    image = Image.fromarray(COLOUR).quantize(16)
+    image.save(folder / "palette.tif")
+    pyramid: Any = tifffile.TiffWriter(folder / "pyramid.tif")
+    with pyramid as writer:
+        writer.write(GREY, tile=(16, 16), subifds=1)
+        writer.write(GREY[::2, ::2], tile=(16, 16), subfiletype=1)
+
+
+def _png(folder: Path) -> None:
+    for name, pixels in {"grey": GREY, "colour": COLOUR}.items():
+        (folder / f"{name}.png").write_bytes(imagecodecs.png_encode(pixels))
+    image = Image.fromarray(COLOUR)
+    image.quantize(16).save(folder / "palette.png", dpi=(72, 72))
+    image.convert("1").save(folder / "bits.png")
+    exif = Image.Exif()
+    exif[274] = 6
+    image.save(folder / "exif.png", exif=exif.tobytes(), icc_profile=bytes(range(200)))
+
+
+def _jpeg(folder: Path) -> None:
+    image, exif = Image.fromarray(COLOUR), Image.Exif()
+    exif[274], exif[271] = 6, "maker"
+    image.save(folder / "exif.jpg", exif=exif.tobytes(), icc_profile=bytes(range(200)))
+    image.save(folder / "progressive.jpg", progressive=True)
+    image.convert("L").save(folder / "grey.jpg", dpi=(72, 72))
+
+
+def _jpeg2000(folder: Path) -> None:
+    for name, pixels in {"grey": GREY, "colour": COLOUR}.items():
+        for codec in ("jp2", "j2k"):
+            data = imagecodecs.jpeg2k_encode(pixels, codecformat=codec)
+            (folder / f"{name}.{codec}").write_bytes(data)
+
+
+def _webp(folder: Path) -> None:
+    image = Image.fromarray(COLOUR)
+    image.save(folder / "lossy.webp")
+    image.save(folder / "lossless.webp", lossless=True, exif=Image.Exif().tobytes())
+
+
+def _bmp(folder: Path) -> None:
+    image = Image.fromarray(COLOUR)
+    image.save(folder / "colour.bmp")
+    image.quantize(16).save(folder / "palette.bmp")
+
+
+def _npy(folder: Path) -> None:
+    np.save(folder / "grey.npy", GREY)
+    np.save(folder / "stack.npy", np.stack([GREY, GREY]))
+    np.lib.format.open_memmap(folder / "float.npy", "w+", np.float32, GREY.shape, version=(2, 0))
+
+
+def _zarr(folder: Path) -> None:
+    from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
+
+    for version in (2, 3):
+        zarr.save_array(folder / f"bare{version}.zarr", GREY, zarr_format=version)
+    for name, codec in {"zstd": ZstdCodec(), "gzip": GzipCodec(), "blosc": BloscCodec()}.items():
+        group = zarr.open_group(folder / f"{name}.ome.zarr", mode="w")
+        axes = [{"name": axis, "type": "space"} for axis in "yx"]
+        scale = [{"type": "scale", "scale": [1, 1]}]
+        datasets = [{"path": "0", "coordinateTransformations": scale}]
+        image = {"axes": axes, "datasets": datasets}
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
+        more = {"shards": (32, 64)} if name == "gzip" else {}
+        array = group.create_array(
+            "0", shape=GREY.shape, chunks=(16, 32), dtype="uint16", compressors=codec, **more
+        )
+        array[...] = GREY
+
+
+def _weights(folder: Path) -> None:
+    from unetmm.models.weights import save_model
+    from unetmm.nets.config import AggregateConfig, NetConfig
+    from unetmm.nets.shapes import tensor_shapes
+
+    config = NetConfig(1, 1, 8, (1, 1), 1, (1, 1), AggregateConfig(16, 4, (0, 1)))
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in tensor_shapes(config).items()}
+    save_model(folder / "small.safetensors", config, tensors, {"task": "denoise"})
+
+
+SEEDS: dict[str, Callable[[Path], None]] = {
+    "tiff": _tiff, "png": _png, "jpeg": _jpeg, "jpeg2000": _jpeg2000, "webp": _webp, "bmp": _bmp,
+    "npy": _npy, "zarr": _zarr, "weights": _weights,
+}  # fmt: skip
+"""Name of a reader -> what writes its seeds into a folder."""
