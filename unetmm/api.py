@@ -14,7 +14,7 @@ import numpy as np
 from unetmm.calibrate.calibration import Calibration
 from unetmm.engine.choice import DeviceChoice
 from unetmm.engine.precision import PrecisionChoice
-from unetmm.errors import BudgetError, ImageError, ShapeError
+from unetmm.errors import BudgetError, ImageError, ShapeError, WeightsError
 from unetmm.intensities.counts import TransformChoice
 from unetmm.intensities.outliers import OutlierChoice
 from unetmm.intensities.rounding import RoundingChoice
@@ -245,6 +245,8 @@ def _options(
     transform: TransformChoice,
 ) -> Options:
     """What `restore` was asked for."""
+    if not isinstance(model, (str, Path, Model, type(None))):
+        raise WeightsError(f"asked for model {model!r}; give a name, a file or a loaded model")
     known = Path(calibration) if isinstance(calibration, str) else calibration
     if known is not None and transform != "auto":
         raise ShapeError(
@@ -297,8 +299,8 @@ def _restore_array(
 def preview(
     image: Any,
     crops: Sequence[tuple[int, int, int, int]] = (),
-    models: Sequence[str | Path | Model | None] = (),
-    strengths: Sequence[float] = (),
+    models: ModelChoice | Sequence[ModelChoice] = (),
+    strengths: float | Sequence[float] = (),
     axes: str | None = None,
     options: Options | None = None,
 ) -> Preview:
@@ -321,6 +323,8 @@ def preview(
     UnetmmError : one of its leaves, with what was asked, what was found and what would work.
     """
     options = options or Options()
+    models = [models] if models is None or isinstance(models, (str, Path, Model)) else models
+    strengths = [strengths] if isinstance(strengths, (int, float)) else strengths
     for strength in strengths:
         replace(options, strength=strength)  # refuses what is none
     wishes = Wishes([_crop_box(crop) for crop in crops], tuple(models), tuple(strengths))

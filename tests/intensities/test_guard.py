@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from unetmm.intensities.guard import BlockWatch, Findings, block_px, guard_bytes, to_watch
-from unetmm.intensities.judging import Watched
+from unetmm.intensities.judging import Watched, smear_factor
 from unetmm.intensities.range import ValueScale, less_low
 from unetmm.intensities.validity import NoData
 
@@ -47,6 +47,18 @@ def test_perfect_denoising_passes(noise: float) -> None:
     result = found(noisy, clean)
     assert result.blocks == result.noisy == 16
     assert (result.doubtful, result.left, result.worst) == (0, 0, None)
+
+
+def test_removed_noise_that_was_smeared_passes() -> None:
+    noise = np.random.default_rng(3).normal(0, 60, (SIDE, SIDE))
+    for axis in (0, 1):
+        noise = (np.roll(noise, 1, axis) + 2 * noise + np.roll(noise, -1, axis)) / 4
+    clean = np.full((SIDE, SIDE), 400.0)
+    images = [np.rint(image).astype(np.uint16) for image in (clean + noise, clean)]
+    common = float(np.mean(noise[:, 1:] * noise[:, :-1]) / noise.var())
+    assert found(*images).doubtful > 0
+    assert found(*images, replace(FULL, smear=smear_factor([0.1, common]))).doubtful == 0
+    assert smear_factor([]) == smear_factor([-0.2]) == 1 < smear_factor([0.99]) == smear_factor([1])
 
 
 def star(y: int, x: int, flux: float = 20000.0, sigma: float = 1.1) -> NDArray:

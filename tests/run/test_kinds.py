@@ -115,3 +115,12 @@ def test_models_are_listed_as_a_table() -> None:
     assert "tiny-mono" in [facts.name for facts in table]
     assert len(repr(table).splitlines()) == len(table.rows()) == len(table)
     assert table._repr_html_().count("<tr>") == len(table) + 1
+
+
+def test_what_cannot_be_meant_is_an_error_of_ours() -> None:
+    for choices, text in (({"model": 3}, "asked for model 3"), ({"progress": 3}, "progress=3")):
+        with pytest.raises(unetmm.UnetmmError, match=text):
+            unetmm.restore(GREY, **choices)
+    look = unetmm.preview(GREY, crops=[(0, 0, 9, 9)], models="tiny-mono", strengths=0.5)
+    assert [(take.model, take.strength) for take in look.takes] == [("tiny-mono", 0.5)]
+    assert "restore" in dir(unetmm) and "Any" not in dir(unetmm)

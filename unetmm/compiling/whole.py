@@ -2,8 +2,8 @@
 
 Numba optimises each function that a kernel calls, makes machine code of it, and does so again for
 the kernel that it is put into. Our parts are never called by Python: within `whole_kernels` they
-are translated only, and all is optimised once. Compiling takes two thirds of the time. Functions that
-are `cached_on_disk` are no parts.
+are translated only, and all is optimised once. Compiling takes two thirds of the time. What is
+`cached_on_disk` is no part.
 
 This reaches into Numba, so it is done in processes that do nothing else; where such a process
 fails, the kernels are compiled as Numba does it.

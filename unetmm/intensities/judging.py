@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +33,8 @@ LIMITS = (
     CELL_FLOOR, LEFT_SHARE, WHITE_RATIO,
 )  # fmt: skip
 """All of these, as the compiled code takes them."""
+MOST_COMMON = 0.75
+"""Share of the variance in common beyond which texture is taken for smeared noise."""
 VALUES = 8
 """Number of values of a verdict."""
 
@@ -61,6 +65,20 @@ class Watched:
     """Whether the output has integers."""
     strength: float
     """Share of the net's change that is kept."""
+    smear: float = 1.0
+    """Factor by which means differ more than those of white noise with the same differences."""
+
+
+def smear_factor(correlations: Iterable[float]) -> float:
+    """How much more the means of smeared noise differ than its differences tell.
+
+    Parameters
+    ----------
+    correlations : share of the variance that neighbours have in common, of each sample.
+    """
+    common = min(MOST_COMMON, max([0.0, *correlations]))
+    # A difference has 1 - common of the variance; a mean along an axis 1 + 2 common, about.
+    return (1 + 2 * common) / math.sqrt(1 - common)
 
 
 class Verdict(NamedTuple):
@@ -100,10 +118,13 @@ def judge(
 
     _, rows, columns, channels = cells.shape
     scale = watched.scale.low, watched.scale.high - watched.scale.low
+    limits = [float(limit) for limit in LIMITS]
+    for i in (LIMITS.index(MEAN_LIMIT), LIMITS.index(CELL_LIMIT), LIMITS.index(AREA_LIMIT)):
+        limits[i] *= watched.smear
     verdicts = np.empty((columns // side, channels, VALUES))
     judge_blocks(
         cells, lines, side, AREA_CELLS, (*scale, watched.strength, float(watched.integers)),
-        tuple(map(float, LIMITS)), np.empty(rows * side, np.int32), np.empty((4, max(rows, side))),
+        tuple(limits), np.empty(rows * side, np.int32), np.empty((4, max(rows, side))),
         verdicts,
     )  # fmt: skip
     verdicts[np.isnan(verdicts)] = np.inf  # sums beyond float32, which differ by too much for sure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from unetmm.errors import ShapeError
 from unetmm.extras import need
 from unetmm.run.report import Progress
 
@@ -20,7 +21,11 @@ def telling(choice: ProgressChoice) -> Iterator[Callable[[Progress], None]]:
     ------
     MissingPackageError
         If a bar is asked for, and tqdm is not installed.
+    ShapeError
+        If it is neither True, False nor a function.
     """
+    if not callable(choice) and not isinstance(choice, bool):
+        raise ShapeError(f"asked for progress={choice!r}; give True, False or a function")
     if not isinstance(choice, bool):
         yield choice
         return

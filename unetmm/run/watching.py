@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import WeightsError
 from unetmm.intensities.guard import BlockWatch, Findings, block_px, to_watch
-from unetmm.intensities.judging import Watched
+from unetmm.intensities.judging import Watched, smear_factor
 from unetmm.intensities.range import less_low
 from unetmm.intensities.rounding import Dimness, DimParts
 from unetmm.intensities.validity import NoData
@@ -49,8 +49,8 @@ class RowWatch:
         kinds = info.dtype.kind, job.storing.type_of(info.dtype).kind
         self.rounds = kinds[1] != "f" and job.storing.rounding == "nearest"
         """Whether rounding may bias means."""
-        entries = (job.calibration.entry(task.plane[1], i) for i in range(len(job.groups)))
-        self.dark = [np.array([m.dark for m in entry.noise] or [0.0]) for entry in entries]
+        noise = [job.calibration.entry(task.plane[1], i).noise for i in range(len(job.groups))]
+        self.dark = [np.array([m.dark for m in models] or [0.0]) for models in noise]
         """Stored values of each group that no light gives, one a sample."""
         height, width = written.height, written.width
         sides = block_px(job.sink.chunk[0], height), block_px(job.sink.chunk[1], width)
@@ -61,7 +61,7 @@ class RowWatch:
                     task.plane, task.strip.write_start - written.x0, task.strip.write_px, height,
                     group[0], len(group), chunk, sides,
                     job.calibration.entry(task.plane[1], number), kinds != ("f", "f"),
-                    job.strength,
+                    job.strength, smear_factor(m.correlation for m in noise[number]),
                 )
             )
             for number, group in enumerate(job.groups)

@@ -20,6 +20,12 @@ import unetmm.compiling.processor
 binding.get_host_cpu_features = host  # the compiler itself needs the whole truth
 import numpy as np
 from unetmm.compiling.processor import LANES
+from unetmm.compiling.whole import whole_kernels
+from unetmm.engine.cpu import prepare
+prepare.compile_aside = lambda precision: True  # other processes know of no narrow vectors
+prepare.compile_rows = prepare.compile_looks = lambda: None
+with whole_kernels():
+    prepare.compile_stages()
 from helpers import SMALL_UNETMM, stream_image
 image = np.load(sys.argv[2])
 out = stream_image(SMALL_UNETMM, image, band_rows=8, strips=3)
