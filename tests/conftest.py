@@ -1,5 +1,6 @@
-"""Shared by all tests: one thread for torch, and hypothesis without deadlines."""
+"""Shared by all tests: hypothesis without deadlines, and no waiting for disks."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -22,4 +23,12 @@ def fresh_process() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "FRESH_BYTES", 10**12)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_power_cuts() -> Iterator[None]:
+    """Outputs of tests need not survive one; a shared disk takes a third of all time to be sure."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
         yield

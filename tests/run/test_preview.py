@@ -238,7 +238,7 @@ def test_python_users_give_left_top_width_height() -> None:
     assert repr(preview) == "<Preview of 1 crops: lively at 0.5, lively at 1>"
     with pytest.raises(ShapeError, match="left, top, width, height"):
         unetmm.preview(image, crops=[(1, 2, 3)], options=options)
-    with pytest.raises(ImageError, match="NumPy array or a path"):
+    with pytest.raises(ImageError, match="give a NumPy or Dask array"):
         unetmm.preview([[1, 2]])
 
 
