@@ -113,6 +113,7 @@ def test_a_run_killed_with_sigkill_reaches_the_same_curve_and_weights(
         assert all(torch.equal(t, others[name][n]) for n, t in states[name].items()), name
 
 
+@pytest.mark.slow
 def test_training_for_a_time_leaves_what_an_export_needs(
     config: TrainConfig, tmp_path: Path
 ) -> None:
