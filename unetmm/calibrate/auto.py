@@ -195,6 +195,8 @@ def _decide(
     grows = np.mean([one.growth for one in noise]) > GROWS
     if len(noise[0].models) == 1 and grows and gain > -CLOSE and far_share < FAR_SHARE:
         return other, "noise grows with the signal"
+    if any(max(one.reach_px) for one in noise):
+        return 0, f"no other model is estimated to do better than {white}"
     return 0, "noise is independent from pixel to pixel"
 
 
