@@ -179,3 +179,16 @@ def test_a_mask_that_is_lost_is_named(
     copy(path, tmp_path / name)
     told = [r.getMessage() for r in caplog.records if "mask of valid pixels" in r.getMessage()]
     assert len(told) == 1 and told[0].startswith(f"{tmp_path / name}: ")
+
+
+def test_the_map_of_a_grey_geotiff_stays(tmp_path: Path) -> None:
+    """As rasterio's `write_colormap` leaves it, without saying that the page has a palette."""
+    source, output = tmp_path / "classes.tif", tmp_path / "out.tif"
+    shape = {"height": 40, "width": 50, "count": 1, "dtype": "uint8", "driver": "GTiff"}
+    with rasterio.open(source, "w", **shape, transform=Affine(10, 0, 9, 0, -10, 99)) as file:
+        file.write(np.arange(2000, dtype=np.uint8).reshape(40, 50) % 5, 1)
+        file.write_colormap(1, {i: (50 * i, 9, 255 - i, 255) for i in range(256)})
+    copy(source, output)
+    with rasterio.open(source) as before, rasterio.open(output) as after:
+        assert before.colormap(1) == after.colormap(1)
+        np.testing.assert_array_equal(before.read(), after.read())

@@ -27,7 +27,7 @@ from unetmm.io.palette import Meaning, PaletteChoice, brightest, unpack_map
 from unetmm.io.tiff.axes import stated_pairs
 from unetmm.io.tiff.calibration import calibration_of, imagej_offset
 from unetmm.io.tiff.lost import lost_of
-from unetmm.io.tiff.maps import PALETTE
+from unetmm.io.tiff.maps import COLOUR_MAP_TAG, PALETTE
 from unetmm.io.tiff.metadata import collect_metadata
 from unetmm.io.tiff.nodata import nodata_values, stated_nodata
 from unetmm.io.tiff.palette import (
@@ -327,7 +327,8 @@ def _metadata(
         # The bits were those of the indices.
         classes = axes.meaning == "classes"
         display = replace(display, palette="expanded", classes=classes, bits=0)
-    elif axes.meaning == "values":
+    elif axes.meaning == "values" or COLOUR_MAP_TAG in series.keyframe.tags:
+        # GDAL gives grey pages a map, too.
         maps = colour_maps(_pages_of_channels(series, axes))
         display = replace(display, palette="values", colour_maps=maps)
         if len(colors) != channels and len(maps) == channels:
