@@ -5,7 +5,9 @@ Only files of the folder itself are members: an image must not lead a reader els
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +26,28 @@ _NDTIFF = re.compile(r"^(.*NDTiffStack)(_\d+)?\.tif$")
 
 
 def sibling(path: Path, name: str) -> Path | None:
-    """The file of a name beside another; None if there is none, or it is no regular file there."""
+    """The file of a name beside another; None if there is none, or none that may be read for it."""
     found = path.parent / Path(name.replace("\\", "/")).name
-    return found if found.is_file() else None
+    return found if found.is_file() and is_sibling(path, found.name) else None
+
+
+def is_sibling(path: Path, name: str) -> bool:
+    """Whether a file beside an image may be read for it, or there is none of that name.
+
+    A link may lead to a file beside that which the image itself leads to, as where all files of a
+    set are linked from another folder.
+    """
+    other = path.parent / name
+    try:
+        found = other.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            real = Path(os.path.realpath(other))
+            return real.parent == Path(os.path.realpath(path)).parent and real.is_file()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(found.st_mode)
 
 
 def first_member(companion: Path) -> Path | None:

@@ -15,7 +15,7 @@ from unetmm.io.ome_repair import is_ome_xml, repair
 from unetmm.io.ome_sets import sibling
 from unetmm.io.ome_xml import PARSED_BYTES, companion_name, only_image, with_known_order
 from unetmm.io.tiff.directories import check_directories
-from unetmm.io.tiff.set_files import is_sibling, with_siblings_only
+from unetmm.io.tiff.set_files import with_siblings_only
 from unetmm.sizes import format_size
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def _sound_xml(path: Path, tif: tifffile.TiffFile, xml: str) -> str:
     _check_xml(path, len(xml))
     if name := companion_name(xml):
         companion = sibling(path, name)
-        if companion is None or not is_sibling(path, companion.name):
+        if companion is None:
             log.warning("%s: %s is missing, so its axes and sizes are unknown", path, name)
         else:
             _check_xml(path, companion.stat().st_size)

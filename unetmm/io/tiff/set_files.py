@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
 from unetmm.errors import ImageError
+from unetmm.io.ome_sets import is_sibling
 
 _NAMES = re.compile(r"""FileName\s*=\s*("[^"]*"|'[^']*')""")
 _PLAIN = re.compile(r"[^/\\:&<>]+")
@@ -71,22 +71,3 @@ def _renamed(xml: str) -> tuple[str, set[str]]:
             element.set("FileName", name)
             names.add(name)
     return ElementTree.tostring(root, encoding="unicode"), names
-
-
-def is_sibling(path: Path, name: str) -> bool:
-    """Whether a file beside an image may be read for it, or there is none of that name.
-
-    A link may lead to a file beside that which the image itself leads to, as where all files of a
-    set are linked from another folder.
-    """
-    other = path.parent / name
-    try:
-        found = other.lstat()
-        if stat.S_ISLNK(found.st_mode):
-            real = Path(os.path.realpath(other))
-            return real.parent == Path(os.path.realpath(path)).parent and real.is_file()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except (OSError, ValueError):
-        return False
-    return stat.S_ISREG(found.st_mode)
