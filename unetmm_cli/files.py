@@ -11,6 +11,8 @@ from unetmm.errors import ImageError
 from unetmm.io.formats import DOUBLE_SUFFIXES
 from unetmm.io.places import Place, RemotePath
 
+HEAD_BYTES = 512
+"""Bytes at the beginning of a page within which it says whose it is."""
 BLOCK_BYTES = 2**20
 """Size of what is read at once for a checksum, in bytes."""
 
@@ -70,6 +72,45 @@ def overlap(a: Place, b: Place) -> bool:
         return True
     a, b = a.resolve(), b.resolve()
     return a == b or a in b.parents or b in a.parents
+
+
+def page_beside(source: Place, ending: str) -> Path:
+    """Where a page about an image goes that nobody names; that of an URL into the working folder.
+
+    Raises
+    ------
+    ImageError
+        If nothing can be written there.
+    """
+    stem, _ = split_name(source.resolve().name)
+    folder = source.parent if isinstance(source, Path) else Path()
+    page = folder / f"{stem}{ending}.html"
+    if not os.access(folder, os.W_OK):
+        raise ImageError(f"{page}: the folder cannot be written to; give another with -o")
+    return page
+
+
+def check_page(page: Path, images: Iterable[Place], mark: str, what: str, overwrite: bool) -> None:
+    """Refuse a page that cannot be written, or whose place something else has.
+
+    Parameters
+    ----------
+    mark : text near the beginning of pages of ours, which are replaced.
+    what : a page of ours is, in words.
+
+    Raises
+    ------
+    ImageError
+        If it is such a one.
+    """
+    check_written({"-o": page}, images)
+    if not page.exists() or overwrite:
+        return
+    with page.open("rb") as file:
+        if mark.encode() not in file.read(HEAD_BYTES):
+            raise ImageError(
+                f"{page}: exists and is no {what}; give --overwrite, or another name with -o"
+            )
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import typer
 
 from unetmm_cli import display
 from unetmm_cli.commands.trust import MemBudget, Reference, Restored, told
-from unetmm_cli.files import check_written, split_name, write_text
+from unetmm_cli.files import check_page, page_beside, write_text
 from unetmm_cli.options.arguments import AsJson, Input
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 MARK = "unetmm compare"
 """Words near the beginning of every page."""
-HEAD_BYTES = 512
-"""Bytes from the beginning of a file in which they are looked for."""
 EMBEDDED_PX = 2**21
 """Most pixels of a plane whose tiles are put into the page itself."""
 MOST_JUDGED_PX = 24 * 10**6
@@ -112,16 +110,10 @@ def _target(output: Place, page: Path | None, images: list[Place], overwrite: bo
     from unetmm.errors import ImageError
 
     if page is None:
-        stem, _ = split_name(output.resolve().name)
-        folder = output.parent if isinstance(output, Path) else Path()
-        page = folder / f"{stem}_compare.html"
+        page = page_beside(output, "_compare")
     if page.suffix.lower() not in (".html", ".htm"):
         raise ImageError(f"{page}: a comparison is a page; name it .html")
-    check_written({"-o": page}, images)
-    if page.exists() and not overwrite and not _is_ours(page):
-        raise ImageError(
-            f"{page}: exists and is no comparison; give --overwrite, or another name with -o"
-        )
+    check_page(page, images, MARK, "comparison", overwrite)
     folder = tiles_folder(page)
     if folder.exists() and not (folder / MARK.replace(" ", "-")).exists():
         raise ImageError(f"{folder}: exists and holds no tiles of a comparison; move it away")
@@ -131,11 +123,6 @@ def _target(output: Place, page: Path | None, images: list[Place], overwrite: bo
 def tiles_folder(page: Path) -> Path:
     """The folder of a page's tiles."""
     return page.with_name(f"{page.stem}_files")
-
-
-def _is_ours(path: Path) -> bool:
-    with path.open("rb") as file:
-        return MARK.encode() in file.read(HEAD_BYTES)
 
 
 def _chosen(pair: Pair, channel: int, row: int | None) -> tuple[Chosen, Layer]:

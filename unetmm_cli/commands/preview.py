@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from unetmm_cli import display
 from unetmm_cli.commands.slurm import option_words
-from unetmm_cli.files import check_written, split_name, write_bytes
+from unetmm_cli.files import check_page, page_beside, write_bytes
 from unetmm_cli.options.arguments import AsJson, Input
 from unetmm_cli.options.choices import Choices, with_choices
 from unetmm_cli.parsing import parse_crop, parse_strength
@@ -28,8 +27,6 @@ NOT_TAKEN = (
 """Options of denoise that a preview does not have, or has in another way."""
 MARK = "unetmm preview"
 """Words near the beginning of every preview."""
-HEAD_BYTES = 512
-"""Bytes from the beginning of a file in which they are looked for."""
 
 Models = Annotated[
     list[str] | None,
@@ -124,25 +121,11 @@ def _target(source: Place, output: Path | None, overwrite: bool) -> Path:
     from unetmm.errors import ImageError
 
     if output is None:
-        stem, _ = split_name(source.resolve().name)
-        folder = source.parent if isinstance(source, Path) else Path()
-        output = folder / f"{stem}_preview.html"
-        if not os.access(folder, os.W_OK):
-            raise ImageError(f"{output}: the folder cannot be written to; give another with -o")
+        output = page_beside(source, "_preview")
     if output.suffix.lower() not in (".html", ".htm", ".png"):
         raise ImageError(f"{output}: a preview is a page or a picture; name it .html or .png")
-    check_written({"-o": output}, [source])
-    if output.exists() and not overwrite and not _is_preview(output):
-        raise ImageError(
-            f"{output}: exists and is no preview; give --overwrite, or another name with -o"
-        )
+    check_page(output, [source], MARK, "preview", overwrite)
     return output
-
-
-def _is_preview(path: Path) -> bool:
-    """Whether a file is an older preview."""
-    with path.open("rb") as file:
-        return MARK.encode() in file.read(HEAD_BYTES)
 
 
 def _full_runs(
