@@ -22,7 +22,7 @@ from unetmm.intensities.validity import Values, parse_nodata
 from unetmm.io.array import array_info
 from unetmm.io.formats import SUFFIXES_WITH_AXES
 from unetmm.io.image import Box
-from unetmm.io.kinds import as_given, is_dask_array, is_list_of_images
+from unetmm.io.kinds import Given, as_given, is_dask_array, is_list_of_images
 from unetmm.io.palette import PaletteChoice
 from unetmm.io.places import Place, RemotePath, to_place
 from unetmm.io.select import Selection
@@ -289,11 +289,17 @@ def _restore_array(
     tell: Callable[[Progress], None],
 ) -> Any:
     given = as_given(image, axes)
-    if options.nodata is None and given.nodata is not None:
-        options = replace(options, nodata=(given.nodata,))
+    options = _with_nodata(options, given)
     if is_dask_array(given.pixels):
         return given.back(restore_lazily(given.pixels, options, given.axes))
     return given.back(restore_array(given.pixels, options, given.axes, loaded, tell))
+
+
+def _with_nodata(options: Options, given: Given) -> Options:
+    """The options with the value for "no data" that an image states, unless the caller does."""
+    if options.nodata is not None or given.nodata is None:
+        return options
+    return replace(options, nodata=(given.nodata,))
 
 
 def preview(
@@ -332,8 +338,7 @@ def preview(
         given = as_given(image, axes)
         if not isinstance(given.pixels, np.ndarray):
             raise ImageError("cannot preview a lazy array; give a part of it, computed, or a path")
-        if options.nodata is None and given.nodata is not None:
-            options = replace(options, nodata=(given.nodata,))
+        options = _with_nodata(options, given)
         return preview_array(given.pixels, wishes, options, given.axes)
     if axes is not None:
         options = replace(options, select=replace(options.select or Selection(), axes=axes.upper()))

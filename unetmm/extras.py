@@ -10,33 +10,37 @@ INSTALL_TORCH = 'pip install "unetmm[torch]"'
 """Command that adds torch."""
 
 
-def has_torch() -> bool:
-    """Whether torch can be imported, without importing it."""
+def has(package: str) -> bool:
+    """Whether a package can be imported, without importing it."""
     try:
-        return find_spec("torch") is not None
+        return find_spec(package) is not None
     except ValueError:  # of a module that was put in its place
         return False
 
 
+def has_torch() -> bool:
+    """Whether torch can be imported, without importing it."""
+    return has("torch")
+
+
 def need(package: str, what: str, remedy: str) -> None:
-    """Refuse what a small package is missing for; `what` begins the message.
+    """Refuse what a package is missing for; `what` begins the message, as in "training".
 
     Raises
     ------
     MissingPackageError
         If it is not installed.
     """
-    if find_spec(package) is None:
+    if not has(package):
         raise MissingPackageError(f"{what} needs {package}, which is not installed: {remedy}")
 
 
 def need_torch(what: str) -> None:
-    """Refuse what torch is missing for; `what` begins the message, as in "training".
+    """Refuse what torch is missing for.
 
     Raises
     ------
     MissingPackageError
         If torch is not installed.
     """
-    if not has_torch():
-        raise MissingPackageError(f"{what} needs torch, which is not installed: {INSTALL_TORCH}")
+    need("torch", what, INSTALL_TORCH)

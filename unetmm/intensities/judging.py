@@ -28,11 +28,6 @@ LEFT_SHARE = 0.35
 """Smallest mean change of a block of white noise, as a share of the noise's deviation."""
 WHITE_RATIO = 1.05
 """Largest ratio of differences over two pixels to those over one, where noise is white."""
-LIMITS = (
-    FEWEST_PX, MEAN_LIMIT, CELL_LIMIT, AREA_LIMIT, LOST_SHARE, MEAN_FLOOR, CONSTANT_FACTOR,
-    CELL_FLOOR, LEFT_SHARE, WHITE_RATIO,
-)  # fmt: skip
-"""All of these, as the compiled code takes them."""
 MOST_COMMON = 0.75
 """Share of the variance in common beyond which texture is taken for smeared noise."""
 VALUES = 8
@@ -67,6 +62,15 @@ class Watched:
     """Share of the net's change that is kept."""
     smear: float = 1.0
     """Factor by which means differ more than those of white noise with the same differences."""
+
+
+def _limits(smear: float) -> tuple[float, ...]:
+    """All limits, as the compiled code takes them."""
+    differences = (smear * limit for limit in (MEAN_LIMIT, CELL_LIMIT, AREA_LIMIT))
+    return (
+        float(FEWEST_PX), *differences, LOST_SHARE, MEAN_FLOOR, float(CONSTANT_FACTOR), CELL_FLOOR,
+        LEFT_SHARE, WHITE_RATIO,
+    )  # fmt: skip
 
 
 def smear_factor(correlations: Iterable[float]) -> float:
@@ -118,13 +122,10 @@ def judge(
 
     _, rows, columns, channels = cells.shape
     scale = watched.scale.low, watched.scale.high - watched.scale.low
-    limits = [float(limit) for limit in LIMITS]
-    for i in (LIMITS.index(MEAN_LIMIT), LIMITS.index(CELL_LIMIT), LIMITS.index(AREA_LIMIT)):
-        limits[i] *= watched.smear
     verdicts = np.empty((columns // side, channels, VALUES))
     judge_blocks(
         cells, lines, side, AREA_CELLS, (*scale, watched.strength, float(watched.integers)),
-        tuple(limits), np.empty(rows * side, np.int32), np.empty((4, max(rows, side))),
+        _limits(watched.smear), np.empty(rows * side, np.int32), np.empty((4, max(rows, side))),
         verdicts,
     )  # fmt: skip
     verdicts[np.isnan(verdicts)] = np.inf  # sums beyond float32, which differ by too much for sure

@@ -60,12 +60,8 @@ def as_given(image: Any, axes: str | None = None) -> Given:
         )
     if isinstance(image, np.ndarray) or is_dask_array(image):
         return Given(image, axes, None, lambda pixels: pixels)
-    for module, name, take in (
-        ("xarray", "DataArray", _of_xarray),
-        ("PIL", "Image", _of_pil),
-        ("torch", "Tensor", _of_torch),
-    ):
-        if _is_a(image, module, name):
+    for (package, name), take in _TAKEN.items():
+        if _is_a(image, package, name):
             return take(image, axes)
     raise ImageError(
         f"cannot restore a {type(image).__name__}; give a NumPy or Dask array, an "
@@ -84,9 +80,8 @@ def is_list_of_images(image: Any) -> bool:
 
 
 def _is_image(image: Any) -> bool:
-    kinds = (("xarray", "DataArray"), ("PIL", "Image"), ("torch", "Tensor"))
     known = isinstance(image, np.ndarray) or is_dask_array(image)
-    return known or any(_is_a(image, *kind) for kind in kinds)
+    return known or any(_is_a(image, *kind) for kind in _TAKEN)
 
 
 def _is_a(image: Any, package: str, name: str) -> bool:
@@ -168,3 +163,11 @@ def _tensor_axes(shape: tuple[int, ...]) -> str:
         f"a tensor of shape {shape} is no image of 1 or 3 colours, (colours, rows, columns) or "
         '(images, colours, rows, columns); give axes="..." with a letter of TCZYXS for each'
     )
+
+
+_TAKEN = {
+    ("xarray", "DataArray"): _of_xarray,
+    ("PIL", "Image"): _of_pil,
+    ("torch", "Tensor"): _of_torch,
+}
+"""Package and name of a class of images -> what makes arrays of them."""

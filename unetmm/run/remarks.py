@@ -55,8 +55,9 @@ def _rounding(job: Job) -> Iterator[str]:
 
 def _above(job: Job) -> str:
     """Offset of the camera, from which counts are counted, in words."""
-    dark = [model.dark for entry in job.calibration.entries.values() for model in entry.noise]
-    return f" above the {min(dark):.4g} of no light" if any(dark) else ""
+    models = (model for entry in job.calibration.entries.values() for model in entry.noise)
+    dark = [model.dark for model in models if model.dark]
+    return f" above the {min(dark):.4g} of no light" if dark else ""
 
 
 def _losses(job: Job) -> Iterator[str]:
