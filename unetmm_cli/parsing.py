@@ -16,7 +16,7 @@ from unetmm.sizes import parse_size
 if TYPE_CHECKING:
     from unetmm.io.image import Box
     from unetmm.io.places import Place
-    from unetmm.run.share import Share
+    from unetmm.plan.share import Share
 
 
 ALL_SERIES = "all"
@@ -142,7 +142,7 @@ def parse_nodata(text: str) -> tuple[float, ...]:
 
 def parse_share(text: str) -> Share:
     """Share "i/n" of a run, i from 1; "auto" takes it from the batch system's job array."""
-    from unetmm.run.share import Share
+    from unetmm.plan.share import Share
 
     try:
         index, count = _array_task() if text == "auto" else (int(n) for n in text.split("/"))

@@ -26,9 +26,9 @@ from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
 from unetmm.plan.memory import RUNTIME_BYTES
+from unetmm.plan.share import Share
 from unetmm.run.loaded import Loaded
 from unetmm.run.of_file import restore_file
-from unetmm.run.share import Share
 from unetmm_cli.__main__ import run as run_cli
 from unetmm_cli.batch.batch import share_of
 from unetmm_cli.batch.placing import Item

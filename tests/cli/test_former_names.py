@@ -13,7 +13,7 @@ from helpers import content, lively_model
 
 from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig
-from unetmm.run.share import Share
+from unetmm.plan.share import Share
 from unetmm_cli.__main__ import run as run_cli
 from unetmm_cli.options.former_names import FORMER_NAMES
 from unetmm_cli.parsing import parse_share

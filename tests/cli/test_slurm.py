@@ -18,7 +18,7 @@ from helpers import lively_model
 
 from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig
-from unetmm.run.share import Share
+from unetmm.plan.share import Share
 from unetmm_cli.__main__ import run as run_command
 from unetmm_cli.commands.slurm import JobArray, option_words, sbatch_options
 from unetmm_cli.options.choices import Choices

@@ -17,10 +17,10 @@ from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.disk import part_path
 from unetmm.io.output.local_workspace import Workspace
 from unetmm.io.output.output import Output
+from unetmm.plan.share import Share
 from unetmm.provenance.record import read_record, remove_leftovers
 from unetmm.provenance.verify import finalize
 from unetmm.run.of_file import restore_file
-from unetmm.run.share import Share
 
 
 @pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])

@@ -12,10 +12,10 @@ from interrupted import go_on, options
 from unetmm.errors import ResumeError
 from unetmm.io.output.local_workspace import Workspace
 from unetmm.io.output.output import Output
+from unetmm.plan.share import Share
 from unetmm.provenance import status as asking
 from unetmm.provenance.status import status
 from unetmm.run.of_file import restore_file
-from unetmm.run.share import Share
 from unetmm_cli.__main__ import run
 
 

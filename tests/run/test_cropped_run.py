@@ -22,10 +22,10 @@ from unetmm.io.metadata import GeoFacts, Mask, Metadata, MicroscopyFacts, TiffFa
 from unetmm.io.open import open_source
 from unetmm.io.output.output import Output
 from unetmm.plan.search import plan_run
+from unetmm.plan.share import Share
 from unetmm.plan.types import Plan, Request
 from unetmm.provenance.verify import finalize, verify
 from unetmm.run.of_file import restore_file
-from unetmm.run.share import Share
 
 CROP = Box(77, 41, 1263, 690)
 """A part of 3 x 2 chunks that begins in the middle of one of the whole output."""

@@ -20,11 +20,11 @@ from unetmm.io.image import Encoding
 from unetmm.io.output.disk import part_path
 from unetmm.models.weights import load_model, save_model
 from unetmm.options import Options
+from unetmm.plan.share import Share
 from unetmm.provenance.record import read_record
 from unetmm.run.heard import hearing
 from unetmm.run.of_file import restore_file
 from unetmm.run.report import merged, verdict
-from unetmm.run.share import Share
 from unetmm_cli.__main__ import run as run_cli
 
 TINY = "tiny-mono"

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 import unetmm
 from unetmm.errors import ImageError
 from unetmm.options import Options
+from unetmm.plan.share import Share
 from unetmm.provenance.record import load_calibration, read_record
 from unetmm.run import model as model_of_run
 from unetmm.run.loaded import Loaded
 from unetmm.run.of_file import find_finished, restore_file
-from unetmm.run.share import Share
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,11 @@ from unetmm.io.image import Encoding
 from unetmm.io.output.output import Output
 from unetmm.io.select import Selection
 from unetmm.plan.outlook import plan_image
+from unetmm.plan.share import Share
 from unetmm.plan.types import Plan
 from unetmm.provenance.verify import finalize
 from unetmm.run import of_file as file_run
 from unetmm.run.of_file import restore_file
-from unetmm.run.share import Share
 
 
 @pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])

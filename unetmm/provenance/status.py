@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import re
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,10 +17,11 @@ import numpy as np
 from unetmm.errors import ResumeError
 from unetmm.io.formats import RECORDLESS_SUFFIXES
 from unetmm.io.output.destination import output_exists
-from unetmm.io.output.local_workspace import Workspace
+from unetmm.io.output.local_workspace import Workspace, owner_of
 from unetmm.io.output.records import JOB, JOURNAL
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
+from unetmm.plan.share import Share
 from unetmm.provenance.record import read_record, summary
 from unetmm.provenance.verify import reopened
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 QUIET_S = 600.0
 """Time in seconds without a chunk after which a process elsewhere counts as gone."""
-
-_SHARE = re.compile(r"(\d+)-of-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -120,16 +118,15 @@ def _age_s(workspace: Workspace | RemoteWorkspace) -> float:
 
 def _missing_shares(output: Output, writers: Sequence[Writer]) -> Iterator[str]:
     """Shares, as "2/3", whose chunks are not all there, where the run is done by shares."""
-    counts = {int(found[2]) for writer in writers if (found := _SHARE.fullmatch(writer.name))}
+    shares = (Share.of_writer(writer.name) for writer in writers)
+    counts = {share.count for share in shares if share is not None}
     if len(counts) != 1 or (count := counts.pop()) < 2:
         return
-    planes = output.info.planes
-    whole = (output.table.rows_missing(plane, slice(None)) for plane in planes)
+    whole = (output.table.rows_missing(plane, slice(None)) for plane in output.info.planes)
     missing = np.concatenate(list(whole))
-    for index in range(count):
-        rows = slice(len(missing) * index // count, len(missing) * (index + 1) // count)
-        if missing[rows].any():
-            yield f"{index + 1}/{count}"
+    for share in (Share(index, count) for index in range(count)):
+        if any(missing[row] for row in share.of(len(missing))):
+            yield str(share)
 
 
 def _is_newer(path: Place, workspace: Workspace | RemoteWorkspace) -> bool:
@@ -147,14 +144,12 @@ def _writers(workspace: Workspace) -> Iterator[Writer]:
     for journal in sorted(workspace.folder.glob(f"{JOURNAL}*")):
         try:
             quiet_s = max(0.0, time.time() - journal.stat().st_mtime)
-            lines = journal.read_text(encoding="ascii", errors="replace").split("\n")
-            host, process = [s for s in lines if s.startswith("by ")][-1].split(" ")[1:3]
-            number = int(process)
-        except (OSError, IndexError, ValueError):
+            host, process = owner_of(journal)
+        except (OSError, ValueError):
             continue
         here = host == socket.gethostname()
-        at_work = _is_alive(number) if here else quiet_s < QUIET_S
-        yield Writer(journal.name.removeprefix(JOURNAL), host, number, quiet_s, at_work)
+        at_work = _is_alive(process) if here else quiet_s < QUIET_S
+        yield Writer(journal.name.removeprefix(JOURNAL), host, process, quiet_s, at_work)
 
 
 def _is_alive(process: int) -> bool:

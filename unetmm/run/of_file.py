@@ -28,6 +28,7 @@ from unetmm.models.weights import Model
 from unetmm.options import Options
 from unetmm.plan.memory import sink_storage, source_storage
 from unetmm.plan.outlook import plan_image
+from unetmm.plan.share import WHOLE, Share
 from unetmm.plan.types import Plan
 from unetmm.provenance.facts import (
     check_record,
@@ -39,11 +40,10 @@ from unetmm.provenance.facts import (
 from unetmm.provenance.record import read_record, remove_leftovers
 from unetmm.run.heard import hearing
 from unetmm.run.job import Job, known_calibration, make_job
-from unetmm.run.loaded import Loaded
+from unetmm.run.loaded import Loaded, compiling_bytes
 from unetmm.run.model import settle
 from unetmm.run.remarks import say_remarks
 from unetmm.run.report import Progress, Report, Told
-from unetmm.run.share import WHOLE, Share
 from unetmm.run.shrink import run_or_shrink
 from unetmm.run.task import Task, open_tasks, pixels_of, rows_of
 
@@ -208,7 +208,7 @@ def _plan_work(
     options.engine.prepare(lambda: progress(Progress("compile kernels", 0, kept.pixels, 0, None)))
     likely = pick_model(options.model, source.info)
     held_bytes = loaded.held_bytes(likely, options.engine)
-    if held_bytes:  # refused now rather than once kernels are compiled in this process
+    if compiling_bytes(options.engine):  # refused now rather than once kernels are compiled here
         plan_image(source.info, *storages, likely, options, held_bytes)
     if is_auto(options.model):
         progress(Progress("choose a model", 0, kept.pixels, 0.0, None))
@@ -241,7 +241,7 @@ def _begin(work: _Work) -> Job:
             content = make_job_record(work.path, facts, options, output, job.calibration)
             output.workspace.write_job(content)
         # Before others may look: they leave alone what has a writer.
-        output.join(f"{work.share.index}-of-{work.share.count}")
+        output.join(work.share.writer)
     return job
 
 

@@ -10,7 +10,7 @@ import typer
 from unetmm.io.omezarr.plates import PlateLayout
 from unetmm.io.open import count_images
 from unetmm.io.places import Place, to_place
-from unetmm.run.share import Share
+from unetmm.plan.share import Share
 from unetmm.sizes import default_budget_bytes
 from unetmm_cli import display
 from unetmm_cli.batch.inputs import (

@@ -11,11 +11,11 @@ from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
 from unetmm.models.choice import is_auto
 from unetmm.models.weights import load_model
+from unetmm.plan.share import WHOLE
 from unetmm.run.job import Cancelled
 from unetmm.run.loaded import Loaded
 from unetmm.run.of_file import find_finished, restore_file
 from unetmm.run.report import Report
-from unetmm.run.share import WHOLE
 from unetmm_cli import display
 from unetmm_cli.files import check_paths, output_sha256, write_text
 from unetmm_cli.options.choices import Choices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unetmm.plan.share import WHOLE, Share
 from unetmm.provenance.status import Status, Writer
 from unetmm_cli.display.tables import show_pairs
 from unetmm_cli.display.text import seconds_text
@@ -19,16 +20,16 @@ def show_status(status: Status) -> None:
     if status.state != "finished":
         pairs["done"] = "nothing yet"
         if status.chunks:
-            share = status.done_chunks / status.chunks
-            pairs["done"] = f"{status.done_chunks:,} of {status.chunks:,} chunks ({share:.0%})"
+            done = status.done_chunks / status.chunks
+            pairs["done"] = f"{status.done_chunks:,} of {status.chunks:,} chunks ({done:.0%})"
         pairs["next"] = _next(status)
     for name in ("input", "model"):
         if status.made.get(name):
             pairs[name] = str(status.made[name])
     for writer in status.writers:
-        index, _, count = writer.name.partition("-of-")
-        name = f"share {int(index) + 1}/{count}" if count not in ("", "1") else "writer"
-        pairs[name] = _writer_text(writer)
+        share = Share.of_writer(writer.name)
+        is_part = share is not None and share != WHOLE
+        pairs[f"share {share}" if is_part else "writer"] = _writer_text(writer)
     show_pairs(pairs)
 
 

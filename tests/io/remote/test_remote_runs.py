@@ -26,9 +26,9 @@ from unetmm.io.output.output import Output
 from unetmm.io.output.remote_workspace import RemoteWorkspace
 from unetmm.io.places import RemotePath, to_place
 from unetmm.options import Options
+from unetmm.plan.share import Share
 from unetmm.provenance.verify import finalize, verify
 from unetmm.run.of_file import restore_file
-from unetmm.run.share import Share
 from unetmm_cli.app import app
 
 SLOW_CLI = (

@@ -273,10 +273,26 @@ def _lock_journal(output: Path, path: Path) -> int:
 
 
 def _owner(path: Path) -> str:
-    """Host and process that opened a journal last."""
+    """Host and process that opened a journal last, in words."""
     try:
-        lines = path.read_text(encoding="ascii", errors="replace").split("\n")
-        host, process = [line for line in lines if line.startswith("by ")][-1].split(" ")[1:3]
-    except (OSError, IndexError, ValueError):
+        host, process = owner_of(path)
+    except (OSError, ValueError):
         return "unknown"
     return f"process {process} on {host}"
+
+
+def owner_of(journal: Path) -> tuple[str, int]:
+    """Host, and number of the process, that opened a journal last.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it does not say so.
+    """
+    lines = journal.read_text(encoding="ascii", errors="replace").split("\n")
+    stated = [line.split(" ") for line in lines if line.startswith("by ")]
+    if not stated or len(stated[-1]) < 3:
+        raise ValueError(f"{journal}: does not say who wrote it")
+    return stated[-1][1], int(stated[-1][2])

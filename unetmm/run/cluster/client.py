@@ -28,6 +28,7 @@ from unetmm.models.choice import pick_model
 from unetmm.options import Options
 from unetmm.plan.memory import sink_storage, source_storage
 from unetmm.plan.outlook import plan_image
+from unetmm.plan.share import Share
 from unetmm.plan.types import Plan
 from unetmm.provenance.record import read_record
 from unetmm.provenance.verify import finalize
@@ -37,7 +38,6 @@ from unetmm.run.loaded import Loaded
 from unetmm.run.model import settle
 from unetmm.run.of_file import find_finished
 from unetmm.run.report import Progress, Report, merged
-from unetmm.run.share import Share
 from unetmm.run.task import rows_of
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ from unetmm.errors import LockedError, UnetmmError
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import ZARR_MARKS, Place, RemotePath
 from unetmm.options import Options
+from unetmm.plan.share import Share
 from unetmm.run.job import Cancelled
 from unetmm.run.of_file import restore_file
 from unetmm.run.report import Progress, Report
-from unetmm.run.share import Share
 
 POLL_S = 0.2
 """Time in seconds between two tries to get a lock."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_WRITER = re.compile(r"(\d+)-of-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,20 @@ class Share:
     def of(self, rows: int) -> range:
         """Its rows out of so many, counted over all planes."""
         return range(rows * self.index // self.count, rows * (self.index + 1) // self.count)
+
+    @property
+    def writer(self) -> str:
+        """Name of its writer, under which it keeps its journal."""
+        return f"{self.index}-of-{self.count}"
+
+    @classmethod
+    def of_writer(cls, name: str) -> Share | None:
+        """The share that a writer of this name does; None if it does none, as `finalize`."""
+        found = _WRITER.fullmatch(name)
+        return cls(int(found[1]), int(found[2])) if found else None
+
+    def __str__(self) -> str:
+        return f"{self.index + 1}/{self.count}"
 
 
 WHOLE = Share()
