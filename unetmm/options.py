@@ -20,13 +20,14 @@ from unetmm.intensities.range import is_range
 from unetmm.intensities.rounding import ROUNDINGS, RoundingChoice
 from unetmm.intensities.stored import Storing
 from unetmm.intensities.validity import Values
+from unetmm.io.enlarged import chunk_px, enlarged, enlarged_info
 from unetmm.io.framed import FramedSource, check_inside, framed_info
 from unetmm.io.image import DTYPES, Box, Encoding, ImageInfo, SinkOptions, Source
 from unetmm.io.places import Place
 from unetmm.io.retyped import retype
 from unetmm.io.select import Selection
-from unetmm.models.choice import ModelChoice
-from unetmm.models.weights import Model
+from unetmm.models.choice import ModelChoice, is_auto
+from unetmm.models.weights import Model, load_model
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,22 @@ class Options:
             If the pixel type cannot hold what the image says.
         """
         frame = self.frame(info)
-        return retype(info if frame is None else framed_info(info, frame), self.storing.dtype)
+        written = info if frame is None else framed_info(info, frame)
+        return retype(enlarged_info(written, self.output_scale), self.storing.dtype)
+
+    @cached_property
+    def output_scale(self) -> int:
+        """Pixels of the output per pixel of the input and axis, which the model decides.
+
+        Raises
+        ------
+        WeightsError
+            If there is no such model.
+        """
+        if self.model is None or is_auto(self.model):
+            return 1
+        model = self.model if isinstance(self.model, Model) else load_model(self.model)
+        return model.config.output_scale
 
     def frame(self, info: ImageInfo) -> Box | None:
         """The part of each plane that is written; None where that is all of it.
@@ -155,10 +171,12 @@ class Options:
         return self.crop
 
     def framed(self, source: Source) -> Source:
-        """The part of an image that is written, as an image."""
+        """The part of an image that is written, as an image as large as the output."""
         frame = self.frame(source.info)
-        return source if frame is None else FramedSource(source, frame)
+        part = source if frame is None else FramedSource(source, frame)
+        return enlarged(part, self.output_scale)
 
     def sink(self, path: Place) -> SinkOptions:
         """The part of these that an output needs."""
-        return SinkOptions(path, self.overwrite, encoding=self.encoding)
+        side = chunk_px(SinkOptions.chunk_px, self.output_scale)
+        return SinkOptions(path, self.overwrite, side, self.encoding)

@@ -118,7 +118,7 @@ def test_every_net_has_a_unetmm_of_the_same_body() -> None:
     [
         ({"width": 0}, "no channels"),
         ({"decoder_blocks": (1,)}, "levels do not match"),
-        ({"output_scale": 3}, "no such scale"),
+        ({"output_scale": 5}, "no such scale"),
         ({"aggregate": AggregateConfig(16, 3, (0, 0))}, "scale is no power of two"),
         ({"aggregate": AggregateConfig(17, 4, (0, 0))}, "cannot be shuffled to full resolution"),
         ({"aggregate": AggregateConfig(16, 4, (0,))}, "blocks for one of two levels"),

@@ -116,7 +116,8 @@ class Stream(Protocol):
 
         Yields
         ------
-        (m, width_px, out_channels), m <= band_rows: a view that later bands overwrite.
+        (m, width_px, answer_channels), m <= band_rows: a view that later bands overwrite. Of a net
+        that enlarges, each pixel has all those of the output that come of it.
 
         Raises
         ------

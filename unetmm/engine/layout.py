@@ -126,7 +126,7 @@ class Ending:
 
     source: Ring
     image: Ring | None
-    """The image to add, or None where channels differ."""
+    """The image to add to each of its channels' values, or None where channels differ."""
     lag: int
 
 

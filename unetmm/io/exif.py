@@ -89,6 +89,22 @@ def fit_sizes(payload: bytes, height: int, width: int) -> bytes:
     return bytes(found)
 
 
+def scale_resolution(payload: bytes, factor: int) -> bytes:
+    """The same block for pixels that are smaller by a factor, so more of them lie in an inch."""
+    order, start = byte_order(payload), first_directory(payload)
+    found = bytearray(payload)
+    for tag in _RESOLUTION_TAGS:
+        entry = find_entry(payload, start, tag) if start else None
+        if entry is None or entry + 12 > len(payload):
+            continue
+        kind, count, at = struct.unpack_from(order + "HII", payload, entry + 2)
+        if kind in _FRACTIONS and count == 1 and at + 8 <= len(payload):
+            above, below = struct.unpack_from(order + "II", payload, at)
+            if above * factor < 2**32:
+                struct.pack_into(order + "II", found, at, above * factor, below)
+    return bytes(found)
+
+
 def _start_of(payload: bytes, pointers: tuple[int, ...]) -> int:
     """Offset of a directory that tags point at, one after another; 0 if there is none."""
     start = first_directory(payload)

@@ -82,12 +82,12 @@ def framed_info(info: ImageInfo, box: Box) -> ImageInfo:
             ),
             tiff=replace(known.tiff, tags=tuple(_moved_tag(tag, box) for tag in known.tiff.tags)),
             geo=_moved_geo(known.geo, box),
-            reading=known.reading.without(*_lost_of_part(seen)),
+            reading=known.reading.without(*lost_of_plane(seen)),
             microscopy=replace(
                 seen,
                 ome_xml=xml,
                 origin=_moved_origin(info, box),
-                imagej=_not_drawn(seen),
+                imagej=drawn_apart(seen),
                 labels="",
             ),
         ),
@@ -139,12 +139,12 @@ def _moved_tag(tag: Tag, box: Box) -> Tag:
     return tag
 
 
-def _not_drawn(seen: MicroscopyFacts) -> dict[str, Any]:
+def drawn_apart(seen: MicroscopyFacts) -> dict[str, Any]:
     """ImageJ's settings without what is drawn at places of the plane."""
     return {name: value for name, value in seen.imagej.items() if name not in _DRAWN}
 
 
-def _lost_of_part(seen: MicroscopyFacts) -> Iterator[str]:
+def lost_of_plane(seen: MicroscopyFacts) -> Iterator[str]:
     """Names of what lies on the whole plane."""
     if _has_drawn(seen):
         yield "regions of interest"

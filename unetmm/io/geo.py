@@ -183,6 +183,13 @@ def _has(known: Metadata, code: int) -> bool:
     return any(tag[0] == code for tag in known.tiff.tags)
 
 
+def is_point(tags: Sequence[Tag]) -> bool:
+    """Whether the tags of a place count from the centre of the first pixel, not from its corner."""
+    keys = next((tag[3] for tag in tags if tag[0] == _KEYS_TAG), ())
+    entries = zip(*(keys[i::4] for i in range(4)), strict=False)
+    return any(key == _RASTER and not where and value == 2 for key, where, _, value in entries)
+
+
 def transform_of_tags(tags: Sequence[Tag]) -> Transform | None:
     """The transform that tags say; None if they say none."""
     found = {tag[0]: tag[3] for tag in tags}

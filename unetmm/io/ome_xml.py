@@ -252,14 +252,33 @@ def crop_planes(xml: str, shifts: Mapping[str, tuple[float, str]], width: int, h
         return ""
     root, image, pixels = elements
     pixels.attrib |= {"SizeX": str(width), "SizeY": str(height)}
-    # Regions of interest lie in the whole plane, TiffData are the pages of another file.
-    for parent, name in ((root, "ROI"), (image, "ROIRef"), (pixels, "TiffData")):
-        for gone in parent.findall(f"{{*}}{name}"):
-            parent.remove(gone)
+    _remove_of_plane(root, image, pixels)
     for plane in pixels.iterfind("{*}Plane"):
         for axis in "XY":
             _move(plane, axis, shifts)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def enlarge_planes(xml: str, width: int, height: int, scale: int) -> str:
+    """OME-XML whose first image has `scale` times as many rows and columns; empty where there is
+    none to keep. Stage positions are those of a corner, which stays where it is.
+    """
+    if (elements := _parsed(xml)) is None:
+        return ""
+    root, image, pixels = elements
+    pixels.attrib |= {"SizeX": str(width), "SizeY": str(height)}
+    for name in ("PhysicalSizeX", "PhysicalSizeY"):
+        if pixels.get(name):
+            pixels.set(name, repr(number(pixels.get(name, "")) / scale))
+    _remove_of_plane(root, image, pixels)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _remove_of_plane(root: Element, image: Element, pixels: Element) -> None:
+    """Take out what lies in the whole plane, and the pages of another file."""
+    for parent, name in ((root, "ROI"), (image, "ROIRef"), (pixels, "TiffData")):
+        for gone in parent.findall(f"{{*}}{name}"):
+            parent.remove(gone)
 
 
 def _move(plane: Element, axis: str, shifts: Mapping[str, tuple[float, str]]) -> None:

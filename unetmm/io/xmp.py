@@ -54,6 +54,18 @@ def crop_xmp(xmp: bytes, top: int, left: int, height: int, width: int) -> bytes:
     return found
 
 
+def scale_xmp(xmp: bytes, factor: int) -> bytes:
+    """XMP of an image that is enlarged by a factor: sizes, and places in a panorama."""
+    found = xmp
+    names = [name for side in _SIZES for name in side]
+    parts = (b"Top", b"Left", b"ImageHeight", b"ImageWidth")
+    panorama = [_PANORAMA + part + b"Pixels" for part in parts]
+    panorama += [b"GPano:FullPanoHeightPixels", b"GPano:FullPanoWidthPixels"]
+    for name in (*names, *panorama):
+        found = _replaced(found, name, lambda old: old * factor)
+    return found
+
+
 def without_companions(xmp: bytes) -> bytes:
     """XMP without its small copies of the image, and without words on other parts of the file."""
     kept, at, unclosed = [], 0, set[bytes]()

@@ -128,14 +128,14 @@ def load_model(name_or_path: str | Path) -> Model:
         card = _read_card(metadata.get("unetmm.card", "{}"))
     except (KeyError, ValueError, TypeError, ShapeError) as error:
         raise WeightsError(f"{path}: not a unetmm weight file ({error})") from error
-    _check_size(config, str(path))
-    _check_header(header, config, str(path))
     expected = card.get("config_sha256")  # the first files had none
     if expected and text_sha256(metadata["unetmm.config"]) != expected:
         raise WeightsError(
             f"{path}: the net's config does not match the checksum in its model card; get the "
             f"file again"
         )
+    _check_size(config, str(path))
+    _check_header(header, config, str(path))
     return Model(path.stem, config, card, path)
 
 

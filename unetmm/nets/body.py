@@ -60,9 +60,10 @@ class AggregatedSkips:
 class EncoderDecoder(nn.Module):
     """Base of all bodies: the way through them, and MSIAM and IEM in place of skips.
 
-    (b, in_channels, h, w), nominally in [0, 1] -> (b, out_channels, h, w). Sizes that are not a
-    multiple of the stride are continued at the bottom and right as the config says, and cropped
-    again.
+    (b, in_channels, h, w), nominally in [0, 1] -> (b, out_channels, s * h, s * w) with the config's
+    output scale s. Sizes that are not a multiple of the stride are continued at the bottom and
+    right as the config says, and cropped again. The image is added to the answer, each pixel to all
+    that come of it, where it has as many channels.
     """
 
     intro: nn.Module
@@ -125,8 +126,8 @@ class EncoderDecoder(nn.Module):
             x = up(x)  # b, c/2, 2h, 2w
             x = self.merge(x, skips.take())
             x = blocks(x)
-        x = self.ending(x)  # b, out_channels, h, w
-        if image.shape[1] == x.shape[1]:
-            x = x + image
-        cropped: Tensor = x[..., :h, :w]
-        return cropped
+        x = self.ending(x)[..., :h, :w]  # b, out_channels * s * s, h, w
+        scale = self.config.output_scale
+        if self.config.in_channels == self.config.out_channels:
+            x = x + image[..., :h, :w].repeat_interleave(scale**2, dim=1)
+        return functional.pixel_shuffle(x, scale)  # b, out_channels, s * h, s * w

@@ -22,6 +22,8 @@ MOST_BLOCKS = 256
 MOST_PARAMETERS = 10**9
 """Largest number of weights: 4 GB of them."""
 
+OUTPUT_SCALES = (1, 2, 3, 4)
+"""Factors by which a net may enlarge an image."""
 PADDINGS = ("mirror", "zeros")
 """Ways in which an image is continued to a multiple of a net's stride, at the bottom and right."""
 
@@ -65,7 +67,7 @@ class NetConfig:
     aggregate: AggregateConfig | None = None
     """Small map of a UNet-- in place of the skips; None keeps ordinary skips."""
     output_scale: int = 1
-    """Output pixels per input pixel and axis: 1 restores, 2 and 4 upscale."""
+    """Output pixels per input pixel and axis: 1 restores, 2, 3 and 4 upscale."""
     body: str = "nafnet"
     """Kind of blocks, a name of BODIES. Only nafnet has a row stream."""
     padding: str = "mirror"
@@ -83,8 +85,8 @@ class NetConfig:
                 f"net config: needs as many decoder as encoder levels and at least one, found "
                 f"{self.encoder_blocks} and {self.decoder_blocks}"
             )
-        if self.output_scale not in (1, 2, 4):
-            raise ShapeError(f"net config: output_scale is 1, 2 or 4, found {self.output_scale}")
+        if self.output_scale not in OUTPUT_SCALES:
+            raise ShapeError(f"net config: output_scale is 1, 2, 3 or 4, found {self.output_scale}")
         if self.body not in BODIES:
             raise ShapeError(f"net config: body is {' or '.join(BODIES)}, found {self.body}")
         if self.padding not in PADDINGS:
@@ -146,6 +148,15 @@ class NetConfig:
             )
 
     @property
+    def answer_channels(self) -> int:
+        """Values that the last convolution gives for a pixel of the input: all of its output's.
+
+        Those of channel c, row dy and column dx lie at (c * scale + dy) * scale + dx, as
+        pixel-shuffle takes them (Shi et al. 2016, arXiv 1609.05158, section 2.2).
+        """
+        return self.out_channels * self.output_scale**2
+
+    @property
     def levels(self) -> int:
         """Number of resolutions that have a skip-connection."""
         return len(self.encoder_blocks)
@@ -189,13 +200,8 @@ class NetConfig:
         Raises
         ------
         ShapeError
-            If its body is not nafnet, or it changes the image's size.
+            If its body is not nafnet.
         """
-        if self.output_scale != 1:
-            raise ShapeError(
-                f"the row stream restores at the input's size, asked for output_scale "
-                f"{self.output_scale}; use a model with output_scale 1"
-            )
         if not self.streams:
             raise ShapeError(
                 f"the row stream, which restores images within a budget, runs nets with the body "

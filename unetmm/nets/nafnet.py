@@ -28,7 +28,7 @@ class NAFNet(EncoderDecoder):
             self.ups.append(nn.Sequential(nn.Conv2d(c, 2 * c, 1, bias=False), nn.PixelShuffle(2)))
             c //= 2
             self.decoders.append(body_blocks(c, count))
-        self.ending = nn.Conv2d(c, config.out_channels, 3, padding=1)
+        self.ending = nn.Conv2d(c, config.answer_channels, 3, padding=1)
         self.replace_skips(body_blocks)
 
 

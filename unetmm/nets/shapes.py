@@ -62,7 +62,7 @@ def _nafnet(shapes: Shapes, config: NetConfig) -> None:
         shapes[f"ups.{level}.0.weight"] = (2 * c, c, 1, 1)
         c //= 2
         _blocks(shapes, f"decoders.{level}", c, count)
-    _conv(shapes, "ending", config.out_channels, c, 3)
+    _conv(shapes, "ending", config.answer_channels, c, 3)
 
 
 def _unet(shapes: Shapes, config: NetConfig) -> None:
@@ -76,7 +76,7 @@ def _unet(shapes: Shapes, config: NetConfig) -> None:
         shapes[f"ups.{level}.bias"] = (c // 2,)
         _double_convs(shapes, f"decoders.{level}", c // 2, c, count)
         c //= 2
-    _conv(shapes, "ending", config.out_channels, c, 3)
+    _conv(shapes, "ending", config.answer_channels, c, 3)
 
 
 def _conv(shapes: Shapes, name: str, n: int, c: int, size: int) -> None:

@@ -47,7 +47,7 @@ class UNet(EncoderDecoder):
             self.ups.append(nn.ConvTranspose2d(c, c // 2, 2, stride=2))
             self.decoders.append(double_convs(c, c // 2, count))
             c //= 2
-        self.ending = nn.Conv2d(c, config.out_channels, 3, padding=1)
+        self.ending = nn.Conv2d(c, config.answer_channels, 3, padding=1)
         self.replace_skips(lambda channels, count: double_convs(channels, channels, count))
 
     def merge(self, x: Tensor, skip: Tensor) -> Tensor:

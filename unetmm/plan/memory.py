@@ -68,9 +68,18 @@ def source_storage(source: Source) -> Storage:
     return Storage(info.chunk, source.resident_bytes, source.read_bytes, by_row)
 
 
-def sink_storage(sink: Sink) -> Storage:
-    """What writing to `sink` costs."""
-    return Storage(sink.chunk, sink.resident_bytes, sink.write_bytes)
+def sink_storage(sink: Sink, output_scale: int = 1) -> Storage:
+    """What writing to `sink` costs, in pixels of the input.
+
+    output_scale: pixels of the output per pixel of the input and axis.
+    """
+    rows, columns = sink.chunk
+
+    def write_bytes(height: int, width: int) -> int:
+        return sink.write_bytes(height * output_scale, width * output_scale)
+
+    chunk = rows // output_scale, columns // output_scale
+    return Storage(chunk, sink.resident_bytes, write_bytes)
 
 
 def in_memory_storage(chunk: tuple[int, int]) -> Storage:
@@ -161,8 +170,8 @@ def project(
     stored = workers * kept_rows * write_px * pixel_bytes
     stored += workers * gap_bytes(pixels, band, read_px)
     mirrored = workers * pixels.nets * mirrored_bytes(config, read_px)
-    beyond_px = 2 * outliers.REACH_PX * searches
-    read, write = _storing_bytes(pixels, source, sink, band, read_px + beyond_px, write_px)
+    across = read_px + 2 * outliers.REACH_PX * searches, write_px
+    read, write = _storing_bytes(pixels, source, sink, band, *across, config.output_scale)
     under_way = read_px * (kept_rows + band + 4 * BLOCK_ROWS + rows_of_cells(config))
     cells = excess_bytes(layout, pixels, source, write_px, threads, under_way)
     windows = window_px(config.stride_px), box_nets(threads) * exceeds
@@ -253,7 +262,13 @@ def gap_bytes(pixels: Pixels, band: int, read_px: int) -> int:
 
 
 def _storing_bytes(
-    pixels: Pixels, source: Storage, sink: Storage, band: int, read_px: int, write_px: int
+    pixels: Pixels,
+    source: Storage,
+    sink: Storage,
+    band: int,
+    read_px: int,
+    write_px: int,
+    output_scale: int,
 ) -> tuple[int, int]:
     """Bytes of a worker's reading and of its writing."""
     pixel_bytes = pixels.samples * pixels.itemsize
@@ -266,6 +281,7 @@ def _storing_bytes(
     with_mask = pixel_bytes + 2 * pixels.mask_bytes
     read = read_rows * read_px * with_mask + source.scratch_bytes(rows_in, read_px)
     written_bytes = pixels.samples * (pixels.written_itemsize or pixels.itemsize)
+    written_bytes *= output_scale**2
     write = written_rows * write_px * written_bytes + sink.scratch_bytes(rows_out, write_px)
     channels = max(1, pixels.samples // pixels.nets)
     return read, write + guard_bytes(band, write_px, channels, pixels.nets)

@@ -107,7 +107,8 @@ def _plan_with(
         max_cores=options.workers,
         engine=engine,
         device_budget_bytes=options.device_budget_bytes or engine.default_device_budget_bytes,
-        exceeds=leaves_base_range(info.dtype, options.fixed_range),
+        exceeds=model.config.output_scale == 1
+        and leaves_base_range(info.dtype, options.fixed_range),
         searches=options.outliers_of(info) != "none",
         crop=options.frame(info),
     )
@@ -211,7 +212,7 @@ def look_ahead(
         kept = options.output_info(info)
         wanted = replace(options, overwrite=True).sink(planned)
         sink = open_sink(wanted, kept, options.format, options.framed(source))
-        storages = source_storage(source), sink_storage(sink)
+        storages = source_storage(source), sink_storage(sink, options.output_scale)
         held = process.held_bytes() if held_bytes is None else held_bytes
         plan = plan_image(info, *storages, model, options, held)
     # The budget is what the run would get, even if what is available changes meanwhile.

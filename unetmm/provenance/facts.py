@@ -167,6 +167,7 @@ def make_job_record(
         "select": asdict(options.select) if options.select else None,
         "encoding": asdict(options.encoding),
         "dtype": output.info.dtype.name,
+        "output_scale": options.output_scale,
         "nodata": None if options.nodata is None else list(map(repr, options.nodata)),
         "crop": None if options.crop is None else asdict(options.crop),
         "facts": dict(facts),

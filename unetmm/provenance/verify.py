@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ImageError, ResumeError
+from unetmm.io.enlarged import chunk_px, enlarged
 from unetmm.io.formats import find_format
 from unetmm.io.image import SinkOptions, Source
 from unetmm.io.open import open_sink, open_source
@@ -108,9 +109,13 @@ def finalize(path: Place) -> bool:
 def reopened(path: Place, job: Mapping[str, Any]) -> Iterator[Output]:
     """An output under way as its job describes it; nothing is written by this."""
     with closing(open_source(job["input"], selection_of(job), nodata_of(job))) as source:
-        options = SinkOptions(path, overwrite=True, encoding=encoding_of(job))
-        framed = Options(crop=crop_of(job)).framed(source)
-        info = retype(framed.info, job.get("dtype"))
-        output: Output = open_sink(options, info, job["format"], framed)
+        scale = int(job.get("output_scale", 1))
+        options = SinkOptions(
+            path, overwrite=True, chunk_px=chunk_px(SinkOptions.chunk_px, scale),
+            encoding=encoding_of(job),
+        )  # fmt: skip
+        written = enlarged(Options(crop=crop_of(job)).framed(source), scale)
+        info = retype(written.info, job.get("dtype"))
+        output: Output = open_sink(options, info, job["format"], written)
         output.halving.set_range(*Calibration.from_json(job["calibration"]).span)
         yield output

@@ -57,17 +57,21 @@ class ExcessCells:
         info, plan = job.source.info, job.plan
         self.group, self.height, self.width = slice_of(job.groups[group]), info.height, info.width
         config = job.net.config
+        self.any_far = False
+        """Whether some values are no measurement."""
+        self.fill = statistics.seen_fill
+        self.enlarges = config.output_scale > 1 and may_exceed(info.dtype, statistics)
+        """Whether values may exceed the base range of a net that enlarges, which takes them as they
+        are: what it adds to a pixel is small, whatever the pixel."""
         self.active = (
             job.kernels is not None
             and min(plan.halo_px, plan.lag_rows) >= REACH_PX
-            and config.in_channels == config.out_channels
+            and config.in_channels == config.answer_channels
             and may_exceed(info.dtype, statistics)
         )
-        self.any_far = False
-        """Whether some values are no measurement."""
+        """Whether what exceeds the base range is restored in wider ranges."""
         if not self.active:
             return
-        self.fill = statistics.seen_fill
         self.noise = _bright_noise(statistics)
         self.marked: set[tuple[int, int]] = set()
         """Blocks of rows and columns of cells that may be near something broad."""
@@ -96,6 +100,9 @@ class ExcessCells:
     def watch(self, rows: NDArray[np.float32], first_row: int) -> None:
         """Take rows on the net's scale, remember what exceeds the base range, and clip it."""
         if not self.active:
+            if self.enlarges and without_far(rows, self.fill):
+                self.any_far = True
+                self.job.excess.warn()
             return
         index = np.arange(first_row, first_row + len(rows)) % len(self.values)
         found = exceeds(rows)

@@ -96,8 +96,21 @@ class Job:
         return source_storage(self.source)
 
     @property
+    def output_scale(self) -> int:
+        """Output pixels per input pixel and axis."""
+        return self.net.config.output_scale
+
+    @property
+    def chunk(self) -> tuple[int, int]:
+        """Rows and columns of the input that become a chunk of the output."""
+        rows, columns = self.sink.chunk
+        return rows // self.output_scale, columns // self.output_scale
+
+    @property
     def written(self) -> Box:
-        """The part of each plane that is written, from whose first pixel the output counts."""
+        """The part of each plane that is written, in the input's pixels; from its first one the
+        output counts.
+        """
         info = self.source.info
         return self.crop or Box(0, 0, info.height, info.width)
 
@@ -179,8 +192,8 @@ def make_job(
 def bracket_kernels(
     model: Model, options: Options, info: ImageInfo, loaded: Loaded
 ) -> CompiledNet | None:
-    """The net that restores what exceeds the base range; None where nothing can."""
-    if not leaves_base_range(info.dtype, options.fixed_range):
+    """The net that restores what exceeds the base range; None where nothing can, or it enlarges."""
+    if model.config.output_scale > 1 or not leaves_base_range(info.dtype, options.fixed_range):
         return None
     kernels = cast("CpuNet", loaded.fold(model, options.engine.calibrator))
     return kernels.compiled

@@ -30,14 +30,15 @@ class KeptOutliers(KeptRows):
             self.job.outlier_count.add(kinds, row, column)
         return kinds
 
-    def apply(self, kinds: NDArray[np.uint8], stored: Stored, made: NDArray[Any]) -> Stored:
-        """Put stored values where the run keeps outliers; gives what is left to compare with."""
-        where = kinds != 0
+    def put(self, kinds: NDArray[np.uint8], values: NDArray[Any], made: NDArray[Any]) -> None:
+        """Put stored values where the run keeps outliers."""
         if self.job.outliers == "keep":
-            values = stored.pixels
             if values.dtype.kind == "f" and made.dtype.kind != "f":
                 values = np.rint(values)
-            np.copyto(made, clipped(values, made.dtype), where=where)
-        others = ~where.any(2)
+            np.copyto(made, clipped(values, made.dtype), where=kinds != 0)
+
+    def others(self, kinds: NDArray[np.uint8], stored: Stored) -> Stored:
+        """What is left to compare with."""
+        others = ~(kinds != 0).any(2)
         given = others if stored.given is None else stored.given & others
         return stored._replace(given=given)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.io.array import ArraySink, ArraySource, array_info
+from unetmm.io.enlarged import chunk_px
 from unetmm.models.choice import pick_model
 from unetmm.options import Options
 from unetmm.plan.memory import sink_storage, source_storage
@@ -36,12 +37,15 @@ def restore_array(
     info = array_info(image.shape, image.dtype, axes)
     info = replace(info, nodata=info.nodata.overridden(options.nodata))
     kept = options.output_info(info)
-    out = np.empty_like(image, dtype=None if kept.dtype == info.dtype else kept.dtype)
-    source, sink = ArraySource(image, info), ArraySink(out, kept, ARRAY_CHUNK_PX)
+    scale = options.output_scale
+    out = np.empty_like(
+        image, dtype=None if kept.dtype == info.dtype else kept.dtype, shape=kept.shape
+    )
+    source, sink = ArraySource(image, info), ArraySink(out, kept, chunk_px(ARRAY_CHUNK_PX, scale))
     loaded = loaded or Loaded()
     options.engine.prepare(lambda: progress(Progress("compile kernels", 0, info.pixels, 0, None)))
     held_bytes = compiling_bytes(options.engine)
-    storages = source_storage(source), sink_storage(sink)
+    storages = source_storage(source), sink_storage(sink, scale)
     if held_bytes:  # refused now rather than once kernels are compiled in this process
         plan_image(info, *storages, pick_model(options.model, info), options, held_bytes)
     options = settle(options, source, loaded)
@@ -49,9 +53,9 @@ def restore_array(
     plan = plan_image(info, *storages, model, options, held_bytes)
     progress(Progress("calibrate", 0, info.pixels, 0, plan))
     job = make_job(source, sink, model, plan, options, loaded)
-    told = Told(progress, info.pixels, plan)
-    told.begin(info.pixels)
-    job.progress = told.add
+    told = Told(progress, kept.pixels, plan)
+    told.begin(kept.pixels)
+    job.progress = lambda pixels: told.add(pixels * scale**2)
     run(job)
     say_remarks(job, "the restored array")
     return out

@@ -203,7 +203,7 @@ def _plan_work(
     """Open the output, settle on a model and make the plan; nothing is written yet."""
     kept = options.output_info(source.info)
     sink = open_sink(options.sink(output), kept, options.format, options.framed(source))
-    storages = source_storage(source), sink_storage(sink)
+    storages = source_storage(source), sink_storage(sink, options.output_scale)
     # Before nets are tried, whose memory is given back.
     options.engine.prepare(lambda: progress(Progress("compile kernels", 0, kept.pixels, 0, None)))
     likely = pick_model(options.model, source.info)
@@ -273,8 +273,9 @@ def _compute(
 ) -> tuple[Job, Report]:
     plan, output = work.plan, work.output
     info, crop = output.info, work.options.frame(work.source.info)
-    stride_px = work.model.config.stride_px
+    config = work.model.config
     total_px = info.pixels
+    scale = config.output_scale
     progress(Progress("calibrate", 0, total_px, 0.0, plan))
     calibrating = time.monotonic()
     job = _begin(work)
@@ -287,11 +288,14 @@ def _compute(
     told = Told(progress, total_px, plan)
 
     def tasks_left(plan: Plan) -> Iterator[Task]:
-        # Gone through once more for their pixels: a list of a film's tasks is part of the budget.
-        told.begin(pixels_of(open_tasks(plan, info.planes, output, rows, stride_px, crop)))
-        return open_tasks(plan, info.planes, output, rows, stride_px, crop)
+        def left() -> Iterator[Task]:
+            return open_tasks(plan, info.planes, output, rows, config.stride_px, crop, scale)
 
-    job.progress = told.add
+        # Gone through once more for their pixels: a list of a film's tasks is part of the budget.
+        told.begin(pixels_of(left()) * scale**2)
+        return left()
+
+    job.progress = lambda pixels: told.add(pixels * scale**2)
     run_or_shrink(job, tasks_left)
     left_px = told.left_px[0]
     resumed_px = total_px * len(rows) // rows_of(output, info) - left_px

@@ -39,6 +39,7 @@ def open_tasks(
     rows: range,
     stride_px: int,
     crop: Box | None = None,
+    output_scale: int = 1,
 ) -> Iterator[Task]:
     """What is left to do for an output: tasks cut down to the rows of chunks that are missing.
 
@@ -46,8 +47,10 @@ def open_tasks(
 
     rows: rows of chunks that this process does, counted over all planes.
     crop: the part of each plane that is written, None for all of it.
+    output_scale: pixels of the output per pixel of the input and axis.
     """
-    chunk, (top, left_edge) = output.chunk, (crop.y0, crop.x0) if crop else (0, 0)
+    chunk = output.chunk[0] // output_scale, output.chunk[1] // output_scale
+    top, left_edge = (crop.y0, crop.x0) if crop else (0, 0)
     align_px = math.lcm(stride_px, chunk[0])
     rows_a_plane = output.store.levels[0].grid[0]
     for task in tasks_of(plan, planes):

@@ -14,6 +14,7 @@ from unetmm.intensities.range import less_low
 from unetmm.intensities.rounding import Dimness, DimParts
 from unetmm.intensities.validity import NoData
 from unetmm.io.measured import Mask
+from unetmm.run.enlarge import repeated
 from unetmm.run.job import Job
 from unetmm.run.task import Task
 
@@ -31,6 +32,11 @@ class Stored(NamedTuple):
     given: Mask | None
     """Mask that came with the pixels; None where all of them are measured."""
 
+    def enlarged(self, scale: int) -> Stored:
+        """The same for each pixel of the output that comes of them."""
+        given = None if self.given is None else repeated(self.given, scale)
+        return self._replace(pixels=repeated(self.pixels, scale), given=given)
+
     def at(self, y: int) -> Stored:
         """One of the rows."""
         one = slice(y, y + 1)
@@ -42,8 +48,10 @@ class RowWatch:
     """What a task's writer tells about the rows that it writes."""
 
     def __init__(self, job: Job, task: Task, scratch: NDArray[np.float32]) -> None:
-        self.job, self.task, self.scratch = job, task, scratch
-        self.before = np.zeros_like(scratch)
+        self.job, self.task = job, task
+        shape = job.plan.band_rows, task.strip.write_px, -1
+        self.scratch = scratch.reshape(shape)
+        self.before = np.zeros_like(self.scratch)
         self.dimness = Dimness()
         info, written = job.source.info, job.written
         kinds = info.dtype.kind, job.storing.type_of(info.dtype).kind
@@ -53,8 +61,8 @@ class RowWatch:
         self.dark = [np.array([m.dark for m in models] or [0.0]) for models in noise]
         """Stored values of each group that no light gives, one a sample."""
         height, width = written.height, written.width
-        sides = block_px(job.sink.chunk[0], height), block_px(job.sink.chunk[1], width)
-        chunk = min(job.sink.chunk[0], height), min(job.sink.chunk[1], width)
+        sides = block_px(job.chunk[0], height), block_px(job.chunk[1], width)
+        chunk = min(job.chunk[0], height), min(job.chunk[1], width)
         self.blocks = [
             BlockWatch(
                 Watched(
@@ -94,7 +102,9 @@ class RowWatch:
             )
 
     def add(self, group: int, stored: Stored, made: NDArray[Any], row: int) -> None:
-        """Compare rows of a group as they were with what they became."""
+        """Compare rows of a group as they were with what they became: of an enlarged image with the
+        means of what became of each pixel.
+        """
         if not self.blocks:
             return
         low, rows = self.blocks[group].watched.scale.low, len(made)

@@ -1,4 +1,8 @@
-"""Turns a task's restored rows into stored values and writes them by whole rows of chunks."""
+"""Turns a task's restored rows into stored values and writes them by whole rows of chunks.
+
+Rows and columns are counted in the input's pixels. Where the net enlarges, the buffers and what the
+sink is told are larger by its scale.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from unetmm.intensities.stored import clipped, opacity_as, to_stored
 from unetmm.io.image import Box
 from unetmm.io.output.output import Output
 from unetmm.models.groups import slice_of
+from unetmm.run.enlarge import averaged, repeated, unshuffled
 from unetmm.run.excess import ExcessCells
 from unetmm.run.job import Job
 from unetmm.run.kept_outliers import KeptOutliers
@@ -34,11 +39,12 @@ class ChunkRowWriter:
         self.sink = job.sink
         self.background = background
         self.writing: Future[None] | None = None
-        width, samples = task.strip.write_px, info.samples
-        self.chunk_rows = min(job.sink.chunk[0], job.written.height)
+        self.scale, self.width = job.output_scale, task.strip.write_px
+        width, samples = self.width, info.samples
+        self.chunk_rows = min(job.chunk[0], job.written.height)
         self.top = job.written.y0
         """Row of the image that is the first of the output."""
-        shape = (self.chunk_rows, width, samples)
+        shape = (self.chunk_rows * self.scale, width * self.scale, samples)
         dtype = job.storing.type_of(info.dtype)
         self.buffer, self.spare = np.zeros(shape, dtype), np.zeros(shape, dtype)
         kept_rows = job.plan.lag_rows + job.plan.band_rows + job.plan.delay_rows
@@ -47,10 +53,10 @@ class ChunkRowWriter:
         self.outliers = KeptOutliers(job, (kept_rows, width, samples - info.alpha))
         self.points = KeptRows((kept_rows, width, len(job.groups)))
         """Shares of the stored value that pixels of point sources keep, by group of samples."""
-        self.scratch = np.zeros(
-            (job.plan.band_rows, width, job.net.config.out_channels), np.float32
-        )
-        self.watch = RowWatch(job, task, self.scratch)
+        channels = job.net.config.out_channels
+        rows = job.plan.band_rows
+        self.scratch = np.zeros((rows * self.scale, width * self.scale, channels), np.float32)
+        self.watch = RowWatch(job, task, self.scratch.reshape(-1)[: rows * width * channels])
         self.kept_rows = task.segment.read_start
         self.seen_row = task.segment.read_start
         self.next_row = task.segment.write_start
@@ -69,7 +75,7 @@ class ChunkRowWriter:
         """Remember rows and their mask until their restored values come out."""
         stored, given = rows.stored, rows.given
         index = np.arange(self.kept_rows, self.kept_rows + len(stored)) % len(self.kept)
-        columns = slice(self.first_column, self.first_column + self.buffer.shape[1])
+        columns = slice(self.first_column, self.first_column + self.width)
         self.kept[index] = stored[:, columns]
         if self.kept_mask is not None:
             self.kept_mask[index] = True if given is None else given[:, columns]
@@ -93,12 +99,12 @@ class ChunkRowWriter:
             self.next_row = y = end
             if y == base + self.chunk_rows or self.complete:
                 self._flush(base, y)
-        pixels: int = max(0, stop - start) * self.buffer.shape[1]
-        return pixels
+        return max(0, stop - start) * self.width
 
     def _fill(self, bands: list[NDArray[np.float32]], a: int, b: int, to: int, row: int) -> None:
         """Rows a..b of the bands become stored values in the buffer from row `to` on."""
-        target = self.buffer[to : to + b - a]
+        scale = self.scale
+        target = self.buffer[to * scale : (to + b - a) * scale]
         index = np.arange(row, row + b - a) % len(self.kept)
         original = self.kept[index]
         given = None if self.kept_mask is None else self.kept_mask[index]
@@ -108,27 +114,35 @@ class ChunkRowWriter:
         if points is not None:
             self.job.point_count.add(points)
         if info.alpha:
-            target[..., -1] = opacity_as(original[..., -1], target.dtype)
+            target[..., -1] = repeated(opacity_as(original[..., -1], target.dtype), scale)
         for number, (group, band) in enumerate(zip(self.job.groups, bands, strict=True)):
-            samples, width = slice_of(group), self.buffer.shape[1]
-            answer = band[a:b]
-            self.watch.check(answer[:, self.first_column : self.first_column + width], row)
+            samples = slice_of(group)
+            inside = slice(self.first_column, self.first_column + self.width)
+            self.watch.check(band[a:b, inside], row)
             stored = Stored(original[..., samples], self.nodata[number], given)
             made = target[..., samples]
+            # Columns beside those that are written stay where they are, unless pixels move.
+            answer, first = band[a:b], self.first_column
+            if scale > 1:
+                answer, first = unshuffled(answer[:, inside], scale), 0
+            before = stored.enlarged(scale)
             lost = to_stored(
-                answer, self.first_column, stored.pixels, self.statistics[number],
-                self.job.strength, stored.nodata, given, self.scratch[: b - a], made,
+                answer, first, before.pixels, self.statistics[number], self.job.strength,
+                before.nodata, before.given, self.scratch[: len(made)], made,
                 self._spot(row, group),
             )  # fmt: skip
             losses.add(lost)
             if points is not None:
-                keep_points(made, clipped(stored.pixels, made.dtype), points[..., number])
+                shares = repeated(points[..., number], scale)
+                keep_points(made, clipped(before.pixels, made.dtype), shares)
             if kinds is not None:
-                stored = self.outliers.apply(kinds[..., samples], stored, made)
-            self.watch.add(number, stored, made, row - self.top)
-            self._watch_rounding(number, answer, stored, made, row)
+                self.outliers.put(repeated(kinds[..., samples], scale), before.pixels, made)
+                stored = self.outliers.others(kinds[..., samples], stored)
+            self.watch.add(number, stored, averaged(made, scale), row - self.top)
+            self._watch_rounding(number, answer, first, stored, made, row)
         for excess in self.excess:
-            excess.keep(target[..., excess.group], original[..., excess.group])
+            values = repeated(original[..., excess.group], scale)
+            excess.keep(target[..., excess.group], values)
         if losses != Losses():
             self.job.note_losses(losses)
 
@@ -136,42 +150,50 @@ class ChunkRowWriter:
         self,
         group: int,
         answer: NDArray[np.float32],
+        first: int,
         stored: Stored,
         made: NDArray[Any],
         row: int,
     ) -> None:
-        """Compare some rows, always the same ones, with what they were before they were rounded."""
+        """Compare some rows, always the same ones, with what they were before they were rounded.
+
+        first: column of the answer that is the first one written.
+        """
         if not self.watch.rounds:
             return
-        for y in range(-(row - SAMPLED_ROW) % SAMPLED_ROWS, len(made), SAMPLED_ROWS):
-            one, row_stored = slice(y, y + 1), stored.at(y)
+        scale = self.scale
+        for y in range(-(row - SAMPLED_ROW) % SAMPLED_ROWS, len(stored.pixels), SAMPLED_ROWS):
+            one, row_stored = slice(y * scale, (y + 1) * scale), stored.at(y)
             if (dim := self.watch.dim_parts(group, row_stored)) is None:
                 continue
             exact = np.empty(made[one].shape, np.float64)
+            before = row_stored.enlarged(scale)
             to_stored(
-                answer[one], self.first_column, row_stored.pixels, self.statistics[group],
-                self.job.strength, *row_stored[1:], self.scratch[:1], exact,
+                answer[one], first, before.pixels, self.statistics[group], self.job.strength,
+                *before[1:], self.scratch[:scale], exact,
             )  # fmt: skip
-            self.watch.dimness.note(dim, exact, made[one])
+            self.watch.dimness.note(dim, averaged(exact, scale), averaged(made[one], scale))
 
     def _spot(self, row: int, group: tuple[int, ...]) -> Spot | None:
         """Place of a row's first value of a group, if values are dithered."""
         if self.job.storing.rounding != "dither":
             return None
-        samples = self.job.source.info.samples
-        return Spot(self.task.plane, row, self.task.strip.write_start, group[0], samples)
+        samples, scale = self.job.source.info.samples, self.scale
+        column = self.task.strip.write_start * scale
+        return Spot(self.task.plane, row * scale, column, group[0], samples)
 
     def _flush(self, base: int, stop: int) -> None:
         strip, left = self.task.strip, self.job.written.x0
         start = max(base, self.task.segment.write_start)
         columns = strip.write_start - left, strip.write_stop - left
-        box = Box(start - self.top, columns[0], stop - self.top, columns[1])
+        edges = (start - self.top, columns[0], stop - self.top, columns[1])
+        box = Box(*(edge * self.scale for edge in edges))
         found = self.watch.take()
         self.settle()
         if isinstance(self.sink, Output):
             self.sink.note(self.task.plane, box, [f.as_note(self.task.plane) for f in found])
         self.writing = self.background.submit(
-            self._write, box, self.buffer[start - base : stop - base]
+            self._write, box, self.buffer[(start - base) * self.scale : (stop - base) * self.scale]
         )
         self.buffer, self.spare = self.spare, self.buffer
 

@@ -30,7 +30,7 @@ class Batches(Dataset[Pair]):
         rng = np.random.default_rng((config.seed, step))
         stage = config.stage_at(step)
         clean = self.sampler.batch(rng, stage.batch, stage.patch_px)
-        noisy, target = degrade(clean, config.noise, rng)
+        noisy, target = degrade(clean, config.noise, rng, config.net.output_scale)
         return torch.from_numpy(noisy), torch.from_numpy(target)
 
     def from_step(self, first: int, workers: int, pinned: bool) -> Iterator[Pair]:

@@ -85,6 +85,41 @@ class MixtureNoise:
 
 
 @dataclass(frozen=True)
+class BlurConfig:
+    """Blur before the noise: soft optics, a wrong focus, motion; what is not named is motion."""
+
+    share: float = 0.95
+    """Share of the samples that are blurred."""
+    gaussian_share: float = 0.4
+    """Share of the blurred ones whose blur is a Gaussian."""
+    gaussian_px: Span = (0.4, 3.0)
+    """Standard deviation along the shorter axis, drawn log-uniformly."""
+    longest: float = 1.6
+    """Largest ratio of the longer to the shorter axis."""
+    disk_share: float = 0.35
+    """Share of the blurred ones that are out of focus."""
+    disk_px: Span = (0.6, 5.0)
+    """Radius of the disk, drawn log-uniformly."""
+    motion_px: Span = (2.0, 18.0)
+    """Length of the path of motion, drawn log-uniformly."""
+    linear_share: float = 0.4
+    """Share of the blurred ones where light is blurred, not the values of an image file."""
+    margin_px: int = 16
+    """Largest reach of a blur; so much of each patch is cut off at its edges."""
+
+    def describe(self) -> str:
+        """Phrase about the blur for a model card."""
+        motion = 1 - self.gaussian_share - self.disk_share
+        return (
+            f"blurred in {self.share:.0%} of the patches, before the noise: by a Gaussian of "
+            f"{self.gaussian_px[0]:g} to {self.gaussian_px[1]:g} px ({self.gaussian_share:.0%}), "
+            f"a disk of radius {self.disk_px[0]:g} to {self.disk_px[1]:g} px "
+            f"({self.disk_share:.0%}), motion over {self.motion_px[0]:g} to "
+            f"{self.motion_px[1]:g} px ({motion:.0%})"
+        )
+
+
+@dataclass(frozen=True)
 class NoiseConfig:
     """Which noise is added to clean images; levels are in counts of 255."""
 
@@ -104,6 +139,10 @@ class NoiseConfig:
     """Share of all samples where some pixels become black or white."""
     impulse_density_max: float = 0.02
     """Largest share of such pixels."""
+    blur: BlurConfig | None = None
+    """Blur before the noise; what the net should give is the sharp image."""
+    rounded_share: float = 0.0
+    """Share of all samples that are rounded to 8 bits at the end."""
 
     def __post_init__(self) -> None:
         taken = sum(kind.share for kind in (self.camera, self.micrograph) if kind)
@@ -137,6 +176,8 @@ class NoiseConfig:
             )
         extra = {"rows or columns": self.row_share, "black and white pixels": self.impulse_share}
         parts += [f"{name} on top in {share:.0%}" for name, share in extra.items() if share]
+        if self.blur is not None:
+            parts.append(self.blur.describe())
         text = "; ".join(parts)
         return text[0].upper() + text[1:]
 
@@ -248,8 +289,11 @@ class TrainConfig:
     def facts(self) -> dict[str, Any]:
         """Facts as JSON holds them that a run may not change on its way; its length may change."""
         chosen: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        if chosen["noise"]["mixture"] is None:  # runs of older versions do not know it
-            del chosen["noise"]["mixture"]
+        noise = chosen["noise"]
+        # Runs of older versions do not know these.
+        for name, default in (("mixture", None), ("blur", None), ("rounded_share", 0.0)):
+            if noise[name] == default:
+                del noise[name]
         return {name: chosen[name] for name in _FIXED}
 
     def stage_at(self, step: int) -> Stage:
@@ -291,7 +335,7 @@ def load_train_config(path: Path) -> TrainConfig:
 
 
 def _noise(table: dict[str, Any]) -> NoiseConfig:
-    kinds = {"camera": CameraNoise, "micrograph": MicrographNoise}
+    kinds = {"camera": CameraNoise, "micrograph": MicrographNoise, "blur": BlurConfig}
     nested: dict[str, Any] = {
         k: kinds[k](**_with_tuples(table.pop(k))) for k in kinds if k in table
     }

@@ -1,26 +1,48 @@
-"""Noise added to clean patches while training."""
+"""What happens to clean patches while training: they are blurred, reduced, and get noise."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.train.blur import blur_patches
 from unetmm.train.config import NoiseConfig
 from unetmm.train.noise.camera import add_camera_noise
 from unetmm.train.noise.micrograph import make_micrograph
 from unetmm.train.noise.mixture import add_mixture
+from unetmm.train.reduce import reduce_bicubic
 
 Patches = NDArray[np.float32]
 
 
 def degrade(
-    clean: Patches, noise: NoiseConfig, rng: np.random.Generator
+    clean: Patches, noise: NoiseConfig, rng: np.random.Generator, output_scale: int = 1
 ) -> tuple[Patches, Patches]:
-    """(b, c, h, w) in [0, 1] -> noisy patches and what a net should make of them.
+    """(b, c, h, w) in [0, 1] -> degraded patches and what a net should make of them.
 
     The target is `clean`, but for micrographs, which are blurred and stretched first, and for some
-    kinds of a mixture, whose clean picture is resampled as its noise is.
+    kinds of a mixture, whose clean picture is resampled as its noise is. Where patches are blurred,
+    both lose the blur's margin at their edges.
+
+    output_scale: factor by which the net enlarges, so degraded patches are smaller by it.
     """
+    if noise.blur is None and output_scale == 1:
+        return add_all_noise(clean, noise, rng)
+    sharp, seen = clean, clean
+    if noise.blur is not None:
+        inner = slice(noise.blur.margin_px, -noise.blur.margin_px)
+        sharp = np.ascontiguousarray(clean[..., inner, inner])
+        seen = np.ascontiguousarray(blur_patches(clean, noise.blur, rng)[..., inner, inner])
+    if output_scale > 1:
+        seen = reduce_bicubic(seen, output_scale)
+    noisy, _ = add_all_noise(seen, noise, rng)
+    return noisy, sharp
+
+
+def add_all_noise(
+    clean: Patches, noise: NoiseConfig, rng: np.random.Generator
+) -> tuple[Patches, Patches]:
+    """(b, c, h, w) in [0, 1] -> noisy patches of the same size and their targets."""
     if noise.mixture is not None:
         noisy, target = add_mixture(clean, noise.mixture, rng)
     elif noise.camera is None and noise.micrograph is None:
@@ -31,6 +53,9 @@ def degrade(
         noisy = add_rows(noisy, noise, rng)
     if noise.impulse_share:
         noisy = add_impulses(noisy, noise, rng)
+    if noise.rounded_share:
+        rounded = rng.random((len(noisy), 1, 1, 1)) < noise.rounded_share
+        noisy = np.where(rounded, np.rint(np.clip(noisy, 0, 1) * 255) / np.float32(255), noisy)
     return noisy, target
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from unetmm.nets.blocks import ChannelAttention
 from unetmm.train.config import TrainConfig
-from unetmm.train.degrade import degrade
+from unetmm.train.degrade import add_all_noise
 from unetmm.train.drawn import draw_picture
 
 PICTURES, PICTURE_PX = 48, 64
@@ -63,7 +63,7 @@ def _observed(net: nn.Module, config: TrainConfig) -> list[Tensor]:
     rng = np.random.default_rng(config.seed)
     channels = config.net.in_channels
     clean = np.stack([draw_picture(channels, PICTURE_PX, rng) for _ in range(PICTURES)])
-    noisy, _ = degrade(clean, config.noise, rng)
+    noisy, _ = add_all_noise(clean, config.noise, rng)
     was_training = net.training
     net.eval()
     with torch.no_grad():

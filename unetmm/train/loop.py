@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -114,13 +114,16 @@ class Trainer:
         self.gradients = make_gradients(self.net, config.precision, self.device, compiled)
 
     def _init_from(self, path: str) -> None:
-        model = load_model(path)
-        if model.config != self.config.net:
+        model, config = load_model(path), self.config.net
+        if replace(model.config, output_scale=config.output_scale) != config:
             raise WeightsError(
                 f"{path}: holds another net than the one of {self.config.name}; give the weights "
                 f"of the same [net], or leave out init"
             )
-        self.net.load_state_dict(model.net.state_dict())
+        weights = model.net.state_dict()
+        if model.config != config:  # of another scale: the last layer begins anew
+            weights |= {k: v for k, v in self.net.state_dict().items() if k.startswith("ending.")}
+        self.net.load_state_dict(weights)
 
     def _resume(self) -> None:
         found = load_checkpoint(self.folder)

@@ -59,7 +59,7 @@ def make_validation(config: TrainConfig, images: list[NDArray[np.uint8]]) -> Val
         images = load_images([chosen.clean], config.net.in_channels)
     sampler = PatchSampler(images, config.half_size_share)
     clean = sampler.batch(rng, chosen.patches, chosen.patch_px)
-    return Validation(*degrade(clean, config.noise, rng))
+    return Validation(*degrade(clean, config.noise, rng, config.net.output_scale))
 
 
 def _from_pairs(

@@ -66,7 +66,7 @@ def memory_map(layout: Layout, width_px: int, lanes: int, threads: int) -> Memor
 
     rings = {r.name: place(r.size_floats(width_px, lanes)) for r in layout.rings}
     kept = {b.name: place(kept_floats(b, width_px, lanes)) for b in layout.blocks}
-    out = place(layout.band_rows * width_px * layout.config.out_channels)
+    out = place(layout.band_rows * width_px * layout.config.answer_channels)
     sizes = scratch_floats(layout, lanes)
     scratch = tuple(tuple(place(n) for n in sizes) for _ in range(threads))
     return MemoryMap(rings, kept, out, scratch, end + LINE_FLOATS)
@@ -110,7 +110,7 @@ def scratch_floats(layout: Layout, lanes: int) -> tuple[int, ...]:
 def packed_floats(layout: Layout, lanes: int, precision: Precision = "fp32") -> int:
     """Words of all folded matrices and biases that do not depend on the image."""
     config = layout.config
-    sizes = [config.out_channels * 9 * padded(config.width, lanes), config.out_channels]
+    sizes = [config.answer_channels * 9 * padded(config.width, lanes), config.answer_channels]
     for stage in layout.stages:
         if isinstance(stage, Product):
             source = padded(stage.source.channels, lanes, stage.source)
@@ -189,7 +189,7 @@ def scratch_bytes(layout: Layout, lanes: int, threads: int = 1) -> int:
 
 def output_bytes(layout: Layout, width_px: int) -> int:
     """Bytes of the band that leaves the stream."""
-    return FLOAT_BYTES * layout.band_rows * width_px * layout.config.out_channels
+    return FLOAT_BYTES * layout.band_rows * width_px * layout.config.answer_channels
 
 
 def stream_bytes(layout: Layout, width_px: int, lanes: int, threads: int = 1) -> int:
@@ -223,7 +223,11 @@ def stream_parts(layout: Layout, lanes: int, width_px: int, threads: int) -> Str
 
 def converted_bytes(layout: Layout, width_px: int, itemsize: int) -> int:
     """Copies of one band: pushed, compared with the answer, and added to it in float64 where the
-    stored type is wide.
+    stored type is wide. Where the net enlarges, they are of the output, and two more: the answer
+    pixel by pixel, and the input as large.
     """
+    config = layout.config
     wide = 4 if itemsize >= FLOAT_BYTES else 0
-    return (3 + wide) * layout.band_rows * width_px * layout.config.in_channels * FLOAT_BYTES
+    copies = 3 + wide + 2 * (config.output_scale > 1)
+    pixels = layout.band_rows * width_px * config.output_scale**2
+    return copies * pixels * config.in_channels * FLOAT_BYTES

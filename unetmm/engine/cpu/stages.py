@@ -112,10 +112,14 @@ def guide(stage, rings, memory, step, begin, stop, cells):
 def ending(stage, rings, memory, weights, starts, own, out, samples, step, begin, stop, cells):
     """3x3 convolution to a few channels by dot products; adds the image if there is one.
 
+    Where there are several outputs for each of the image's channels, each gets the same pixel.
+
     out: where the first row goes.
     """
     source, image = stage[SOURCE], stage[IMAGE]
     c, width = rings[source, PADDED], rings[source, PIXELS]
+    inputs = rings[image, PADDED] if image >= 0 else samples
+    outputs = samples // inputs
     cell_px = width // cells
     for j in range(stage[BAND]):
         row = step * stage[BAND] - stage[LAG] + j
@@ -138,7 +142,7 @@ def ending(stage, rings, memory, weights, starts, own, out, samples, step, begin
                 for q in range(together):
                     value = memory[values + q] + bias
                     if pixels >= 0:
-                        value += memory[pixels + (p + q) * samples + o]
+                        value += memory[pixels + (p + q) * inputs + o // outputs]
                     memory[out + (j * width + p + q) * samples + o] = value
                 p += together
 

@@ -88,7 +88,7 @@ class RowStream:
         self.shares = Shares(self.cells, self.threads)
         self.sums, self.seen, self.factors = np.zeros(1, np.float64), *np.zeros((2, 1), np.float32)
         self.clock = BandClock(layout.band_rows, layout.lag_rows, height_px)
-        channels, rows = net.config.out_channels, self.layout.rings[0].rows
+        channels, rows = net.config.answer_channels, self.layout.rings[0].rows
         self.out = self._view(places.out, (self.band, width_px, channels))
         image = self._view(places.rings["image"], (rows, width_px + 2, net.config.in_channels))
         self.image_rows = image[:, 1:-1]
@@ -138,7 +138,7 @@ class RowStream:
         program, rings, scratch, starts = self.program, self.rings, self.scratch, self.starts
         memory, weights, matrices = self.memory, self.net.weights, self.net.matrices
         frozen = self.frozen
-        samples, cuts, out = self.net.config.out_channels, self.shares.cuts, self.out_at
+        samples, cuts, out = self.net.config.answer_channels, self.shares.cuts, self.out_at
         step, progress = self.clock.step, self.team.progress
         sums, seen, factors = self.sums, self.seen, self.factors
 

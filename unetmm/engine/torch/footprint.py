@@ -94,7 +94,7 @@ def shapes_of(layout: Layout, width_px: int) -> Shapes:
             (2 * b.channels * (b.ring.band + 2) * (width_px // b.ring.scale) for b in blocks),
             default=0,
         ),
-        out=(layout.config.out_channels, band, width_px),
+        out=(layout.config.answer_channels, band, width_px),
     )
 
 
@@ -109,7 +109,7 @@ def scratch(stage: Stage, layout: Layout, width_px: int) -> list[tuple[int, ...]
         return [(c, band, width), (2 * c, band + 2, width)]
     if isinstance(stage, Ending):
         c, band, width = stage.source.channels, stage.source.band, width_px // stage.source.scale
-        return [(3, c, band + 2, width), (layout.config.out_channels, band, width)]
+        return [(3, c, band + 2, width), (layout.config.answer_channels, band, width)]
     if isinstance(stage, Product):
         return _product_scratch(stage, width_px)
     return []
@@ -131,7 +131,7 @@ def _product_scratch(stage: Product, width_px: int) -> list[tuple[int, ...]]:
 @lru_cache(maxsize=4096)
 def product_shapes(layout: Layout, width_px: int) -> frozenset[tuple[int | str, ...]]:
     """Of the stream's matrix products: rows, depth, pixels, and what else makes another kernel."""
-    out = layout.config.out_channels
+    out = layout.config.answer_channels
     shapes: set[tuple[int | str, ...]] = set()
     for stage in layout.stages:
         if isinstance(stage, Product):
@@ -151,8 +151,8 @@ def product_shapes(layout: Layout, width_px: int) -> frozenset[tuple[int | str, 
 def weight_numbers(layout: Layout) -> int:
     """Of all matrices and biases on the device that do not depend on the image."""
     config = layout.config
-    shapes: list[tuple[int, ...]] = [(config.out_channels, 3, 3 * config.width)]
-    shapes.append((config.out_channels, 1))
+    shapes: list[tuple[int, ...]] = [(config.answer_channels, 3, 3 * config.width)]
+    shapes.append((config.answer_channels, 1))
     for stage in layout.stages:
         if isinstance(stage, Product):
             n = stage.target.channels * stage.repeat**2
@@ -208,7 +208,7 @@ def project_device(
 def slot_bytes(layout: Layout, width_px: int) -> tuple[int, int]:
     """Bytes of the bands under way to the device, and of those on their way back."""
     pixels = SLOTS * layout.band_rows * width_px * FLOAT_BYTES
-    return pixels * layout.config.in_channels, pixels * layout.config.out_channels
+    return pixels * layout.config.in_channels, pixels * layout.config.answer_channels
 
 
 def host_slot_bytes(layout: Layout, width_px: int, place: Place) -> int:
@@ -227,4 +227,6 @@ def converted_bytes(layout: Layout, width_px: int, pixels: Pixels) -> int:
     wide = 16 if item >= FLOAT_BYTES else 0
     normalised = FLOAT_BYTES * channels * (pixels.nets + 1)
     per_px = normalised + channels * (4 * item + 3 + wide) + pixels.samples * item
-    return layout.band_rows * width_px * per_px
+    scale = layout.config.output_scale
+    enlarged = 2 * FLOAT_BYTES * channels * (scale > 1)
+    return layout.band_rows * width_px * (per_px + enlarged) * scale**2

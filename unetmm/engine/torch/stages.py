@@ -231,7 +231,10 @@ class Stages:
         if stage.image is None:
             out.copy_(made)
         else:
-            torch.add(self.maps[stage.image.name].rows(first, band), made, out=out)
+            image = self.maps[stage.image.name].rows(first, band)
+            # Several values for each pixel of a channel, where the net enlarges.
+            parts = len(image), -1, *made.shape[1:]
+            torch.add(image[:, None], made.view(parts), out=out.view(parts))
 
 
 def _multiply(

@@ -94,7 +94,7 @@ class TorchStream:
         self.copies = make_copies(
             net.device,
             (self.band, self.width, net.config.in_channels),
-            (self.band, self.width, net.config.out_channels),
+            (self.band, self.width, net.config.answer_channels),
         )
 
     def push(self, rows: Rows) -> Iterator[Rows]:

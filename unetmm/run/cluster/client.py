@@ -86,7 +86,8 @@ def restore_distributed(
         options = settle(options, source, Loaded(), begun, name=path.name)
         model = pick_model(options.model, info)
         options = replace(options, calibration=known_calibration(options, model))
-        plan = plan_image(info, source_storage(source), sink_storage(sink), model, options)
+        storages = source_storage(source), sink_storage(sink, options.output_scale)
+        plan = plan_image(info, *storages, model, options)
         total_px = kept.pixels
         count = max(1, min(shares, rows_of(sink, info)))
     first = Share(0, count)
