@@ -127,8 +127,10 @@ def stream_image(
     statistics = ChannelStatistics(0.0, 1.0, 0.5, frozen_attention(config))
     groups = sample_groups(config, info)
     entries = {f"0.{g}": statistics for g in range(len(groups))}
-    out = np.full_like(image, np.nan)
-    sink = ArraySink(out, info, stride)
+    scale = config.output_scale
+    height, width, channels = image.shape
+    out = np.full((height * scale, width * scale, channels), np.nan, np.float32)
+    sink = ArraySink(out, info, stride * scale)
     run(
         Job(
             ArraySource(image, info),

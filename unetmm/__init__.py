@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unetmm.version import __version__
 
 if TYPE_CHECKING:
-    from unetmm.api import denoise, make_plan, preview, restore
+    from unetmm.api import deblur, denoise, make_plan, preview, restore, upscale
     from unetmm.calibrate.calibration import Calibration
     from unetmm.errors import (
         BudgetError,
@@ -50,6 +50,7 @@ _HOMES = {
     "Trust": "quality.trust.trust",
     "UnetmmError": "errors",
     "WeightsError": "errors",
+    "deblur": "api",
     "denoise": "api",
     "list_models": "models.listing",
     "load_model": "models.weights",
@@ -58,6 +59,7 @@ _HOMES = {
     "restore": "api",
     "restore_file": "run.of_file",
     "trust": "quality.trust.trust",
+    "upscale": "api",
 }
 
 __all__ = [
@@ -77,6 +79,7 @@ __all__ = [
     "UnetmmError",
     "WeightsError",
     "__version__",
+    "deblur",
     "denoise",
     "list_models",
     "load_model",
@@ -85,6 +88,7 @@ __all__ = [
     "restore",
     "restore_file",
     "trust",
+    "upscale",
 ]
 
 

@@ -27,6 +27,7 @@ from unetmm.io.palette import PaletteChoice
 from unetmm.io.places import Place, RemotePath, to_place
 from unetmm.io.select import Selection
 from unetmm.models.choice import pick_model
+from unetmm.models.tasks import default_model
 from unetmm.models.weights import Model
 from unetmm.options import Options
 from unetmm.plan.memory import in_memory_storage
@@ -203,6 +204,43 @@ def restore(
 
 
 denoise = restore
+
+
+@overload
+def upscale(
+    image: str | Place, scale: int = 2, model: ModelChoice = None, **choices: Unpack[RestoreChoices]
+) -> Report: ...
+
+
+@overload
+def upscale(
+    image: Kind, scale: int = 2, model: ModelChoice = None, **choices: Unpack[RestoreChoices]
+) -> Kind: ...
+
+
+def upscale(
+    image: Any, scale: int = 2, model: ModelChoice = None, **choices: Unpack[RestoreChoices]
+) -> Any:
+    """Enlarge an image, of any kind and with all choices that `restore` takes.
+
+    scale : 2 or 4 times as many rows and columns; a model that is given decides it.
+    """
+    return restore(image, model or default_model("upscale", scale), **choices)
+
+
+@overload
+def deblur(
+    image: str | Place, model: ModelChoice = None, **choices: Unpack[RestoreChoices]
+) -> Report: ...
+
+
+@overload
+def deblur(image: Kind, model: ModelChoice = None, **choices: Unpack[RestoreChoices]) -> Kind: ...
+
+
+def deblur(image: Any, model: ModelChoice = None, **choices: Unpack[RestoreChoices]) -> Any:
+    """Sharpen a soft image, of any kind and with all choices that `restore` takes."""
+    return restore(image, model or default_model("deblur"), **choices)
 
 
 def _restore(

@@ -13,6 +13,7 @@ from unetmm_cli import display
 from unetmm_cli.commands.adapt import adapt
 from unetmm_cli.commands.benchmark import benchmark
 from unetmm_cli.commands.compare import compare
+from unetmm_cli.commands.deblur import deblur
 from unetmm_cli.commands.denoise import denoise
 from unetmm_cli.commands.evaluate import evaluate
 from unetmm_cli.commands.finalize import finalize
@@ -26,10 +27,11 @@ from unetmm_cli.commands.slurm import slurm
 from unetmm_cli.commands.status import status
 from unetmm_cli.commands.train import train
 from unetmm_cli.commands.trust import trust
+from unetmm_cli.commands.upscale import upscale
 from unetmm_cli.commands.verify import verify
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Restore": (denoise, restore, status, verify, finalize, slurm),
+    "Restore": (denoise, deblur, upscale, restore, status, verify, finalize, slurm),
     "Look first": (preview, plan, info, models, setup),
     "Look after": (compare, trust, evaluate, benchmark),
     "Train": (train, adapt),

@@ -72,9 +72,9 @@ class Worst:
     plane: tuple[int, ...]
     """Index (t, c, z) of its plane."""
     row: int
-    """First row of the block."""
+    """First row of the block in the output."""
     column: int
-    """First column of the block."""
+    """First column of the block in the output."""
     sample: int
     """Sample of the pixel that differs."""
     input_mean: float
@@ -308,12 +308,13 @@ class BlockWatch:
         self._lines[...] = 0
 
     def _note(self, verdict: Verdict, row: int) -> None:
-        means, details = verdict.mean_times > 1, verdict.cell_times > 1
-        noise = verdict.power * verdict.left, verdict.power
-        flags = verdict.judged, means, details & ~means, verdict.left, verdict.noisy, *noise
+        means, details = verdict.mean_times > 1, self._cell_times(verdict) > 1
+        left = verdict.left & self.watched.noise
+        noise = verdict.power * left, verdict.power
+        flags = verdict.judged, means, details & ~means, left, verdict.noisy, *noise
         counts = np.add.reduceat(np.stack(flags).sum(2), self._chunk_blocks, axis=1)
         largest = np.maximum.reduceat(np.abs(verdict.difference).max(1), self._chunk_blocks)
-        times = np.maximum(verdict.mean_times, verdict.cell_times)
+        times = np.maximum(verdict.mean_times, self._cell_times(verdict))
         parts = zip(self._found, counts.T.tolist(), largest.tolist(), strict=True)
         for chunk, (found, numbers, most) in enumerate(parts):
             own = Findings(largest_difference=most)
@@ -323,6 +324,10 @@ class BlockWatch:
                 own.worst = self._worst(verdict, times, row, chunk)
             found.add(own)
 
+    def _cell_times(self, verdict: Verdict) -> NDArray[np.float64]:
+        """Changes of cells, in units of what is allowed; none where they may change."""
+        return verdict.cell_times * self.watched.cells
+
     def _worst(self, verdict: Verdict, times: NDArray[np.float64], row: int, chunk: int) -> Worst:
         """The block of a chunk in a row of blocks that differs most."""
         watched, first = self.watched, self._chunk_blocks[chunk]
@@ -330,9 +335,10 @@ class BlockWatch:
         block, sample = map(int, np.unravel_index(int(own.argmax()), own.shape))
         at = first + block, sample
         mean = float(verdict.mean[at])
+        column = watched.column + int(at[0]) * watched.sides[1]
         return Worst(
-            float(times[at]), watched.plane, row,
-            watched.column + int(at[0]) * watched.sides[1], watched.sample + sample,
+            float(times[at]), watched.plane, row * watched.output_scale,
+            column * watched.output_scale, watched.sample + sample,
             mean, mean + float(verdict.difference[at]),
         )  # fmt: skip
 

@@ -60,6 +60,12 @@ class Watched:
     """Whether the output has integers."""
     strength: float
     """Share of the net's change that is kept."""
+    output_scale: int = 1
+    """Pixels of the output per pixel of the input and axis."""
+    cells: bool = True
+    """Whether small parts are to keep their means, as all do but what was blurred."""
+    noise: bool = True
+    """Whether noise is to be gone."""
     smear: float = 1.0
     """Factor by which means differ more than those of white noise with the same differences."""
 

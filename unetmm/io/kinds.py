@@ -5,13 +5,17 @@ A library is never imported here: who gives its image has imported it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ShapeError
+
+log = logging.getLogger(__name__)
 
 _DIMENSIONS = {
     "T": ("t", "time", "frame", "frames"),
@@ -97,7 +101,38 @@ def _of_xarray(image: Any, axes: str | None) -> Given:
     nodata = image.attrs.get("_FillValue", image.attrs.get("nodata"))
     known = None if nodata is None else float(nodata)
     named = axes or _axes_of(tuple(map(str, image.dims)))
-    return Given(image.data, named, known, lambda pixels: image.copy(data=pixels))
+
+    def back(pixels: Any) -> Any:
+        if pixels.shape == image.shape:
+            return image.copy(data=pixels)
+        coordinates = dict(_enlarged_coordinates(image, pixels.shape))
+        return type(image)(pixels, coordinates, image.dims, image.name, image.attrs)
+
+    return Given(image.data, named, known, back)
+
+
+def _enlarged_coordinates(image: Any, shape: tuple[int, ...]) -> Iterator[tuple[str, Any]]:
+    """Name and values of the coordinates of a DataArray that was enlarged to a shape."""
+    sizes = dict(zip(image.dims, zip(image.shape, shape, strict=True), strict=True))
+    for name, coordinate in image.coords.items():
+        changed = [sizes[d] for d in coordinate.dims if sizes[d][0] != sizes[d][1]]
+        if not changed:
+            yield name, coordinate
+        elif coordinate.dims == (name,) and coordinate.dtype.kind in "iuf":
+            (before, after) = changed[0]
+            values = _finer(np.asarray(coordinate.data, float), after // before)
+            yield name, (name, values, coordinate.attrs)
+        else:
+            log.warning("the coordinate %s fits the image's own size only and is left out", name)
+
+
+def _finer(centres: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
+    """Centres of pixels that are each a part of one of those with these centres."""
+    if len(centres) < 2:
+        return centres.repeat(scale)
+    at = (np.arange(len(centres) * scale) + 0.5) / scale - 0.5
+    left = np.clip(np.floor(at).astype(int), 0, len(centres) - 2)
+    return np.asarray(centres[left] + (at - left) * (centres[left + 1] - centres[left]))
 
 
 def _axes_of(dimensions: tuple[str, ...]) -> str:

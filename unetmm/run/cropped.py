@@ -50,7 +50,7 @@ def restore_crops(job: Job, crops: Sequence[Crop], strength: float) -> list[NDAr
         If the image cannot be read, or the net's answer is no number.
     """
     info = job.source.info
-    sink = _CropSink(info, crops, job.storing.type_of(info.dtype))
+    sink = _CropSink(info, crops, job.storing.type_of(info.dtype), job.output_scale)
     job = replace(job, sink=sink, strength=strength)
     stride_px = job.net.config.stride_px
     run(job, [task for crop in crops for task in _tasks(job.plan, crop, info, stride_px)])
@@ -79,21 +79,22 @@ class _CropSink:
 
     resident_bytes = 0
 
-    def __init__(self, info: ImageInfo, crops: Sequence[Crop], dtype: np.dtype[Any]) -> None:
-        self.chunk = _chunk(info)
-        self.crops = crops
-        self.pixels = [
-            np.zeros((crop.box.height, crop.box.width, info.samples), dtype) for crop in crops
-        ]
+    def __init__(
+        self, info: ImageInfo, crops: Sequence[Crop], dtype: np.dtype[Any], scale: int
+    ) -> None:
+        height, width = _chunk(info)
+        self.chunk = height * scale, width * scale
+        self.planes = [crop.plane for crop in crops]
+        self.boxes = [crop.box.enlarged(scale) for crop in crops]
+        self.pixels = [np.zeros((b.height, b.width, info.samples), dtype) for b in self.boxes]
 
     def write_bytes(self, box_height: int, box_width: int) -> int:
         return 0
 
     def write(self, plane: Plane, box: Box, pixels: NDArray[Any]) -> None:
-        for crop, target in zip(self.crops, self.pixels, strict=True):
-            own = crop.box
+        for own_plane, own, target in zip(self.planes, self.boxes, self.pixels, strict=True):
             y0, y1 = max(box.y0, own.y0), min(box.y1, own.y1)
             x0, x1 = max(box.x0, own.x0), min(box.x1, own.x1)
-            if crop.plane == plane and y0 < y1 and x0 < x1:
+            if own_plane == plane and y0 < y1 and x0 < x1:
                 part = pixels[y0 - box.y0 : y1 - box.y0, x0 - box.x0 : x1 - box.x0]
                 target[y0 - own.y0 : y1 - own.y0, x0 - own.x0 : x1 - own.x0] = part

@@ -15,6 +15,7 @@ from unetmm.calibrate.calibration import Calibration
 from unetmm.calibrate.measure import calibrate
 from unetmm.engine.contract import Net
 from unetmm.errors import ShapeError
+from unetmm.intensities.counts import TransformChoice
 from unetmm.intensities.guard import Guard
 from unetmm.intensities.outliers import OutlierChoice
 from unetmm.intensities.range import leaves_base_range
@@ -23,6 +24,7 @@ from unetmm.intensities.stored import Storing
 from unetmm.intensities.validity import NoData
 from unetmm.io.image import Box, ImageInfo, Sink, Source
 from unetmm.models.groups import Groups, sample_groups
+from unetmm.models.tasks import task_of
 from unetmm.models.weights import Model
 from unetmm.options import Options
 from unetmm.plan.memory import Storage, source_storage
@@ -88,6 +90,10 @@ class Job:
     """Count of samples that belong to point sources."""
     crop: Box | None = None
     """Part of each plane that is written; None: all of it."""
+    keeps_details: bool = True
+    """Whether small parts of the image are to keep their means."""
+    removes_noise: bool = True
+    """Whether noise is to be gone from the output."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
@@ -181,11 +187,13 @@ def make_job(
     kernels = bracket_kernels(model, options, source.info, loaded)
     net, calibration = compile_and_calibrate(source, model, options, plan.calibration_cores, loaded)
     groups = sample_groups(model.config, source.info)
+    task = task_of(model)
     say_scales(calibration)
     return Job(
         source, sink, net, groups, calibration, plan, options.strength, options.storing,
         kernels=kernels, outliers=options.outliers_of(source.info),
-        crop=options.frame(source.info),
+        crop=options.frame(source.info), keeps_details=task.keeps_details,
+        removes_noise=task.removes_noise,
     )  # fmt: skip
 
 
@@ -215,9 +223,17 @@ def compile_and_calibrate(
         groups = sample_groups(model.config, source.info)
         known = calibrate(
             source, kernels.compiled, model.name, groups, options.fixed_range, cores,
-            options.outliers_of(source.info) != "none", options.transform, model.knows_counts,
+            options.outliers_of(source.info) != "none", transform_for(options, model),
+            model.knows_counts,
         )  # fmt: skip
     return loaded.fold(model, engine), known
+
+
+def transform_for(options: Options, model: Model) -> TransformChoice:
+    """The transform that is asked for; roots of values neither blur nor mix as light does."""
+    if options.transform == "auto" and not task_of(model).removes_noise:
+        return "none"
+    return options.transform
 
 
 def known_calibration(options: Options, model: Model) -> Calibration | None:

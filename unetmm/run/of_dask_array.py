@@ -18,9 +18,11 @@ from unetmm.intensities.standins import REACH_PX
 from unetmm.intensities.stored import Storing
 from unetmm.io.array import array_info
 from unetmm.io.axes import AXES
+from unetmm.io.enlarged import chunk_px
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.models.choice import pick_model
 from unetmm.models.groups import sample_groups
+from unetmm.models.tasks import ModelTask, task_of
 from unetmm.options import Options
 from unetmm.plan.memory import in_memory_storage
 from unetmm.plan.outlook import plan_image
@@ -59,18 +61,24 @@ def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -
     info = replace(info, nodata=info.nodata.overridden(options.nodata))
     model = pick_model(options.model, info)
     kept = options.output_info(info)
-    storage = in_memory_storage((ARRAY_CHUNK_PX, ARRAY_CHUNK_PX))
+    side = chunk_px(ARRAY_CHUNK_PX, options.output_scale) // options.output_scale
+    storage = in_memory_storage((side, side))
     plan = plan_image(info, storage, storage, model, options)
     order = [info.axes.index(a) for a in AXES if a in info.axes]
     full = image.transpose(order)[
         tuple(slice(None) if a in info.axes else np.newaxis for a in AXES)
     ]  # t, c, z, y, x, s
     common = dask.delayed(_prepare)(_Patches(full, info), plan, options)
-    planes = [_plane(full[p], p, kept, plan, common) for p in info.planes]
+    scale, dtype = options.output_scale, kept.dtype
+    planes = [_plane(full[p], p, info, dtype, plan, common, scale) for p in info.planes]
     t, c, z = (info.length(a) for a in "TCZ")
-    stacked = da.stack(planes).reshape((t, c, z, info.height, info.width, info.samples))
+    stacked = da.stack(planes).reshape((t, c, z, kept.height, kept.width, info.samples))
     found = stacked[tuple(slice(None) if a in info.axes else 0 for a in AXES)]
-    return found.transpose([order.index(i) for i in range(image.ndim)]).rechunk(image.chunks)
+    chunks = tuple(
+        tuple(n * scale for n in sides) if axis in "YX" else sides
+        for axis, sides in zip(info.axes, image.chunks, strict=True)
+    )
+    return found.transpose([order.index(i) for i in range(image.ndim)]).rechunk(chunks)
 
 
 class _Patches:
@@ -129,6 +137,8 @@ class _Common:
     """Net in kernels that restore what exceeds the base range."""
     outliers: OutlierChoice
     """Choice of what becomes of pixels that no optics can make."""
+    task: ModelTask
+    """Task of the net."""
 
 
 def _prepare(patches: _Patches, plan: Plan, options: Options) -> _Common:
@@ -148,10 +158,19 @@ def _prepare(patches: _Patches, plan: Plan, options: Options) -> _Common:
         options.storing,
         kernels,
         options.outliers_of(patches.info),
+        task_of(model),
     )
 
 
-def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: Any) -> da.Array:
+def _plane(
+    pixels: da.Array,
+    plane: Plane,
+    info: ImageInfo,
+    dtype: np.dtype[Any],
+    plan: Plan,
+    common: Any,
+    scale: int,
+) -> da.Array:
     """One plane (height, width, samples) as a grid of lazily restored boxes."""
     import dask
     import dask.array as da
@@ -160,7 +179,8 @@ def _plane(pixels: da.Array, plane: Plane, info: ImageInfo, plan: Plan, common: 
         rows, columns = _window(segment, info.height), _window(strip, info.width)
         read = pixels[rows, columns].rechunk(-1).to_delayed().ravel()[0]
         box = dask.delayed(_restore_box)(read, plane, segment, strip, common)
-        return da.from_delayed(box, (segment.write_px, strip.write_px, info.samples), info.dtype)
+        shape = segment.write_px * scale, strip.write_px * scale, info.samples
+        return da.from_delayed(box, shape, dtype)
 
     return da.block([[[cell(seg, strip)] for strip in plan.strips] for seg in plan.segments])
 
@@ -181,11 +201,13 @@ def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: 
     y0, x0 = _window(segment, info.height).start, _window(strip, info.width).start
     window = _Window(np.asarray(pixels), info, y0, x0)
     dtype = common.storing.type_of(info.dtype)
-    out = _BoxSink((segment.write_px, strip.write_px, info.samples), dtype)
+    scale = net.config.output_scale
+    out = _BoxSink((segment.write_px * scale, strip.write_px * scale, info.samples), dtype, scale)
     groups = sample_groups(net.config, info)
     job = Job(
         window, out, net, groups, common.calibration, common.plan, common.strength, common.storing,
-        kernels=common.kernels, outliers=common.outliers,
+        kernels=common.kernels, outliers=common.outliers, keeps_details=common.task.keeps_details,
+        removes_noise=common.task.removes_noise,
     )  # fmt: skip
     with net.exclusive():
         run_task(job, Task(plane, strip, segment))
@@ -214,9 +236,9 @@ class _BoxSink:
     """Collects one write box."""
 
     resident_bytes = 0
-    chunk = (ARRAY_CHUNK_PX, ARRAY_CHUNK_PX)
 
-    def __init__(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+    def __init__(self, shape: tuple[int, int, int], dtype: np.dtype[Any], scale: int) -> None:
+        self.chunk = (chunk_px(ARRAY_CHUNK_PX, scale),) * 2
         self.pixels = np.empty(shape, dtype)
         self.origin: tuple[int, int] | None = None
 

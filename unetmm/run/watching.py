@@ -69,7 +69,8 @@ class RowWatch:
                     task.plane, task.strip.write_start - written.x0, task.strip.write_px, height,
                     group[0], len(group), chunk, sides,
                     job.calibration.entry(task.plane[1], number), kinds != ("f", "f"),
-                    job.strength, smear_factor(m.correlation for m in noise[number]),
+                    job.strength, job.output_scale, job.keeps_details, job.removes_noise,
+                    smear_factor(m.correlation for m in noise[number]),
                 )
             )
             for number, group in enumerate(job.groups)

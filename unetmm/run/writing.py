@@ -186,8 +186,7 @@ class ChunkRowWriter:
         strip, left = self.task.strip, self.job.written.x0
         start = max(base, self.task.segment.write_start)
         columns = strip.write_start - left, strip.write_stop - left
-        edges = (start - self.top, columns[0], stop - self.top, columns[1])
-        box = Box(*(edge * self.scale for edge in edges))
+        box = Box(start - self.top, columns[0], stop - self.top, columns[1]).enlarged(self.scale)
         found = self.watch.take()
         self.settle()
         if isinstance(self.sink, Output):

@@ -10,6 +10,7 @@ from unetmm.errors import ImageError, WeightsError
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
 from unetmm.models.choice import is_auto
+from unetmm.models.tasks import DENOISE, ModelTask, task_of
 from unetmm.models.weights import load_model
 from unetmm.plan.share import WHOLE
 from unetmm.run.job import Cancelled
@@ -32,11 +33,24 @@ def check_task(choices: Choices, task: str) -> None:
         If it was, or there is no such model.
     """
     choice = choices.restoration.model
-    if choice is None or is_auto(choice):
+    if task == DENOISE.name and is_auto(choice):
         return
-    model = load_model(choice)
+    model = load_model(choice or "")
     if model.task != task:
-        raise WeightsError(f"model {model.name} is for {model.task}; run it with unetmm restore")
+        command = task_of(model).name
+        raise WeightsError(f"model {model.name} is for {model.task}; run it with unetmm {command}")
+
+
+def task_named(choices: Choices) -> ModelTask:
+    """The task of the model that is asked for.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such model.
+    """
+    choice = choices.restoration.model
+    return DENOISE if choice is None or is_auto(choice) else task_of(load_model(choice))
 
 
 def restore_one(path: Place, output: Place, choices: Choices, shown: str | None = None) -> Report:

@@ -33,11 +33,13 @@ def plan(
     from unetmm.process import held_bytes
     from unetmm.run.model import settle_file
     from unetmm_cli.batch.naming import default_output
+    from unetmm_cli.batch.one import task_named
     from unetmm_cli.batch.placing import is_folder, output_of
     from unetmm_cli.display.plan import show_plan, show_whole_plan
 
     if output is None:
-        chosen, makes_folder = plannable(default_output(input, choices)), False
+        ending = task_named(choices).ending
+        chosen, makes_folder = plannable(default_output(input, choices, ending)), False
     else:
         chosen, makes_folder = output_of(input, output, choices), is_folder(output)
     choices.check_calibration()

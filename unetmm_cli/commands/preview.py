@@ -133,19 +133,21 @@ def _full_runs(
 ) -> list[FullRun]:
     """What a run over all of the image takes with each of the models."""
     from unetmm.errors import BudgetError
+    from unetmm.models.tasks import task_of
     from unetmm.models.weights import load_model
     from unetmm.plan.outlook import look_ahead, plannable
     from unetmm_cli.batch.naming import default_output
     from unetmm_cli.display.preview.content import FullRun
 
-    runs, names, output = [], _asked_names(wishes), default_output(source, choices)
+    runs, names = [], _asked_names(wishes)
     budget_bytes = choices.restoration.mem_budget
     budget = [] if budget_bytes is None else [f"--mem-budget={budget_bytes}"]
     for name in dict.fromkeys(take.model for take in found.takes):
         asked, strength = names.get(name, name), found.takes[0].strength
         some = choices.changed(model=asked, strength=strength, overwrite=False)
-        task = "denoise" if load_model(asked).task == "denoise" else "restore"
-        words = ["unetmm", task, str(source), "-o", str(output), *budget, *option_words(some)]
+        task = task_of(load_model(asked))
+        output = default_output(source, choices, task.ending)
+        words = ["unetmm", task.name, str(source), "-o", str(output), *budget, *option_words(some)]
         plan, refusal = None, ""
         try:
             options = some.to_options()

@@ -73,7 +73,7 @@ def slurm(
         str, typer.Option(metavar="H:MM:SS", help="Limit of each; it goes on where it was.")
     ] = "1:00:00",
 ) -> None:
-    """Print a batch script that denoises on a Slurm cluster. Takes the options of denoise.
+    """Print a batch script that restores on a Slurm cluster. Takes the options of denoise.
 
     Options for sbatch stand behind --, as in -- --partition=long --account=lab. A GPU is asked
     for where --device names one.
@@ -81,10 +81,11 @@ def slurm(
     Example: unetmm slurm scan.tif -o scan.ome.zarr --tasks 8 --mem-budget 4GB | sbatch
     """
     from unetmm_cli.batch.naming import named_output
+    from unetmm_cli.batch.one import task_named
 
     asked = tuple(word for word in inputs if word.startswith("-") and word != "-")
     images = [word for word in inputs if word not in asked]
-    images, output = named_output(images, output, choices, "_denoised")
+    images, output = named_output(images, output, choices, task_named(choices).ending)
     cores = choices.restoration.cores or os.cpu_count() or 1
     display.result(make_script(JobArray(images, output, tasks, time, cores, asked), choices))
 
@@ -124,12 +125,11 @@ def make_script(array: JobArray, choices: Choices) -> str:
         raise typer.BadParameter(
             "the script asks for jobs with so much memory: give --mem-budget, each job's"
         )
-    from unetmm_cli.batch.one import check_task
+    from unetmm_cli.batch.one import task_named
 
-    check_task(choices, "denoise")
     _check_inputs(array, choices)
-    words = [*_program(), "denoise", *array.inputs, "-o", array.output, "--share", "auto"]
-    words += ["--mem-budget", str(budget_bytes), *option_words(choices)]
+    words = [*_program(), task_named(choices).name, *array.inputs, "-o", array.output]
+    words += ["--share", "auto", "--mem-budget", str(budget_bytes), *option_words(choices)]
     return SCRIPT.format(
         name=f"unetmm-{re.sub('[^A-Za-z0-9.-]', '-', to_place(array.output).name)}",
         tasks=array.tasks,

@@ -112,7 +112,7 @@ def _made_rows(made: dict[str, Any] | None) -> dict[str, Any]:
         "calibration": "kept within" if made["calibration"] else None,
         "finished": finished,
         "compared": verdict(made["guard"]) if made.get("guard") else None,
-        "for methods": f"Images were denoised with unetmm {made['unetmm']} (UNet--, model "
+        "for methods": f"Images were restored with unetmm {made['unetmm']} (UNet--, model "
         f"{made['model']}, strength {made['strength']}).",
     }
 

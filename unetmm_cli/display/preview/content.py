@@ -16,6 +16,7 @@ from unetmm.run.preview import Preview, Take
 from unetmm.sizes import format_size
 from unetmm_cli.display.preview.pictures import (
     Picture,
+    at_height,
     difference_range,
     shown_samples,
     stretch_of,
@@ -181,6 +182,9 @@ def _shown_crop(preview: Preview, number: int) -> ShownCrop:
     info, crop, measured = preview.info, preview.crops[number], preview.measured[number]
     before = shown_samples(preview.before[number], info.alpha)
     afters = [shown_samples(take.pixels[number], info.alpha) for take in preview.takes]
+    if (height := max(map(len, afters))) > len(before):  # some models enlarge
+        before, *afters = (at_height(pixels, height) for pixels in (before, *afters))
+        measured = None if measured is None else at_height(measured, height)
     stretch, limit = stretch_of(before, measured), difference_range(before, afters, measured)
     takes = (
         ShownTake(

@@ -54,6 +54,12 @@ def shown_samples(pixels: NDArray[Any], alpha: bool) -> NDArray[Any]:
     return pixels[..., : 3 if colours >= 3 else 1]
 
 
+def at_height(pixels: NDArray[Any], height: int) -> NDArray[Any]:
+    """Pixels, each of them repeated so often that they are as high as that."""
+    times = height // len(pixels)
+    return pixels.repeat(times, 0).repeat(times, 1)
+
+
 def stretch_of(before: NDArray[Any], measured: Mask | None) -> Stretch:
     """The stretch of a crop, by what it shows before."""
     is_byte, values = before.dtype == np.uint8, before if measured is None else before[measured]

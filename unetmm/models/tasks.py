@@ -1,0 +1,45 @@
+"""What models are for: what each task does to an image, and what may be expected of its output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unetmm.models.weights import Model
+
+
+@dataclass(frozen=True)
+class ModelTask:
+    """One task, as cards of models name it."""
+
+    name: str
+    """Word in the card, and name of the command that does it."""
+    ending: str
+    """Text at the end of the name of an output that lies beside its image."""
+    removes_noise: bool = True
+    """Whether noise is to be gone from the output."""
+    keeps_details: bool = True
+    """Whether each small part of an image keeps its mean."""
+
+
+DENOISE = ModelTask("denoise", "_denoised")
+TASKS = {
+    task.name: task
+    for task in (
+        DENOISE,
+        ModelTask("upscale", "_upscaled", removes_noise=False),
+        ModelTask("deblur", "_deblurred", removes_noise=False, keeps_details=False),
+    )
+}
+"""Name -> task."""
+RESTORE = ModelTask("restore", "_restored")
+"""Task of all other models."""
+
+
+def task_of(model: Model) -> ModelTask:
+    """The task of a model."""
+    return TASKS.get(model.task, RESTORE)
+
+
+def default_model(task: str, output_scale: int = 1) -> str:
+    """Name of the model of the zoo for a task; denoisers are chosen by looking at the image."""
+    return f"upscale-x{output_scale}" if task == "upscale" else task
