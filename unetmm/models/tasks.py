@@ -26,7 +26,7 @@ TASKS = {
     task.name: task
     for task in (
         DENOISE,
-        ModelTask("upscale", "_upscaled", removes_noise=False),
+        ModelTask("upscale", "_upscaled", removes_noise=False, keeps_details=False),
         ModelTask("deblur", "_deblurred", removes_noise=False, keeps_details=False),
     )
 }

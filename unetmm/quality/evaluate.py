@@ -20,6 +20,7 @@ from unetmm.errors import ShapeError
 from unetmm.intensities.range import intensity_range
 from unetmm.models.weights import Model
 from unetmm.options import Options
+from unetmm.quality.degraded import LEAST_PX, degraded, kinds_of
 from unetmm.quality.metrics import PEAK, fit_affine, psnr, ssim
 from unetmm.quality.scores import Evaluation, Score
 from unetmm.quality.testsets import (
@@ -71,7 +72,7 @@ def evaluate(
     on_result: OnResult = _ignore,
     restore: Restore | None = None,
 ) -> Evaluation:
-    """Measure a denoiser on clean images with added white Gaussian noise.
+    """Measure a denoiser on clean images with white noise; other models as `degraded` says.
 
     The noise is neither clipped nor rounded; it depends on seed, the image's place in the sorted
     folder and sigma, and on nothing else. Images are compared on the scale 0 to 255, over all
@@ -92,6 +93,8 @@ def evaluate(
     ShapeError
         If an image has not the model's channels, or a sigma is negative.
     """
+    if model.task in ("upscale", "deblur"):
+        return _evaluate_task(model, Path(folder), seed, options, on_result)
     if not sigmas or min(sigmas) < 0 or seed < 0:
         raise ShapeError(
             f"sigmas {tuple(sigmas)}, seed {seed}: give at least one sigma, none below 0"
@@ -109,6 +112,32 @@ def evaluate(
         for sigma in sigmas:
             collected.add(score_white(path, pixels, sigma, (seed, index, sigma), restore))
     return Evaluation(model.name, Path(folder).resolve().name, seed, tuple(collected.scores))
+
+
+def _evaluate_task(
+    model: Model, folder: Path, seed: int, options: Options | None, on_result: OnResult
+) -> Evaluation:
+    """Measure a model that does something else than to denoise, by `quality.degraded`."""
+    paths = list_images(folder)
+    infos = [check_image(path, model, LEAST_PX) for path in paths]
+    for info, path in zip(infos, paths, strict=True):
+        check_integers(info, path)
+    # Small and blurred images have no pixels that optics could not have made.
+    restore = model_on_255(model, replace(options or Options(), outliers="none"))
+    _warm_up(model)
+    kinds = kinds_of(model)
+    collected = _Collected(len(paths) * len(kinds), on_result)
+    for index, (path, info) in enumerate(zip(paths, infos, strict=True)):
+        pixels = read_image(path, info.samples - info.alpha)
+        clean = pixels * (PEAK / np.iinfo(pixels.dtype).max)
+        for number, kind in enumerate(kinds):
+            pair = degraded(clean, model, kind, (seed, index, number))
+            restored, seconds = _timed(restore, pair.given)
+            clean_part, plain_part = pair.compared(pair.clean), pair.compared(pair.plain)
+            name = path.with_name(f"{path.name}, {kind}") if kind else path
+            pictures = clean_part, plain_part, pair.compared(restored)
+            collected.add(_case(name, None, pictures, seconds))
+    return Evaluation(model.name, folder.resolve().name, None, tuple(collected.scores))
 
 
 def evaluate_pairs(

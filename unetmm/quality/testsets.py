@@ -106,8 +106,11 @@ def add_white_noise(clean: Pixels, sigma: int, seed: tuple[int, ...]) -> NDArray
     return noisy
 
 
-def check_image(path: Path, model: Model) -> ImageInfo:
-    """Metadata of an image that the model can be measured on; reads no pixel."""
+def check_image(path: Path, model: Model, least_px: int = WINDOW_PX) -> ImageInfo:
+    """Metadata of an image that the model can be measured on; reads no pixel.
+
+    least_px: height and width that it has at least.
+    """
     with closing(open_source(path)) as source:
         info = source.info
     channels, samples = model.config.in_channels, info.samples - info.alpha
@@ -120,10 +123,10 @@ def check_image(path: Path, model: Model) -> ImageInfo:
             f"{path}: model {model.name} takes {channels} channels, the image has {samples}; "
             f"{'use a mono model' if samples == 1 else f'give images of {channels} channels'}"
         )
-    if min(info.height, info.width) < WINDOW_PX:
+    if min(info.height, info.width) < least_px:
         raise ShapeError(
             f"{path}: is {info.height} x {info.width} px, too small for SSIM; give images of at "
-            f"least {WINDOW_PX} x {WINDOW_PX} px"
+            f"least {least_px} x {least_px} px"
         )
     return info
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.quality.bicubic import reduce_bicubic
 from unetmm.train.blur import blur_patches
 from unetmm.train.config import NoiseConfig
 from unetmm.train.noise.camera import add_camera_noise
 from unetmm.train.noise.micrograph import make_micrograph
 from unetmm.train.noise.mixture import add_mixture
-from unetmm.train.reduce import reduce_bicubic
 
 Patches = NDArray[np.float32]
 

@@ -54,8 +54,8 @@ def export(
     check_same_run(folder, config)
     step, states = found
     tensors = {k: v.float().numpy() for k, v in states["ema"].items()}
-    model = Model(config.name, config.net, {}, None, tensors)
     card = make_card(config, folder, step, command)
+    model = Model(config.name, config.net, card, None, tensors)
     card |= _quality(model, test_sets, affine)
     save_model(output, config.net, tensors, card)
     return card
@@ -70,6 +70,8 @@ def _quality(model: Model, test_sets: dict[str, Path], affine: bool) -> dict[str
     if not found:
         return {}
     levels = " / ".join(str(sigma) for sigma in SIGMAS)
+    if model.task in DEGRADED:
+        return _quality_of_task(model, test_sets, found)
     protocols = {
         "folders of clean images": f"white Gaussian noise, sigma {levels} of 255, neither clipped "
         f"nor rounded, level unknown to the model",
@@ -86,6 +88,30 @@ def _quality(model: Model, test_sets: dict[str, Path], affine: bool) -> dict[str
             name: f"unetmm evaluate {model.name} {shlex.quote(str(test_sets[name]))}"
             + (" --affine" if affine and e.seed is None else "")
             for name, e in found.items()
+        },
+    }
+
+
+DEGRADED = {
+    "upscale": "made small by bicubic interpolation, 8 bits, PSNR of brightness Y without a border "
+    "as wide as the scale: bicubic interpolation -> the model",
+    "deblur": "blurred by a Gaussian of 1 and 1.6 px, a disk of radius 1.5 and 3 px, a motion of "
+    "9 px, noise of 1 of 255, 8 bits, PSNR without a border: blurred -> the model",
+}
+"""Task -> how its models are measured."""
+
+
+def _quality_of_task(
+    model: Model, test_sets: dict[str, Path], found: dict[str, Evaluation]
+) -> dict[str, Any]:
+    """The same entries of a model that does something else than to denoise."""
+    return {
+        "quality": {name: f"{_figures(e, 'psnr', '.2f')} dB" for name, e in found.items()},
+        "quality_ssim": {name: _figures(e, "ssim", ".4f") for name, e in found.items()},
+        "quality_protocol": DEGRADED[model.task],
+        "quality_commands": {
+            name: f"unetmm evaluate {model.name} {shlex.quote(str(test_sets[name]))}"
+            for name in found
         },
     }
 

@@ -21,6 +21,8 @@ INDENT = "      "
 """Spaces before the lines about a model."""
 FAST = 1.5
 """Most arithmetic of a model that is called fast, as a multiple of the least in the zoo."""
+OTHER_TASKS = "Larger and sharper images, each channel by itself"
+"""Title of the models that do not denoise."""
 KINDS = {3: "Colour", 1: "Single channels: grey photos, micrographs, bands"}
 """Number of a model's channels -> what it restores."""
 
@@ -43,12 +45,21 @@ def show_models(rows: list[dict[str, Any]]) -> None:
         return
     least = min(row["kmac_per_px"] for row in rows)
     result("By default the model that fits an image is chosen: unetmm models --for IMAGE")
-    for channels in sorted({row["channels"] for row in rows}, reverse=True):
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: (row["task"] != "denoise", -row["channels"])):
+        groups.setdefault(_group(row), []).append(row)
+    for title, group in groups.items():
         result("")
-        result(f"{KINDS.get(channels, f'{channels} channels')}:")
-        for row in sorted(rows, key=lambda row: str(row["name"])):
-            if row["channels"] == channels:
-                _show_one(row, least)
+        result(f"{title}:")
+        for row in sorted(group, key=lambda row: str(row["name"])):
+            _show_one(row, least)
+
+
+def _group(row: dict[str, Any]) -> str:
+    """What a model is for, in a few words."""
+    if row["task"] != "denoise":
+        return OTHER_TASKS
+    return KINDS.get(row["channels"], f"{row['channels']} channels")
 
 
 def _show_one(row: dict[str, Any], least_kmac: float) -> None:
