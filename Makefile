@@ -5,6 +5,9 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests of a file stay together: one process makes what they share.
+TEST_PROCESSES ?= 2
+PYTEST := $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-slow test-batch test-faults test-slurm test-kill fuzz test-plans test-lowest lint format docs wheel clean
@@ -25,10 +28,10 @@ demo: venv  ## denoise a real image within 512 MB; results in demo/out
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/run.sh
 
 test: venv  ## the tests without the slow ones
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: venv  ## all tests
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 test-kill: venv  ## 50 runs killed and resumed, 50 races for an output, byte by byte (minutes)
 	$(BIN)/python benchmarks/kill.py --kills 50 --races 50

@@ -1,4 +1,4 @@
-"""Shared by all tests: hypothesis without deadlines, and no waiting for disks."""
+"""Shared by all tests: hypothesis without deadlines, no waiting for disks, kernels made once."""
 
 import os
 from collections.abc import Iterator
@@ -7,12 +7,22 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from unetmm import process
+from unetmm.compiling.processor import multiplies_bf16
+from unetmm.engine.cpu.prepare import compile_aside
 
 # The first example of a module may compile kernels, which no deadline should judge.
 settings.register_profile(
     "unetmm", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("unetmm")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the kernels before several processes begin, each of which would do so itself."""
+    config = session.config
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        for precision in ("fp32", "bf16") if multiplies_bf16() else ("fp32",):
+            compile_aside(precision)
 
 
 @pytest.fixture(autouse=True, scope="session")
