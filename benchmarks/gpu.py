@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from watch import end_tidily, markdown
 
 from unetmm.engine.choice import pick_engine
-from unetmm.engine.layout import make_layout
+from unetmm.engine.layouts import make_layout
 from unetmm.engine.precision import ITEM_BYTES, Precision
 from unetmm.engine.torch.engine import TorchEngine
 from unetmm.engine.torch.folded import DTYPES

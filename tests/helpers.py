@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from unetmm.calibrate.calibration import Calibration, ChannelStatistics
 from unetmm.engine.cpu.compiled import CompiledNet
 from unetmm.engine.cpu.net import CpuNet
-from unetmm.engine.layout import make_layout
+from unetmm.engine.layouts import make_layout
 from unetmm.engine.precision import Precision
 from unetmm.geometry import split_axis
 from unetmm.io.array import ArraySink, ArraySource, array_info
@@ -42,6 +42,13 @@ CONFIGS = {
         3, 3, 8, (0, 1, 1), 1, (1, 1, 0), AggregateConfig(64, 8, (0, 1, 1))
     ),
     "other_channels": NetConfig(1, 2, 24, (1,), 0, (1,)),
+    "unet": NetConfig(3, 3, 8, (1, 2), 1, (2, 1), body="unet"),
+    "unetmm_unet": NetConfig(
+        1, 1, 16, (1, 1), 1, (1, 1), AggregateConfig(32, 4, (0, 1)), body="unet"
+    ),
+    "unet_deep_scale": NetConfig(
+        3, 3, 8, (1, 1, 1), 1, (1, 1, 1), AggregateConfig(64, 8, (1, 1, 0), False), body="unet"
+    ),
 }  # fmt: skip
 
 

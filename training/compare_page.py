@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from unetmm.calibrate.patches import PATCH_PX, PATCHES, WHOLE_PX
 from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import skip_bytes, stream_bytes
-from unetmm.engine.layout import make_layout
+from unetmm.engine.layouts import make_layout
 from unetmm.nets.config import NetConfig, nafnet32_config
 from unetmm.nets.shapes import macs_per_px, parameter_count
 from unetmm.quality.evaluate import SIGMAS
@@ -193,8 +193,6 @@ def _percent(share: float) -> str:
 
 def _stream(net: NetConfig) -> list[str]:
     """Peak memory of a strip, and what of it waits for the decoder."""
-    if not net.streams:
-        return ["-", "-"]
     layout = make_layout(net, BAND_ROWS)
     sizes = stream_bytes(layout, STRIP_PX, LANES), skip_bytes(layout, STRIP_PX, LANES)
     return [format_size(n) for n in sizes]

@@ -20,7 +20,7 @@ from unetmm import process
 from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.engine.cpu.footprint import packed_bytes
-from unetmm.engine.layout import make_layout
+from unetmm.engine.layouts import make_layout
 from unetmm.geometry import round_up
 from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig

@@ -15,9 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from unetmm.engine.choice import DeviceChoice
-from unetmm.engine.layout import make_layout
+from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.errors import ShapeError
-from unetmm.models.weights import Model, load_model, save_model
+from unetmm.models.weights import load_model, save_model
 from unetmm.nets.aggregate import IEM, MSIAM
 from unetmm.nets.config import AggregateConfig, NetConfig, nafnet32_config, tiny_config
 from unetmm.nets.nafnet import build_net
@@ -237,18 +237,20 @@ def test_unet_minus_minus_hears_every_level_through_its_aggregate() -> None:
     assert sum(n.startswith("msiam.reducers") for n in tensor_shapes(UNETS[1])) == 4
 
 
-def test_the_row_stream_refuses_a_unet_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", UNETS[:2])
+def test_a_unet_from_a_file_is_restored_as_its_reference(tmp_path: Path, config: NetConfig) -> None:
+    net = build_net(config)
+    tensors = {k: v.numpy() for k, v in net.state_dict().items()}
+    save_model(tmp_path / "unet.safetensors", config, tensors, {})
+    image = np.random.default_rng(0).random((45, 50, 3)).astype(np.float32)
+    options = Options(model=tmp_path / "unet.safetensors", fixed_range=(0.0, 1.0))
+    found = restore_array(image, options, "YXS")
+    with torch.no_grad():
+        expected = net.eval()(torch.from_numpy(image).permute(2, 0, 1)[None])[0]
+    np.testing.assert_allclose(found, expected.permute(1, 2, 0).numpy(), atol=2e-6)
+
+
+def test_a_unet_says_that_bf16_is_not_for_it(caplog: pytest.LogCaptureFixture) -> None:
     tensors = {k: v.numpy() for k, v in build_net(UNET).state_dict().items()}
-    save_model(tmp_path / "unet.safetensors", UNET, tensors, {})
-    model = load_model(tmp_path / "unet.safetensors")
-    assert isinstance(model, Model) and model.config == UNET
-    image = np.zeros((16, 16, 3), np.float32)
-    for refused in (
-        lambda: make_layout(UNET, 16),
-        lambda: restore_array(image, Options(model=model), "YXS"),
-    ):
-        with pytest.raises(
-            ShapeError, match='found unet; use a model .* body = "nafnet"'
-        ) as caught:
-            refused()
-        assert "\n" not in str(caught.value)
+    CpuEngine("bf16").fold(UNET, tensors)
+    assert "computed in fp32" in caplog.text

@@ -22,7 +22,7 @@ from unetmm.engine.cpu.footprint import (
     skip_bytes,
     stream_bytes,
 )
-from unetmm.engine.layout import make_layout, observing_layout
+from unetmm.engine.layouts import make_layout, observing_layout
 from unetmm.intensities.brackets import box_px
 from unetmm.intensities.guard import guard_bytes
 from unetmm.intensities.outliers import REACH_PX

@@ -10,7 +10,7 @@ from helpers import SMALL_UNETMM, compiled, frozen_attention
 
 from unetmm.calibrate.calibration import Calibration, ChannelStatistics
 from unetmm.engine.cpu.net import CpuNet
-from unetmm.engine.layout import make_layout
+from unetmm.engine.layouts import make_layout
 from unetmm.geometry import split_axis
 from unetmm.intensities.brackets import LARGEST, box_px
 from unetmm.io.array import ArraySink, ArraySource, array_info

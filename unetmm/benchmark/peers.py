@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from unetmm.benchmark.contenders import Contender, NotPossibleError, Pixels, Subject, interleaved
 from unetmm.benchmark.windows import Window, windows
-from unetmm.engine.layout import make_layout
+from unetmm.engine.layouts import make_layout
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
 

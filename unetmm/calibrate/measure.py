@@ -24,7 +24,8 @@ from unetmm.calibrate.preparing import Asked, Prepared, point_rules, prepare, sc
 from unetmm.calibrate.through import Floats, PatchStreams, Through, patch_streams
 from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import frozen_bytes
-from unetmm.engine.layout import FLOAT_BYTES, observing_layout
+from unetmm.engine.layout import FLOAT_BYTES
+from unetmm.engine.layouts import observing_layout
 from unetmm.engine.precision import Precision
 from unetmm.intensities.counts import TransformChoice, with_means_kept
 from unetmm.intensities.doubts import find_doubts

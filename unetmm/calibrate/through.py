@@ -15,7 +15,8 @@ from unetmm.calibrate.patches import observed_patches, padded_patch_size
 from unetmm.calibrate.places import Patch
 from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import observing_bytes
-from unetmm.engine.layout import FLOAT_BYTES, observing_layout
+from unetmm.engine.layout import FLOAT_BYTES
+from unetmm.engine.layouts import observing_layout
 from unetmm.geometry import mirrored
 from unetmm.intensities.counts import BlockMeans, block_means
 from unetmm.intensities.range import ValueScale, normalise

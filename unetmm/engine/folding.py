@@ -224,6 +224,8 @@ class ProductFolder:
 
     def matrix(self, name: str) -> Folded:
         """A product's matrix before it is packed, outputs in the order (dy, dx, channel)."""
+        if ".conv" in name:
+            return self._dense(name)
         kind, _, index = name.partition(".")
         folded: Folded = getattr(self, f"_{kind}")(int(index) if index else 0)
         return folded
@@ -258,12 +260,30 @@ class ProductFolder:
         matrix, bias = self._conv("intro")
         return matrix, bias, 1, 0, self.config.width
 
+    def _dense(self, name: str) -> Folded:
+        """A 3x3 convolution of a U-Net; of two maps side by side the part over one of them."""
+        conv, _, part = name.rpartition(".")
+        if part not in ("skip", "up"):
+            matrix, bias = self._conv(name)
+            channels = matrix.shape[2] // 3
+            is_image = name == "encoders.0.0.conv1"
+            return matrix, bias, 1, 0 if is_image else channels, len(bias)
+        matrix, bias = self._conv(conv)
+        n, taps, depth = matrix.shape
+        halves = matrix.reshape(n, taps, taps, 2, -1)[..., int(part == "up"), :]
+        bias = bias if part == "skip" else np.zeros_like(bias)
+        return halves.reshape(n, taps, depth // 2), bias, 1, depth // (2 * taps), n
+
     def _downs(self, index: int) -> Folded:
         matrix, bias = self._conv(f"downs.{index}")
         c = self.config.width << index
         return matrix, bias, 1, c, 2 * c
 
     def _ups(self, index: int) -> Folded:
+        if self.config.body == "unet":  # transposed, (inputs, outputs, rows, columns)
+            w, bias = self.t[f"ups.{index}.weight"], self.t[f"ups.{index}.bias"]
+            matrix = w.transpose(2, 3, 1, 0).reshape(4 * len(bias), 1, len(w))
+            return matrix, np.tile(bias, 4), 2, len(w), len(bias)
         matrix, bias = self._conv(f"ups.{index}.0")
         c = self.config.width << (self.config.levels - index)
         return shuffled(matrix, 2), bias, 2, c, c // 2

@@ -69,7 +69,7 @@ class NetConfig:
     output_scale: int = 1
     """Output pixels per input pixel and axis: 1 restores, 2, 3 and 4 upscale."""
     body: str = "nafnet"
-    """Kind of blocks, a name of BODIES. Only nafnet has a row stream."""
+    """Kind of blocks, a name of BODIES."""
     padding: str = "mirror"
     """Way in which an image is continued, a name of PADDINGS: our nets see it mirrored, those of
     the public NAFNet code see zeros, which darkens the edges a little."""
@@ -188,26 +188,6 @@ class NetConfig:
             ),
             Fraction(0),
         )
-
-    @property
-    def streams(self) -> bool:
-        """Whether the row stream can run this net's body."""
-        return self.body == "nafnet"
-
-    def check_streams(self) -> None:
-        """Refuse a net that the row stream cannot run.
-
-        Raises
-        ------
-        ShapeError
-            If its body is not nafnet.
-        """
-        if not self.streams:
-            raise ShapeError(
-                f"the row stream, which restores images within a budget, runs nets with the body "
-                f"nafnet, found {self.body}; use a model of the zoo, or train one with "
-                f'body = "nafnet"; `unetmm evaluate` measures this one on whole images'
-            )
 
     def with_plain_skips(self) -> NetConfig:
         """The net of the same body with ordinary skips."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from unetmm.compiling.processor import LANES
 from unetmm.engine.contract import DeviceTerms, Engine, Pixels
 from unetmm.engine.cpu.footprint import frozen_bytes, observing_bytes
-from unetmm.engine.layout import FLOAT_BYTES, Layout, observing_layout
+from unetmm.engine.layout import FLOAT_BYTES, Layout
+from unetmm.engine.layouts import observing_layout
 from unetmm.geometry import round_up
 from unetmm.intensities import outliers, points
 from unetmm.intensities.brackets import (

@@ -13,7 +13,8 @@ from typing import Any
 from unetmm import process
 from unetmm.calibrate.measure import calibration_bytes, choosing_bytes
 from unetmm.engine.contract import DeviceTerms, Pixels
-from unetmm.engine.layout import Layout, make_layout
+from unetmm.engine.layout import Layout
+from unetmm.engine.layouts import make_layout
 from unetmm.errors import BudgetError
 from unetmm.intensities.range import leaves_base_range
 from unetmm.io.image import ImageInfo

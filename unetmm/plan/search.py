@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from unetmm.engine.layout import make_layout
+from unetmm.engine.layouts import make_layout
 from unetmm.errors import BudgetError
 from unetmm.geometry import round_up
 from unetmm.plan.cost import divisions, estimated_s, least_s

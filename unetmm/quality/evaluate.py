@@ -1,8 +1,7 @@
 """Quality of a model on a folder: added white Gaussian noise, or pairs of noisy and clean images.
 
 Every image goes through the row stream as in a real run, calibration included; only the last step
-differs, as the field measures restored values that are clipped but not rounded. Nets without a row
-stream are measured by their reference forward on the whole image.
+differs, as the field measures restored values that are clipped but not rounded.
 """
 
 from __future__ import annotations
@@ -186,24 +185,8 @@ def evaluate_pairs(
 
 def model_on_255(model: Model, options: Options | None = None) -> Restore:
     """A model as a function of images on the scale 0 to 255, which becomes the net's 0 to 1."""
-    if not model.config.streams:
-        return reference_on_255(model)
     chosen = replace(options or Options(), model=model, fixed_range=(0.0, 1.0), calibration=None)
     return lambda noisy: _stream((noisy / PEAK).astype(np.float32), chosen) * PEAK
-
-
-def reference_on_255(model: Model) -> Restore:
-    """A model as its reference forward on 0 to 255: whole images, their own averages, no budget."""
-    net = model.net  # first: it says so where torch is missing
-    import torch
-
-    def restore(noisy: Pixels) -> Pixels:
-        x = torch.from_numpy((noisy / PEAK).astype(np.float32)).permute(2, 0, 1)[None]
-        with torch.inference_mode():
-            out = net(x.contiguous(memory_format=torch.channels_last))[0]
-        return np.asarray(out.permute(1, 2, 0).numpy(), np.float64) * PEAK
-
-    return restore
 
 
 def model_on_stored(model: Model, dtype: np.dtype[Any], options: Options | None = None) -> Restore:
@@ -257,8 +240,7 @@ def _warm_up(model: Model) -> None:
     from unetmm.engine.cpu.prepare import ensure_compiled
 
     assert model.tensors
-    if model.config.streams:
-        ensure_compiled()
+    ensure_compiled()
 
 
 def _stream(image: NDArray[np.float32], options: Options) -> NDArray[np.float64]:

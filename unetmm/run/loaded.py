@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unetmm import process
 from unetmm.engine.contract import Engine, Net
-from unetmm.engine.layout import make_layout
+from unetmm.engine.layouts import make_layout
 from unetmm.geometry import round_up
 from unetmm.io.image import ImageInfo
 from unetmm.models.choice import is_auto, pick_model

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from unetmm.engine.layout import make_layout
+from unetmm.engine.layouts import make_layout
 from unetmm.errors import ImageError
 from unetmm.nets.config import NetConfig
 from unetmm.plan.types import Plan

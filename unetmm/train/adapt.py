@@ -164,7 +164,6 @@ def adapt(
             f"model {model.name} makes {config.out_channels} channels of {config.in_channels} at "
             f"{config.output_scale} times the size; only a denoiser can be adapted"
         )
-    config.check_streams()  # or what comes of it could not be used
     reader = BlockReader(source, config, options.seed)
     return _Adaptation(reader, model, options).run(on_check, stop)
 

@@ -25,7 +25,7 @@ from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import stream_bytes
 from unetmm.engine.cpu.shares import Shares
 from unetmm.engine.cpu.stream import ObservingStream, RowStream
-from unetmm.engine.layout import make_layout
+from unetmm.engine.layouts import make_layout
 from unetmm.errors import ShapeError
 from unetmm.nets.config import NetConfig, nafnet32_config, tiny_config
 

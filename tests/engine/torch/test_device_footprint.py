@@ -14,7 +14,7 @@ from helpers import CONFIGS, frozen_attention, lively_model
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unetmm.engine.cpu.engine import CpuEngine
-from unetmm.engine.layout import make_layout
+from unetmm.engine.layouts import make_layout
 from unetmm.engine.precision import Precision
 from unetmm.engine.torch.engine import TorchEngine
 from unetmm.engine.torch.folded import FoldedNet
@@ -67,9 +67,8 @@ def test_a_step_allocates_nothing_but_what_convolutions_give(
     with Allocations() as allocations:
         restored_bands = list(stream.push(image)) + list(stream.flush())
     assert restored_bands
-    assert allocations.made == {
-        "aten.convolution.default": shapes_of(stream.layout, width).convolved
-    }
+    convolved = shapes_of(stream.layout, width).convolved
+    assert allocations.made == ({"aten.convolution.default": convolved} if convolved else {})
     assert max(taken) == shapes_of(stream.layout, width).arena
 
 

@@ -12,7 +12,7 @@ import pytest
 from device_streams import GPU
 
 import unetmm
-from unetmm.engine.layout import make_layout
+from unetmm.engine.layouts import make_layout
 from unetmm.engine.torch.engine import TorchEngine
 from unetmm.engine.torch.footprint import MAX_NUMBERS, shapes_of
 from unetmm.errors import BudgetError

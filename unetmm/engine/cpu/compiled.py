@@ -20,7 +20,8 @@ from unetmm.engine.folding import (
     in_pairs,
     pack_block,
 )
-from unetmm.engine.layout import FLOAT_BYTES, Block, Layout, Product, make_layout, padded
+from unetmm.engine.layout import FLOAT_BYTES, Block, Layout, Product, padded
+from unetmm.engine.layouts import make_layout
 from unetmm.engine.precision import Precision
 from unetmm.errors import WeightsError
 from unetmm.geometry import round_up

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ from unetmm.nets.config import NetConfig
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.net import CpuNet
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,8 @@ class CpuEngine:
         from unetmm.engine.cpu.prepare import ensure_compiled
 
         ensure_compiled(self.precision)
+        if self.precision == "bf16" and config.body != "nafnet":
+            log.warning("the convolutions of this net are computed in fp32: bf16 is for NAFNet's")
         return CpuNet(CompiledNet(config, tensors, self.precision))
 
 

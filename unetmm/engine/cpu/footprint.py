@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from unetmm.engine.cpu.precision import words
-from unetmm.engine.layout import FLOAT_BYTES, Block, Guide, Layout, Product, Stage, padded
+from unetmm.engine.layout import FLOAT_BYTES, Block, Guide, Layout, MaxPool, Product, Stage, padded
 from unetmm.engine.precision import Precision
 from unetmm.geometry import round_up
 
@@ -29,6 +29,8 @@ def parts(layout: Layout, stage: Stage) -> int:
     """Into how many parts a step of a stage is divided, so that what it makes stays in cache."""
     if isinstance(stage, Product):
         scale = max(stage.source.scale, stage.target.scale)
+    elif isinstance(stage, MaxPool):
+        scale = stage.target.scale
     elif isinstance(stage, Block):
         scale = stage.ring.scale
     elif isinstance(stage, Guide):

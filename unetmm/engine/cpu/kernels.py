@@ -318,3 +318,11 @@ def clear(x, at, count):
     zero = splat(np.float32(0.0))
     for k in range(0, count, LANES):
         store(x, at + k, zero)
+
+
+@njit(**INLINE)
+def rectify(x, at, count):
+    """Make 0 of what is below it, among `count` floats."""
+    zero = np.float32(0.0)
+    for k in range(at, at + count):
+        x[k] = max(x[k], zero)

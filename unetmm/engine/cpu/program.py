@@ -9,7 +9,7 @@ from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu import tables as st
 from unetmm.engine.cpu.compiled import CompiledNet
 from unetmm.engine.cpu.footprint import BATCH_PX, MemoryMap, panel_px, parts, scratch_floats
-from unetmm.engine.layout import Block, Ending, Guide, Layout, Product, Stage, padded
+from unetmm.engine.layout import Block, Ending, Guide, Layout, MaxPool, Product, Stage, padded
 
 Table = NDArray[np.int64]
 
@@ -52,9 +52,18 @@ def _product(
     row[st.BAND] = stage.target.band // stage.repeat
     row[st.STEP], row[st.TAPS], row[st.PAD] = stage.step, stage.taps, stage.pad
     row[st.REPEAT], row[st.ACCUMULATE] = stage.repeat, stage.accumulate
+    row[st.RECTIFY] = stage.rectify
     # The image's columns are there before any thread begins.
     row[st.MEETS] = stage.pad > 0 and stage.source.name != "image"
     row[[st.W, st.W_SIZE, st.B, st.B_SIZE]] = net.places[stage.name]
+
+
+def _pool(
+    row: Table, stage: Stage, net: CompiledNet, places: MemoryMap, numbers: dict[str, int]
+) -> None:
+    assert isinstance(stage, MaxPool)
+    row[st.KIND], row[st.BAND] = st.POOL, stage.target.band
+    row[st.SOURCE], row[st.TARGET] = numbers[stage.source.name], numbers[stage.target.name]
 
 
 def _block(
@@ -90,4 +99,4 @@ def _ending(
     row[[st.W, st.B]] = net.places["ending"]
 
 
-_FILL = {Product: _product, Block: _block, Guide: _guide, Ending: _ending}
+_FILL = {Product: _product, MaxPool: _pool, Block: _block, Guide: _guide, Ending: _ending}

@@ -17,7 +17,7 @@ from unetmm.compiling.cache import cached_on_disk
 from unetmm.compiling.flags import INLINE
 from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.block import block_finishes, block_prepares, block_resumes
-from unetmm.engine.cpu.kernels import matmul
+from unetmm.engine.cpu.kernels import matmul, rectify
 from unetmm.engine.cpu.reduce import add_products, lane_sums, no_sums
 from unetmm.engine.cpu.simd import fma, hsum, load, splat, store
 from unetmm.engine.cpu.sync import announce, begin_work, end_together, meet, phase_of
@@ -38,7 +38,9 @@ from unetmm.engine.cpu.tables import (
     PADDED,
     PARTS,
     PIXELS,
+    POOL,
     PRODUCT,
+    RECTIFY,
     REPEAT,
     SCALE,
     SHARED,
@@ -79,6 +81,26 @@ def product(stage, rings, memory, weights, starts, step, begin, stop, cells):
                 weights, stage[W] + dy * stage[W_SIZE], weights, stage[B] + dy * stage[B_SIZE],
                 memory, at, out_step, out_step, pixels, stage[ACCUMULATE] != 0,
             )  # fmt: skip
+            if stage[RECTIFY]:
+                rectify(memory, at, out_step * pixels)
+
+
+@njit(**INLINE)
+def pool(stage, rings, memory, step, begin, stop, cells):
+    """The largest value of each 2x2 pixels, for the cells of columns from `begin` to `stop`."""
+    source, target, c = stage[SOURCE], stage[TARGET], rings[stage[TARGET], PADDED]
+    cell_px = rings[target, PIXELS] // cells
+    for j in range(step * stage[BAND] - stage[LAG], (step + 1) * stage[BAND] - stage[LAG]):
+        to = written(rings, target, j)
+        if to < 0:
+            continue
+        above, below = read(rings, source, 2 * j), read(rings, source, 2 * j + 1)
+        for p in range(begin * cell_px, stop * cell_px):
+            at, under, out = above + 2 * p * c, below + 2 * p * c, to + p * c
+            for k in range(c):
+                upper = max(memory[at + k], memory[at + c + k])
+                lower = max(memory[under + k], memory[under + c + k])
+                memory[out + k] = max(upper, lower)
 
 
 @njit(**INLINE)
@@ -194,6 +216,8 @@ def run_stage(
             progress, phase, begin, stop, cells, sums, seen, factors,
             OBSERVED if observed else WHOLE,
         )  # fmt: skip
+    elif stage[KIND] == POOL:
+        pool(stage, rings, memory, step, begin, stop, cells)
     elif stage[KIND] == GUIDE:
         guide(stage, rings, memory, step, begin, stop, cells)
     else:

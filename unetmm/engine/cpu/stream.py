@@ -17,15 +17,8 @@ from unetmm.engine.cpu.shares import Shares
 from unetmm.engine.cpu.stages import run_stages
 from unetmm.engine.cpu.sync import LINE
 from unetmm.engine.cpu.team import Team
-from unetmm.engine.layout import (
-    FLOAT_BYTES,
-    Block,
-    Layout,
-    Product,
-    make_layout,
-    observing_layout,
-    padded,
-)
+from unetmm.engine.layout import FLOAT_BYTES, Block, Layout, Product, padded
+from unetmm.engine.layouts import make_layout, observing_layout
 from unetmm.geometry import round_up
 
 Rows = NDArray[np.float32]

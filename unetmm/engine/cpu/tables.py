@@ -9,12 +9,12 @@ from numba import njit
 
 from unetmm.compiling.flags import INLINE
 
-PRODUCT, BLOCK, GUIDE, ENDING = range(4)
+PRODUCT, BLOCK, GUIDE, ENDING, POOL = range(5)
 """Kinds of stages."""
 KIND, LAG, SOURCE, TARGET, PARTS, BAND, MEETS = range(7)
 """Columns of every stage: kind, reading clock, rings by number, parts of a step, their rows, and
 whether threads meet around it, for it reads columns of their neighbours."""
-STEP, TAPS, PAD, REPEAT, ACCUMULATE, W, W_SIZE, B, B_SIZE = range(7, 16)
+STEP, TAPS, PAD, REPEAT, ACCUMULATE, W, W_SIZE, B, B_SIZE, RECTIFY = range(7, 17)
 """Further columns of a product; one matrix for each of its `repeat` rows."""
 CHANNELS, PANEL, ROOM, BATCH, KEPT, MASK, W1, B1, W2, B2, W3, B3, W4, B4, W5, B5 = range(7, 23)
 """Further columns of a block; W3 and B3 lie in `frozen`, all others in `weights`."""

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from unetmm.engine.checks import Attention, factors_of
 from unetmm.engine.folding import ProductFolder, Tensors, fold_block
-from unetmm.engine.layout import Block, Layout, Product, make_layout
+from unetmm.engine.layout import Block, Layout, Product
+from unetmm.engine.layouts import make_layout
 from unetmm.engine.precision import Precision
 from unetmm.engine.torch.footprint import ALIGN, frozen_numbers, weight_numbers
 from unetmm.errors import WeightsError

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unetmm.engine.layout import Block, Ending, Guide, Product, Ring
+from unetmm.engine.layout import Block, Ending, Guide, MaxPool, Product, Ring
 from unetmm.engine.torch.folded import BlockWeights, FoldedNet, ProductWeights, TensorPool
 from unetmm.nets.constants import LAYER_NORM_EPS
 
@@ -102,10 +102,24 @@ class Stages:
             read, out = stage.step * j - stage.pad, target.rows(first, rows)
             if stage.pad:
                 taken = source.rows(read, count + stage.taps - 1)
-                self._three(weights, taken, flat(out), stage.taps)
+                self._three(weights, taken, flat(out), stage.taps, stage.accumulate)
             else:
                 taken = source.rows(read, count * stage.step)
                 self._one(weights, self._gathered(taken, stage.step), out, stage)
+            if stage.rectify:
+                out.relu_()
+        target.clear_outside(first, rows)
+
+    def pool(self, stage: MaxPool, step: int) -> None:
+        """The largest value of each 2x2 pixels."""
+        source, target = self.maps[stage.source.name], self.maps[stage.target.name]
+        first, rows = step * target.band - stage.lag, target.band
+        if not target.misses(first, rows):
+            out = target.rows(first, rows)
+            cells = split_pixels(source.rows(2 * first, 2 * rows), 2)
+            torch.maximum(cells[0, 0], cells[0, 1], out=out)
+            torch.maximum(out, cells[1, 0], out=out)
+            torch.maximum(out, cells[1, 1], out=out)
         target.clear_outside(first, rows)
 
     def _gathered(self, rows: Tensor, ratio: int) -> Tensor:
@@ -130,7 +144,14 @@ class Stages:
         else:
             cells.copy_(made)
 
-    def _three(self, weights: ProductWeights, rows: Tensor, out: Tensor, taps: int) -> None:
+    def _three(
+        self,
+        weights: ProductWeights,
+        rows: Tensor,
+        out: Tensor,
+        taps: int,
+        accumulate: bool = False,
+    ) -> None:
         """A square convolution: its columns' taps side by side, its rows' one after another.
 
         rows: (c, n + taps - 1, w), of any precision; out: (outputs, n * w).
@@ -147,7 +168,7 @@ class Stages:
         for i in range(taps):
             x = flat(side.narrow(1, i, count - taps + 1))
             bias = weights.bias if i == 0 else None
-            _multiply(weights.matrix[:, i], x, bias, out, accumulate=i > 0)
+            _multiply(weights.matrix[:, i], x, bias, out, accumulate=accumulate or i > 0)
 
     def block(self, stage: Block, step: int) -> None:
         """A NAFNet block in place: new rows are prepared, the rows one above them finished."""

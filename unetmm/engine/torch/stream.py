@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from unetmm.engine.checks import Attention, check_rows, check_strip
 from unetmm.engine.clock import BandClock
-from unetmm.engine.layout import Block, Guide, Product, make_layout
+from unetmm.engine.layout import Block, Guide, MaxPool, Product
+from unetmm.engine.layouts import make_layout
 from unetmm.engine.torch.copies import Copies
 from unetmm.engine.torch.folded import FoldedNet, TensorPool, memory_errors
 from unetmm.engine.torch.footprint import shapes_of
@@ -135,6 +136,8 @@ class TorchStream:
             for stage in self.layout.stages:
                 if isinstance(stage, Product):
                     self.stages.product(stage, step)
+                elif isinstance(stage, MaxPool):
+                    self.stages.pool(stage, step)
                 elif isinstance(stage, Block):
                     self.stages.block(stage, step)
                 elif isinstance(stage, Guide):

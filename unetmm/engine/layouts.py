@@ -1,0 +1,32 @@
+"""The layout of any net, made once and shared by all who ask for it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from unetmm.engine.layout import Layout
+from unetmm.engine.walk import Walk
+from unetmm.engine.walk_nafnet import NAFNetWalk
+from unetmm.engine.walk_unet import UNetWalk
+from unetmm.geometry import round_up
+from unetmm.nets.config import NetConfig
+
+WALKS: dict[str, type[Walk]] = {"nafnet": NAFNetWalk, "unet": UNetWalk}
+"""Name of a body -> walk through its nets."""
+
+
+@lru_cache(maxsize=256)
+def make_layout(config: NetConfig, band_rows: int) -> Layout:
+    """Stages and rings of `config` for bands of `band_rows` rows, a multiple of its stride."""
+    return WALKS[config.body](config, band_rows).build()
+
+
+@lru_cache(maxsize=64)
+def observing_layout(config: NetConfig, height_px: int) -> Layout:
+    """A layout whose band holds a whole patch and all its lag: one step does every row of it."""
+    stride = config.stride_px
+    band = round_up(height_px + 2 * make_layout(config, stride).lag_rows, stride)
+    layout = WALKS[config.body](config, band).build()
+    for ring in layout.rings:
+        ring.map_rows = height_px // ring.scale
+    return layout
