@@ -5,9 +5,11 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Tests of a file stay together: one process makes what they share.
 TEST_PROCESSES ?= 2
-PYTEST := $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile
+# Each process has half of the tests, and takes some of the other's when it is done. Tests start
+# many a Python, which would compile the whole package each time if it might not keep bytecode.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q \
+	-n $(TEST_PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-slow test-batch test-faults test-slurm test-kill fuzz test-plans test-lowest lint format docs wheel clean

@@ -7,6 +7,7 @@ resolves about 1 px shows them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,8 +57,9 @@ def disc(shape: tuple[int, int], centre: tuple[float, float], radius_px: float) 
     return 1 / (1 + np.exp(np.clip((distance - radius_px) / 1.2, -50, 50)))
 
 
+@cache
 def field(side_px: int, seed: int, cells: int = 40) -> Values:
-    """Overlapping textured cells of various brightness, 0 to 1."""
+    """Overlapping textured cells of various brightness, 0 to 1; not to be changed."""
     rng = np.random.default_rng(seed)
     shape = (side_px, side_px)
     values = np.zeros(shape)
