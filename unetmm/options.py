@@ -27,6 +27,7 @@ from unetmm.io.places import Place
 from unetmm.io.retyped import retype
 from unetmm.io.select import Selection
 from unetmm.models.choice import ModelChoice, is_auto
+from unetmm.models.tasks import DENOISE, ModelTask, task_of
 from unetmm.models.weights import Model, load_model
 
 
@@ -124,11 +125,15 @@ class Options:
         return Storing(named, self.rounding)
 
     def outliers_of(self, info: ImageInfo) -> OutlierChoice:
-        """What becomes of the outliers of an image; none are looked for in 8-bit colour unless they
-        are to be replaced: a camera has smeared them over their neighbours.
+        """What becomes of the outliers of an image.
+
+        Unless they are to be replaced, none are looked for in 8-bit colour, where a camera has
+        smeared them over their neighbours, and by models that leave noise in: what they make of
+        an outlier is its own size.
         """
         is_photo = info.dtype == np.uint8 and info.samples - info.alpha >= 3
-        return "none" if is_photo and self.outliers == "keep" else self.outliers
+        is_left = is_photo or not self.task.removes_noise
+        return "none" if is_left and self.outliers == "keep" else self.outliers
 
     def output_info(self, info: ImageInfo) -> ImageInfo:
         """Facts of the output of an image.
@@ -143,6 +148,13 @@ class Options:
         return retype(enlarged_info(written, self.output_scale), self.storing.dtype)
 
     @cached_property
+    def _named_model(self) -> Model | None:
+        """The model that was asked for; None where it is chosen by looking at the image."""
+        if self.model is None or is_auto(self.model):
+            return None
+        return self.model if isinstance(self.model, Model) else load_model(self.model)
+
+    @property
     def output_scale(self) -> int:
         """Pixels of the output per pixel of the input and axis, which the model decides.
 
@@ -151,10 +163,18 @@ class Options:
         WeightsError
             If there is no such model.
         """
-        if self.model is None or is_auto(self.model):
-            return 1
-        model = self.model if isinstance(self.model, Model) else load_model(self.model)
-        return model.config.output_scale
+        return 1 if self._named_model is None else self._named_model.config.output_scale
+
+    @property
+    def task(self) -> ModelTask:
+        """What the model is for; one that is chosen by looking at the image denoises.
+
+        Raises
+        ------
+        WeightsError
+            If there is no such model.
+        """
+        return DENOISE if self._named_model is None else task_of(self._named_model)
 
     def frame(self, info: ImageInfo) -> Box | None:
         """The part of each plane that is written; None where that is all of it.

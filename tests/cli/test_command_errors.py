@@ -73,7 +73,7 @@ def test_denoise_refuses_a_model_for_another_task_and_restore_takes_it(
 ) -> None:
     model = save_random(tmp_path / "deblur.safetensors", MONO, task="deblur")
     arguments = denoise(grey_tiff, tmp_path / "o.tif", model)
-    assert "is for deblur; run it with unetmm restore" in one_error(arguments, capsys)
+    assert "is for deblur; run it with unetmm deblur" in one_error(arguments, capsys)
     run_ok(["restore", *arguments[1:]], capsys)
 
 

@@ -101,15 +101,16 @@ def test_a_broken_image_is_no_reason_to_print_no_script(
     assert run_command(words) == 1
 
 
-def test_a_model_for_something_else_is_refused_now(
+def test_a_model_for_something_else_gets_its_command(
     image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = lively_model(NetConfig(1, 1, 8, (1,), 1, (1,)))
-    path = tmp_path / "deblur.safetensors"
-    save_model(path, model.config, model.tensors, {"task": "deblur"})
-    command = ["slurm", str(image), "-o", str(tmp_path / "o.tif"), "--model", str(path)]
-    assert run_command([*command, "--mem-budget", "1GB"]) == 1
-    assert "is for deblur; run it with unetmm restore" in capsys.readouterr().err
+    for task, command in (("deblur", "deblur"), ("colourise", "restore")):
+        path = tmp_path / f"{task}.safetensors"
+        save_model(path, model.config, model.tensors, {"task": task})
+        words = ["slurm", str(image), "-o", str(tmp_path / "o.tif"), "--model", str(path)]
+        assert run_command([*words, "--mem-budget", "1GB"]) == 0
+        assert f" {command} " in capsys.readouterr().out
 
 
 def test_pbs_has_to_be_told_how_many_tasks_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

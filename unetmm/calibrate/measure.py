@@ -90,6 +90,7 @@ def calibrate(
     outliers: bool = True,
     transform: TransformChoice = "auto",
     knows_counts: bool = False,
+    removes_noise: bool = True,
 ) -> Calibration:
     """Measure an image once.
 
@@ -100,13 +101,16 @@ def calibrate(
     outliers : whether pixels that no optics can make are left out, and point sources looked for.
     transform : how counts of photons are brought to the net.
     knows_counts : whether it was trained on such counts.
+    removes_noise : whether it is to; if not, nothing is said of uneven noise, and point sources are
+        not told from noise.
     """
     info = source.info
-    looking = look_by(info, net, cores, Asked(transform, knows_counts, fixed_range), outliers)
+    asked = Asked(transform, knows_counts, fixed_range)
+    looking = look_by(info, net, cores, asked, outliers and removes_noise)
     entries = {}
     doubts: dict[str, None] = {}
     for channel in range(info.length("C")):
-        for g, chosen in enumerate(choose_patches(source, channel, groups)):
+        for g, chosen in enumerate(choose_patches(source, channel, groups, removes_noise)):
             nodata = info.nodata_of(channel, groups[g])
             pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
             doubts |= dict.fromkeys(find_doubts(pixels, nodata, masks))
