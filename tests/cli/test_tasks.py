@@ -129,3 +129,12 @@ def test_real_models_sharpen_and_enlarge(folder: Path) -> None:
     assert run(["deblur", "soft.png", "--quiet"]) == 0
     sharp = picture("soft_deblurred.png")
     assert np.square(sharp - disk).mean() < 0.8 * np.square(soft - disk).mean()
+
+
+def test_what_judges_says_how_to_look_at_a_larger_output(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["upscale", "a.tif", "--model", "up3.safetensors", "--quiet"]) == 0
+    for command in ("trust", "compare"):
+        found = error_of([command, "a.tif", "a_upscaled.tif"], capsys)
+        assert "look at it with unetmm preview" in found

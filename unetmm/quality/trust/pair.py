@@ -87,7 +87,7 @@ class Pair:
             if sizes[0] != sizes[1] or len(first) != len(_layers(source.info)):
                 raise ImageError(
                     f"the input has {_size_text(before.info)}, {name} {_size_text(source.info)}; "
-                    "give two images of the same place, size and channels"
+                    f"{_remedy(*sizes)}"
                 )
         last = _layers(after.info)
         truth = last if reference is None else _layers(reference.info)
@@ -174,6 +174,16 @@ def _layers(info: ImageInfo) -> list[tuple[int, int]]:
 
 def _size(info: ImageInfo) -> tuple[int, ...]:
     return tuple(map(info.length, "TZYX"))
+
+
+def _remedy(before: tuple[int, ...], after: tuple[int, ...]) -> str:
+    """What to give instead of images of two sizes (times, depths, rows, columns)."""
+    if before[:2] == after[:2] and 1 < after[2] / before[2] == after[3] / before[3]:
+        return (
+            "an output that was enlarged is not judged; look at it with unetmm preview INPUT "
+            "--model MODEL"
+        )
+    return "give two images of the same place, size and channels"
 
 
 def _size_text(info: ImageInfo) -> str:
