@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,7 @@ def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -
     full = image.transpose(order)[
         tuple(slice(None) if a in info.axes else np.newaxis for a in AXES)
     ]  # t, c, z, y, x, s
-    common = dask.delayed(_prepare)(_Patches(full, info), plan, options)
+    common = dask.delayed(_Preparation(_Patches(full, info), plan, options))()
     scale, dtype = options.output_scale, kept.dtype
     planes = [_plane(full[p], p, info, dtype, plan, common, scale) for p in info.planes]
     t, c, z = (info.length(a) for a in "TCZ")
@@ -139,6 +140,30 @@ class _Common:
     """Choice of what becomes of pixels that no optics can make."""
     task: ModelTask
     """Task of the net."""
+
+
+class _Preparation:
+    """Prepares what every box needs, once in a process, however often parts are asked for."""
+
+    def __init__(self, patches: _Patches, plan: Plan, options: Options) -> None:
+        self._asked = patches, plan, options
+        self._made: _Common | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> _Common:
+        with self._lock:
+            if self._made is None:
+                self._made = _prepare(*self._asked)
+            return self._made
+
+    def __getstate__(self) -> tuple[_Patches, Plan, Options]:
+        return self._asked
+
+    def __setstate__(self, state: tuple[_Patches, Plan, Options]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
+
+    def __dask_tokenize__(self) -> int:
+        return id(self)
 
 
 def _prepare(patches: _Patches, plan: Plan, options: Options) -> _Common:
