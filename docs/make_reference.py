@@ -91,7 +91,42 @@ def _signature(name: str, found: Any) -> Iterator[str]:
     yield ")"
 
 
-PAGES = {"command-line.md": command_line, "python.md": python_api}
+def man_page() -> str:
+    """What `man unetmm` shows: every command with its options."""
+    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    lines = ['.TH UNETMM 1 "" "unetmm" "User Commands"', ".SH NAME"]
+    lines += ["unetmm \\- restore images too large for memory, within a memory budget"]
+    lines += [".SH SYNOPSIS", ".B unetmm", "COMMAND [OPTIONS] ..."]
+    for panel, functions in PANELS.items():
+        lines += [f".SH {panel.upper()}"]
+        for function in functions:
+            lines += _man_command(commands[function.__name__])
+    lines += [".SH EXIT STATUS", ".TP", "0", "done", ".TP", "1", "an error, in one line", ".TP"]
+    lines += ["2", "options that are not understood", ".TP", "3", "some of several images failed"]
+    return "\n".join(lines) + "\n"
+
+
+def _man_command(command: Any) -> Iterator[str]:
+    text = inspect.cleandoc(command.help or "").replace("\f", "")
+    prose, _, example = text.partition("Example: ")
+    yield from (f".SS unetmm {command.name}", *map(_plain, prose.strip().splitlines()))
+    yield from (".PP", "Example:", ".B", _plain(example.strip()))
+    for parameter in command.params:
+        if parameter.name == "help" or getattr(parameter, "hidden", False):
+            continue
+        is_option = parameter.param_type_name == "option"
+        names = [*parameter.opts, *parameter.secondary_opts] if is_option else [parameter.metavar]
+        help_text = re.sub(r"\s+", " ", getattr(parameter, "help", "") or "")
+        yield from (".TP", f".B {_plain(', '.join(map(str, names)))}", _plain(help_text))
+
+
+def _plain(text: str) -> str:
+    """Text that troff takes as it is."""
+    escaped = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped or "\\&"
+
+
+PAGES = {"command-line.md": command_line, "python.md": python_api, "unetmm.1": man_page}
 """Name of a page -> what makes it."""
 
 

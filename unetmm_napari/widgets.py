@@ -1,9 +1,8 @@
 """What napari shows as panels: it makes them of the functions' parameters.
 
-A result is (pixels, settings, "image"), as napari takes layers from its plugins.
+A result is (pixels, settings, "image"), as napari takes layers from its plugins. Panels are made of
+the annotations, so those of this module are objects, but for napari's own.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,8 +35,8 @@ _KEPT = ("colormap", "contrast_limits", "gamma", "blending", "rgb")
 
 
 def restore_layer(
-    layer: napari.layers.Image, model: Model = AUTO, strength: Strength = 1.0
-) -> napari.types.LayerDataTuple:
+    layer: "napari.layers.Image", model: Model = AUTO, strength: Strength = 1.0
+) -> "napari.types.LayerDataTuple":
     """A restored copy of a layer; planes are computed when they are looked at."""
     import dask.array as da
 
@@ -51,11 +50,11 @@ def restore_layer(
 
 
 def preview_view(
-    viewer: napari.Viewer,
-    layer: napari.layers.Image,
+    viewer: "napari.Viewer",
+    layer: "napari.layers.Image",
     model: Model = AUTO,
     strength: Strength = 1.0,
-) -> napari.types.LayerDataTuple:
+) -> "napari.types.LayerDataTuple":
     """The part of a layer that is in view, restored as in the whole plane."""
     import unetmm
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 from unetmm_cli.options.arguments import Inputs, Output
 from unetmm_cli.options.choices import Choices, with_choices
 
+HELPS = {
+    "model": "Model of the zoo, or a .safetensors file. By default deblur.",
+    "outliers": "Single pixels, columns and rows that no optics can make. keep: the net takes them "
+    "as they are, replace: they get a value that fits, none: the same as keep.",
+}
+"""Option -> what it means here."""
 
-@with_choices(without=("same_model",))
+
+@with_choices(without=("same_model",), helps=HELPS)
 def deblur(inputs: Inputs, choices: Choices, output: Output = None) -> None:
     """Sharpen images that are soft, out of focus or a little shaken.
 

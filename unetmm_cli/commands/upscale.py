@@ -13,7 +13,16 @@ SCALES = (2, 4)
 """Scales that the zoo has a model for."""
 
 
-@with_choices(without=("same_model", "strength"))
+HELPS = {
+    "model": "Model of the zoo, or a .safetensors file, that decides how many times. By default "
+    "upscale-x2 or upscale-x4.",
+    "outliers": "Single pixels, columns and rows that no optics can make. keep: they are enlarged "
+    "as they are, replace: they get a value that fits, none: the same as keep.",
+}
+"""Option -> what it means here."""
+
+
+@with_choices(without=("same_model", "strength"), helps=HELPS)
 def upscale(
     inputs: Inputs,
     choices: Choices,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from unetmm_cli.options.cluster import ClusterChoices
@@ -24,6 +25,8 @@ from unetmm_cli.options.signatures import (
 
 if TYPE_CHECKING:
     from unetmm.options import Options
+
+NO_HELPS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -101,12 +104,21 @@ class Choices:
         )
 
 
-def with_choices(without: Container[str] = ()) -> Callable[[Command], Command]:
+def with_choices(
+    without: Container[str] = (), helps: Mapping[str, str] = NO_HELPS
+) -> Callable[[Command], Command]:
     """Gives a command whose last parameter is `choices` an option for each field of the panels.
 
     without : names of options that it does not have.
+    helps : name of an option -> its help, where it means something else than usual.
     """
-    shared = [p for p in _parameters() if p.name not in without]
+    shared = [
+        p.replace(annotation=changed_option(p.annotation, help=helps[p.name]))
+        if p.name in helps
+        else p
+        for p in _parameters()
+        if p.name not in without
+    ]
 
     def decorate(command: Command) -> Command:
         own = [p for p in parameters_of(command) if p.name != "choices"]
