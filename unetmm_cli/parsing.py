@@ -113,10 +113,10 @@ def _selection_parser(kind: str) -> Callable[[str], Any]:
     """A parser of channels, planes, bands or axes; what the library refuses is a usage error."""
 
     def parsed(text: str) -> Any:
-        from unetmm.io import select
+        from unetmm.io import select_words
 
         try:
-            return getattr(select, f"parse_{kind}")(text)
+            return getattr(select_words, f"parse_{kind}")(text)
         except ShapeError as error:
             raise typer.BadParameter(str(error)) from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ BROKEN = [
     ("missing", lambda path: None, "cannot be read"),
     ("text", lambda path: path.write_text("no JSON"), "not a calibration file"),
     ("empty", lambda path: path.write_text("{}"), "not a calibration file"),
+    ("a list", lambda path: path.write_text('{"model": "m", "entries": [1]}'), "built otherwise"),
+    ("no entries", lambda path: path.write_text('{"model": "m"}'), '"entries" is missing in it'),
     ("image", lambda path: tifffile.imwrite(path, np.zeros((9, 9))), "cannot be read"),
 ]
 
@@ -80,6 +84,31 @@ def test_statistics_of_another_model_are_one_line(
     assert run("denoise", folder, "--calibration", saved, "--overwrite") == 1
     out, err = capsys.readouterr()
     assert err.count("\n") == 1 and "was made with model other, this run uses m" in err
+
+
+CHANGED = [
+    ("no range", lambda entry, blocks: entry.pop("low"), 'c.json: not a .*"low" is missing'),
+    ("word", lambda entry, blocks: entry.update(low="x"), "c.json: not a .*could not convert"),
+    ("table", lambda entry, blocks: blocks.update({min(blocks): [[1.0]]}), "no list of finite"),
+    ("NaN", lambda entry, blocks: blocks.update({min(blocks): [float("nan")]}), "no list of fin"),
+    ("foreign", lambda entry, blocks: blocks.update(foreign=[1.0]), "foreign is no block of mod"),
+]
+
+
+@pytest.mark.parametrize(("note", "change", "text"), CHANGED, ids=[c[0] for c in CHANGED])
+def test_what_is_wrong_in_a_file_is_one_line(
+    note: str, change: Any, text: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = folder / "c.json"
+    assert run("denoise", folder, "--save-calibration", saved, "--quiet") == 0
+    content = json.loads(saved.read_text())
+    entry = content["entries"]["0.0"]
+    change(entry, entry["attention"])
+    saved.write_text(json.dumps(content))
+    capsys.readouterr()
+    assert run("denoise", folder, "--calibration", saved, "--overwrite", "--quiet") == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and re.search(text, err)
 
 
 def test_every_run_reads_the_file_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,6 +151,8 @@ def option_words_of(script: str) -> list[str]:
     ("given", "code", "named"),
     [
         (["--time", "soon"], 2, "not a time limit"),
+        (["--time", "99:99:99"], 2, "not a time limit"),
+        (["--time", "2-24"], 2, "not a time limit"),
         (["--share", "1/2"], 2, "leave out --share"),
         (["--cluster", "slurm"], 2, "leave out --share and clusters"),
         (["--watch"], 2, "No such option"),

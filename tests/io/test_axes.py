@@ -18,7 +18,8 @@ from unetmm.errors import ImageError, ShapeError
 from unetmm.io.axes import guess_axes
 from unetmm.io.image import Box
 from unetmm.io.open import open_source
-from unetmm.io.select import Selection, parse_axes
+from unetmm.io.select import Selection
+from unetmm.io.select_words import parse_axes
 from unetmm.nets.config import NetConfig
 
 MONO = lively_model(NetConfig(1, 1, 8, (1, 1), 1, (1, 1)))

@@ -12,8 +12,8 @@ import tifffile
 from unetmm.errors import ImageError, ShapeError
 from unetmm.io.image import Box, Source
 from unetmm.io.open import open_source
-from unetmm.io.select import (
-    Selection,
+from unetmm.io.select import Selection
+from unetmm.io.select_words import (
     parse_bands,
     parse_channels,
     parse_planes,
@@ -104,6 +104,15 @@ def test_what_is_not_there_is_named(path: Path, chosen: dict[str, Any], text: st
     with pytest.raises(ImageError, match=text) as caught:
         part(path, **chosen)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("chosen", [{"channels": ("0",)}, {"bands": ("1",)}])
+def test_colours_are_no_channels(chosen: dict[str, Any], tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((9, 8, 3), np.uint8), photometric="rgb")
+    with pytest.raises(ImageError, match="the image has no channels but colours .axes YXS."):
+        part(tmp_path / "rgb.tif", **chosen)
+    tifffile.imwrite(tmp_path / "grey.tif", np.zeros((9, 8), np.uint8))
+    assert part(tmp_path / "grey.tif", **chosen).info.shape == (9, 8)
 
 
 def test_digits_that_are_no_numbers(path: Path) -> None:

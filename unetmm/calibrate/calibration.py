@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
@@ -101,7 +101,7 @@ class Calibration:
                     float(e["low"]),
                     float(e["high"]),
                     float(e["fill"]),
-                    {n: np.array(v, np.float32) for n, v in e["attention"].items()},
+                    {n: _factors_of(n, v) for n, v in e["attention"].items()},
                     tuple(_noise_of(n) for n in e.get("noise", ())),
                     tuple(_rule_of(p) for p in e.get("points", ())),
                     samples=tuple(_sample_of(s) for s in e.get("samples", ())),
@@ -112,8 +112,22 @@ class Calibration:
                 if not (is_range(e.low, e.high) and math.isfinite(e.fill)):
                     raise ValueError(f"the range of {k} is {e.low:g} to {e.high:g}")
             return cls(str(content["model"]), entries)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except KeyError as error:
+            wrong = f'"{error.args[0]}" is missing in it'
+            raise ShapeError(f"not a calibration file: {wrong}") from error
+        except (TypeError, AttributeError) as error:
+            wrong = "it is built otherwise than what --save-calibration writes"
+            raise ShapeError(f"not a calibration file: {wrong}") from error
+        except ValueError as error:
             raise ShapeError(f"not a calibration file: {error}") from error
+
+
+def _factors_of(block: str, content: Sequence[float]) -> NDArray[np.float32]:
+    """Channel factors that were written as JSON."""
+    found = np.array(content, np.float32)
+    if found.ndim != 1 or not np.isfinite(found).all():
+        raise ValueError(f"the factors of block {block} are no list of finite numbers")
+    return found
 
 
 def _noise_of(content: Mapping[str, float]) -> NoiseModel:

@@ -12,17 +12,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.errors import ImageError, ShapeError
-from unetmm.io.axes import AXES
+from unetmm.errors import ImageError
 from unetmm.io.image import Box, ImageInfo, MaskedSource, Plane, Source
 from unetmm.io.metadata import Metadata, MicroscopyFacts, Position, Tag, TiffFacts
 from unetmm.io.ome_xml import mentions, pick_planes
 from unetmm.io.palette import PaletteChoice
+from unetmm.io.select_words import END
 from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, pick_bands
 from unetmm.io.wrapped import WrappedSource
-
-END = 2**62
-"""Number of a plane beyond the end of any axis."""
 
 
 @dataclass(frozen=True)
@@ -64,90 +61,6 @@ class Selection:
         return not (self.channels or self.planes or self.rgb_bands or self.bands)
 
 
-def parse_axes(text: str) -> str:
-    """Letters of axes in upper case.
-
-    Raises
-    ------
-    ShapeError
-        If these are none.
-    """
-    axes = text.strip().upper()
-    if len(set(axes)) < len(axes) or not {"Y", "X"} <= set(axes) <= set(AXES):
-        raise ShapeError(
-            f'"{text}" names no axes; write letters of {AXES}, each once, Y and X among them: YXC'
-        )
-    return axes
-
-
-def parse_channels(text: str) -> tuple[str, ...]:
-    """ "0,2" or "DAPI,Cy5".
-
-    Raises
-    ------
-    ShapeError
-        If it lists nothing, or something twice.
-    """
-    parts = tuple(part.strip() for part in text.split(","))
-    if not all(parts) or len(set(parts)) < len(parts):
-        raise ShapeError(f'"{text}" lists no channels; write 0,2 or names, each once')
-    return parts
-
-
-def parse_planes(text: str) -> dict[str, tuple[int, int]]:
-    """ "T=0:5,Z=3": times 0 to 4 and depth 3.
-
-    Raises
-    ------
-    ShapeError
-        If it is written in another way.
-    """
-    found: dict[str, tuple[int, int]] = {}
-    for part in text.split(","):
-        axis, _, span = (text.strip() for text in part.partition("="))
-        first, colon, last = span.partition(":")
-        try:
-            start = int(first) if first or not colon else 0
-            stop = int(last) if last else END if colon or start == -1 else start + 1
-        except ValueError:
-            start, stop = 0, 0
-        axis = axis.upper()
-        if axis not in ("T", "Z") or axis in found or start == stop:
-            raise ShapeError(f'"{text}" names no planes; write T=0:5,Z=3 (up to 5, without it)')
-        found[axis] = (start, stop)
-    return found
-
-
-def parse_bands(text: str) -> tuple[str, ...]:
-    """ "4,3" or "B04,Red": bands, counted from 1.
-
-    Raises
-    ------
-    ShapeError
-        If it lists nothing, something twice, or a band 0.
-    """
-    parts = tuple(part.strip() for part in text.split(","))
-    if not all(parts) or len(set(parts)) < len(parts) or "0" in parts:
-        raise ShapeError(f'"{text}" lists no bands; write 4,3 (the first is 1) or names, each once')
-    return parts
-
-
-def parse_rgb_bands(text: str) -> tuple[int | str, ...]:
-    """ "4,3,2" or "Red,Green,Blue": bands for red, green and blue, counted from 1.
-
-    Raises
-    ------
-    ShapeError
-        If these are not three.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 3 or not all(parts) or "0" in parts:
-        raise ShapeError(
-            f'"{text}" is not three bands; write 4,3,2 (the first is 1) or Red,Green,Blue'
-        )
-    return tuple(int(part) if part.isdecimal() else part for part in parts)
-
-
 def select(source: Source, selection: Selection) -> Source:
     """The chosen part of a source; the source itself where all of it is chosen.
 
@@ -162,6 +75,7 @@ def select(source: Source, selection: Selection) -> Source:
     if selection.takes_all:
         return source
     info, chosen = source.info, {}
+    _check_has_channels(info, selection)
     for axis in "TZ":
         chosen[axis] = _range(info, axis, selection.planes.get(axis))
     if selection.rgb_bands:
@@ -180,6 +94,17 @@ def select(source: Source, selection: Selection) -> Source:
         return _PartSource(source, chosen)
     chosen["C"] = _channels(info, selection.channels)
     return _PartSource(source, chosen)
+
+
+def _check_has_channels(info: ImageInfo, selection: Selection) -> None:
+    """Refuse to pick channels of colours: number 0, or band 1, would mean all of them."""
+    asked = selection.channels or selection.bands
+    if asked and "C" not in info.axes and info.samples - info.alpha > 1:
+        kind = "channel" if selection.channels else "band"
+        raise ImageError(
+            f'{kind} "{asked[0]}" was chosen; the image has no channels but colours (axes '
+            f"{info.axes}), which are restored together; choose none"
+        )
 
 
 def _range(info: ImageInfo, axis: str, asked: tuple[int, int] | None) -> list[int]:

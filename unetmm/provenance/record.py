@@ -53,12 +53,16 @@ def load_calibration(path: Path) -> Calibration:
         If it cannot be read or is not a calibration.
     """
     try:
-        return Calibration.from_json(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         record = read_record(path) if path.exists() else None
         if record is None:
             raise ShapeError(f"calibration {path} cannot be read: {error}") from error
-        return Calibration.from_json(record["calibration"])
+        text = record["calibration"]
+    try:
+        return Calibration.from_json(text)
+    except ShapeError as error:
+        raise ShapeError(f"{path}: {error}") from error
 
 
 def find_begun(path: Place) -> dict[str, Any] | None:

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
     from unetmm.engine.cpu.net import CpuNet
 
+_ATTENTION = ".sca."
+"""Part of the names of tensors that a block's channel attention is computed by, after its name."""
+
 
 class Cancelled(Exception):
     """The run was asked to stop; raised inside tasks only."""
@@ -251,4 +254,16 @@ def known_calibration(options: Options, model: Model) -> Calibration | None:
             f"the calibration was made with model {found.model}, this run uses {model.name}; "
             f"give the calibration's model, or calibrate with this one"
         )
+    if found is not None:
+        _check_blocks(found, model)
     return found
+
+
+def _check_blocks(known: Calibration, model: Model) -> None:
+    """Refuse statistics of blocks that a model does not have."""
+    blocks = {name.partition(_ATTENTION)[0] for name in model.tensors if _ATTENTION in name}
+    foreign = {name for entry in known.entries.values() for name in entry.attention} - blocks
+    if foreign:
+        raise ShapeError(
+            f"calibration: {min(foreign)} is no block of model {model.name}; calibrate with it"
+        )

@@ -59,8 +59,10 @@ def _last(inputs: list[str]) -> str:
         return inputs[-1]
     if len(inputs) == 2 and last.exists() and _was_made_of(last, to_place(inputs[0])):
         return inputs[-1]
+    # --overwrite changes nothing: two names may be what *.tif became, and the last a raw image.
+    single = f"-o {inputs[-1]} to replace that one" if len(inputs) == 2 else "-o FILE for one image"
     raise typer.BadParameter(
-        f"{', '.join(inputs)}: images, and no output; give -o FOLDER/, or -o FILE for a single one"
+        f"{', '.join(inputs)}: images, and no output; give -o FOLDER/, or {single}"
     )
 
 

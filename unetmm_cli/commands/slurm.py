@@ -23,8 +23,9 @@ from unetmm_cli.options.choices import Choices, with_choices
 
 WARNING_S = 120
 """Seconds before its time is up at which a run is told to stop."""
-TIME = re.compile(r"(\d+-)?\d+(:\d\d){0,2}")
-"""Time limit as Slurm writes it: minutes, minutes:seconds or hours:minutes:seconds, after days-."""
+TIME = re.compile(r"\d+(:[0-5]\d){0,2}|\d+-([01]?\d|2[0-3])(:[0-5]\d){0,2}")
+"""Time limit as Slurm writes it: minutes, minutes:seconds, hours:minutes:seconds, or after days-
+hours, hours:minutes or hours:minutes:seconds."""
 NOT_PASSED = ("share", "scheduler", "cluster", "jobs", "mem_budget")
 """Options that the script sets itself."""
 
@@ -236,6 +237,6 @@ def _text(name: str, value: Any) -> str:
 
 
 def _end(last: int) -> str:
-    from unetmm.io.select import END
+    from unetmm.io.select_words import END
 
     return "" if last == END else str(last)

@@ -21,7 +21,8 @@ from unetmm.io.omezarr import shards as omezarr_shards
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.output import Output
-from unetmm.io.select import Selection, parse_channels
+from unetmm.io.select import Selection
+from unetmm.io.select_words import parse_channels
 
 SIZES = {"Y": (0.5, "micrometer"), "X": (0.25, "micrometer")}
 VERSIONS = ("0.4", "0.5")

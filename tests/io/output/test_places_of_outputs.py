@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,29 @@ def test_a_run_that_goes_on_counts_what_it_holds(
         check_space(path, held + 5001)
     with pytest.raises(ImageError, match="free some space"):
         new_output(tmp_path / "other.npy")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="only Linux has it")
+def test_a_file_system_that_takes_no_files_is_named_for_what_it_is() -> None:
+    with pytest.raises(ImageError, match="the folder /proc takes no files") as caught:
+        new_output(Path("/proc/o.npy"))
+    assert "free" not in str(caught.value)
+
+
+def test_a_disk_that_does_not_know_its_size_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = shutil.disk_usage(tmp_path)._replace(total=0, used=0, free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: unknown)
+    output = new_output(tmp_path / "o.npy")
+    fill(output)
+    assert output.complete() and (tmp_path / "o.npy").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_a_pipe_or_a_device_is_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "o.npy"
+    os.mkfifo(path)
+    with pytest.raises(ImageError, match="a device or a pipe, and no file"):
+        new_output(path, overwrite=True)
+    assert path.is_fifo()

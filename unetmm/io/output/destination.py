@@ -6,10 +6,11 @@ import glob
 import os
 import shutil
 import stat
+import tempfile
 from pathlib import Path
 
 from unetmm.errors import ImageError
-from unetmm.io.failures import translated
+from unetmm.io.failures import reason, translated
 from unetmm.io.output.disk import part_path
 from unetmm.io.places import Place, RemotePath, is_zarr
 
@@ -29,8 +30,11 @@ def check_destination(path: Place, *, overwrite: bool, folder: bool) -> None:
         raise ImageError(f"{path}: the folder {parent} does not exist; create it first")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise ImageError(f"{path}: the folder {parent} is not writable; choose another")
+    _check_files(path)
     if not os.path.lexists(path):
         return
+    if not (path.is_file() or path.is_dir() or path.is_symlink()):
+        raise ImageError(f"{path}: is a device or a pipe, and no file; choose another name")
     if not overwrite:
         raise ImageError(f"{path}: exists; give --overwrite to replace it, or another name")
     if path.is_dir() != folder:
@@ -38,6 +42,20 @@ def check_destination(path: Place, *, overwrite: bool, folder: bool) -> None:
         raise ImageError(f"{path}: is {found} and would become {wanted}; choose another name")
     if folder and any(path.iterdir()) and not is_zarr(path):
         raise ImageError(f"{path}: is a folder that holds no Zarr; it is not replaced")
+
+
+def _check_files(path: Path) -> None:
+    """Refuse an output in what is no place for files, such as /proc, whatever its rights say."""
+    with translated(path, "ask for the free disk space"):
+        if shutil.disk_usage(path.parent).total:
+            return
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ImageError(
+            f"{path}: the folder {path.parent} takes no files ({reason(error)}); choose another"
+        ) from error
 
 
 def _check_remote(path: RemotePath, overwrite: bool, folder: bool) -> None:
@@ -72,10 +90,10 @@ def check_space(path: Path, needed_bytes: int, growing: Path | None = None) -> N
     growing : file that is written anew; None for all that the run has begun.
     """
     with translated(path, "ask for the free disk space"):
-        free_bytes = shutil.disk_usage(path.parent).free
-    if needed_bytes <= free_bytes:
+        disk = shutil.disk_usage(path.parent)
+    if not disk.total or needed_bytes <= disk.free:  # some file systems do not know their size
         return
-    free_bytes += allocated_bytes(part_path(path) if growing is None else growing)
+    free_bytes = disk.free + allocated_bytes(part_path(path) if growing is None else growing)
     if needed_bytes > free_bytes:
         raise ImageError(
             f"{path}: needs {needed_bytes / 2**20:.0f} MiB on disk, {free_bytes / 2**20:.0f} MiB "
