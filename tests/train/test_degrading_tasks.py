@@ -88,3 +88,10 @@ def test_a_net_that_enlarges_more_begins_with_the_body_of_another(tmp_path: Path
     other = replace(config, net=replace(config.net, width=16))
     with pytest.raises(WeightsError, match="another net"):
         Trainer(other, tmp_path / "other")
+
+
+def test_values_that_a_blur_leaves_below_zero_have_no_photons() -> None:
+    below = np.full((2, 1, 16, 16), -1e-7, np.float32)
+    noise = NoiseConfig(sigma_max=1.0, poisson_share=1.0)
+    seen, _ = degrade(below, noise, np.random.default_rng(0))
+    assert np.isfinite(seen).all() and abs(seen.mean()) < 0.01

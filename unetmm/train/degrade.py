@@ -86,7 +86,7 @@ def add_noise(clean: Patches, noise: NoiseConfig, rng: np.random.Generator) -> P
     read_sigma = np.where(is_poisson, 0.4 * sigma, sigma).astype(np.float32)
     signal = clean.copy()
     for i in np.flatnonzero(is_poisson):  # counts take longest to draw
-        signal[i] = gain[i] * rng.poisson(clean[i] / gain[i])
+        signal[i] = gain[i] * rng.poisson(np.maximum(clean[i], 0) / gain[i])
     return signal + read_sigma * rng.standard_normal(clean.shape, np.float32)
 
 
