@@ -62,7 +62,9 @@ def test_runs_without_a_blur_are_those_of_before() -> None:
     assert "blur" not in config.facts()["noise"]
     blurred = replace(config, noise=NoiseConfig(blur=BlurConfig()))
     assert blurred.facts()["noise"]["blur"]["margin_px"] == 16
-    assert "out of focus" not in blurred.noise.describe() and "disk" in blurred.noise.describe()
+    assert "a disk of radius 0.6 to 5 px" in blurred.noise.describe()
+    quiet = replace(QUIET, rounded_share=0.7)
+    assert quiet.describe() == "None; rounded to 8 bits in 70%"
 
 
 @pytest.mark.parametrize("name", ["upscale-x2", "upscale-x4", "deblur"])

@@ -56,6 +56,8 @@ class MicrographNoise:
     """Share of samples that were stored as integers with their ends cut off."""
 
 
+NO_SIGMA = 0.01
+"""Standard deviation, in counts of 255, below which noise is none."""
 MIXTURE_KINDS = frozenset(
     "white photons camera micrograph dim blurred along_rows mosaic resampled compressed artefacts "
     "quantised rows stripes electrons speckle film clean".split()
@@ -168,6 +170,8 @@ class NoiseConfig:
             )
         if self.mixture is not None:
             parts.append(self.mixture.describe())
+        elif self.sigma_max < NO_SIGMA and not self.poisson_share:
+            parts.append("none" if not parts else "else none")
         else:
             parts.append(
                 f"{'else ' if parts else ''}Gaussian, sigma 0 to {self.sigma_max:g} of 255, not "
@@ -176,6 +180,8 @@ class NoiseConfig:
             )
         extra = {"rows or columns": self.row_share, "black and white pixels": self.impulse_share}
         parts += [f"{name} on top in {share:.0%}" for name, share in extra.items() if share]
+        if self.rounded_share:
+            parts.append(f"rounded to 8 bits in {self.rounded_share:.0%}")
         if self.blur is not None:
             parts.append(self.blur.describe())
         text = "; ".join(parts)

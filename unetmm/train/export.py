@@ -138,6 +138,7 @@ def make_card(config: TrainConfig, folder: Path, step: int, command: str = "") -
         **({"started_from": config.init} if config.init else {}),
         **({"local": "constants in place of attention"} if config.local else {}),
         **({"drawn_share": config.drawn_share} if config.drawn_share else {}),
+        **({"made_small_by": "bicubic interpolation"} if config.net.output_scale > 1 else {}),
         "training_hours": round(total_seconds(read_rows(log_path(folder))) / 3600, 2),
         "parameters": parameter_count(config.net),
         "kmac_per_px": round(macs_per_px(config.net) / 1000, 1),
