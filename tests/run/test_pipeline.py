@@ -369,3 +369,8 @@ def test_more_cores_never_ask_for_a_larger_budget() -> None:
         restore_array(image, Options("tiny-rgb", least[0], workers=workers)) for workers in (1, 16)
     )
     assert np.array_equal(alone, many)
+
+
+@pytest.mark.parametrize("strength", [1, True, np.float32(0.5), np.int64(1)])
+def test_strength_of_any_type_of_number_meets_kernels_that_are_compiled(strength: Any) -> None:
+    assert type(Options(MONO_MODEL, strength=strength).strength) is float
