@@ -86,6 +86,8 @@ class Options:
             raise ShapeError(
                 f"asked for strength {self.strength!r}; 0 gives the input back, 1 the net's answer"
             )
+        # Of another type, it would have kernels compiled within a run that does not plan for it.
+        object.__setattr__(self, "strength", float(self.strength))
         if self.rounding not in ROUNDINGS:
             raise ShapeError(
                 f"asked for rounding {self.rounding!r}; use one of {', '.join(ROUNDINGS)}"

@@ -235,10 +235,42 @@ def test_values_beyond_float32_stay_and_spoil_nothing(value: float) -> None:
 
 
 @pytest.mark.parametrize("kind", ["f4", "f8"])
-@pytest.mark.parametrize("value", [1e30, -1e37, 0.0])
+@pytest.mark.parametrize("value", [1e30, -1e37, 0.0, 0.37])
 def test_a_constant_image_of_any_size_has_a_range(kind: str, value: float) -> None:
-    found = unetmm.restore(np.full((40, 50), value, kind), model=MONO_MODEL)
-    assert np.isfinite(found).all()
+    image = np.full((40, 50), value, kind)
+    np.testing.assert_array_equal(unetmm.restore(image, model=MONO_MODEL), image)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (33, 29), (700, 40)])
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i4", "f2"])
+def test_a_constant_image_comes_back_as_it_is(kind: str, shape: tuple[int, int]) -> None:
+    image = np.full(shape, 7, kind)
+    np.testing.assert_array_equal(unetmm.restore(image, model=MONO_MODEL), image)
+    colours = np.broadcast_to(np.array([7, 20, 99], kind), (*shape, 3)).copy()
+    np.testing.assert_array_equal(unetmm.restore(colours, model=COLOUR_MODEL), colours)
+    stored = unetmm.restore(image, model=MONO_MODEL, dtype="float32")
+    np.testing.assert_array_equal(stored, image.astype(np.float32))
+
+
+def test_an_even_image_beside_holes_comes_back_and_others_are_restored(tmp_path: Path) -> None:
+    image = np.full((60, 70), 0.37, np.float32)
+    image[20:30, 10:30] = np.nan
+    np.testing.assert_array_equal(unetmm.restore(image, model=MONO_MODEL), image)
+    image[5, 5] = 0.4
+    noisy = np.random.default_rng(0).normal(0.37, 0.01, image.shape).astype(np.float32)
+    for other in (image, noisy):
+        assert (unetmm.restore(other, model=MONO_MODEL, outliers="none") != other).mean() > 0.5
+
+
+def test_a_calibration_keeps_what_is_even(tmp_path: Path) -> None:
+    image = np.full((40, 50), 0.37, np.float32)
+    tifffile.imwrite(tmp_path / "in.tif", image)
+    options = Options(MONO_MODEL, WIDE)
+    restore_file(tmp_path / "in.tif", tmp_path / "a.tif", options)
+    again = replace(options, calibration=tmp_path / "a.tif")
+    restore_file(tmp_path / "in.tif", tmp_path / "b.tif", again)
+    for name in "ab":
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / f"{name}.tif"), image)
 
 
 def test_small_differences_at_a_large_offset_are_seen() -> None:
@@ -337,3 +369,8 @@ def test_more_cores_never_ask_for_a_larger_budget() -> None:
         restore_array(image, Options("tiny-rgb", least[0], workers=workers)) for workers in (1, 16)
     )
     assert np.array_equal(alone, many)
+
+
+@pytest.mark.parametrize("strength", [1, True, np.float32(0.5), np.int64(1)])
+def test_strength_of_any_type_of_number_meets_kernels_that_are_compiled(strength: Any) -> None:
+    assert type(Options(MONO_MODEL, strength=strength).strength) is float

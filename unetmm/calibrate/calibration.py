@@ -28,6 +28,9 @@ class ChannelStatistics(ValueScale):
     points: tuple[PointRule, ...] = ()
     """Rule of each sample that tells point sources; none where an older version made the
     calibration, or none are looked for."""
+    even: tuple[float, ...] = field(default=(), kw_only=True)
+    """Stored value that all pixels looked at have, by sample; none where they differ. It has no
+    noise, and pixels with it stay as they are."""
 
     def noise_of(self, sample: int) -> NoiseModel:
         """Noise of a sample of the group."""
@@ -78,6 +81,7 @@ class Calibration:
                 "noise": [asdict(n) for n in e.noise],
                 "points": [asdict(p) for p in e.points],
                 **({"samples": [asdict(s) for s in e.samples]} if e.samples else {}),
+                **({"even": list(e.even)} if e.even else {}),
             }
             for k, e in self.entries.items()
         }
@@ -105,6 +109,7 @@ class Calibration:
                     tuple(_noise_of(n) for n in e.get("noise", ())),
                     tuple(_rule_of(p) for p in e.get("points", ())),
                     samples=tuple(_sample_of(s) for s in e.get("samples", ())),
+                    even=tuple(float(v) for v in e.get("even", ())),
                 )
                 for k, e in content["entries"].items()
             }

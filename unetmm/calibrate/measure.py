@@ -20,7 +20,14 @@ from unetmm.calibrate.choice import Observed, choose_patches
 from unetmm.calibrate.content import COPIES
 from unetmm.calibrate.patches import padded_patch_size, patch_count, patch_size
 from unetmm.calibrate.places import READ_PX
-from unetmm.calibrate.preparing import Asked, Prepared, point_rules, prepare, scale_of_counts
+from unetmm.calibrate.preparing import (
+    Asked,
+    Prepared,
+    even_values,
+    point_rules,
+    prepare,
+    scale_of_counts,
+)
 from unetmm.calibrate.through import Floats, PatchStreams, Through, patch_streams
 from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.footprint import frozen_bytes
@@ -156,8 +163,9 @@ class Looking:
             scale = with_means_kept(scale, noise, through.means(patches, attention))
         points = point_rules(patches, nodata, scale.as_line, noise) if self.points else ()
         return ChannelStatistics(
-            scale.low, scale.high, scale.fill, attention, noise, points, samples=scale.samples
-        )
+            scale.low, scale.high, scale.fill, attention, noise, points,
+            samples=scale.samples, even=even_values(patches, nodata, noise),
+        )  # fmt: skip
 
 
 def _attention(observed: Sequence[Observed], through: Through) -> dict[str, Floats]:

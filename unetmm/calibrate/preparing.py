@@ -124,6 +124,22 @@ def without_outliers(
     return (patches, parts) if matters[0] else (list(chosen.patches), list(chosen.observed))
 
 
+def even_values(
+    patches: Sequence[Patch], nodata: NoData, noise: Sequence[NoiseModel]
+) -> tuple[float, ...]:
+    """The one stored value of each sample, where all measured pixels of patches have the same."""
+    if any(model.gain or model.read for model in noise):
+        return ()
+    found = []
+    for i in range(len(noise)):
+        parts = (measured_of(p.pixels, i, nodata, p.given) for p in patches)
+        spans = [(float(part.min()), float(part.max())) for part in parts if part.size]
+        if not spans or min(spans)[0] != max(high for _, high in spans):
+            return ()
+        found.append(spans[0][0])
+    return tuple(found)
+
+
 def point_rules(
     patches: Sequence[Patch], nodata: NoData, scale: ValueScale, noise: Sequence[NoiseModel]
 ) -> tuple[PointRule, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -269,6 +270,15 @@ def to_dtype(values: NDArray[np.floating[Any]], dtype: np.dtype[Any]) -> NDArray
     limits = np.iinfo(dtype)
     np.rint(values, out=values)
     return np.clip(values, limits.min, limits.max, out=values).astype(dtype)
+
+
+def keep_even(out: NDArray[Any], original: NDArray[Any], even: Sequence[float]) -> None:
+    """Give back pixels with the one value of an even image, by sample, where the type has it."""
+    for i, value in enumerate(even):
+        if out.dtype.kind != "f" and not _is_in(value, out.dtype):
+            continue
+        for stored, made in zip(original[..., i], out[..., i], strict=True):
+            made[stored == original.dtype.type(value)] = value
 
 
 def clipped(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

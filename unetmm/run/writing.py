@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from unetmm.intensities.points import keep_points
 from unetmm.intensities.rounding import Losses, Spot
-from unetmm.intensities.stored import clipped, opacity_as, to_stored
+from unetmm.intensities.stored import clipped, keep_even, opacity_as, to_stored
 from unetmm.io.image import Box
 from unetmm.io.output.output import Output
 from unetmm.models.groups import slice_of
@@ -132,6 +132,7 @@ class ChunkRowWriter:
                 self._spot(row, group),
             )  # fmt: skip
             losses.add(lost)
+            keep_even(made, stored.pixels, self.statistics[number].even)
             if points is not None:
                 shares = repeated(points[..., number], scale)
                 keep_points(made, clipped(before.pixels, made.dtype), shares)

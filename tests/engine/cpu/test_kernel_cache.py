@@ -192,10 +192,28 @@ def test_setup_says_where_the_kernels_are(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(prepare, "ensure_compiled", asked.append)
+    loaded: list[str] = []
+    kept = [True]
+    monkeypatch.setattr(prepare, "compile_aside", lambda which: asked.append(which) or kept[0])
+    monkeypatch.setattr(prepare, "compile_all", loaded.append)
     assert run_cli(["setup"]) == 0
     assert capsys.readouterr().out.strip() == str(cache_folder())
-    assert asked[0] == "fp32"
+    assert asked[0] == "fp32" and not loaded
+    kept[0] = False  # no other process can be started
+    assert run_cli(["setup"]) == 0
+    assert loaded == asked[: len(asked) // 2]
+
+
+def test_the_line_about_compiling_names_the_precision(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(prepare, "_is_there", lambda folder, precision: False)
+    monkeypatch.setattr(prepare, "_run_aside", lambda works: "stopped")
+    for precision in ("fp32", "bf16"):
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            assert not prepare.compile_aside(precision)
+        assert f"compiling kernels ({precision}) for this machine" in caplog.text
 
 
 def test_kernels_of_others_are_not_run_wherever_they_lie(

@@ -79,7 +79,8 @@ def compile_aside(precision: Precision = "fp32") -> bool:
         )
     # Nobody would hear of it in a Python session, where logging is seldom set up.
     level = logging.INFO if logging.getLogger().handlers else logging.WARNING
-    log.log(level, "compiling kernels for this machine, once; that takes about fifteen seconds")
+    line = "compiling kernels (%s) for this machine, once; that takes about fifteen seconds"
+    log.log(level, line, precision)
     problem = _run_aside([f"compile_stages({precision!r})", "compile_rows()", "compile_looks()"])
     if problem:
         log.warning("kernels could not be compiled aside: %s", problem[-500:])
