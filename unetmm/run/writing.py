@@ -132,7 +132,7 @@ class ChunkRowWriter:
                 self._spot(row, group),
             )  # fmt: skip
             losses.add(lost)
-            keep_even(made, stored.pixels, self.statistics[number].even)
+            keep_even(made, before.pixels, self.statistics[number].even)
             if points is not None:
                 shares = repeated(points[..., number], scale)
                 keep_points(made, clipped(before.pixels, made.dtype), shares)
