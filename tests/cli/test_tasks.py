@@ -131,10 +131,16 @@ def test_real_models_sharpen_and_enlarge(folder: Path) -> None:
     assert np.square(sharp - disk).mean() < 0.8 * np.square(soft - disk).mean()
 
 
-def test_what_judges_says_how_to_look_at_a_larger_output(
+def test_larger_and_sharper_outputs_are_shown_and_not_judged(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["upscale", "a.tif", "--model", "up3.safetensors", "--quiet"]) == 0
-    for command in ("trust", "compare"):
-        found = error_of([command, "a.tif", "a_upscaled.tif"], capsys)
-        assert "look at it with unetmm preview" in found
+    assert "unetmm compare shows both" in error_of(["trust", "a.tif", "a_upscaled.tif"], capsys)
+    assert run(["compare", "a.tif", "a_upscaled.tif", "-o", "c.html"]) == 0
+    assert "the output was enlarged" in capsys.readouterr().err
+    page = Path("c.html").read_text()
+    assert "Histogram" in page and "Power by frequency" not in page
+    assert run(["deblur", "a.tif", "sharp.tif", "--quiet"]) == 0
+    assert "is meant to" in error_of(["trust", "a.tif", "sharp.tif"], capsys)
+    assert run(["compare", "a.tif", "sharp.tif", "-o", "s.html", "--json"]) == 0
+    assert "model deblur changes more" in json.loads(capsys.readouterr().out)["not_judged"]

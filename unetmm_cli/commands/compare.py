@@ -17,7 +17,6 @@ from unetmm_cli.options.arguments import AsJson, Input
 if TYPE_CHECKING:
     from unetmm.io.places import Place
     from unetmm.quality.trust.pair import Layer, Pair
-    from unetmm.quality.trust.trust import Trust
     from unetmm_cli.display.compare.build import Built, Chosen
 
 MARK = "unetmm compare"
@@ -66,37 +65,34 @@ def compare(
     Example: unetmm compare scan.tif scan_dn.tif -o report.html
     """
     from unetmm.provenance.record import read_record
-    from unetmm.quality.trust.pair import open_pair
-    from unetmm.quality.trust.report import as_dict
+    from unetmm.quality.trust.pair import open_pair, why_not_judged
+    from unetmm.quality.trust.report import as_dict, verdict_line
     from unetmm.quality.trust.trust import strength_of, trust_pair
 
     target = _target(output, page, [input, output], overwrite)
     with ExitStack() as stack:
-        pair = open_pair(stack, input, output, reference)
+        pair = open_pair(stack, input, output, reference, enlarges=True)
         chosen, layer = _chosen(pair, channel, row)
         record = read_record(output)
-        judged = trust_pair(pair, strength_of(record), mem_budget, MOST_JUDGED_PX, told())
-        shown = judged.layers[pair.layers.index(layer)]
+        judged, shown, verdict = None, None, why_not_judged(pair, record)
+        if not verdict:
+            judged = trust_pair(pair, strength_of(record), mem_budget, MOST_JUDGED_PX, told())
+            shown, verdict = judged.layers[pair.layers.index(layer)], verdict_line(judged)
         names = (input.name, output.name)
         made = _Making(target, pair, chosen, row, mem_budget)
         built, tiles, words = made.tiles()
         facts = _facts(pair, chosen, built, words)
     from unetmm_cli.display.compare.page import Comparison, make_page
 
-    found = Comparison(*names, facts, built, judged, shown, record)
+    found = Comparison(*names, facts, built, verdict, judged, shown, record)
     write_text(target, make_page(found, tiles))
     if as_json:
         facts_json = {"input": str(input), "output": str(output), "page": str(target)}
-        display.result_json({**facts_json, **as_dict(judged)})
+        figures = {"not_judged": verdict} if judged is None else as_dict(judged)
+        display.result_json({**facts_json, **figures})
         return
-    display.say(_verdict(judged))
+    display.say(verdict)
     display.result(str(target))
-
-
-def _verdict(trust: Trust) -> str:
-    from unetmm.quality.trust.report import verdict_line
-
-    return verdict_line(trust)
 
 
 def _target(output: Place, page: Path | None, images: list[Place], overwrite: bool) -> Path:

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from unetmm.errors import BudgetError, ImageError
 from unetmm.intensities.validity import NoData, valid_mask
+from unetmm.io.enlarged import EnlargedSource
 from unetmm.io.framed import FramedSource
 from unetmm.io.image import Box, ImageInfo, Plane, Source
 from unetmm.io.measured import Mask, read_measured
 from unetmm.io.open import open_source
 from unetmm.io.places import Place
 from unetmm.io.select import Selection
+from unetmm.models.tasks import TASKS, task_of
+from unetmm.models.weights import load_model, zoo_models
 from unetmm.process import resident_bytes
 from unetmm.provenance.record import read_record
 from unetmm.quality.trust.blocks import BLOCK_PX
@@ -179,10 +182,7 @@ def _size(info: ImageInfo) -> tuple[int, ...]:
 def _remedy(before: tuple[int, ...], after: tuple[int, ...]) -> str:
     """What to give instead of images of two sizes (times, depths, rows, columns)."""
     if before[:2] == after[:2] and 1 < after[2] / before[2] == after[3] / before[3]:
-        return (
-            "an output that was enlarged is not judged; look at it with unetmm preview INPUT "
-            "--model MODEL"
-        )
+        return "an output that was enlarged is not judged; unetmm compare shows both"
     return "give two images of the same place, size and channels"
 
 
@@ -209,8 +209,16 @@ def _names(info: ImageInfo) -> list[str]:
     return found
 
 
-def open_pair(stack: ExitStack, before: Place, after: Place, reference: Place | None) -> Pair:
+def open_pair(
+    stack: ExitStack,
+    before: Place,
+    after: Place,
+    reference: Place | None,
+    enlarges: bool = False,
+) -> Pair:
     """Open two images, the input as far as the output is a part of it.
+
+    enlarges: whether the input's pixels are repeated where the output was enlarged.
 
     Raises
     ------
@@ -227,11 +235,36 @@ def open_pair(stack: ExitStack, before: Place, after: Place, reference: Place | 
     crop = _crop(facts.get("crop", "none"))
     if crop is not None and _size(first.info) != _size(second.info):
         first = FramedSource(first, crop)
+    if enlarges and (scale := _times(first.info, second.info)) > 1:
+        first = EnlargedSource(first, scale)
     third = None
     if reference is not None:
         third = open_source(reference)
         stack.callback(third.close)
     return Pair.of(first, second, third)
+
+
+def _times(before: ImageInfo, after: ImageInfo) -> int:
+    """How many times as high and wide an image is as another; 1 where that is no whole number."""
+    times = after.height // before.height
+    same = (before.height * times, before.width * times) == (after.height, after.width)
+    return times if same else 1
+
+
+def why_not_judged(pair: Pair, record: Mapping[str, Any] | None) -> str:
+    """Reason why trust says nothing of an output; empty where it does.
+
+    record : how the output was made, where it says so.
+    """
+    if isinstance(pair.before, EnlargedSource):
+        return "Not judged: the output was enlarged. Each pixel before is shown as often."
+    name = str((record or {}).get("facts", {}).get("model", "")).partition(" ")[0]
+    known = zoo_models().get(name)
+    if known is not None and task_of(load_model(known)).removes_noise:
+        return ""
+    if known is not None or name in TASKS:
+        return f"Not judged: model {name} changes more than noise, and is meant to."
+    return ""
 
 
 def _selection(text: str) -> Selection | None:

@@ -41,6 +41,7 @@ from unetmm.quality.trust.pair import (
     parts_of,
     to_floats,
     unit_spans,
+    why_not_judged,
 )
 from unetmm.quality.trust.places import Seen, see_layers
 from unetmm.quality.trust.resolution import Resolution, Truth, measure_resolution, truth_of
@@ -172,7 +173,10 @@ def trust_files(
     """
     with ExitStack() as stack:
         pair = open_pair(stack, before, after, reference)
-        strength = strength_of(read_record(after))
+        record = read_record(after)
+        if reason := why_not_judged(pair, record):
+            raise ImageError(f"{after}: {reason} unetmm compare shows both")
+        strength = strength_of(record)
         return trust_pair(pair, strength, budget_bytes, most_px, on_progress)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from unetmm.quality.trust.report import rows_of, verdict_line
+from unetmm.quality.trust.report import rows_of
 from unetmm.quality.trust.trust import LayerTrust, Trust
 from unetmm.version import __version__
 from unetmm_cli.display.compare.build import NAMES, Built
@@ -39,10 +39,12 @@ class Comparison:
     """Name and text of what is known of them."""
     built: Built
     """Tiles, histograms and profile."""
-    trust: Trust
-    """Figures and findings."""
-    shown: LayerTrust
-    """Layer that the curves are of."""
+    verdict: str
+    """Verdict on the output, or why there is none, in a line."""
+    trust: Trust | None
+    """Figures and findings; None where the output is not judged."""
+    shown: LayerTrust | None
+    """Layer that the curves are of; None where the output is not judged."""
     record: Mapping[str, Any] | None
     """Way in which the output was made; None where it does not say so."""
 
@@ -66,14 +68,14 @@ def make_page(found: Comparison, tiles: Mapping[str, Any]) -> str:
         version=escape(__version__),
         before=escape(found.before),
         after=escape(found.after),
-        verdict=found.trust.verdict,
-        verdict_text=escape(verdict_line(found.trust)),
+        verdict=found.trust.verdict if found.trust else "none",
+        verdict_text=escape(found.verdict),
         facts="\n".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in found.facts),
         stretch=escape(shades.stretch.in_words + gaps),
         change=escape(change),
         regions=_regions(found),
-        findings="\n".join(_findings(found.trust)),
-        figures=_figures(found.trust),
+        findings="\n".join(_findings(found.trust)) if found.trust else "",
+        figures=_figures(found.trust) if found.trust else "",
         charts="\n".join(_charts(found)),
         made=_made(found.record),
         licence=escape(vendor.joinpath("openseadragon.LICENSE.txt").read_text("utf-8")),
@@ -126,6 +128,8 @@ def _regions(found: Comparison) -> str:
 
 def _places(found: Comparison) -> Iterator[tuple[str, int, int]]:
     """Name, row and column of places worth a look."""
+    if found.shown is None:
+        return
     spots = found.shown.figures.spots[: MOST_REGIONS // 2]
     for spot in spots:
         yield "not borne out", spot.row + 16, spot.column + 16
@@ -175,6 +179,8 @@ def _charts(found: Comparison) -> Iterator[str]:
     curves = [Curve("before", profile.before), Curve("after", profile.after)]
     title = f"Values along row {profile.row}"
     yield chart(title, places, curves, Axes("column in pixels", "value"))
+    if found.shown is None:
+        return
     power = found.shown.power
     names = ("before", "after", "removed", "noise")
     curves = [Curve(name, getattr(power, name)) for name in names]
