@@ -75,6 +75,8 @@ def tiff_planes(path: Path, info: ImageInfo) -> Any:
     with tifffile.TiffFile(path) as tif:
         series = tif.series[0]
         pixels, axes = series.asarray(), series.axes
+        if pixels.dtype == bool:
+            pixels = pixels * np.uint8(255)
         if info.metadata.display.palette:
             pixels, axes = colours(pixels, series.keyframe, info), axes + "S"
     if "S" not in axes:

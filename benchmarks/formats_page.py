@@ -46,7 +46,7 @@ def make_page(results: Results) -> list[str]:
         "",
         f"{total} files of other people's making, read by random boxes: {counts['exact']} are bit",
         "for bit what tifffile, Pillow, imagecodecs, NumPy or zarr read as a whole, and",
-        f"{counts['refused']} are refused in one line (CMYK, 1-bit, damaged, ...); "
+        f"{counts['refused']} are refused in one line (CMYK, damaged, ...); "
         f"{total - counts['exact'] - counts['refused']} gave anything else.",
         "Written by `python benchmarks/formats.py DATA_FOLDER docs/reference/formats.md`.",
         "",

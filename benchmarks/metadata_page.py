@@ -33,8 +33,7 @@ TAIL = """
   out, for an output does not have them.
 - EXIF, IPTC and XMP are those of the input but for orientation and sizes, which are the output's.
   A thumbnail shows the old pixels, so PNG and JPEG get a new one, and other formats none.
-- GDAL's statistics and histograms of the old pixels are left out. Smaller copies of the image
-  (pyramids) are made anew.
+- GDAL's statistics and histograms of the old pixels are left out.
 - Of a selection (`--channels`, `--planes`) and of a crop, settings of ImageJ and regions of
   interest are left out, which is said as well.
 """

@@ -121,7 +121,12 @@ def test_damaged_bytes_never_raise_anything_but_imageerror(tmp_path: Path, kind:
 TIFFS: list[tuple[str, Any, dict[str, Any], str]] = [
     ("complex", PIXELS.astype(np.complex64), {}, "complex64.*convert"),
     ("64-bit integers", PIXELS.astype(np.int64), {}, "int64.*convert"),
-    ("1 bit", PIXELS > 9, {}, "1-bit.*save grey"),
+    (
+        "colours of 1 bit",
+        np.zeros((8, 9, 3), bool),
+        {"photometric": "rgb"},
+        "colours of 1 bit.*save grey or RGB",
+    ),
     (
         "CIELab",
         np.zeros((8, 9, 3), np.uint8),

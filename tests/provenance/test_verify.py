@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 import zarr
-from interrupted import go_on
+from interrupted import go_on, options
 
 from unetmm.errors import ImageError
 from unetmm.io.output.disk import part_path
 from unetmm.io.output.local_workspace import Workspace
+from unetmm.plan.share import Share
 from unetmm.provenance.verify import verify
+from unetmm.run.of_file import restore_file
+from unetmm_cli.__main__ import run
 
 
 @pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
@@ -38,3 +41,16 @@ def test_verify_finds_one_changed_pixel(folder: Path, tmp_path: Path) -> None:
     assert verify(folder / "out.tif").damaged == ()
     with pytest.raises(ImageError, match="no checksums"):
         verify(folder / "out.png")
+
+
+@pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
+def test_an_output_that_is_not_finished_is_one_line(
+    folder: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / name
+    restore_file(folder / "in.tif", output, options(folder), share=Share(0, 3))
+    assert run(["verify", str(output)]) == 1
+    out, err = capsys.readouterr()
+    assert (
+        out == "" and err.startswith(f"error: {output}: is not finished") and err.count("\n") == 1
+    )

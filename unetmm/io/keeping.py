@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from unetmm.io.exif import CAMERA, GPS, read_directories
-from unetmm.io.image import ImageInfo
+from unetmm.io.image import ImageInfo, SinkOptions
 from unetmm.io.ome_xml import mentions
 from unetmm.io.palette import is_plain_grey, unpack_map
 
@@ -185,6 +185,11 @@ def _bits_are_lost(info: ImageInfo, target: Target) -> bool:
     return target.format == "tiff" and not (stated or wants_ome(info, target.is_ome))
 
 
+def _has_no_overviews(info: ImageInfo, target: Target) -> bool:
+    """Whether one chunk holds the output, so that there are no smaller copies."""
+    return max(info.height, info.width) <= SinkOptions.chunk_px
+
+
 def _ome_parts(info: ImageInfo) -> Names:
     """Parts of OME-XML beyond what every output with axes keeps."""
     xml = info.metadata.microscopy.ome_xml
@@ -347,6 +352,11 @@ KINDS = (
     Kind(
         "colour map of measured values", "TIFF", _if("colour map", _has_map),
         {"tiff": "of 8 and 16 bit without sign", "ome-zarr": _IN_NOTES}, _map_is_lost,
+    ),
+    Kind(
+        "overviews", "TIFF", _if("overviews", lambda i: i.metadata.reading.pyramid_levels > 1),
+        {"tiff": "made anew, of more than a tile", "ome-zarr": "made anew, of more than a chunk"},
+        _has_no_overviews,
     ),
 )  # fmt: skip
 """Table of the kinds of metadata, in the order in which losses are named."""

@@ -24,7 +24,7 @@ from unetmm.io.places import Place
 from unetmm.io.retyped import retype
 from unetmm.options import Options
 from unetmm.provenance.facts import crop_of, encoding_of, nodata_of, selection_of
-from unetmm.provenance.record import remove_leftovers
+from unetmm.provenance.record import find_begun, remove_leftovers
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,13 @@ def verify(path: Place) -> Verification:
     Raises
     ------
     ImageError
-        If it cannot be opened or carries no checksums.
+        If it cannot be opened, carries no checksums or is not finished.
     """
+    if find_begun(path) is not None:
+        raise ImageError(
+            f"{path}: is not finished, so there is nothing to compare yet; unetmm status tells "
+            "how far it is, and the command that began it goes on with it"
+        )
     source = open_source(path)
     try:
         expected = _checksums(path, source)

@@ -295,3 +295,29 @@ def test_a_raw_photo_is_no_thumbnail(
         writer.write(np.zeros(shape, np.uint16), photometric=photometric, metadata=None)
     with pytest.raises(ImageError, match=words):
         open_source(path)
+
+
+@pytest.mark.parametrize(
+    ("side_px", "name", "form", "kept"),
+    [
+        (300, "o.tif", "tiff", False),
+        (600, "o.tif", "tiff", True),
+        (600, "o.ome.zarr", "ome-zarr", True),
+        (600, "o.png", "png", False),
+    ],
+)
+def test_overviews_are_made_anew_or_it_is_said(
+    side_px: int, name: str, form: str, kept: bool, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 999, (side_px, side_px), np.uint16)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(pixels, tile=(128, 128), subifds=1)
+        file.write(pixels[::2, ::2], tile=(128, 128), subfiletype=1)
+    copy(tmp_path / "a.tif", tmp_path / name)
+    info = open_source(tmp_path / "a.tif").info
+    assert ("overviews" in not_kept(info, form)) is not kept
+    if name == "o.tif":
+        with tifffile.TiffFile(tmp_path / name) as made:
+            assert len(made.series[0].levels) == 1 + kept
+    if name == "o.ome.zarr":
+        assert (tmp_path / name / "1").is_dir()

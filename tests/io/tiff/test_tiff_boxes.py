@@ -11,11 +11,37 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from tiff_arrays import boxes_of, plane_of, random_pixels
 
 from unetmm.io.image import Box, Plane
 from unetmm.io.open import open_source
 from unetmm.io.tiff.segments import SegmentGrid
+
+BITS: dict[str, dict[str, Any]] = {
+    "strips": {"rowsperstrip": 8},
+    "tiles": {"tile": (16, 32)},
+    "deflate": {"compression": "zlib"},
+    "packbits": {"compression": "packbits", "rowsperstrip": 5},
+    "white is zero": {"photometric": "miniswhite"},
+}
+
+
+@pytest.mark.parametrize("layout", BITS)
+def test_pixels_of_one_bit_are_black_and_white_as_in_a_png(tmp_path: Path, layout: str) -> None:
+    pixels = np.random.default_rng(0).random((37, 53)) > 0.5
+    tifffile.imwrite(tmp_path / "a.tif", pixels, **({"photometric": 1} | BITS[layout]))
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    source, png = (open_source(tmp_path / name) for name in ("a.tif", "a.png"))
+    assert (source.info.dtype, source.info.shape) == (png.info.dtype, png.info.shape)
+    display = source.info.metadata.display
+    assert display.photometric == ("miniswhite" if layout == "white is zero" else "")
+    assert (display.palette, display.bits) == ("", 0)
+    for box in (Box(0, 0, 37, 53), Box(3, 7, 30, 41)):
+        plane = (0, 0, 0)
+        np.testing.assert_array_equal(source.read(plane, box), png.read(plane, box))
+    source.close()
+
 
 LAYOUTS: list[tuple[str, tuple[int, ...], str, dict[str, Any]]] = [
     ("one strip", (37, 53), "YX", {}),

@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 _RGB, _YCBCR, _LINEAR = 2, 6, 34892
 _DNG_TAG = 50706
 _GREYS = (0, 1)
+_BITS = np.array([[0], [255]], np.uint8)
+"""Greys of pixels of 1 bit, as PNG and BMP have them, too."""
 _REFUSED = {
     4: "a mask",
     5: "CMYK",
@@ -77,7 +79,8 @@ class TiffAxes:
     named_bands: bool = False
     """Whether the file itself names `band_axis`, rather than that we take samples for it."""
     palette: NDArray[np.uint8] | None = None
-    """Colours of every stored value, shape (values, 3 or 4); None if values are restored."""
+    """Colours of every stored value, shape (values, 3 or 4), or greys (values, 1); None if values
+    are restored."""
     meaning: Meaning | None = None
     """Nature of the values of a palette; None if there is no palette."""
     guessed: str = ""
@@ -192,8 +195,9 @@ def _check_kind(path: Path, series: tifffile.TiffPageSeries) -> None:
     page = series.keyframe
     name = "unknown" if series.dtype is None else np.dtype(series.dtype).name
     if name == "bool":
-        raise ImageError(f"{path}: holds 1-bit pixels, which cannot be restored; save grey or RGB")
-    if name not in DTYPES:
+        if page.samplesperpixel > 1 or int(page.photometric) not in _GREYS:
+            raise ImageError(f"{path}: holds colours of 1 bit; save grey or RGB of 8 bits")
+    elif name not in DTYPES:
         raise ImageError(f"{path}: holds {name} pixels; convert them to one of {', '.join(DTYPES)}")
     if 0 in series.shape or 0 in page.shaped:
         raise ImageError(f"{path}: the image is empty ({_sizes(series)}); give one with pixels")
@@ -214,6 +218,8 @@ def _palette(
 ) -> tuple[Meaning | None, NDArray[np.uint8] | None]:
     """What the values of a palette are taken for, and their colours if those are restored."""
     page = series.keyframe
+    if np.dtype(page.dtype) == bool:
+        return None, _BITS
     if int(page.photometric) != PALETTE:
         return None, None
     found = find_palette(path, page)
@@ -326,7 +332,8 @@ def _metadata(
     if axes.palette is not None:
         # The bits were those of the indices.
         classes = axes.meaning == "classes"
-        display = replace(display, palette="expanded", classes=classes, bits=0)
+        kind = "" if axes.palette is _BITS else "expanded"
+        display = replace(display, palette=kind, classes=classes, bits=0)
     elif axes.meaning == "values" or COLOUR_MAP_TAG in series.keyframe.tags:
         # GDAL gives grey pages a map, too.
         maps = colour_maps(_pages_of_channels(series, axes))

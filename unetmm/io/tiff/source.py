@@ -197,7 +197,9 @@ class TiffSource:
         if grid.swapped:
             out = out.byteswap(inplace=True).view(grid.stored_dtype.newbyteorder("="))
         if self._axes.palette is not None:
-            return _expand(out[0, ..., 0], self._axes.palette)
+            indices = out[0, ..., 0]
+            bits = indices.dtype == bool
+            return _expand(indices.view(np.uint8) if bits else indices, self._axes.palette)
         if self._axes.offset:
             out ^= 0x8000  # which takes 32768 off
             out = out.view(np.int16)
@@ -325,5 +327,7 @@ def _fill_value(nodata: float, dtype: np.dtype[Any]) -> float:
     """What pixels that were never written hold: nodata, or 0 where the dtype cannot hold that."""
     if dtype.kind == "f":
         return float(nodata)
+    if dtype.kind == "b":
+        return 0
     limits = np.iinfo(dtype)
     return int(nodata) if limits.min <= nodata <= limits.max else 0

@@ -47,7 +47,8 @@ ROOM, ROOM_BYTES = "room", 640
 RECORD = "record.json"
 """Name of the file that says how the output is made."""
 PYRAMID_FROM_PX = 2048
-"""Longest side of an image without smaller copies; any viewer shows such a one at once."""
+"""Longest side of an image without smaller copies, unless it came with some; any viewer shows such
+a one at once."""
 TILE_STEP_PX = 16
 """Step of a tile's side that TIFF asks for, in pixels."""
 _BLOCK_BYTES = 4096
@@ -68,6 +69,7 @@ class TiffStore:
             _tile_side(options.chunk_px, info.width),
         )
         large = max(info.height, info.width) > PYRAMID_FROM_PX
+        large |= info.metadata.reading.pyramid_levels > 1
         levels = make_levels(info, self.chunk)
         self.levels: tuple[Level, ...] = (
             levels if large and options.encoding.pyramid else levels[:1]
