@@ -130,12 +130,10 @@ class Options:
         """What becomes of the outliers of an image.
 
         Unless they are to be replaced, none are looked for in 8-bit colour, where a camera has
-        smeared them over their neighbours, and by models that leave noise in: what they make of
-        an outlier is its own size.
+        smeared them over their neighbours.
         """
         is_photo = info.dtype == np.uint8 and info.samples - info.alpha >= 3
-        is_left = is_photo or not self.task.removes_noise
-        return "none" if is_left and self.outliers == "keep" else self.outliers
+        return "none" if is_photo and self.outliers == "keep" else self.outliers
 
     def output_info(self, info: ImageInfo) -> ImageInfo:
         """Facts of the output of an image.

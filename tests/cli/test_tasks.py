@@ -56,7 +56,8 @@ def test_models_scales_and_tasks_go_together(
     up, dn = "up3.safetensors", "dn.safetensors"
     found = error_of(["upscale", "a.tif", "--model", up, "--scale", "2"], capsys)
     assert "model up3 enlarges 3 times, not 2 times" in found
-    assert "there are models for 2 and 4" in error_of(["upscale", "a.tif", "--scale", "8"], capsys)
+    found = error_of(["upscale", "a.tif", "--scale", "8"], capsys)
+    assert "no model to upscale 8 times; there is one for 2 and 4 times" in found
     assert "run it with unetmm denoise" in error_of(["upscale", "a.tif", "--model", dn], capsys)
     assert "run it with unetmm upscale" in error_of(["denoise", "a.tif", "--model", up], capsys)
     assert "run it with unetmm upscale" in error_of(["deblur", "a.tif", "--model", up], capsys)

@@ -94,11 +94,11 @@ def test_ome_sizes_and_positions(tmp_path: Path) -> None:
     assert (pixels.size_x, pixels.size_y, pixels.size_z) == (120, 80, 2)
     found = pixels.physical_size_x, pixels.physical_size_y, pixels.physical_size_z
     assert found == (0.25, 0.125, 2.0)
-    assert [plane.position_x for plane in pixels.planes] == [3.0, 3.0]
+    # The centre of the first pixel lies a quarter of a pixel before that of the input's.
+    assert [plane.position_x for plane in pixels.planes] == [3.0 - 0.5 / 4] * 2
     attributes = zarr.open(restored(tmp_path / "in.ome.tif", "out.ome.zarr")).attrs["ome"]
     steps = attributes["multiscales"][0]["datasets"][0]["coordinateTransformations"]
     assert steps[0]["scale"][1:] == [0.125, 0.25]
-    # The centre of the first pixel lies a quarter of a pixel before that of the input's.
     assert steps[1]["translation"][2] == 3.0 - 0.5 / 4
 
 

@@ -22,6 +22,7 @@ from unetmm.io.geo import MATRIX_TAG, RPC_NAMES, RPC_TAG, SCALE_TAG, TIE_TAG, is
 from unetmm.io.image import Box, ImageInfo, MaskedSource, Plane, Source
 from unetmm.io.metadata import XMP_TAG, GeoFacts, PhotoFacts, Position, Tag
 from unetmm.io.ome_xml import enlarge_planes
+from unetmm.io.units import in_unit
 from unetmm.io.wrapped import WrappedSource
 from unetmm.io.xmp import scale_xmp
 
@@ -77,7 +78,7 @@ def enlarged_info(info: ImageInfo, scale: int) -> ImageInfo:
             reading=known.reading.without(*lost_of_plane(seen)),
             microscopy=replace(
                 seen,
-                ome_xml=enlarge_planes(seen.ome_xml, width, height, scale),
+                ome_xml=enlarge_planes(seen.ome_xml, _shifts(info, scale), width, height, scale),
                 origin=_origin(info, scale),
                 imagej=drawn_apart(seen),
                 labels="",
@@ -96,13 +97,20 @@ def _photo(photo: PhotoFacts, height: int, width: int, scale: int) -> PhotoFacts
     return replace(photo, exif=exif, xmp=scale_xmp(photo.xmp, scale), resolution=resolution)
 
 
+def _shifts(info: ImageInfo, scale: int) -> dict[str, Position]:
+    """Axis -> distance of the first pixel's centre from that of the input's, and its unit."""
+    sizes = {axis: info.pixel_size[axis] for axis in "XY" if axis in info.pixel_size}
+    return {axis: (-size * (1 - 1 / scale) / 2, unit) for axis, (size, unit) in sizes.items()}
+
+
 def _origin(info: ImageInfo, scale: int) -> Mapping[str, Position]:
     """Stage position of the centre of the first pixel, which lies closer to the corner now."""
-    found = dict(info.metadata.microscopy.origin)
-    for axis in [axis for axis in "XY" if axis in found and axis in info.pixel_size]:
-        (place, unit), (size, size_unit) = found[axis], info.pixel_size[axis]
-        if unit == size_unit:
-            found[axis] = place - size * (1 - 1 / scale) / 2, unit
+    found, shifts = dict(info.metadata.microscopy.origin), _shifts(info, scale)
+    for axis in [axis for axis in "XY" if axis in found and axis in shifts]:
+        place, unit = found[axis]
+        distance = in_unit(*shifts[axis], unit)
+        if distance is not None:
+            found[axis] = place + distance, unit
     return found
 
 

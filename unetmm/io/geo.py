@@ -28,7 +28,7 @@ _AUTHORITY = re.compile(
     r"\s*\]\s*$",
     re.IGNORECASE,
 )
-_URN = re.compile(r"EPSG(?:/\d*/|:+[\d.]*:?)(\d{4,6})", re.IGNORECASE)
+_URN = re.compile(r"EPSG(?:/[\d.]*/|:+(?:[\d.]*:)?)(\d{4,6})(?!\d)", re.IGNORECASE)
 _NAME = re.compile(r'^\s*(\w+)\s*\[\s*"([^"]*)"')
 _GEOGRAPHIC_WORDS = ("GEOGCS", "GEOGCRS", "GEODCRS", "GEODETICCRS", "GEOGRAPHICCRS")
 _ESRI_NAMES = {

@@ -16,6 +16,8 @@ from unetmm.io.geo import RPC_NAMES, GeoPlace, Transform
 log = logging.getLogger(__name__)
 
 _MOST_BYTES = 2**24
+MOST_BANDS = 2**16
+"""Largest number of a band that may have a name; more would not be bands."""
 _RPC_USUAL = {"ERR_BIAS": -1.0, "ERR_RAND": -1.0}
 _NUMBER = re.compile(r"^\s*(\w+)\s*[:=]\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)", re.MULTILINE)
 _ITEMS_OF_VALUES = ("STATISTICS_",)
@@ -52,6 +54,19 @@ def items_lost(root: Element) -> bool:
     items = (item.get("key", "") for item in root.iter("MDI"))
     tables = root.iter("GDALRasterAttributeTable")
     return any(not name.startswith(_ITEMS_OF_VALUES) for name in items) or any(True for _ in tables)
+
+
+def band_names(root: Element) -> tuple[str, ...]:
+    """Names of the bands in a .aux.xml, in their order; none if it names none."""
+    try:
+        named = {
+            int(band.get("band", "1")): (band.findtext("Description") or "").strip()
+            for band in root.iter("PAMRasterBand")
+        }
+    except ValueError:
+        return ()
+    found = tuple(named.get(i, "") for i in range(1, min(max(named, default=0), MOST_BANDS) + 1))
+    return found if any(found) else ()
 
 
 def aux_root(path: Path) -> Element | None:

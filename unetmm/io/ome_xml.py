@@ -259,9 +259,14 @@ def crop_planes(xml: str, shifts: Mapping[str, tuple[float, str]], width: int, h
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def enlarge_planes(xml: str, width: int, height: int, scale: int) -> str:
+def enlarge_planes(
+    xml: str, shifts: Mapping[str, tuple[float, str]], width: int, height: int, scale: int
+) -> str:
     """OME-XML whose first image has `scale` times as many rows and columns; empty where there is
-    none to keep. Stage positions are those of a corner, which stays where it is.
+    none to keep.
+
+    shifts : X and Y -> distance of the first pixel's centre from that of the input's, with its
+        unit. Positions that are in no such unit are left out.
     """
     if (elements := _parsed(xml)) is None:
         return ""
@@ -271,6 +276,9 @@ def enlarge_planes(xml: str, width: int, height: int, scale: int) -> str:
         if pixels.get(name):
             pixels.set(name, repr(number(pixels.get(name, "")) / scale))
     _remove_of_plane(root, image, pixels)
+    for plane in pixels.iterfind("{*}Plane"):
+        for axis in "XY":
+            _move(plane, axis, shifts)
     return ElementTree.tostring(root, encoding="unicode")
 
 

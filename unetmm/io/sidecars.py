@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from unetmm.intensities.validity import NoData, Values
 from unetmm.io.geo import with_place
-from unetmm.io.geo_files import aux_root, items_lost, place_beside
+from unetmm.io.geo_files import aux_root, band_names, items_lost, place_beside
 from unetmm.io.image import Box, ImageInfo, Plane, Source
 from unetmm.io.measured import mask_of
 from unetmm.io.metadata import Metadata
@@ -80,6 +80,8 @@ def _placed(known: Metadata, path: Path) -> tuple[Metadata, list[Path]]:
     root = aux_root(path.with_name(path.name + XML_SUFFIX))
     if root is not None and items_lost(root):
         known = replace(known, reading=known.reading.without("items of .aux.xml"))
+    if root is not None and not any(known.tiff.descriptions) and (names := band_names(root)):
+        known = replace(known, tiff=replace(known.tiff, descriptions=names))
     found, used = place_beside(path, has_place)
     return (with_place(known, found) if used else known), used
 

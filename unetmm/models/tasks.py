@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unetmm.models.weights import Model
+from unetmm.errors import WeightsError
+from unetmm.models.weights import Model, zoo_models
 
 
 @dataclass(frozen=True)
@@ -41,5 +42,18 @@ def task_of(model: Model) -> ModelTask:
 
 
 def default_model(task: str, output_scale: int = 1) -> str:
-    """Name of the model of the zoo for a task; denoisers are chosen by looking at the image."""
-    return f"upscale-x{output_scale}" if task == "upscale" else task
+    """Name of the model of the zoo for a task; denoisers are chosen by looking at the image.
+
+    Raises
+    ------
+    WeightsError
+        If there is none.
+    """
+    name = f"upscale-x{output_scale}" if task == "upscale" else task
+    zoo = zoo_models()
+    if name not in zoo:
+        known = sorted(m.removeprefix("upscale-x") for m in zoo if m.startswith("upscale-x"))
+        remedy = f"; there is one for {' and '.join(known)} times" if known else ""
+        asked = f"{task} {output_scale} times" if task == "upscale" else task
+        raise WeightsError(f"there is no model to {asked}{remedy}")
+    return name

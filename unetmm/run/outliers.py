@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.intensities.outliers import REACH_PX, limits_of, units_of, window_rows
+from unetmm.intensities.outliers import POINT, REACH_PX, limits_of, units_of, window_rows
 from unetmm.intensities.points import REACH_PX as POINT_REACH_PX
 from unetmm.intensities.points import PointRule, point_share
 from unetmm.io.image import Box
@@ -91,7 +91,17 @@ def box_with_stand_ins(job: Job, channel: int, rows: Rows, read: Box, box: Box) 
     top, left = (REACH_PX - (box.y0 - read.y0), REACH_PX - (box.x0 - read.x0))
     target = windows[:, top : top + read.height, left : left + read.width]
     search.fill(rows.stored, rows.measured, target)
-    return _stood_in(part, search, search.find(windows, REACH_PX, box.height))
+    return _stood_in(part, search, _meant(job, search.find(windows, REACH_PX, box.height)))
+
+
+def _meant(job: Job, kinds: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
+    """The outliers that count. Clean images have lines that look like columns and rows of them,
+    which a net that leaves noise in is better shown.
+    """
+    if kinds is None or job.removes_noise:
+        return kinds
+    kinds = np.where(kinds == POINT, kinds, 0).astype(np.uint8)
+    return kinds if kinds.any() else None
 
 
 def _stood_in(rows: Rows, search: Search, kinds: NDArray[np.uint8] | None) -> Rows:
@@ -113,6 +123,7 @@ class _HeldRows:
     """Rows of a strip that wait for those below them, and the windows that they are judged by."""
 
     def __init__(self, job: Job, task: Task) -> None:
+        self.job = job
         info, strip, segment = job.source.info, task.strip, task.segment
         stop = min(strip.read_stop, info.width)
         read_x0 = max(0, strip.read_start - REACH_PX)
@@ -172,7 +183,7 @@ class _HeldRows:
             rows = self.held.popleft()
             count = len(rows.stored)
             first = self.next_row - self.top
-            kinds = self.search.find(self.windows, first, count)
+            kinds = _meant(self.job, self.search.find(self.windows, first, count))
             points = self._points(first, count)
             if points is not None and kinds is not None:
                 points[(kinds != 0).any(2)] = 0

@@ -173,6 +173,10 @@ class ChunkRowWriter:
                 answer[one], first, before.pixels, self.statistics[group], self.job.strength,
                 *before[1:], self.scratch[:scale], exact,
             )  # fmt: skip
+            if not self.job.removes_noise and made.dtype.kind != "f":
+                # Edges that are sharpened swing below black, which is no matter of rounding.
+                limits = np.iinfo(made.dtype)
+                np.clip(exact, limits.min, limits.max, out=exact)
             self.watch.dimness.note(dim, averaged(exact, scale), averaged(made[one], scale))
 
     def _spot(self, row: int, group: tuple[int, ...]) -> Spot | None:

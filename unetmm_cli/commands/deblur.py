@@ -7,8 +7,9 @@ from unetmm_cli.options.choices import Choices, with_choices
 
 HELPS = {
     "model": "Model of the zoo, or a .safetensors file. By default deblur.",
-    "outliers": "Single pixels, columns and rows that no optics can make. keep: the net takes them "
-    "as they are, replace: they get a value that fits, none: the same as keep.",
+    "outliers": "Single pixels that no optics can make (hot, dead, cosmic rays). keep: they keep "
+    "their value and do not disturb what is around them, replace: they get one that fits, none: "
+    "none are looked for.",
 }
 """Option -> what it means here."""
 

@@ -9,15 +9,16 @@ import typer
 from unetmm_cli.options.arguments import Inputs, Output
 from unetmm_cli.options.choices import Choices, with_choices
 
-SCALES = (2, 4)
-"""Scales that the zoo has a model for."""
+USUAL_SCALE = 2
+"""Scale where none is asked for."""
 
 
 HELPS = {
     "model": "Model of the zoo, or a .safetensors file, that decides how many times. By default "
     "upscale-x2 or upscale-x4.",
-    "outliers": "Single pixels, columns and rows that no optics can make. keep: they are enlarged "
-    "as they are, replace: they get a value that fits, none: the same as keep.",
+    "outliers": "Single pixels that no optics can make (hot, dead, cosmic rays). keep: they keep "
+    "their value and do not disturb what is around them, replace: they get one that fits, none: "
+    "none are looked for.",
 }
 """Option -> what it means here."""
 
@@ -47,9 +48,7 @@ def upscale(
 
     chosen = choices.restoration.model
     if chosen is None or chosen == "auto":
-        if scale not in (None, *SCALES):
-            raise typer.BadParameter(f"--scale {scale}: there are models for 2 and 4")
-        choices = choices.changed(model=default_model("upscale", scale or SCALES[0]))
+        choices = choices.changed(model=default_model("upscale", scale or USUAL_SCALE))
     check_task(choices, "upscale")
     model = load_model(str(choices.restoration.model))
     if scale not in (None, model.config.output_scale):
