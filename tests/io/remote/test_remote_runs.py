@@ -80,7 +80,7 @@ def test_a_killed_run_on_a_bucket_goes_on_to_the_bytes_of_a_local_one(
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
     assert "zarr.json" not in objects(output)
-    with pytest.raises(ImageError, match="is not finished"):
+    with pytest.raises(ImageError, match="is no Zarr"):
         open_source(output)
     report = tmp_path / "report.json"
     done = subprocess.run(
