@@ -77,7 +77,7 @@ def tiff_planes(path: Path, info: ImageInfo) -> Any:
         pixels, axes = series.asarray(), series.axes
         if pixels.dtype == bool:
             pixels = pixels * np.uint8(255)
-        if info.metadata.display.palette:
+        if info.metadata.display.palette == "expanded":
             pixels, axes = colours(pixels, series.keyframe, info), axes + "S"
     if "S" not in axes:
         pixels, axes = pixels[..., None], axes + "S"

@@ -77,8 +77,12 @@ KEPT = """\
   channels and planes are kept: GDAL's scales, offsets, units and items of bands, OME's channels
   and planes. Regions of interest of OME-XML are not.
 - GDAL's mask of valid pixels inside a GeoTIFF is copied into a GeoTIFF as it is, up to 4 MiB as
-  stored; elsewhere it is left out, with a warning. The pixels that it excludes are restored like
-  any others.
+  stored, and so is one in a `.msk`; elsewhere it is left out, with a warning. The pixels that it
+  excludes stay as they are and influence nothing.
+- What is not measured is known by GDAL's nodata tag (one value, or several that commas separate:
+  one a band where there are as many), `.aux.xml`, masks, opacity 0, and in Zarr by `_FillValue`,
+  `missing_value`, `valid_range`, `valid_min` and `valid_max`. `--nodata` overrides. A Zarr's own
+  fill value counts only in Zarr 2 as xarray writes it. TIFF and OME-Zarr outputs state the values.
 - A thumbnail that comes before the image of a TIFF is passed over. A set of OME-TIFF files is one
   image, whichever of them is named.
 - Of several images in a TIFF the largest is read, of scenes of a CZI or LIF the first, with a

@@ -241,3 +241,20 @@ def made_of(path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     """What `info --json` says of how an output was made."""
     assert run(["info", str(path), "--json"]) == 0
     return json.loads(capsys.readouterr().out)["made"]
+
+
+@pytest.mark.parametrize("channels", [1, 4, 7, 20])
+def test_the_noise_is_that_of_the_channels_that_a_run_judges(
+    channels: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each channel is twice as noisy as the one before, so others show."""
+    rng = np.random.default_rng(0)
+    levels = 0.001 * 2.0 ** np.arange(channels)[:, None, None]
+    pixels = (rng.normal(0, 1, (channels, 96, 96)) * levels).astype(np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, metadata={"axes": "CYX"}, ome=True)
+    assert run(["info", str(tmp_path / "a.tif"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["values"]
+    assert len(told["histograms"]) == min(channels, 16)
+    assert run(["plan", str(tmp_path / "a.tif"), "--mem-budget", "2GB", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["model_choice"]["noise"] == told["noise"]

@@ -49,6 +49,7 @@ def test_an_output_that_is_not_finished_is_one_line(
 ) -> None:
     output = tmp_path / name
     restore_file(folder / "in.tif", output, options(folder), share=Share(0, 3))
+    capsys.readouterr()
     assert run(["verify", str(output)]) == 1
     out, err = capsys.readouterr()
     assert (

@@ -22,7 +22,7 @@ from unetmm.calibrate.risk import HARDLY_ANY, PROBE, Bench, Judged
 from unetmm.intensities.counts import TransformChoice
 from unetmm.intensities.doubts import has_unequal_colours
 from unetmm.intensities.drawn import is_drawn
-from unetmm.intensities.image_noise import GROWS, ImageNoise, in_words
+from unetmm.intensities.image_noise import GROWS, ImageNoise, channels_looked_at, in_words
 from unetmm.io.image import Source
 from unetmm.models.choice import ModelChoice, candidate_names
 from unetmm.models.groups import sample_groups
@@ -31,8 +31,6 @@ from unetmm.models.weights import Model, load_model
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
 
-MOST_CHANNELS = 3
-"""Largest number of channels that candidates are judged on."""
 SMEARED = 0.45
 """Correlation of neighbours from which on the net for white noise is not taken."""
 CLOSE = 0.02
@@ -119,10 +117,8 @@ def _benches(source: Source, model: Model, terms: ChoiceTerms, first: Choice) ->
     first : patches of all colours of the first channel, which are not read again.
     """
     info, groups = source.info, sample_groups(model.config, source.info)
-    channels = info.length("C")
-    some = sorted({i * channels // MOST_CHANNELS for i in range(MOST_CHANNELS)})
     found = []
-    for channel in some:
+    for channel in channels_looked_at(info.length("C")):
         if channel == 0 and len(groups) == 1:
             choices: Iterable[Choice] = (first,)
         else:

@@ -19,6 +19,9 @@ from unetmm.intensities.validity import NOTHING, NoData, measured_of
 GROWS = 0.3
 """Share of the variance of bright pixels that grew with the signal, from which on that is said."""
 
+MOST_CHANNELS = 3
+"""Largest number of channels whose noise stands for that of an image."""
+
 
 @dataclass(frozen=True)
 class ImageNoise:
@@ -65,6 +68,11 @@ class ImageNoise:
         """Rows and columns over which it is smeared, most of all samples."""
         down, across = zip(*(smear.reach_px for smear in self.smears), strict=True)
         return max(down), max(across)
+
+
+def channels_looked_at(count: int) -> list[int]:
+    """Numbers of the channels whose noise stands for that of an image with so many of them."""
+    return sorted({i * count // MOST_CHANNELS for i in range(MOST_CHANNELS)})
 
 
 def survey_noise(

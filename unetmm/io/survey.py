@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.intensities.doubts import find_doubts
-from unetmm.intensities.image_noise import ImageNoise, in_words, survey_noise
+from unetmm.intensities.image_noise import (
+    ImageNoise,
+    channels_looked_at,
+    in_words,
+    survey_noise,
+)
 from unetmm.intensities.validity import NOTHING, finite_mask
 from unetmm.io.image import Box, ImageInfo, Source
 from unetmm.io.measured import Mask, read_measured
@@ -26,7 +31,7 @@ MOST_BOXES = 8
 SMALL_PX = 2**20
 """Largest channel that is read whole, in pixels."""
 MOST_CHANNELS = 16
-"""Most channels that are looked at."""
+"""Most channels whose values are shown."""
 MOST_DECODED_BYTES = 48 * 2**20
 """Most bytes that are decoded for a look, so that it takes a fraction of a second."""
 Where = tuple[int, int, Box]
@@ -66,7 +71,7 @@ class Survey:
     doubts: tuple[str, ...] = ()
     """Lines on what is doubtful in the pixels that were read."""
     noise: str = ""
-    """Noise in words, of all colours and channels; empty where it cannot be told."""
+    """Noise in words, of the channels that a run judges; empty where it cannot be told."""
     skipped: str = ""
     """Reason why nothing was read, empty if something was."""
 
@@ -78,7 +83,10 @@ class Survey:
 def survey(source: Source) -> Survey:
     """Read every channel, or a few boxes of each, or say why that would take too long."""
     info = source.info
-    channels = min(info.length("C"), MOST_CHANNELS)
+    noisy = channels_looked_at(info.length("C"))
+    shown = range(min(info.length("C"), MOST_CHANNELS))
+    seen = sorted({*shown, *noisy})
+    channels = len(seen)
     whole = _is_whole(info) or getattr(source, "sequential", False)
     cost_bytes = channels * (info.plane_bytes if whole else _decoded_bytes(info, BOX_PX))
     boxes = MOST_BOXES
@@ -95,11 +103,13 @@ def survey(source: Source) -> Survey:
     doubts: dict[str, None] = {}
     noise: list[ImageNoise] = []
     try:
-        for channel in range(channels):
+        for channel in seen:
             read = [read_measured(source, (t, channel, z), box) for t, z, box in places]
-            doubts |= dict.fromkeys(_doubts(info, channel, read))
-            found += _histograms(info, channel, read)
-            noise += _noise(info, channel, read)
+            if channel in shown:
+                doubts |= dict.fromkeys(_doubts(info, channel, read))
+                found += _histograms(info, channel, read)
+            if channel in noisy:
+                noise += _noise(info, channel, read)
     except ImageError as error:
         return Survey(skipped=str(error))
     told = in_words(noise) if noise else ""

@@ -186,7 +186,7 @@ def test_finalize_finishes_what_the_last_share_left(
     with monkeypatch.context() as patch:
         patch.setattr(Output, "complete", lambda self: False)
         restore_file(source, output, options)
-    with pytest.raises(ImageError, match="is no Zarr"):
+    with pytest.raises(ImageError, match="is not finished"):
         verify(output)
     assert finalize(output) and verify(output).damaged == ()
 
