@@ -20,13 +20,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from compare_page import page
 from compare_plot import plot
+from numpy.typing import NDArray
 
 from unetmm.models.weights import Model, load_model
 from unetmm.nets.config import AggregateConfig, NetConfig
-from unetmm.quality.evaluate import evaluate, reference_on_255
+from unetmm.quality.evaluate import Restore, evaluate
 from unetmm.train.config import TrainConfig, load_train_config
 from unetmm.train.loop import Trainer, TrainingProgress
 
@@ -147,9 +149,22 @@ def measure(run: Run, trainer: Trainer, data: Path) -> dict[str, list[float]]:
 def measure_statistics(name: str, data: Path) -> dict[str, list[float]]:
     """A model of the zoo with its channel attention frozen by calibration, and taken globally."""
     model, folder = load_model(name), data / STATISTICS[name]
-    ways = {"frozen": None, "global": reference_on_255(model)}
+    ways = {"frozen": None, "global": of_whole_image(model)}
     found = {way: evaluate(model, folder, restore=r) for way, r in ways.items()}
     return {way: [m.psnr_db for m in evaluation.means] for way, evaluation in found.items()}
+
+
+def of_whole_image(model: Model) -> Restore:
+    """A model's reference forward: whole images of 0 to 255, channel attention by their means."""
+    net = model.net
+
+    def restore(noisy: NDArray[np.float64]) -> NDArray[np.float64]:
+        x = torch.from_numpy((noisy / 255).astype(np.float32)).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            out = net(x.contiguous(memory_format=torch.channels_last))[0]
+        return np.asarray(out.permute(1, 2, 0).numpy(), np.float64) * 255
+
+    return restore
 
 
 def load_results(runs_folder: Path) -> Results:

@@ -11,7 +11,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("unetmm", "unetmm_cli")
+PACKAGES = ("unetmm", "unetmm_cli", "unetmm_napari")
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 PLAIN = "\nimport {module}\n"
@@ -20,7 +20,7 @@ FOR_TYPES = "\nfrom typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import
 
 
 def copy_sources(folder: Path) -> None:
-    """Copy both packages' sources and the contract."""
+    """Copy the packages' sources and the contract."""
     for package in PACKAGES:
         shutil.copytree(
             ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__")

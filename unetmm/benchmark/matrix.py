@@ -61,13 +61,17 @@ class MatrixProduct:
 def matrix_products(config: NetConfig) -> list[MatrixProduct]:
     """Every convolution of the net except the depthwise ones and channel attention."""
     found = []
+    is_nafnet = config.body == "nafnet"
+    left_out = ("beta", "gamma", ".conv2.weight") if is_nafnet else ()
     for name, shape in tensor_shapes(config).items():
-        if len(shape) != 4 or name.endswith(("beta", "gamma", ".conv2.weight")) or ".sca." in name:
+        if len(shape) != 4 or name.endswith(left_out) or ".sca." in name:
             continue
         n, c, height, width = shape
-        per_px = 0.25 ** _halvings(name, config)
-        in_block = name.split(".")[-2] in BLOCK_PRODUCTS
-        found.append(MatrixProduct(c * height * width, n, per_px, in_block))
+        depth, outputs = c * height * width, n
+        if name.startswith("ups.") and not is_nafnet:  # transposed: a pixel becomes four
+            depth, outputs = n, c * height * width
+        in_block = is_nafnet and name.split(".")[-2] in BLOCK_PRODUCTS
+        found.append(MatrixProduct(depth, outputs, 0.25 ** _halvings(name, config), in_block))
     return found
 
 
