@@ -36,6 +36,14 @@ def test_an_output_lies_beside_the_only_image(
     assert Path("a_denoised.tif").exists() and Path("b_restored.ome.tif").exists()
 
 
+def test_no_output_is_named_for_an_image_that_is_not_there(
+    images: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["denoise", "none.tif"]) == 1
+    said = capsys.readouterr().err
+    assert "no such file" in said and "none_denoised" not in said
+
+
 def test_suffix_and_format_name_it_too(images: list[str]) -> None:
     assert run(["denoise", "a.tif", "--suffix", "_clean", "--format", "npy", *FAST]) == 0
     assert Path("a_clean.npy").exists()

@@ -46,7 +46,7 @@ def named_output(
     if holds_many or not path.exists() and (only.startswith("@") or glob.has_magic(only)):
         raise typer.BadParameter(f"{only}: may hold many images; give -o FOLDER/ for theirs")
     beside = output_beside(path, choices, ending)
-    if not choices.reporting.quiet and not choices.reporting.as_json:
+    if path.exists() and not choices.reporting.quiet and not choices.reporting.as_json:
         display.say(f"the output goes to {beside}; -o names another")
     return inputs, str(beside)
 
