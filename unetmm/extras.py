@@ -18,11 +18,6 @@ def has(package: str) -> bool:
         return False
 
 
-def has_torch() -> bool:
-    """Whether torch can be imported, without importing it."""
-    return has("torch")
-
-
 def need(package: str, what: str, remedy: str) -> None:
     """Refuse what a package is missing for; `what` begins the message, as in "training".
 

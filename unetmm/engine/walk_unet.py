@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from unetmm.engine.layout import MaxPool, Ring
 from unetmm.engine.walk import Walk
 
@@ -22,8 +24,13 @@ class UNetWalk(Walk):
 
     def body(self, name: str, x: Ring, lag: int, count: int, channels: int) -> tuple[Ring, int]:
         """Two convolutions a block; each adds a row of lag."""
-        for conv in (f"{name}.{i}.conv{k}" for i in range(count) for k in (1, 2)):
-            x, lag = self.convolution(conv, x, lag, channels)
+        return self.convolutions(_names(name, count), x, lag, channels)
+
+    def convolutions(
+        self, names: Iterable[str], x: Ring, lag: int, channels: int
+    ) -> tuple[Ring, int]:
+        for name in names:
+            x, lag = self.convolution(name, x, lag, channels)
         return x, lag
 
     def convolution(self, name: str, x: Ring, lag: int, channels: int) -> tuple[Ring, int]:
@@ -42,12 +49,13 @@ class UNetWalk(Walk):
         """Skip and enlarged map stay two: a convolution over both is the sum of one over each."""
         up = self.ring(f"up{index}", skip.scale, skip.channels, 1, fine)
         self.product(f"ups.{index}", x, up, fine // 2, repeat=2)
-        first, name = f"decoders.{index}.0.conv1", f"decoders.{index}"
+        first, *others = _names(f"decoders.{index}", count)
         both, lag = self.ring(first, skip.scale, skip.channels, 1, fine + 1), fine + 1
         self.product(f"{first}.skip", skip, both, lag, taps=3, pad=1)
         self.product(f"{first}.up", up, both, lag, taps=3, pad=1, accumulate=True, rectify=True)
-        x, lag = self.convolution(f"{name}.0.conv2", both, lag, skip.channels)
-        for i in range(1, count):
-            for k in (1, 2):
-                x, lag = self.convolution(f"{name}.{i}.conv{k}", x, lag, skip.channels)
-        return x, lag
+        return self.convolutions(others, both, lag, skip.channels)
+
+
+def _names(body: str, count: int) -> list[str]:
+    """The convolutions of a row of blocks, in order."""
+    return [f"{body}.{i}.conv{k}" for i in range(count) for k in (1, 2)]

@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,14 @@ the guard and tiles of a TIFF ask for."""
 _OFFSETS, _SPANS = ("LINE_OFF", "SAMP_OFF"), ("LINE_SCALE", "SAMP_SCALE")
 """Names of the numbers of rational polynomials that count pixels."""
 
+Pixels = TypeVar("Pixels", bound=np.generic)
+
 log = logging.getLogger(__name__)
+
+
+def repeated(pixels: NDArray[Pixels], scale: int) -> NDArray[Pixels]:
+    """Each pixel (height, width, ...) as a square of `scale` by `scale` pixels."""
+    return pixels if scale == 1 else pixels.repeat(scale, 0).repeat(scale, 1)
 
 
 def chunk_px(side_px: int, scale: int) -> int:
@@ -188,12 +195,12 @@ class EnlargedSource(WrappedSource):
 
     def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
         outer, inner = self._within(box)
-        return self._repeated(self._source.read(plane, outer))[inner]
+        return repeated(self._source.read(plane, outer), self._scale)[inner]
 
     def read_mask(self, plane: Plane, box: Box) -> NDArray[np.bool_]:
         outer, inner = self._within(box)
         mask = cast("MaskedSource", self._source).read_mask(plane, outer)
-        return self._repeated(mask)[inner]
+        return repeated(mask, self._scale)[inner]
 
     def _within(self, box: Box) -> tuple[Box, tuple[slice, slice]]:
         """The pixels of the source that a box lies in, and where it lies in them, enlarged."""
@@ -201,6 +208,3 @@ class EnlargedSource(WrappedSource):
         outer = Box(box.y0 // s, box.x0 // s, -(-box.y1 // s), -(-box.x1 // s))
         y, x = outer.y0 * s, outer.x0 * s
         return outer, (slice(box.y0 - y, box.y1 - y), slice(box.x0 - x, box.x1 - x))
-
-    def _repeated(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        return pixels.repeat(self._scale, 0).repeat(self._scale, 1)

@@ -23,14 +23,9 @@ class ModelTask:
 
 
 DENOISE = ModelTask("denoise", "_denoised")
-TASKS = {
-    task.name: task
-    for task in (
-        DENOISE,
-        ModelTask("upscale", "_upscaled", removes_noise=False, keeps_details=False),
-        ModelTask("deblur", "_deblurred", removes_noise=False, keeps_details=False),
-    )
-}
+UPSCALE = ModelTask("upscale", "_upscaled", removes_noise=False, keeps_details=False)
+DEBLUR = ModelTask("deblur", "_deblurred", removes_noise=False, keeps_details=False)
+TASKS = {task.name: task for task in (DENOISE, UPSCALE, DEBLUR)}
 """Name -> task."""
 RESTORE = ModelTask("restore", "_restored")
 """Task of all other models."""

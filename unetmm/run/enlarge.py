@@ -5,12 +5,10 @@ All of a run counts pixels of the input. Only what is handed to the sink is enla
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-Pixels = TypeVar("Pixels", bound=np.generic)
 
 
 def unshuffled(answer: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
@@ -20,11 +18,6 @@ def unshuffled(answer: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
     n, width, values = answer.shape
     cells = answer.reshape(n, width, values // scale**2, scale, scale)
     return cells.transpose(0, 3, 1, 4, 2).reshape(n * scale, width * scale, -1)
-
-
-def repeated(pixels: NDArray[Pixels], scale: int) -> NDArray[Pixels]:
-    """Each pixel (n, width, ...) as many times as it has pixels in the output."""
-    return pixels if scale == 1 else pixels.repeat(scale, 0).repeat(scale, 1)
 
 
 def averaged(pixels: NDArray[Any], scale: int) -> NDArray[Any]:

@@ -13,8 +13,8 @@ from unetmm.intensities.judging import Watched, smear_factor
 from unetmm.intensities.range import less_low
 from unetmm.intensities.rounding import Dimness, DimParts
 from unetmm.intensities.validity import NoData
+from unetmm.io.enlarged import repeated
 from unetmm.io.measured import Mask
-from unetmm.run.enlarge import repeated
 from unetmm.run.job import Job
 from unetmm.run.task import Task
 

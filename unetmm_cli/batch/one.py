@@ -24,7 +24,7 @@ from unetmm_cli.progress import Silent, open_view
 from unetmm_cli.signals import Interrupted, stop_on_signal
 
 
-def check_task(choices: Choices, task: str) -> None:
+def check_task(choices: Choices, task: ModelTask) -> None:
     """Refuse a model that was trained for something else than the command says.
 
     Raises
@@ -33,10 +33,10 @@ def check_task(choices: Choices, task: str) -> None:
         If it was, or there is no such model.
     """
     choice = choices.restoration.model
-    if task == DENOISE.name and is_auto(choice):
+    if task is DENOISE and is_auto(choice):
         return
     model = load_model(choice or "")
-    if model.task != task:
+    if model.task != task.name:
         command = task_of(model).name
         raise WeightsError(f"model {model.name} is for {model.task}; run it with unetmm {command}")
 

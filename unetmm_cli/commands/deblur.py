@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from unetmm_cli.options.arguments import Inputs, Output
 from unetmm_cli.options.choices import Choices, with_choices
+from unetmm_cli.options.restoration import SINGLE_OUTLIERS
 
 HELPS = {
     "model": "Model of the zoo, or a .safetensors file. By default deblur.",
-    "outliers": "Single pixels that no optics can make (hot, dead, cosmic rays). keep: they keep "
-    "their value and do not disturb what is around them, replace: they get one that fits, none: "
-    "none are looked for.",
+    "outliers": SINGLE_OUTLIERS,
 }
 """Option -> what it means here."""
 
@@ -22,12 +21,12 @@ def deblur(inputs: Inputs, choices: Choices, output: Output = None) -> None:
 
     Example: unetmm deblur scan.tif -o scan_sharp.tif
     """
-    from unetmm.models.tasks import default_model
+    from unetmm.models.tasks import DEBLUR, default_model
     from unetmm_cli.batch.batch import restore_all
     from unetmm_cli.batch.naming import named_output
     from unetmm_cli.batch.one import check_task
 
     if choices.restoration.model in (None, "auto"):
         choices = choices.changed(model=default_model("deblur"))
-    check_task(choices, "deblur")
-    restore_all(*named_output(inputs, output, choices, "_deblurred"), choices)
+    check_task(choices, DEBLUR)
+    restore_all(*named_output(inputs, output, choices, DEBLUR.ending), choices)

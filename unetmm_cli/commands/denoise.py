@@ -15,9 +15,10 @@ def denoise(inputs: Inputs, choices: Choices, output: Output = None) -> None:
 
     Example: unetmm denoise scan.tif -o scan.ome.zarr --mem-budget 4GB
     """
+    from unetmm.models.tasks import DENOISE
     from unetmm_cli.batch.batch import restore_all
     from unetmm_cli.batch.naming import named_output
     from unetmm_cli.batch.one import check_task
 
-    check_task(choices, "denoise")
-    restore_all(*named_output(inputs, output, choices, "_denoised"), choices)
+    check_task(choices, DENOISE)
+    restore_all(*named_output(inputs, output, choices, DENOISE.ending), choices)

@@ -12,7 +12,8 @@ def restore(inputs: Inputs, choices: Choices, output: Output = None) -> None:
 
     Example: unetmm restore scan.tif -o scan.ome.zarr --model my-net.safetensors
     """
+    from unetmm.models.tasks import RESTORE
     from unetmm_cli.batch.batch import restore_all
     from unetmm_cli.batch.naming import named_output
 
-    restore_all(*named_output(inputs, output, choices, "_restored"), choices)
+    restore_all(*named_output(inputs, output, choices, RESTORE.ending), choices)

@@ -8,17 +8,14 @@ import typer
 
 from unetmm_cli.options.arguments import Inputs, Output
 from unetmm_cli.options.choices import Choices, with_choices
+from unetmm_cli.options.restoration import SINGLE_OUTLIERS
 
 USUAL_SCALE = 2
 """Scale where none is asked for."""
-
-
 HELPS = {
     "model": "Model of the zoo, or a .safetensors file, that decides how many times. By default "
     "upscale-x2 or upscale-x4.",
-    "outliers": "Single pixels that no optics can make (hot, dead, cosmic rays). keep: they keep "
-    "their value and do not disturb what is around them, replace: they get one that fits, none: "
-    "none are looked for.",
+    "outliers": SINGLE_OUTLIERS,
 }
 """Option -> what it means here."""
 
@@ -40,7 +37,7 @@ def upscale(
     Example: unetmm upscale scan.tif -o scan_x2.tif --scale 2
     """
     from unetmm.errors import WeightsError
-    from unetmm.models.tasks import default_model
+    from unetmm.models.tasks import UPSCALE, default_model
     from unetmm.models.weights import load_model
     from unetmm_cli.batch.batch import restore_all
     from unetmm_cli.batch.naming import named_output
@@ -49,11 +46,11 @@ def upscale(
     chosen = choices.restoration.model
     if chosen is None or chosen == "auto":
         choices = choices.changed(model=default_model("upscale", scale or USUAL_SCALE))
-    check_task(choices, "upscale")
+    check_task(choices, UPSCALE)
     model = load_model(str(choices.restoration.model))
     if scale not in (None, model.config.output_scale):
         raise WeightsError(
             f"model {model.name} enlarges {model.config.output_scale} times, not {scale} times; "
             "leave out --scale or --model"
         )
-    restore_all(*named_output(inputs, output, choices, "_upscaled"), choices)
+    restore_all(*named_output(inputs, output, choices, UPSCALE.ending), choices)

@@ -23,6 +23,12 @@ Transform = Literal["auto", "none", "anscombe"]
 
 Outliers = Literal["keep", "replace", "none"]
 """Values of --outliers."""
+SINGLE_OUTLIERS = (
+    "Single pixels that no optics can make (hot, dead, cosmic rays). keep: they keep their value "
+    "and do not disturb what is around them, replace: they get one that fits, none: none are "
+    "looked for."
+)
+"""Help of --outliers where whole columns and rows are not looked for."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.io.enlarged import repeated
 from unetmm.io.measured import Mask
 
 PERCENT = (0.1, 99.9)
@@ -56,8 +57,7 @@ def shown_samples(pixels: NDArray[Any], alpha: bool) -> NDArray[Any]:
 
 def at_height(pixels: NDArray[Any], height: int) -> NDArray[Any]:
     """Pixels, each of them repeated so often that they are as high as that."""
-    times = height // len(pixels)
-    return pixels.repeat(times, 0).repeat(times, 1)
+    return repeated(pixels, height // len(pixels))
 
 
 def stretch_of(before: NDArray[Any], measured: Mask | None) -> Stretch:
