@@ -33,6 +33,18 @@ def test_small_patches_for_nets_that_enlarge() -> None:
     np.testing.assert_allclose(small * 255, np.rint(small * 255), atol=1e-3)
 
 
+def test_a_share_of_the_small_patches_is_averaged() -> None:
+    many = np.random.default_rng(0).random((200, 1, 16, 16)).astype(np.float32)
+    small, _ = degrade(many, replace(QUIET, averaged_share=0.5), np.random.default_rng(0), 2)
+    averages = many.reshape(200, 1, 8, 2, 8, 2).mean((3, 5))
+    near = [
+        np.abs(small - other).max((1, 2, 3)) < 1e-5 for other in (averages, reduce_bicubic(many, 2))
+    ]
+    assert (near[0] ^ near[1]).all() and 0.35 < near[0].mean() < 0.65
+    with pytest.raises(ValueError, match="averaged_share is 0 to 1"):
+        NoiseConfig(averaged_share=2.0)
+
+
 def test_blurred_patches_lose_the_margin_and_keep_the_sharp_target() -> None:
     noise = replace(QUIET, blur=BlurConfig(1.0, linear_share=0.0, margin_px=12))
     seen, target = degrade(PATCHES, noise, np.random.default_rng(1))

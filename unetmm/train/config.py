@@ -145,6 +145,9 @@ class NoiseConfig:
     """Blur before the noise; what the net should give is the sharp image."""
     rounded_share: float = 0.0
     """Share of all samples that are rounded to 8 bits at the end."""
+    averaged_share: float = 0.0
+    """Share of all samples that are reduced by averaging, where the net enlarges; the others are
+    reduced by bicubic interpolation."""
 
     def __post_init__(self) -> None:
         taken = sum(kind.share for kind in (self.camera, self.micrograph) if kind)
@@ -152,6 +155,8 @@ class NoiseConfig:
             raise ValueError("noise: a mixture has its own camera and micrograph; give one of them")
         if taken > 1:
             raise ValueError(f"noise: the shares of camera and micrograph add up to {taken:g}")
+        if not 0 <= self.averaged_share <= 1:
+            raise ValueError(f"noise: averaged_share is 0 to 1: found {self.averaged_share:g}")
 
     def describe(self) -> str:
         """Sentence about the noise for a model card."""
@@ -184,6 +189,8 @@ class NoiseConfig:
             parts.append(f"rounded to 8 bits in {self.rounded_share:.0%}")
         if self.blur is not None:
             parts.append(self.blur.describe())
+        if self.averaged_share:
+            parts.append(f"reduced by averaging in {self.averaged_share:.0%}, else bicubic")
         text = "; ".join(parts)
         return text[0].upper() + text[1:]
 
@@ -297,7 +304,8 @@ class TrainConfig:
         chosen: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         noise = chosen["noise"]
         # Runs of older versions do not know these.
-        for name, default in (("mixture", None), ("blur", None), ("rounded_share", 0.0)):
+        newer = {"mixture": None, "blur": None, "rounded_share": 0.0, "averaged_share": 0.0}
+        for name, default in newer.items():
             if noise[name] == default:
                 del noise[name]
         return {name: chosen[name] for name in _FIXED}

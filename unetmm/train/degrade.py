@@ -34,9 +34,22 @@ def degrade(
         sharp = np.ascontiguousarray(clean[..., inner, inner])
         seen = np.ascontiguousarray(blur_patches(clean, noise.blur, rng)[..., inner, inner])
     if output_scale > 1:
-        seen = reduce_bicubic(seen, output_scale)
+        seen = _reduced(seen, output_scale, noise.averaged_share, rng)
     noisy, _ = add_all_noise(seen, noise, rng)
     return noisy, sharp
+
+
+def _reduced(
+    clean: Patches, scale: int, averaged_share: float, rng: np.random.Generator
+) -> Patches:
+    """Smaller patches: pixels of some are averages, as a sensor's are, the others bicubic."""
+    small = reduce_bicubic(clean, scale)
+    if averaged_share:
+        b, c, h, w = small.shape
+        averages = clean.reshape(b, c, h, scale, w, scale).mean((3, 5))
+        is_averaged = rng.random((b, 1, 1, 1)) < averaged_share
+        small = np.where(is_averaged, averages, small)
+    return small
 
 
 def add_all_noise(
