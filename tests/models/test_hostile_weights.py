@@ -15,7 +15,8 @@ from safetensors.numpy import save_file
 
 from unetmm.errors import ShapeError, WeightsError
 from unetmm.io.array import array_info
-from unetmm.models.weights import infer_config, load_model, save_model
+from unetmm.models.checkpoints import infer_config
+from unetmm.models.weights import load_model, save_model
 from unetmm.nets.config import AggregateConfig, NetConfig
 from unetmm.options import Options
 from unetmm.plan.memory import in_memory_storage

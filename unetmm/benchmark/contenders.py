@@ -27,7 +27,7 @@ from unetmm.run.of_array import restore_array
 if TYPE_CHECKING:
     import torch
 
-    from unetmm.nets.body import EncoderDecoder
+    from unetmm.nets.nafnet import ReferenceNet
 
 Pixels = NDArray[Any]
 PREPARE = "prepare"
@@ -71,7 +71,7 @@ class Subject:
     def options(self, **chosen: Any) -> Options:
         return Options(self.model, workers=self.setting.threads, device="cpu", **chosen)
 
-    def frozen_net(self) -> EncoderDecoder:
+    def frozen_net(self) -> ReferenceNet:
         """The reference net, its channel attention replaced by the image's frozen factors."""
         import torch
 

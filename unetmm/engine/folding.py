@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from unetmm.engine.layout import padded
 from unetmm.nets.config import NetConfig
+from unetmm.nets.layers import IMAGE, map_shapes, tail_of
 
 Array = NDArray[np.float32]
 Matrices = Array | NDArray[np.int32]
@@ -221,9 +222,13 @@ class ProductFolder:
 
     def __init__(self, tensors: Tensors, config: NetConfig, lanes: int) -> None:
         self.t, self.config, self.lanes = tensors, config, lanes
+        self.listed = {layer.name: layer for layer in config.layers}
+        self.maps = map_shapes(config.layers, config.in_channels) if config.layers else {}
 
     def matrix(self, name: str) -> Folded:
         """A product's matrix before it is packed, outputs in the order (dy, dx, channel)."""
+        if self.config.layers:
+            return self._layer(*name.split("#"))
         if ".conv" in name:
             return self._dense(name)
         kind, _, index = name.partition(".")
@@ -273,6 +278,20 @@ class ProductFolder:
         halves = matrix.reshape(n, taps, taps, 2, -1)[..., int(part == "up"), :]
         bias = bias if part == "skip" else np.zeros_like(bias)
         return halves.reshape(n, taps, depth // 2), bias, 1, depth // (2 * taps), n
+
+    def _layer(self, name: str, number: str) -> Folded:
+        """The part of a layer's convolution over one of its sources; the first has the bias."""
+        layer, index = self.listed[name], int(number)
+        depths = [self.maps[s].channels for s in layer.sources]
+        start = sum(depths[:index])
+        w = self.t[f"{name}.weight"][:, start : start + depths[index]]
+        n, c, kh, kw = w.shape
+        bias = self.t[f"{name}.bias"] if index == 0 else np.zeros(n, np.float32)
+        matrix = w.transpose(0, 2, 3, 1).reshape(n, kh, kw * c)
+        if layer.enlarge > 1:
+            matrix, bias = (shuffled(a, layer.enlarge) for a in (matrix, bias[:, None]))
+        source_channels = 0 if layer.sources[index] == IMAGE else c
+        return matrix, bias.ravel(), layer.enlarge, source_channels, layer.channels
 
     def _downs(self, index: int) -> Folded:
         matrix, bias = self._conv(f"downs.{index}")
@@ -346,9 +365,26 @@ class ProductFolder:
         return np.ascontiguousarray(matrix), bias, 1, aggregate.channels, c
 
 
-def fold_ending(tensors: Tensors, lanes: int) -> Packed:
+def ending_of(tensors: Tensors, config: NetConfig) -> tuple[Array, Array]:
+    """Weight (n, c, 3, 3) and bias (n,) of the last convolution."""
+    if not config.layers:
+        return tensors["ending.weight"], tensors["ending.bias"]
+    tail, n = tail_of(config.layers), config.answer_channels
+    factor = np.float32(tail.factor)
+    if tail.convolution is None:
+        weight = np.zeros((n, n, 3, 3), np.float32)
+        weight[np.arange(n), np.arange(n), 1, 1] = factor
+        return weight, np.zeros(n, np.float32)
+    name = tail.convolution.name
+    weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+    if weight.shape[2] == 1:
+        weight = np.pad(weight, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    return factor * weight, factor * bias
+
+
+def fold_ending(tensors: Tensors, config: NetConfig, lanes: int) -> Packed:
     """The last convolution as (n, 3, 3 * padded channels) flat, for `stages.ending`."""
-    w = tensors["ending.weight"]
+    w, bias = ending_of(tensors, config)
     n, c, _, _ = w.shape
     matrix = pad_channels(w.transpose(0, 2, 3, 1).reshape(n, 3, 3 * c), c, lanes)
-    return Packed(matrix.ravel(), np.ascontiguousarray(tensors["ending.bias"], np.float32))
+    return Packed(matrix.ravel(), np.ascontiguousarray(bias, np.float32))

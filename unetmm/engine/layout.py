@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
+from unetmm.nets.layers import NetLayer
 
 FLOAT_BYTES = 4
 
@@ -111,6 +112,28 @@ class MaxPool:
 
 
 @dataclass(frozen=True)
+class Pointwise:
+    """Values of one or two maps, each by itself: sum or product, then the layer's activation."""
+
+    layer: NetLayer
+    """NetLayer it carries out; of a convolution only the activation, in place."""
+    sources: tuple[Ring, ...]
+    target: Ring
+    lag: int
+    """Lag of the reading clock, in rows of all of them."""
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether it is a product of its two sources."""
+        return self.layer.kind == "multiply"
+
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """Factors of the sources of a sum."""
+        return self.layer.weighing if self.layer.kind == "add" else (1.0,) * len(self.sources)
+
+
+@dataclass(frozen=True)
 class Block:
     """A NAFNet block in place on a ring: input with `lag`, output with lag + 1."""
 
@@ -141,7 +164,7 @@ class Ending:
     lag: int
 
 
-Stage = Product | MaxPool | Block | Guide | Ending
+Stage = Product | MaxPool | Pointwise | Block | Guide | Ending
 
 
 @dataclass(eq=False)
@@ -158,10 +181,14 @@ class Layout:
     @property
     def lag_rows(self) -> int:
         """Rows that the output is behind the input."""
-        ending = self.stages[-1]
-        assert isinstance(ending, Ending)
-        return ending.lag
+        return self.ending.lag
 
     @property
     def blocks(self) -> list[Block]:
         return [s for s in self.stages if isinstance(s, Block)]
+
+    @property
+    def ending(self) -> Ending:
+        last = self.stages[-1]
+        assert isinstance(last, Ending)
+        return last

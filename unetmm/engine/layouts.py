@@ -6,12 +6,13 @@ from functools import lru_cache
 
 from unetmm.engine.layout import Layout
 from unetmm.engine.walk import Walk
+from unetmm.engine.walk_layers import LayersWalk
 from unetmm.engine.walk_nafnet import NAFNetWalk
 from unetmm.engine.walk_unet import UNetWalk
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
 
-WALKS: dict[str, type[Walk]] = {"nafnet": NAFNetWalk, "unet": UNetWalk}
+WALKS: dict[str, type[Walk]] = {"nafnet": NAFNetWalk, "unet": UNetWalk, "layers": LayersWalk}
 """Name of a body -> walk through its nets."""
 
 

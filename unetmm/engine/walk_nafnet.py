@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from unetmm.engine.layout import Block, Ring
-from unetmm.engine.walk import Walk
+from unetmm.engine.walk_levels import LevelsWalk
 
 
-class NAFNetWalk(Walk):
+class NAFNetWalk(LevelsWalk):
     """Walks a NAFNet, plain or as UNet--."""
 
     def begin(self) -> tuple[Ring, int]:
@@ -28,7 +28,7 @@ class NAFNetWalk(Walk):
             self.layout.stages.append(Block(f"{name}.{i}", x, channels, lag))
             lag += 1
             x.reach = max(x.reach, lag)
-            self.widen(x, conv=True)
+            self.widen(x, reach=1)
         return x, lag
 
     def rows_of(self, count: int) -> int:

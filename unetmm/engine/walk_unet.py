@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from unetmm.engine.layout import MaxPool, Ring
-from unetmm.engine.walk import Walk
+from unetmm.engine.walk_levels import LevelsWalk
 
 
-class UNetWalk(Walk):
+class UNetWalk(LevelsWalk):
     """Walks a U-Net, plain or as UNet--. Every convolution makes a map of its own."""
 
     def begin(self) -> tuple[Ring, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from unetmm.errors import ShapeError, WeightsError
 from unetmm.extras import need_torch
-from unetmm.nets.config import MOST_LEVELS, MOST_PARAMETERS, NetConfig
+from unetmm.models.checkpoints import infer_config, read_checkpoint
+from unetmm.nets.config import MOST_PARAMETERS, NetConfig
 from unetmm.nets.shapes import parameter_count, tensor_shapes
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from unetmm.nets.body import EncoderDecoder
+    from unetmm.nets.nafnet import ReferenceNet
 
 HEADER_LIMIT_BYTES = 10**7
 """Longest header of a safetensors file of ours."""
@@ -83,7 +83,7 @@ class Model:
         self.__dict__.pop("tensors", None)
 
     @cached_property
-    def net(self) -> EncoderDecoder:
+    def net(self) -> ReferenceNet:
         """The reference net in eval mode (imports torch)."""
         need_torch("the reference net")
         import torch
@@ -314,70 +314,9 @@ def _check_finite(tensors: Mapping[str, Any], where: str) -> None:
 
 
 def _load_public_checkpoint(path: Path) -> Model:
-    """A .pth of the public NAFNet code: tensors below "params", config read off their shapes."""
-    import pickle
-
-    need_torch(f"{path}: reading a .pth file")
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError,
-        pickle.UnpicklingError,
-    ) as error:  # fmt: skip
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path}: cannot be loaded as plain tensors ({first_line})") from error
-    for key in ("params_ema", "params", "state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    if not isinstance(content, dict) or not all(
-        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in content.items()
-    ):
-        raise WeightsError(
-            f"{path}: expected a dictionary of tensors, found {type(content).__name__}"
-        )
-    tensors = {k.removeprefix("module."): v.detach().float().numpy() for k, v in content.items()}
+    """A .pth of the public NAFNet code: config read off the tensors' shapes."""
+    tensors = read_checkpoint(path)
     config = infer_config({k: v.shape for k, v in tensors.items()}, str(path))
     _check_size(config, str(path))
     _check_tensors(tensors, config, str(path))
     return Model(path.stem, config, {"source": str(path)}, path, tensors)
-
-
-def infer_config(shapes: Mapping[str, tuple[int, ...]], where: str) -> NetConfig:
-    """The config of a public NAFNet from its tensor shapes.
-
-    Raises
-    ------
-    WeightsError
-        If the names are not NAFNet's.
-    """
-    if "intro.weight" not in shapes or "ending.weight" not in shapes:
-        raise WeightsError(f"{where}: not a NAFNet checkpoint (no intro.weight and ending.weight)")
-
-    def count(pattern: str) -> int:
-        numbers = [m[1] for name in shapes if (m := re.match(pattern, name))]
-        if any(len(number) > 6 for number in numbers):
-            raise WeightsError(f"{where}: not a NAFNet this project knows (a million blocks)")
-        return max(map(int, numbers), default=-1) + 1
-
-    for name in ("intro.weight", "ending.weight"):
-        if len(shapes[name]) != 4:
-            raise WeightsError(f"{where}: {name} is no convolution, its shape is {shapes[name]}")
-    levels = count(r"downs\.(\d+)\.")
-    if levels > MOST_LEVELS:
-        raise WeightsError(f"{where}: not a NAFNet this project knows ({levels} levels)")
-    width, in_channels = shapes["intro.weight"][:2]
-    try:
-        return NetConfig(
-            in_channels=in_channels,
-            out_channels=shapes["ending.weight"][0],
-            width=width,
-            encoder_blocks=tuple(count(rf"encoders\.{n}\.(\d+)\.") for n in range(levels)),
-            middle_blocks=count(r"middle_blks\.(\d+)\."),
-            decoder_blocks=tuple(count(rf"decoders\.{n}\.(\d+)\.") for n in range(levels)),
-            padding="zeros",
-        )
-    except ShapeError as error:
-        raise WeightsError(f"{where}: not a NAFNet this project knows ({error})") from error

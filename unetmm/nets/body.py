@@ -13,6 +13,17 @@ from unetmm.nets.aggregate import MSIAM, make_iems
 from unetmm.nets.config import NetConfig
 
 
+def continued(image: Tensor, config: NetConfig) -> Tensor:
+    """(..., h, w) -> the same with sides that are multiples of the stride, as the config says."""
+    (h, w), stride = image.shape[-2:], config.stride_px
+    if config.padding == "zeros":
+        return functional.pad(image, (0, -w % stride, 0, -h % stride))
+    if h % stride or w % stride:
+        image = image[..., [*range(h), *mirrored(h, -h % stride)], :]
+        image = image[..., [*range(w), *mirrored(w, -w % stride)]]
+    return image
+
+
 class Skips(Protocol):
     """Carrier from encoder to decoder: `put` finest level first, `take` coarsest first."""
 
@@ -109,12 +120,7 @@ class EncoderDecoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         h, w = image.shape[-2:]
-        stride = self.config.stride_px
-        if self.config.padding == "zeros":
-            image = functional.pad(image, (0, -w % stride, 0, -h % stride))
-        elif h % stride or w % stride:
-            image = image[..., [*range(h), *mirrored(h, -h % stride)], :]
-            image = image[..., [*range(w), *mirrored(w, -w % stride)]]
+        image = continued(image, self.config)
         skips = self.new_skips(image)
         x = self.intro(image)  # b, width, h, w
         for blocks, down in zip(self.encoders, self.downs, strict=True):

@@ -9,9 +9,12 @@ from fractions import Fraction
 from typing import Any
 
 from unetmm.errors import ShapeError
+from unetmm.nets import layers as listed
+from unetmm.nets.layers import Layers
 
-BODIES = ("nafnet", "unet")
-"""Kinds of blocks a net is made of, whatever its skips: NAFNet blocks, double 3x3 convolutions."""
+BODIES = ("nafnet", "unet", "layers")
+"""Kinds of what a net is made of: NAFNet blocks or double 3x3 convolutions, whatever its skips;
+or a list of layers."""
 
 MOST_CHANNELS = 4096
 """Largest number of channels of an image, or of a net at full resolution."""
@@ -73,6 +76,8 @@ class NetConfig:
     padding: str = "mirror"
     """Way in which an image is continued, a name of PADDINGS: our nets see it mirrored, those of
     the public NAFNet code see zeros, which darkens the edges a little."""
+    layers: Layers = ()
+    """Layers of a net with the body "layers", in order, which then has no blocks; else empty."""
 
     def __post_init__(self) -> None:
         self._check_numbers()
@@ -80,18 +85,23 @@ class NetConfig:
             raise ShapeError(f"net config: channel counts must be positive, found {self}")
         if min((self.middle_blocks, *self.encoder_blocks, *self.decoder_blocks)) < 0:
             raise ShapeError(f"net config: block counts must not be negative, found {self}")
+        if self.output_scale not in OUTPUT_SCALES:
+            raise ShapeError(f"net config: output_scale is 1, 2, 3 or 4, found {self.output_scale}")
+        for name, known in (("body", BODIES), ("padding", PADDINGS)):
+            if getattr(self, name) not in known:
+                raise ShapeError(
+                    f"net config: {name} is {' or '.join(known)}, found {getattr(self, name)}"
+                )
+        if self.body == "layers" or self.layers:
+            self._check_layers()
+        else:
+            self._check_blocks()
+
+    def _check_blocks(self) -> None:
         if not self.encoder_blocks or len(self.encoder_blocks) != len(self.decoder_blocks):
             raise ShapeError(
                 f"net config: needs as many decoder as encoder levels and at least one, found "
                 f"{self.encoder_blocks} and {self.decoder_blocks}"
-            )
-        if self.output_scale not in OUTPUT_SCALES:
-            raise ShapeError(f"net config: output_scale is 1, 2, 3 or 4, found {self.output_scale}")
-        if self.body not in BODIES:
-            raise ShapeError(f"net config: body is {' or '.join(BODIES)}, found {self.body}")
-        if self.padding not in PADDINGS:
-            raise ShapeError(
-                f"net config: padding is {' or '.join(PADDINGS)}, found {self.padding}"
             )
         if self.body == "unet" and not all(
             (self.middle_blocks, *self.encoder_blocks, *self.decoder_blocks)
@@ -102,6 +112,12 @@ class NetConfig:
             )
         if self.aggregate is not None:
             self._check_aggregate(self.aggregate)
+
+    def _check_layers(self) -> None:
+        blocks = self.encoder_blocks or self.middle_blocks or self.decoder_blocks
+        if self.body != "layers" or blocks or self.aggregate is not None:
+            raise ShapeError('net config: a net of layers has the body "layers" and no blocks')
+        listed.check_layers(self.layers, self.in_channels, self.answer_channels)
 
     def _check_numbers(self) -> None:
         """Refuse what is no count, or so large that even adding it up would take minutes."""
@@ -164,6 +180,8 @@ class NetConfig:
     @property
     def stride_px(self) -> int:
         """Pixels of which image sizes and strip starts must be multiples."""
+        if self.layers:
+            return listed.stride_px(self.layers, self.in_channels)
         return 1 << self.levels
 
     @property
@@ -208,7 +226,8 @@ class NetConfig:
         were others.
         """
         fields = dataclasses.asdict(self)
-        for name, default in (("body", BODIES[0]), ("padding", PADDINGS[0])):
+        fields["layers"] = listed.layers_to_json(self.layers)
+        for name, default in (("body", BODIES[0]), ("padding", PADDINGS[0]), ("layers", [])):
             if fields[name] == default:
                 del fields[name]
         return json.dumps(fields)
@@ -227,6 +246,7 @@ class NetConfig:
             aggregate = fields.pop("aggregate", None)
             for name in ("encoder_blocks", "decoder_blocks"):
                 fields[name] = tuple(fields[name])
+            fields["layers"] = listed.layers_from_json(fields.get("layers", []))
             if aggregate is not None:
                 aggregate["enhance_blocks"] = tuple(aggregate["enhance_blocks"])
                 aggregate = AggregateConfig(**aggregate)
@@ -235,6 +255,28 @@ class NetConfig:
             raise ShapeError(f"net config cannot be read: {error}") from error
         except RecursionError:
             raise ShapeError("net config cannot be read: it is nested too deeply") from None
+
+
+def layers_config(
+    layers: Layers,
+    in_channels: int,
+    out_channels: int,
+    output_scale: int = 1,
+    padding: str = "mirror",
+) -> NetConfig:
+    """A net that is a list of layers; its width is that of its widest map at the image's size.
+
+    Raises
+    ------
+    ShapeError
+        If they are no such net.
+    """
+    shapes = listed.map_shapes(layers, in_channels)
+    width = max((s.channels for s in shapes.values() if s.scale == 1), default=1)
+    return NetConfig(
+        in_channels, out_channels, min(width, MOST_CHANNELS), (), 0, (),
+        output_scale=output_scale, body="layers", padding=padding, layers=layers,
+    )  # fmt: skip
 
 
 def tiny_config(channels: int) -> NetConfig:

@@ -7,6 +7,7 @@ from torch import nn
 from unetmm.nets.blocks import body_blocks
 from unetmm.nets.body import EncoderDecoder
 from unetmm.nets.config import NetConfig
+from unetmm.nets.stack import LayersNet
 from unetmm.nets.unet import UNet
 
 
@@ -32,6 +33,11 @@ class NAFNet(EncoderDecoder):
         self.replace_skips(body_blocks)
 
 
-def build_net(config: NetConfig) -> EncoderDecoder:
+ReferenceNet = EncoderDecoder | LayersNet
+
+
+def build_net(config: NetConfig) -> ReferenceNet:
     """The reference net that `config` describes, with fresh weights."""
+    if config.layers:
+        return LayersNet(config)
     return UNet(config) if config.body == "unet" else NAFNet(config)

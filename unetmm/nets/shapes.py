@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from unetmm.nets.config import NetConfig
+from unetmm.nets.layers import layer_tensors, layers_macs_per_px
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 def tensor_shapes(config: NetConfig) -> Shapes:
     """Every tensor of the net's state, name -> shape, as in public NAFNet checkpoints."""
+    if config.layers:
+        return layer_tensors(config.layers, config.in_channels)
     shapes: Shapes = {}
     if config.body == "unet":
         _unet(shapes, config)
@@ -32,6 +35,8 @@ def parameter_count(config: NetConfig) -> int:
 
 def macs_per_px(config: NetConfig) -> int:
     """Multiply-adds per image pixel of a whole-image forward, channel attention apart."""
+    if config.layers:
+        return layers_macs_per_px(config.layers, config.in_channels)
     quarter_pixels = {f"encoders.{n}": n for n in range(config.levels)}
     quarter_pixels |= {f"downs.{n}": n + 1 for n in range(config.levels)}
     quarter_pixels |= {f"ups.{n}": config.levels - n for n in range(config.levels)}

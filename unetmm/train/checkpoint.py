@@ -99,8 +99,8 @@ def check_same_run(folder: Path, config: TrainConfig) -> None:
     """
     content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     begun, now = content.get("config", {}), config.facts()
-    if "net" in begun:  # older versions knew one padding
-        begun["net"] = {"padding": PADDINGS[0], **begun["net"]}
+    if "net" in begun:  # older versions knew one padding, and no nets of layers
+        begun["net"] = {"padding": PADDINGS[0], "layers": [], **begun["net"]}
     changed = [name for name in begun if begun[name] != now.get(name)]
     if changed:
         raise ResumeError(

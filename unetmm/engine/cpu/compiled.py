@@ -19,8 +19,9 @@ from unetmm.engine.folding import (
     fold_ending,
     in_pairs,
     pack_block,
+    pad_last,
 )
-from unetmm.engine.layout import FLOAT_BYTES, Block, Layout, Product, padded
+from unetmm.engine.layout import FLOAT_BYTES, Block, Layout, Pointwise, Product, padded
 from unetmm.engine.layouts import make_layout
 from unetmm.engine.precision import Precision
 from unetmm.errors import WeightsError
@@ -94,6 +95,9 @@ class CompiledNet:
                 w, b = places[:2]
                 w_size, b_size = (places[2] - w, places[3] - b) if len(places) > 2 else (0, 0)
                 self.places[stage.name] = (w, w_size, b, b_size)
+            elif isinstance(stage, Pointwise):
+                numbers = Packed(_numbers(stage, tensors), np.zeros(0, np.float32))
+                self.places[pointwise_name(stage)] = pool.add(numbers)
             elif isinstance(stage, Block):
                 block = pack_block(fold_block(tensors, stage.name), LANES)
                 first, fourth, fifth = (
@@ -103,7 +107,7 @@ class CompiledNet:
                 mask = Packed(_mask(stage.channels), np.zeros(0, np.float32))
                 self.places[stage.name] = (pool.add(mask)[0], *pool.add(*matrices))
                 self.blocks[stage.name] = block.attended
-        self.places["ending"] = pool.add(fold_ending(tensors, LANES))
+        self.places["ending"] = pool.add(fold_ending(tensors, self.config, LANES))
 
     def _rounded(self, packed: Packed, block: Block) -> Packed:
         """A block's 1x1 in the precision of this net."""
@@ -173,6 +177,22 @@ def _third_places(layout: Layout, precision: Precision) -> dict[str, tuple[int, 
         end = bias + round_up(c, LINE_FLOATS)
     assert end == frozen_floats(layout, LANES, precision)
     return places
+
+
+def pointwise_name(stage: Pointwise) -> str:
+    """Name of its numbers among the places of a net."""
+    return f"{stage.layer.name}, pointwise"
+
+
+def _numbers(stage: Pointwise, tensors: Tensors) -> Array:
+    """Two factors, the constant, two numbers of the activation, then slopes if it has them."""
+    layer = stage.layer
+    shift = layer.shift if layer.kind == "add" else 0.0
+    factors, numbers = (*stage.factors, 0.0)[:2], (*layer.numbers, 0.0, 0.0)[:2]
+    slopes = np.zeros(0, np.float32)
+    if layer.activation == "prelu":
+        slopes = pad_last(tensors[f"{layer.name}.slope"], padded(layer.channels, LANES))
+    return np.concatenate((np.array([*factors, shift, *numbers], np.float32), slopes))
 
 
 def _mask(channels: int) -> Array:

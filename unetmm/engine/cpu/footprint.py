@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from unetmm.engine.cpu.precision import words
-from unetmm.engine.layout import FLOAT_BYTES, Block, Guide, Layout, MaxPool, Product, Stage, padded
+from unetmm.engine.layout import (
+    FLOAT_BYTES,
+    Block,
+    Guide,
+    Layout,
+    MaxPool,
+    Pointwise,
+    Product,
+    Stage,
+    padded,
+)
 from unetmm.engine.precision import Precision
 from unetmm.geometry import round_up
 
@@ -19,6 +29,8 @@ BATCH_PX = 64
 """Pixels that share a pass over a block's weights, where a row of a panel is shorter."""
 SCRATCH_TARGET_BYTES = 320 * 1024
 """Working set of a block's inner loop; it should stay in a core's second-level cache."""
+POINTWISE_NUMBERS = 5
+"""Floats that every stage of single values has: two factors, a constant, two numbers."""
 PART_ROWS = 16
 """Full-resolution rows that the stages at fine scales make in turn, a multiple of PART_SCALE."""
 PART_SCALE = 4
@@ -29,7 +41,7 @@ def parts(layout: Layout, stage: Stage) -> int:
     """Into how many parts a step of a stage is divided, so that what it makes stays in cache."""
     if isinstance(stage, Product):
         scale = max(stage.source.scale, stage.target.scale)
-    elif isinstance(stage, MaxPool):
+    elif isinstance(stage, MaxPool | Pointwise):
         scale = stage.target.scale
     elif isinstance(stage, Block):
         scale = stage.ring.scale
@@ -111,20 +123,28 @@ def scratch_floats(layout: Layout, lanes: int) -> tuple[int, ...]:
 
 def packed_floats(layout: Layout, lanes: int, precision: Precision = "fp32") -> int:
     """Words of all folded matrices and biases that do not depend on the image."""
-    config = layout.config
-    sizes = [config.answer_channels * 9 * padded(config.width, lanes), config.answer_channels]
+    answer, width = layout.config.answer_channels, layout.ending.source.channels
+    sizes = [answer * 9 * padded(width, lanes), answer]
     for stage in layout.stages:
         if isinstance(stage, Product):
             source = padded(stage.source.channels, lanes, stage.source)
             depth = source * stage.taps * (stage.taps if stage.taps > 1 else 1)
             n = round_up(padded(stage.target.channels, lanes, stage.target) * stage.repeat, lanes)
             sizes += [n * depth, n] * stage.repeat
+        elif isinstance(stage, Pointwise):
+            sizes += [pointwise_floats(stage, lanes), 0]
         elif isinstance(stage, Block):
             c = padded(stage.channels, lanes)
             square = words(c * c, precision)
             first = fourth = [2 * square, 2 * c]
             sizes += [lanes, 0, *first, 9 * 2 * c, 2 * c, *fourth, square, c]
     return sum(round_up(n, LINE_FLOATS) for n in sizes)
+
+
+def pointwise_floats(stage: Pointwise, lanes: int) -> int:
+    """Floats of factors, constant and numbers, and of a slope for each channel where there are."""
+    slopes = padded(stage.target.channels, lanes) if stage.layer.activation == "prelu" else 0
+    return POINTWISE_NUMBERS + slopes
 
 
 def frozen_floats(layout: Layout, lanes: int, precision: Precision = "fp32") -> int:

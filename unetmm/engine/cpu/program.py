@@ -7,9 +7,20 @@ from numpy.typing import NDArray
 
 from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu import tables as st
-from unetmm.engine.cpu.compiled import CompiledNet
+from unetmm.engine.cpu.compiled import CompiledNet, pointwise_name
 from unetmm.engine.cpu.footprint import BATCH_PX, MemoryMap, panel_px, parts, scratch_floats
-from unetmm.engine.layout import Block, Ending, Guide, Layout, MaxPool, Product, Stage, padded
+from unetmm.engine.layout import (
+    Block,
+    Ending,
+    Guide,
+    Layout,
+    MaxPool,
+    Pointwise,
+    Product,
+    Stage,
+    padded,
+)
+from unetmm.nets.layers import ACTIVATIONS
 
 Table = NDArray[np.int64]
 
@@ -66,6 +77,18 @@ def _pool(
     row[st.SOURCE], row[st.TARGET] = numbers[stage.source.name], numbers[stage.target.name]
 
 
+def _pointwise(
+    row: Table, stage: Stage, net: CompiledNet, places: MemoryMap, numbers: dict[str, int]
+) -> None:
+    assert isinstance(stage, Pointwise)
+    rings = [numbers[source.name] for source in stage.sources]
+    row[st.KIND], row[st.BAND] = st.POINTWISE, stage.target.band
+    row[st.SOURCE], row[st.TARGET] = rings[0], numbers[stage.target.name]
+    row[st.OTHER], row[st.MULTIPLIES] = (*rings, -1)[1], stage.multiplies
+    row[st.ACTIVATION] = ACTIVATIONS.index(stage.layer.activation)
+    row[st.NUMBERS] = net.places[pointwise_name(stage)][0]
+
+
 def _block(
     row: Table, stage: Stage, net: CompiledNet, places: MemoryMap, numbers: dict[str, int]
 ) -> None:
@@ -99,4 +122,11 @@ def _ending(
     row[[st.W, st.B]] = net.places["ending"]
 
 
-_FILL = {Product: _product, MaxPool: _pool, Block: _block, Guide: _guide, Ending: _ending}
+_FILL = {
+    Product: _product,
+    MaxPool: _pool,
+    Pointwise: _pointwise,
+    Block: _block,
+    Guide: _guide,
+    Ending: _ending,
+}

@@ -18,6 +18,7 @@ from unetmm.compiling.flags import INLINE
 from unetmm.compiling.processor import LANES
 from unetmm.engine.cpu.block import block_finishes, block_prepares, block_resumes
 from unetmm.engine.cpu.kernels import matmul, rectify
+from unetmm.engine.cpu.pointwise import pointwise
 from unetmm.engine.cpu.reduce import add_products, lane_sums, no_sums
 from unetmm.engine.cpu.simd import fma, hsum, load, splat, store
 from unetmm.engine.cpu.sync import announce, begin_work, end_together, meet, phase_of
@@ -38,6 +39,7 @@ from unetmm.engine.cpu.tables import (
     PADDED,
     PARTS,
     PIXELS,
+    POINTWISE,
     POOL,
     PRODUCT,
     RECTIFY,
@@ -218,6 +220,8 @@ def run_stage(
         )  # fmt: skip
     elif stage[KIND] == POOL:
         pool(stage, rings, memory, step, begin, stop, cells)
+    elif stage[KIND] == POINTWISE:
+        pointwise(stage, rings, memory, weights, step, begin, stop, cells)
     elif stage[KIND] == GUIDE:
         guide(stage, rings, memory, step, begin, stop, cells)
     else:

@@ -81,10 +81,11 @@ class RowStream:
         self.shares = Shares(self.cells, self.threads)
         self.sums, self.seen, self.factors = np.zeros(1, np.float64), *np.zeros((2, 1), np.float32)
         self.clock = BandClock(layout.band_rows, layout.lag_rows, height_px)
-        channels, rows = net.config.answer_channels, self.layout.rings[0].rows
+        channels, ring = net.config.answer_channels, self.layout.rings[0]
         self.out = self._view(places.out, (self.band, width_px, channels))
-        image = self._view(places.rings["image"], (rows, width_px + 2, net.config.in_channels))
-        self.image_rows = image[:, 1:-1]
+        across = width_px + 2 * ring.pad_px
+        image = self._view(places.rings[ring.name], (ring.rows, across, net.config.in_channels))
+        self.image_rows = image[:, ring.pad_px : ring.pad_px + width_px]
 
     def _view(self, start: int, shape: tuple[int, ...]) -> Rows:
         return self.memory[start : start + int(np.prod(shape))].reshape(shape)

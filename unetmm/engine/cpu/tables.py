@@ -9,7 +9,7 @@ from numba import njit
 
 from unetmm.compiling.flags import INLINE
 
-PRODUCT, BLOCK, GUIDE, ENDING, POOL = range(5)
+PRODUCT, BLOCK, GUIDE, ENDING, POOL, POINTWISE = range(6)
 """Kinds of stages."""
 KIND, LAG, SOURCE, TARGET, PARTS, BAND, MEETS = range(7)
 """Columns of every stage: kind, reading clock, rings by number, parts of a step, their rows, and
@@ -20,6 +20,9 @@ CHANNELS, PANEL, ROOM, BATCH, KEPT, MASK, W1, B1, W2, B2, W3, B3, W4, B4, W5, B5
 """Further columns of a block; W3 and B3 lie in `frozen`, all others in `weights`."""
 IMAGE, SHARED = 7, 8
 """Further columns of a guide (SOURCE is E') and of an ending, whose image may be -1."""
+OTHER, MULTIPLIES, ACTIVATION, NUMBERS = range(7, 11)
+"""Further columns of values by themselves: the second ring or -1, whether it is a factor, the
+function, and where its numbers lie in `weights`: two factors, the constant, two numbers, slopes."""
 COLUMNS = 23
 
 BASE, COUNT, ROW, HEIGHT, EDGE, PADDED, PIXELS, SCALE = range(8)

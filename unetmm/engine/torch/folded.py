@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unetmm.engine.checks import Attention, factors_of
-from unetmm.engine.folding import ProductFolder, Tensors, fold_block
-from unetmm.engine.layout import Block, Layout, Product
+from unetmm.engine.folding import ProductFolder, Tensors, ending_of, fold_block
+from unetmm.engine.layout import Block, Layout, Pointwise, Product
 from unetmm.engine.layouts import make_layout
 from unetmm.engine.precision import Precision
 from unetmm.engine.torch.footprint import ALIGN, frozen_numbers, weight_numbers
@@ -107,6 +107,8 @@ class FoldedNet:
         self.layout = make_layout(config, config.stride_px)
         self.products: dict[str, ProductWeights] = {}
         self.blocks: dict[str, BlockWeights] = {}
+        self.slopes: dict[str, Tensor] = {}
+        """Of each layer with slopes below zero, (channels, 1, 1)."""
         self.third: dict[str, NDArray[np.float32]] = {}
         """On the host: each block's matrix that waits for the attention."""
         with memory_errors():
@@ -123,11 +125,15 @@ class FoldedNet:
             if isinstance(stage, Product):
                 matrix, bias, *_ = folder.matrix(stage.name)
                 self.products[stage.name] = _product(matrix, bias, pool)
+            elif isinstance(stage, Pointwise):
+                if stage.layer.activation == "prelu":
+                    name, c = stage.layer.name, stage.layer.channels
+                    self.slopes[name] = pool.put(tensors[f"{name}.slope"], (c, 1, 1))
             elif isinstance(stage, Block):
                 self.blocks[stage.name] = self._block(tensors, stage.name, pool)
-        w = tensors["ending.weight"].transpose(0, 2, 3, 1)  # n, row, column, channel
-        matrix = np.ascontiguousarray(w).reshape(len(w), 3, -1)
-        self.products["ending"] = _product(matrix, tensors["ending.bias"], pool)
+        w, bias = ending_of(tensors, self.config)
+        matrix = np.ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(len(w), 3, -1)
+        self.products["ending"] = _product(matrix, bias, pool)
 
     def _block(self, tensors: Tensors, name: str, pool: TensorPool) -> BlockWeights:
         block = fold_block(tensors, name)

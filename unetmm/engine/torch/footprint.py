@@ -15,7 +15,7 @@ from math import prod
 from typing import Literal
 
 from unetmm.engine.contract import DeviceTerms, Pixels
-from unetmm.engine.layout import FLOAT_BYTES, Block, Ending, Layout, Product, Ring, Stage
+from unetmm.engine.layout import FLOAT_BYTES, Block, Ending, Layout, Pointwise, Product, Ring, Stage
 from unetmm.geometry import round_up
 
 ALIGN = 128
@@ -112,6 +112,8 @@ def scratch(stage: Stage, layout: Layout, width_px: int) -> list[tuple[int, ...]
         return [(3, c, band + 2, width), (layout.config.answer_channels, band, width)]
     if isinstance(stage, Product):
         return _product_scratch(stage, width_px)
+    if isinstance(stage, Pointwise) and stage.layer.activation == "prelu":
+        return [(stage.target.channels, stage.target.band, width_px // stage.target.scale)]
     return []
 
 
@@ -119,13 +121,21 @@ def _product_scratch(stage: Product, width_px: int) -> list[tuple[int, ...]]:
     c, rows = stage.source.channels, stage.target.band // stage.repeat
     width = width_px // stage.source.scale // stage.step
     shapes: list[tuple[int, ...]] = []
-    if stage.pad:  # the columns' taps side by side, the rows' by their offset
-        shapes.append((stage.taps, c, rows + stage.taps - 1, width))
+    if not joins_cells(stage):  # the columns' taps side by side, the rows' by their offset
+        read = stage.step * (rows - 1) + stage.taps
+        shapes.append((stage.taps, c, read, width))
+        if stage.step > 1:  # of which the rows of one tap
+            shapes.append((stage.taps * c, rows, width))
     elif stage.taps > 1:
         shapes.append((stage.taps, stage.taps, c, rows, width))
     if stage.repeat > 1:
         shapes.append((stage.repeat, stage.repeat, stage.target.channels, rows, width))
     return shapes
+
+
+def joins_cells(stage: Product) -> bool:
+    """Whether it reads each pixel once, so that cells of pixels become channels."""
+    return stage.pad == 0 and stage.taps == stage.step
 
 
 @lru_cache(maxsize=4096)
@@ -150,13 +160,14 @@ def product_shapes(layout: Layout, width_px: int) -> frozenset[tuple[int | str, 
 @lru_cache(maxsize=64)
 def weight_numbers(layout: Layout) -> int:
     """Of all matrices and biases on the device that do not depend on the image."""
-    config = layout.config
-    shapes: list[tuple[int, ...]] = [(config.answer_channels, 3, 3 * config.width)]
-    shapes.append((config.answer_channels, 1))
+    answer, width = layout.config.answer_channels, layout.ending.source.channels
+    shapes: list[tuple[int, ...]] = [(answer, 3, 3 * width), (answer, 1)]
     for stage in layout.stages:
         if isinstance(stage, Product):
             n = stage.target.channels * stage.repeat**2
             shapes += [(n, stage.taps, stage.taps * stage.source.channels), (n, 1)]
+        elif isinstance(stage, Pointwise):
+            shapes += [(stage.layer.channels, 1, 1)] * (stage.layer.activation == "prelu")
         elif isinstance(stage, Block):
             c = stage.channels
             shapes += [(2 * c, c), (2 * c, 1), (2 * c, 1, 3, 3), (2 * c,), (c, 1)]

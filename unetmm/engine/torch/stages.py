@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unetmm.engine.layout import Block, Ending, Guide, MaxPool, Product, Ring
+from unetmm.engine.layout import Block, Ending, Guide, MaxPool, Pointwise, Product, Ring
 from unetmm.engine.torch.folded import BlockWeights, FoldedNet, ProductWeights, TensorPool
+from unetmm.engine.torch.footprint import joins_cells
 from unetmm.nets.constants import LAYER_NORM_EPS
+from unetmm.nets.layers import NetLayer
 
 
 class Map:
@@ -98,14 +100,14 @@ class Stages:
         j = step * count - stage.lag
         first, rows = j * stage.repeat, target.band
         if not target.misses(first, rows):
-            weights = self.net.products[stage.name]
-            read, out = stage.step * j - stage.pad, target.rows(first, rows)
-            if stage.pad:
-                taken = source.rows(read, count + stage.taps - 1)
-                self._three(weights, taken, flat(out), stage.taps, stage.accumulate)
-            else:
+            weights, out = self.net.products[stage.name], target.rows(first, rows)
+            read = stage.step * j - stage.pad
+            if joins_cells(stage):
                 taken = source.rows(read, count * stage.step)
                 self._one(weights, self._gathered(taken, stage.step), out, stage)
+            else:
+                taken = source.rows(read, stage.step * (count - 1) + stage.taps)
+                self._square(weights, taken, out, stage)
             if stage.rectify:
                 out.relu_()
         target.clear_outside(first, rows)
@@ -144,31 +146,95 @@ class Stages:
         else:
             cells.copy_(made)
 
-    def _three(
+    def _square(self, weights: ProductWeights, rows: Tensor, out: Tensor, stage: Product) -> None:
+        """A square convolution; with a repeat its outputs become pixels."""
+        if stage.repeat == 1:
+            self._taps(weights, rows, flat(out), stage.step, stage.pad, stage.accumulate)
+            return
+        # The part for the result lies behind those that `_taps` takes.
+        at, c, width = self.arena.end, len(rows), rows.shape[2] // stage.step
+        self.arena.take((stage.taps, c, rows.shape[1], width))
+        cells = split_pixels(out, stage.repeat)
+        made = self.arena.take(tuple(cells.shape))
+        self.arena.end = at
+        self._taps(weights, rows, made.view(-1, cells.shape[3] * width), stage.step, stage.pad)
+        if stage.accumulate:
+            cells.add_(made)
+        else:
+            cells.copy_(made)
+
+    def _taps(
         self,
         weights: ProductWeights,
         rows: Tensor,
         out: Tensor,
-        taps: int,
+        step: int,
+        pad: int,
         accumulate: bool = False,
     ) -> None:
         """A square convolution: its columns' taps side by side, its rows' one after another.
 
-        rows: (c, n + taps - 1, w), of any precision; out: (outputs, n * w).
+        rows: (c, step * (n - 1) + taps, step * w), of any precision; out: (outputs, n * w).
         """
         c, count, width = rows.shape
-        patches = self.arena.take((taps, c, count, width))
+        taps, across = weights.matrix.shape[1], width // step
+        n = (count - taps) // step + 1
+        patches = self.arena.take((taps, c, count, across))
         for k in range(taps):
-            shift = k - taps // 2
-            a, b = max(0, -shift), width - max(0, shift)
+            shift = k - pad
+            # Columns x of the result whose step * x + shift lie inside.
+            a = min(across, max(0, -(shift // step)))
+            b = max(a, min(across, (width - 1 - shift) // step + 1))
             patches[k, :, :, :a].zero_()
             patches[k, :, :, b:].zero_()
-            patches[k, :, :, a:b].copy_(rows[:, :, a + shift : b + shift])
-        side = patches.view(taps * c, count, width)
+            inside = rows[:, :, a * step + shift : (b - 1) * step + shift + 1 : step]
+            patches[k, :, :, a:b].copy_(inside[:, :, : b - a])
+        side = patches.view(taps * c, count, across)
+        gathered = self.arena.take((taps * c, n, across)) if step > 1 else None
         for i in range(taps):
-            x = flat(side.narrow(1, i, count - taps + 1))
+            if gathered is None:
+                x = flat(side.narrow(1, i, n))
+            else:
+                x = flat(gathered.copy_(side[:, i : i + step * (n - 1) + 1 : step]))
             bias = weights.bias if i == 0 else None
             _multiply(weights.matrix[:, i], x, bias, out, accumulate=accumulate or i > 0)
+
+    def pointwise(self, stage: Pointwise, step: int) -> None:
+        """Values of one or two maps, each by itself."""
+        self.arena.end = 0
+        target = self.maps[stage.target.name]
+        first, rows = step * target.band - stage.lag, target.band
+        if not target.misses(first, rows):
+            out = target.rows(first, rows)
+            sources = [self.maps[ring.name].rows(first, rows) for ring in stage.sources]
+            if stage.multiplies:
+                torch.mul(*sources, out=out)
+            elif stage.layer.kind == "add":
+                torch.mul(sources[0], stage.factors[0], out=out)
+                for factor, source in zip(stage.factors[1:], sources[1:], strict=True):
+                    out.add_(source, alpha=factor)
+                if stage.layer.shift:
+                    out.add_(stage.layer.shift)
+            self._activate(stage.layer, out)
+        target.clear_outside(first, rows)
+
+    def _activate(self, layer: NetLayer, x: Tensor) -> None:
+        """Apply a layer's activation in place."""
+        kind = layer.activation
+        if kind == "prelu":
+            below = self.arena.take(tuple(x.shape))
+            torch.clamp(x, max=0, out=below).mul_(self.net.slopes[layer.name])
+            x.clamp_(min=0).add_(below)
+        elif kind == "leaky":
+            F.leaky_relu_(x, layer.numbers[0])
+        elif kind == "clip":
+            x.clamp_(*layer.numbers)
+        elif kind == "silu":
+            F.silu(x, inplace=True)
+        elif kind == "gelu":
+            torch.ops.aten.gelu.out(x, out=x)
+        elif kind:
+            {"relu": x.relu_, "sigmoid": x.sigmoid_, "tanh": x.tanh_, "erf": x.erf_}[kind]()
 
     def block(self, stage: Block, step: int) -> None:
         """A NAFNet block in place: new rows are prepared, the rows one above them finished."""
@@ -243,12 +309,12 @@ class Stages:
             return
         weights = self.net.products["ending"]
         rows = source.rows(first - 1, band + 2)
-        # The part for the result lies behind the one that `_three` takes.
+        # The part for the result lies behind the one that `_taps` takes.
         c, width = source.data.shape[0], source.data.shape[2]
         self.arena.take((3, c, band + 2, width))
         made = self.arena.take(tuple(out.shape))
         self.arena.end = 0
-        self._three(weights, rows, flat(made), 3)
+        self._taps(weights, rows, flat(made), step=1, pad=1)
         if stage.image is None:
             out.copy_(made)
         else:

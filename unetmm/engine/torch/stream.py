@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from unetmm.engine.checks import Attention, check_rows, check_strip
 from unetmm.engine.clock import BandClock
-from unetmm.engine.layout import Block, Guide, MaxPool, Product
+from unetmm.engine.layout import Block, Guide, MaxPool, Pointwise, Product
 from unetmm.engine.layouts import make_layout
 from unetmm.engine.torch.copies import Copies
 from unetmm.engine.torch.folded import FoldedNet, TensorPool, memory_errors
@@ -138,6 +138,8 @@ class TorchStream:
                     self.stages.product(stage, step)
                 elif isinstance(stage, MaxPool):
                     self.stages.pool(stage, step)
+                elif isinstance(stage, Pointwise):
+                    self.stages.pointwise(stage, step)
                 elif isinstance(stage, Block):
                     self.stages.block(stage, step)
                 elif isinstance(stage, Guide):

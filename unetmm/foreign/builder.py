@@ -1,0 +1,359 @@
+"""Layers put together from the operations that foreign nets are made of.
+
+A value is one or several maps side by side. Where a net makes a map finer than the image, its
+pixels become channels, in the order of pixel-shuffle, and convolutions of them are written out as
+convolutions at the image's size: the same numbers, with zeros between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import WeightsError
+from unetmm.foreign.simplify import simplify
+from unetmm.nets.config import OUTPUT_SCALES, NetConfig, layers_config
+from unetmm.nets.layers import IMAGE, NetLayer
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Value:
+    """What an operation gives: maps side by side, at one scale."""
+
+    parts: tuple[tuple[str, int], ...]
+    """Names of maps and their channels, in order."""
+    scale: int
+    """Image pixels per pixel of the maps."""
+    fine: int = 1
+    """Pixels of the value for a pixel of its maps, along each axis; they lie among the channels."""
+
+    @property
+    def held(self) -> int:
+        """Channels of the maps."""
+        return sum(channels for _, channels in self.parts)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the value."""
+        return self.held // self.fine**2
+
+
+@dataclass
+class Builder:
+    """Collects layers and their tensors.
+
+    Raises
+    ------
+    WeightsError
+        By every method, if there is no such layer, with the reason.
+    """
+
+    in_channels: int
+    layers: list[NetLayer] = field(default_factory=list)
+    tensors: dict[str, Array] = field(default_factory=dict)
+
+    @property
+    def image(self) -> Value:
+        return Value(((IMAGE, self.in_channels),), 1)
+
+    def conv(
+        self,
+        x: Value,
+        weight: Array,
+        bias: Array | None = None,
+        *,
+        stride: int = 1,
+        pads: tuple[int, int] | None = None,
+        dilation: int = 1,
+        groups: int = 1,
+    ) -> Value:
+        """A convolution with weights (n, channels / groups, k, k).
+
+        pads : zeros above and below the map, and to its left and right; None: as many as keep its
+            size.
+        """
+        weight = ungrouped(np.asarray(weight, np.float32), groups)
+        _check_depth(x, weight.shape[1])
+        weight = dilated(weight, dilation)
+        kernel = weight.shape[2]
+        pad, below = ((kernel - 1) // 2, kernel // 2) if pads is None else pads
+        if not 0 < kernel - pad - below <= stride or pad >= kernel:
+            raise WeightsError(
+                f"a convolution of {kernel} x {kernel} with step {stride} and {pad} and {below} "
+                "zeros around the map changes its size; only those that keep whole steps are read"
+            )
+        missing = max(0, stride + pad - kernel)
+        weight = np.pad(weight, ((0, 0), (0, 0), (0, missing), (0, missing)))
+        bias = np.zeros(len(weight), np.float32) if bias is None else bias
+        if x.fine == 1:
+            return self._conv(x, weight, bias, x.scale * stride, stride=stride, pad=pad)
+        if stride != 1:
+            raise WeightsError("a convolution with steps of a map finer than the image")
+        weight, pad = on_cells(weight, pad, x.fine)
+        return self._conv(x, weight, np.repeat(bias, x.fine**2), x.scale, x.fine, pad=pad)
+
+    def transposed(
+        self,
+        x: Value,
+        weight: Array,
+        bias: Array | None,
+        *,
+        stride: int,
+        pad: int = 0,
+        output_pad: int = 0,
+        groups: int = 1,
+    ) -> Value:
+        """A transposed convolution with weights (channels, n / groups, k, k)."""
+        _check_depth(x, weight.shape[0])
+        kernel = weight.shape[2]
+        if kernel - 2 * pad + output_pad != stride:
+            raise WeightsError(
+                f"a transposed convolution of {kernel} x {kernel} with step {stride} that does not "
+                f"make the map exactly {stride} times as large"
+            )
+        parts = np.split(np.asarray(weight, np.float32), groups)
+        n = weight.shape[1] * groups
+        square = np.zeros((n, weight.shape[0], kernel, kernel), np.float32)
+        for g, part in enumerate(parts):
+            rows = slice(g * len(part), (g + 1) * len(part))
+            outputs = slice(g * weight.shape[1], (g + 1) * weight.shape[1])
+            square[outputs, rows] = part.transpose(1, 0, 2, 3)
+        spread = spread_taps(square, stride, pad)
+        bias = np.zeros(n, np.float32) if bias is None else bias
+        made = self.conv(x, spread, np.repeat(bias, stride**2))
+        return self.shuffle(made, stride)
+
+    def activation(
+        self, x: Value, kind: str, numbers: Sequence[float] = (), slopes: Array | None = None
+    ) -> Value:
+        """A function of single values; slopes : of each channel, of "prelu"."""
+        x = self.joined(x)
+        name = self._name(kind)
+        self.layers.append(
+            NetLayer(name, "add", (x.parts[0][0],), x.held, activation=kind, numbers=tuple(numbers))
+        )
+        if slopes is not None:
+            slopes = np.broadcast_to(np.asarray(slopes, np.float32).ravel(), (x.channels,))
+            self.tensors[f"{name}.slope"] = np.repeat(slopes, x.fine**2)
+        return Value(((name, x.held),), x.scale, x.fine)
+
+    def add(
+        self, a: Value, b: Value, factors: tuple[float, float] = (1.0, 1.0), last: bool = False
+    ) -> Value:
+        """A weighted sum; last : of the image and a map, as the end of the net."""
+        factors = (float(factors[0]), float(factors[1]))
+        return self._of_two("add", a, b, factors=factors, keeps_image=last)
+
+    def multiply(self, a: Value, b: Value) -> Value:
+        """The product of two maps."""
+        return self._of_two("multiply", a, b)
+
+    def scaled(self, x: Value, factor: float, shift: float = 0.0) -> Value:
+        """A factor and a constant, the same for all channels."""
+        x = self.joined(x)
+        name = self._name("scaled")
+        self.layers.append(
+            NetLayer(name, "add", (x.parts[0][0],), x.held, factors=(factor,), shift=shift)
+        )
+        return Value(((name, x.held),), x.scale, x.fine)
+
+    def affine(self, x: Value, factors: Array, shifts: Array) -> Value:
+        """A factor and a constant for each channel, as batch normalisation has."""
+        matrix = np.diag(np.asarray(factors, np.float32))
+        return self.conv(x, matrix[:, :, None, None], np.asarray(shifts, np.float32))
+
+    def concat(self, values: Sequence[Value]) -> Value:
+        """Maps side by side."""
+        if len({(v.scale, v.fine) for v in values}) > 1:
+            raise WeightsError("maps of different sizes side by side")
+        first = values[0]
+        return Value(tuple(p for v in values for p in v.parts), first.scale, first.fine)
+
+    def slice(self, x: Value, start: int, stop: int) -> Value:
+        """Some of the channels."""
+        matrix = np.eye(x.channels, dtype=np.float32)[start:stop]
+        return self.conv(x, matrix[:, :, None, None])
+
+    def pool(self, x: Value) -> Value:
+        """The largest of each 2x2 pixels."""
+        x = self.joined(x)
+        if x.fine > 1:
+            raise WeightsError("pooling of a map finer than the image")
+        name = self._name("pooled")
+        self.layers.append(NetLayer(name, "pool", (x.parts[0][0],), x.held))
+        return Value(((name, x.held),), 2 * x.scale)
+
+    def average_pool(self, x: Value, size: int) -> Value:
+        """The mean of each size x size pixels."""
+        mean = np.zeros((x.channels, x.channels, size, size), np.float32)
+        mean[np.arange(x.channels), np.arange(x.channels)] = 1 / size**2
+        return self.conv(x, mean, stride=size, pads=(0, 0))
+
+    def shuffle(self, x: Value, ratio: int) -> Value:
+        """Pixel-shuffle: channels (c, dy, dx) become pixels."""
+        n = x.channels // ratio**2
+        if x.fine == 1 and x.scale % ratio:
+            return Value(x.parts, x.scale, ratio)
+        if x.fine == 1:
+            matrix = np.eye(x.held, dtype=np.float32)[:, :, None, None]
+            zeros = np.zeros(x.held, np.float32)
+            return self._conv(x, matrix, zeros, x.scale // ratio, enlarge=ratio)
+        # Pixels of pixels: (c, dy, dx, ey, ex) -> (c, ey, dy, ex, dx).
+        order = np.arange(x.held).reshape(n, ratio, ratio, x.fine, x.fine).transpose(0, 3, 1, 4, 2)
+        matrix = np.eye(x.held, dtype=np.float32)[order.ravel()]
+        zeros = np.zeros(x.held, np.float32)
+        return self._conv(x, matrix[:, :, None, None], zeros, x.scale, x.fine * ratio)
+
+    def unshuffle(self, x: Value, ratio: int, order: str = "cyx") -> Value:
+        """Pixels become channels, in the order (channel, dy, dx) or, "yxc", (dy, dx, channel)."""
+        c = x.channels
+        taps = np.eye(c * ratio**2, dtype=np.float32).reshape(-1, c, ratio, ratio)
+        if order == "yxc":
+            taps = taps.reshape(c, ratio, ratio, -1).transpose(1, 2, 0, 3).reshape(taps.shape)
+        return self.conv(x, taps, stride=ratio, pads=(0, 0))
+
+    def nearest(self, x: Value, ratio: int) -> Value:
+        """Each pixel repeated."""
+        repeated = np.repeat(np.eye(x.channels, dtype=np.float32), ratio**2, axis=0)
+        return self.shuffle(self.conv(x, repeated[:, :, None, None]), ratio)
+
+    def constant(self, x: Value, values: Array) -> Value:
+        """Maps of the size of x that hold one number each."""
+        values = np.asarray(values, np.float32)
+        return self.conv(x, np.zeros((len(values), x.channels, 1, 1), np.float32), values)
+
+    def joined(self, x: Value) -> Value:
+        """The same as one map that is not the image itself."""
+        if len(x.parts) == 1 and x.parts[0][0] != IMAGE:
+            return x
+        matrix = np.eye(x.held, dtype=np.float32)[:, :, None, None]
+        return self._conv(x, matrix, np.zeros(x.held, np.float32), x.scale, x.fine)
+
+    def finish(self, x: Value, padding: str = "mirror") -> tuple[NetConfig, dict[str, Array]]:
+        """The net that gives this value, and its tensors."""
+        if x.scale != 1 or x.fine not in OUTPUT_SCALES:
+            raise WeightsError(
+                f"the net gives {x.fine}/{x.scale} of the image's size; 1, 2, 3 and 4 times can be "
+                "written"
+            )
+        if len(x.parts) != 1 or self.layers[-1].name != x.parts[0][0]:
+            matrix = np.eye(x.held, dtype=np.float32)[:, :, None, None]
+            x = self._conv(x, matrix, np.zeros(x.held, np.float32), 1, x.fine)
+        layers, tensors = simplify(list(self.layers), dict(self.tensors))
+        config = layers_config(tuple(layers), self.in_channels, x.channels, x.fine, padding)
+        return config, tensors
+
+    def _conv(
+        self,
+        x: Value,
+        weight: Array,
+        bias: Array,
+        scale: int,
+        fine: int = 1,
+        *,
+        stride: int = 1,
+        pad: int = 0,
+        enlarge: int = 1,
+    ) -> Value:
+        name, n = self._name("conv"), len(weight) // enlarge**2
+        sources = tuple(source for source, _ in x.parts)
+        layer = NetLayer(
+            name, "conv", sources, n, weight.shape[2], stride=stride, pad=pad, enlarge=enlarge
+        )
+        self.layers.append(layer)
+        self.tensors[f"{name}.weight"] = np.ascontiguousarray(weight, np.float32)
+        self.tensors[f"{name}.bias"] = np.ascontiguousarray(bias, np.float32)
+        return Value(((name, n),), scale, fine)
+
+    def _of_two(
+        self,
+        kind: str,
+        a: Value,
+        b: Value,
+        factors: tuple[float, ...] = (),
+        keeps_image: bool = False,
+    ) -> Value:
+        if (a.scale, a.fine, a.channels) != (b.scale, b.fine, b.channels):
+            raise WeightsError(
+                f"a {kind} of maps that do not fit each other: {a.channels} channels at "
+                f"{a.fine}/{a.scale}, {b.channels} at {b.fine}/{b.scale}"
+            )
+        a, b = (x if keeps_image and x == self.image else self.joined(x) for x in (a, b))
+        name = self._name(kind)
+        sources = a.parts[0][0], b.parts[0][0]
+        self.layers.append(NetLayer(name, kind, sources, a.held, factors=factors))
+        return Value(((name, a.held),), a.scale, a.fine)
+
+    def _name(self, kind: str) -> str:
+        return f"{kind}{len(self.layers)}"
+
+
+def _check_depth(x: Value, depth: int) -> None:
+    if depth != x.channels:
+        raise WeightsError(f"a convolution of {depth} channels over a map of {x.channels}")
+
+
+def ungrouped(weight: Array, groups: int) -> Array:
+    """(n, c / groups, k, k) -> (n, c, k, k) with zeros between the groups."""
+    if groups == 1:
+        return weight
+    n, depth, kh, kw = weight.shape
+    whole = np.zeros((n, depth * groups, kh, kw), np.float32)
+    for g in range(groups):
+        outputs = slice(g * n // groups, (g + 1) * n // groups)
+        whole[outputs, g * depth : (g + 1) * depth] = weight[outputs]
+    return whole
+
+
+def dilated(weight: Array, dilation: int) -> Array:
+    """A kernel with zeros between its taps; one that is not square gets zeros around it."""
+    n, c, kh, kw = weight.shape
+    if kh != kw and (kh % 2 == 0 or kw % 2 == 0):
+        raise WeightsError(f"a convolution of {kh} x {kw}: only squares and odd sides are read")
+    side = max(kh, kw)
+    spread = np.zeros((n, c, *((side - 1) * dilation + 1,) * 2), np.float32)
+    top, left = (side - kh) // 2 * dilation, (side - kw) // 2 * dilation
+    bottom, right = top + (kh - 1) * dilation + 1, left + (kw - 1) * dilation + 1
+    spread[:, :, top:bottom:dilation, left:right:dilation] = weight
+    return spread
+
+
+def on_cells(weight: Array, pad: int, fine: int) -> tuple[Array, int]:
+    """A convolution of fine pixels as one of cells of fine x fine: weights, and zeros around."""
+    n, c, kernel, _ = weight.shape
+    low, high = -(-pad // fine), (fine - 1 + kernel - 1 - pad) // fine
+    reach = max(low, high)
+    side = 2 * reach + 1
+    made = np.zeros((n, fine, fine, c, fine, fine, side, side), np.float32)
+    for dy in range(fine):
+        for dx in range(fine):
+            for i in range(kernel):
+                for j in range(kernel):
+                    ty, ey = divmod(dy + i - pad, fine)
+                    tx, ex = divmod(dx + j - pad, fine)
+                    made[:, dy, dx, :, ey, ex, ty + reach, tx + reach] = weight[:, :, i, j]
+    return made.reshape(n * fine**2, c * fine**2, side, side), reach
+
+
+def spread_taps(weight: Array, stride: int, pad: int) -> Array:
+    """A transposed convolution as an ordinary one whose outputs are (n, dy, dx)."""
+    n, c, kernel, _ = weight.shape
+    offsets = [(o + pad - k) for o in range(stride) for k in range(kernel)]
+    reach = max(abs(o // stride) for o in offsets if o % stride == 0)
+    side = 2 * reach + 1
+    made = np.zeros((n, stride, stride, c, side, side), np.float32)
+    for dy in range(stride):
+        for dx in range(stride):
+            for i in range(kernel):
+                for j in range(kernel):
+                    y, x = dy + pad - i, dx + pad - j
+                    if y % stride == 0 and x % stride == 0:
+                        made[:, dy, dx, :, y // stride + reach, x // stride + reach] += weight[
+                            :, :, i, j
+                        ]
+    return made.reshape(n * stride**2, c, side, side)

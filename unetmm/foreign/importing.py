@@ -1,0 +1,161 @@
+"""A file of another project becomes a model of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import ShapeError, WeightsError
+from unetmm.foreign.checkpoints import LAYOUTS, Reading
+from unetmm.models.checkpoints import infer_config, read_checkpoint
+from unetmm.models.weights import Model
+from unetmm.nets.config import NetConfig
+
+Array = NDArray[np.float32]
+TASKS = ("denoise", "deblur", "upscale")
+"""Tasks that a foreign net can be for."""
+_OLD_ESRGAN = {
+    "RRDB_trunk.": "body.", ".RDB": ".rdb", "trunk_conv.": "conv_body.", "upconv": "conv_up",
+    "HRconv.": "conv_hr.",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A foreign net as a model of ours, and what became of its parts."""
+
+    model: Model
+    layout: str
+    """Name of what was recognised: a layout of checkpoints, or ONNX."""
+    lines: tuple[str, ...]
+    """Lines on what was recognised, folded, frozen or assumed."""
+
+
+def import_model(
+    path: Path, *, noise: float | None = None, scale: int | None = None, task: str | None = None
+) -> Imported:
+    """Read a checkpoint (.pth, .safetensors) or an ONNX graph whose layers can be streamed.
+
+    Parameters
+    ----------
+    noise : level of noise that nets which are told one are to be told, in counts of 255.
+    scale : factor of enlargement, for files that hold several.
+    task : what the net is for; None: enlarging ones for "upscale", all others for "denoise".
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged, its layout is not known, or a layer cannot be streamed; the message
+        names the layer and says why.
+    """
+    if task is not None and task not in TASKS:
+        raise WeightsError(f"task is one of {', '.join(TASKS)}, found {task}")
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such file")
+    layout, config, tensors, lines = _read(path, noise, scale)
+    if scale not in (None, config.output_scale):
+        raise WeightsError(f"{path}: it enlarges {config.output_scale} times, not {scale} times")
+    if noise is not None and not any(line.startswith("frozen: noise") for line in lines):
+        lines.append("left out: --noise, as this net is not told how strong the noise is")
+    chosen = task or ("upscale" if config.output_scale > 1 else "denoise")
+    if (config.output_scale > 1) != (chosen == "upscale"):
+        raise WeightsError(
+            f"{path}: a net that enlarges {config.output_scale} times is not one to {chosen}"
+        )
+    if config.in_channels != config.out_channels:
+        raise WeightsError(
+            f"{path}: it takes {config.in_channels} channels and gives {config.out_channels}; only "
+            "nets that give as many as they take can restore an image"
+        )
+    card: dict[str, Any] = {
+        "task": chosen,
+        "source": path.name,
+        "imported": {"layout": layout, "notes": lines},
+        "what": f"{layout} of another project, imported",
+        "licence": "that of its authors; not known to unetmm",
+    }
+    return Imported(Model(path.stem, config, card, None, tensors), layout, tuple(lines))
+
+
+def _read(
+    path: Path, noise: float | None, scale: int | None
+) -> tuple[str, NetConfig, Mapping[str, Array], list[str]]:
+    """Layout, config, tensors and lines of a file."""
+    if path.suffix.lower() != ".onnx":
+        return _from_checkpoint(path, noise, scale)
+    from unetmm.foreign.onnx_graph import read_onnx
+
+    return "ONNX", *read_onnx(path)
+
+
+def _from_checkpoint(
+    path: Path, noise: float | None, scale: int | None
+) -> tuple[str, NetConfig, Mapping[str, Array], list[str]]:
+    tensors = _renamed(_tensors_of(path))
+    for name, fits, make in LAYOUTS:
+        if fits(tensors):
+            reading = Reading(tensors, noise, scale)
+            try:
+                value = make(reading)
+                config, made = reading.builder.finish(value)
+            except (WeightsError, ShapeError) as error:
+                raise WeightsError(f"{path}: recognised as {name}, but {error}") from error
+            except (KeyError, IndexError, ValueError) as error:
+                raise WeightsError(
+                    f"{path}: recognised as {name} by some tensors, but others are missing or have "
+                    f"other shapes ({error})"
+                ) from error
+            return reading.layout or name, config, made, reading.found
+    if "intro.weight" in tensors and "ending.weight" in tensors:
+        config = infer_config({k: v.shape for k, v in tensors.items()}, str(path))
+        lines = [
+            f"recognised: NAFNet of width {config.width}, continued by zeros as its code does",
+            "frozen: channel attention, by the averages of each whole image; the local averages "
+            "of the code for GoPro and REDS (TLC) are not done",
+        ]
+        return "NAFNet", config, tensors, lines
+    known = ", ".join(dict.fromkeys(["NAFNet", *(name for name, _, _ in LAYOUTS)]))
+    raise WeightsError(
+        f"{path}: a layout that is not known (its tensors begin with "
+        f"{', '.join(sorted(tensors)[:3])}); known are {known}. Save the net as ONNX, which needs "
+        "no layout: torch.onnx.export(net, image, 'net.onnx')"
+    )
+
+
+def _tensors_of(path: Path) -> dict[str, Array]:
+    if path.suffix.lower() not in (".safetensors", ".pth", ".pt", ".ckpt"):
+        raise WeightsError(f"{path}: .pth, .pt, .ckpt, .safetensors and .onnx are read")
+    if path.suffix.lower() != ".safetensors":
+        tensors = read_checkpoint(path)
+    else:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            tensors = {k: v.astype(np.float32) for k, v in load_file(path).items()}
+        except (OSError, SafetensorError, ValueError, TypeError) as error:
+            raise WeightsError(f"{path}: damaged weight file ({error})") from error
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise WeightsError(f"{path}: weights of {name} are NaN or infinite")
+    return tensors
+
+
+def _renamed(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Tensors by the names of today's code, without prefixes that all of them have."""
+    for prefix in ("net_g.", "generator.", "net.", "network."):
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    if not any(name.startswith("RRDB_trunk.") for name in tensors):
+        return dict(tensors)
+    renamed = {}
+    for name, tensor in tensors.items():
+        for old, new in _OLD_ESRGAN.items():
+            name = name.replace(old, new)
+        renamed[name] = tensor
+    return renamed
