@@ -19,7 +19,8 @@ from unetmm.io.array import ArraySink, ArraySource, array_info
 from unetmm.models.groups import sample_groups
 from unetmm.models.weights import Model
 from unetmm.nets.blocks import NAFBlock
-from unetmm.nets.config import AggregateConfig, NetConfig
+from unetmm.nets.config import AggregateConfig, NetConfig, layers_config
+from unetmm.nets.layers import NetLayer
 from unetmm.nets.nafnet import NAFNet, build_net
 from unetmm.plan.memory import Terms
 from unetmm.plan.types import Plan
@@ -31,6 +32,33 @@ DATA = ROOT / "tests" / "data"
 
 SMALL_NAFNET = NetConfig(3, 3, 8, (1, 1), 1, (1, 1))
 SMALL_UNETMM = NetConfig(3, 3, 8, (1, 2), 1, (1, 1), AggregateConfig(16, 4, (0, 1)))
+STACK = (
+    NetLayer("wide", "conv", ("image",), 12, 5, pad=2, activation="prelu"),
+    NetLayer("dense", "conv", ("wide",), 12, 3, pad=1, activation="leaky", numbers=(0.1,)),
+    NetLayer("both", "conv", ("wide", "dense"), 20, 1, activation="gelu"),
+    NetLayer("gate", "add", ("both",), 20, factors=(0.5,), shift=-0.2, activation="sigmoid"),
+    NetLayer("gated", "multiply", ("both", "gate"), 20),
+    NetLayer("summed", "add", ("gated", "both"), 20, factors=(1.0, -0.3), activation="silu"),
+    NetLayer("noise", "conv", ("summed",), 3, 3, pad=1),
+    NetLayer("clean", "add", ("image", "noise"), 3, factors=(1.0, -1.0)),
+)
+"""A residual stack with layers of most kinds, at the image's size throughout."""
+LEVELS = (
+    NetLayer("halved", "conv", ("image",), 8, 2, stride=2, activation="relu"),
+    NetLayer("quarter", "conv", ("halved",), 20, 3, stride=2, pad=1, activation="tanh"),
+    NetLayer("eighth", "conv", ("quarter",), 20, 4, stride=2, pad=1, activation="relu"),
+    NetLayer("up", "conv", ("eighth",), 16, 3, pad=1, enlarge=2, activation="erf"),
+    NetLayer("pooled", "pool", ("halved",), 8),
+    NetLayer("all", "conv", ("up", "pooled", "quarter"), 8, 3, pad=1, enlarge=4),
+    NetLayer("last", "add", ("all",), 8, activation="clip", numbers=(-1.0, 0.9)),
+    NetLayer("out", "conv", ("last",), 1, 1),
+)
+"""A net whose maps shrink and grow in many ways, with skips of other scales."""
+UNCHANGED = (
+    NetLayer("a", "conv", ("image",), 3, 3, pad=1, activation="relu"),
+    NetLayer("b", "multiply", ("a", "a"), 3),
+)
+"""A net that ends with something else than a convolution."""
 CONFIGS = {
     "nafnet": SMALL_NAFNET,
     "unetmm": SMALL_UNETMM,
@@ -49,6 +77,9 @@ CONFIGS = {
     "unet_deep_scale": NetConfig(
         3, 3, 8, (1, 1, 1), 1, (1, 1, 1), AggregateConfig(64, 8, (1, 1, 0), False), body="unet"
     ),
+    "stack": layers_config(STACK, 3, 3),
+    "levels": layers_config(LEVELS, 1, 1),
+    "unchanged": layers_config(UNCHANGED, 3, 3),
 }  # fmt: skip
 
 

@@ -47,7 +47,8 @@ SOURCES = (
     "intensities/brackets_rows.py",
     "intensities/rounding_kernel.py",
     *(f"engine/cpu/{name}.py" for name in (
-        "pairs", "simd", "reduce", "kernels", "tables", "block", "sync", "tiles", "stages",
+        "pairs", "simd", "reduce", "kernels", "tables", "block", "pointwise", "sync", "tiles",
+        "stages",
     )),
 )  # fmt: skip
 """Files of the package that are compiled; a change in any of them makes other machine code."""

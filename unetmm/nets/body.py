@@ -5,23 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unetmm.geometry import mirrored
 from unetmm.nets.aggregate import MSIAM, make_iems
 from unetmm.nets.config import NetConfig
 
 
 def continued(image: Tensor, config: NetConfig) -> Tensor:
-    """(..., h, w) -> the same with sides that are multiples of the stride, as the config says."""
+    """(..., h, w) -> the same with sides that are multiples of the stride, as the config says.
+
+    Written in operations on tensors only, so that an exported graph takes any size.
+    """
     (h, w), stride = image.shape[-2:], config.stride_px
+    if stride == 1:
+        return image
     if config.padding == "zeros":
         return functional.pad(image, (0, -w % stride, 0, -h % stride))
-    if h % stride or w % stride:
-        image = image[..., [*range(h), *mirrored(h, -h % stride)], :]
-        image = image[..., [*range(w), *mirrored(w, -w % stride)]]
+    if torch.compiler.is_compiling() or h % stride or w % stride:
+        for axis, length in ((-2, h), (-1, w)):
+            image = image.index_select(axis, _mirrored(length, stride, image.device))
     return image
+
+
+def _mirrored(length: int, stride: int, device: torch.device) -> Tensor:
+    """As `geometry.mirrored`: rows up to a multiple of the stride, of which the last go back.
+
+    In an exported graph, of which ONNX knows no remainder of numbers like these, an image needs at
+    least `stride` rows.
+    """
+    rows = torch.arange((length + stride - 1) // stride * stride, device=device)
+    if not torch.compiler.is_compiling():
+        rows = rows % (2 * length)
+    return torch.minimum(rows, 2 * length - 1 - rows)
 
 
 class Skips(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,9 +32,8 @@ class LayersNet(nn.Module):
             layer, _, kind = name.rpartition(".")
             if not hasattr(self, layer):
                 self.add_module(layer, LayerWeights())
-            start = (
-                torch.randn(shape) / max(1, shape[-1]) if kind == "weight" else torch.zeros(shape)
-            )
+            fan_in = math.prod(shape[1:])
+            start = torch.randn(shape) / fan_in**0.5 if kind == "weight" else torch.zeros(shape)
             getattr(self, layer).register_parameter(kind, nn.Parameter(start))
 
     def forward(self, image: Tensor) -> Tensor:
