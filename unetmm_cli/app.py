@@ -16,7 +16,9 @@ from unetmm_cli.commands.compare import compare
 from unetmm_cli.commands.deblur import deblur
 from unetmm_cli.commands.denoise import denoise
 from unetmm_cli.commands.evaluate import evaluate
+from unetmm_cli.commands.export import export
 from unetmm_cli.commands.finalize import finalize
+from unetmm_cli.commands.import_model import import_model
 from unetmm_cli.commands.info import info
 from unetmm_cli.commands.models import models
 from unetmm_cli.commands.plan import plan
@@ -32,9 +34,9 @@ from unetmm_cli.commands.verify import verify
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Restore": (denoise, deblur, upscale, restore, status, verify, finalize, slurm),
-    "Look first": (preview, plan, info, models, setup),
+    "Look first": (preview, plan, info, setup),
     "Look after": (compare, trust, evaluate, benchmark),
-    "Train": (train, adapt),
+    "Models": (models, import_model, export, train, adapt),
 }
 """Panel of `unetmm --help` -> its commands, in order."""
 
@@ -75,4 +77,5 @@ def _flowing(text: str | None) -> str:
 
 for panel, commands in PANELS.items():
     for command in commands:
-        app.command(rich_help_panel=panel, help=_flowing(command.__doc__))(command)
+        name = "import" if command is import_model else None  # Python has the word for itself
+        app.command(name, rich_help_panel=panel, help=_flowing(command.__doc__))(command)

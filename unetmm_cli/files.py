@@ -64,6 +64,21 @@ def check_written(written: dict[str, Path], images: Iterable[Place]) -> None:
             raise ImageError(f"{path}: {option} would overwrite the image; choose another name")
 
 
+def check_new_file(path: Path, suffix: str, overwrite: bool, read: Path | None = None) -> None:
+    """Refuse a file to write that has another suffix, is there already, or is the one to read.
+
+    Raises
+    ------
+    ImageError
+        If it is such a file.
+    """
+    if path.suffix.lower() != suffix:
+        raise ImageError(f"{path}: a name that ends with {suffix} is needed")
+    check_written({"--output": path}, [read] if read is not None else [])
+    if path.exists() and not overwrite:
+        raise ImageError(f"{path}: is there already; give another name, or --overwrite")
+
+
 def overlap(a: Place, b: Place) -> bool:
     """Whether two paths are the same file, or one is a folder around the other."""
     if isinstance(a, RemotePath) or isinstance(b, RemotePath):

@@ -7,7 +7,7 @@ convolutions at the image's size: the same numbers, with zeros between them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,20 @@ from unetmm.nets.config import OUTPUT_SCALES, NetConfig, layers_config
 from unetmm.nets.layers import IMAGE, NetLayer
 
 Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ForeignNet:
+    """What was read of a file."""
+
+    layout: str
+    """Name of what was recognised: a layout of checkpoints, or ONNX."""
+    config: NetConfig
+    tensors: Mapping[str, Array]
+    lines: tuple[str, ...]
+    """Lines on what was recognised, folded, frozen or assumed."""
+    size_px: tuple[int, int] | None = None
+    """Rows and columns that a graph was made for, 0: any; None for a checkpoint."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,20 +51,21 @@ class Reading:
 
     def conv(self, x: Value, name: str, *, act: str = "", dilation: int = 1, **how: int) -> Value:
         """The convolution of that name; act : "relu", or another activation without numbers."""
-        weight = self.tensors[f"{name}.weight"]
+        weight, stride = self.tensors[f"{name}.weight"], how.get("stride", 1)
+        if stride == 1 and (weight.shape[2] != weight.shape[3] or weight.shape[2] % 2 == 0):
+            raise WeightsError(f"{name} is a convolution of {weight.shape[2]} x {weight.shape[3]}")
         groups = x.channels // weight.shape[1] if weight.shape[1] else 1
         bias = self.tensors.get(f"{name}.bias")
         b = self.builder
-        stride = how.get("stride", 1)
         made = b.conv(
             x, weight, bias, stride=stride, pads=None if stride == 1 else (0, 0),
             dilation=dilation, groups=groups,
         )  # fmt: skip
         return b.activation(made, act) if act else made
 
-    def norm(self, x: Value, name: str) -> Value:
-        """Batch normalisation by what training counted."""
-        t, eps = self.tensors, 1e-5
+    def norm(self, x: Value, name: str, eps: float = 1e-5) -> Value:
+        """Batch normalisation by what training counted; eps is added to the variances."""
+        t = self.tensors
         root = np.sqrt(t[f"{name}.running_var"].astype(np.float64) + eps)
         factors = t[f"{name}.weight"] / root
         shifts = t[f"{name}.bias"] - t[f"{name}.running_mean"] * factors
@@ -73,6 +75,26 @@ class Reading:
         """The numbers that stand in names of tensors, in order."""
         found = (re.fullmatch(pattern, name) for name in self.tensors)
         return sorted({int(m[1]) for m in found if m})
+
+
+class Used(dict[str, Array]):
+    """Tensors that remember which of them were asked for."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        super().__init__(tensors)
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> Array:
+        self.names.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default
+
+    def left(self) -> list[str]:
+        """Those that nobody asked for, but for what only training needs, or other factors."""
+        needless = re.compile(r".*\.num_batches_tracked|.*\.eval_conv\..*|upsample\.up\d\..*")
+        return sorted(n for n in self if n not in self.names and not needless.fullmatch(n))
 
 
 Layout = tuple[str, Callable[[Tensors], bool], Callable[[Reading], Value]]
@@ -91,11 +113,13 @@ def _sequence(reading: Reading, x: Value, prefix: str, dilations: tuple[int, ...
     for k, i in enumerate(convolutions):
         x = reading.conv(x, f"{prefix}.{i}", dilation=dilations[k] if dilations else 1)
         if i + 1 in norms:
-            x = reading.norm(x, f"{prefix}.{i + 1}")
+            x = reading.norm(x, f"{prefix}.{i + 1}", 1e-4 if prefix == "model" else 1e-5)
         if i != convolutions[-1]:
             x = reading.builder.activation(x, "relu")
     if norms:
         reading.found.append(f"folded: batch normalisation of {len(norms)} layers")
+        if prefix == "model":
+            reading.found.append("assumed: 1e-4 added to their variances, as its code does")
     reading.found.append(f"recognised: {len(convolutions)} convolutions in a row")
     return x
 
@@ -195,10 +219,8 @@ def carn(reading: Reading) -> Value:
     }
     if not factors:
         places = reading.numbers(r"upsample\.up\.body\.(\d+)\.weight")
-        ratio = (
-            3 if reading.tensors["upsample.up.body.0.weight"].shape[0] == 576 else 2 ** len(places)
-        )
-        factors = {ratio: "upsample.up.body"}
+        n, c = reading.tensors["upsample.up.body.0.weight"].shape[:2]
+        factors = {3 if n == 9 * c else 2 ** len(places): "upsample.up.body"}
     scale = _chosen_scale(reading, sorted(factors))
     for i in reading.numbers(rf"{re.escape(factors[scale])}\.(\d+)\.weight"):
         x = reading.conv(x, f"{factors[scale]}.{i}", act="relu")
@@ -263,13 +285,16 @@ def span(reading: Reading) -> Value:
 
 def _span_conv(reading: Reading, x: Value, name: str) -> Value:
     """1x1, 3x3, 1x1 and a 1x1 beside them as one 3x3, as its code does when it restores."""
-    t = {k: v.astype(np.float64) for k, v in reading.tensors.items() if k.startswith(f"{name}.")}
-    w1, w2, w3 = (t[f"{name}.conv.{i}.weight"] for i in range(3))
-    b1, b2, b3 = (t[f"{name}.conv.{i}.bias"] for i in range(3))
+
+    def get(key: str) -> NDArray[np.float64]:
+        return reading.tensors[f"{name}.{key}"].astype(np.float64)
+
+    w1, w2, w3 = (get(f"conv.{i}.weight") for i in range(3))
+    b1, b2, b3 = (get(f"conv.{i}.bias") for i in range(3))
     weight = np.einsum("om,mkyx,kc->ocyx", w3[..., 0, 0], w2, w1[..., 0, 0])
-    weight[:, :, 1, 1] += t[f"{name}.sk.weight"][..., 0, 0]
+    weight[:, :, 1, 1] += get("sk.weight")[..., 0, 0]
     middle = np.einsum("mkyx,k->m", w2, b1) + b2
-    bias = w3[..., 0, 0] @ middle + b3 + t[f"{name}.sk.bias"]
+    bias = w3[..., 0, 0] @ middle + b3 + get("sk.bias")
     return reading.builder.conv(x, weight.astype(np.float32), bias.astype(np.float32))
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError, WeightsError
-from unetmm.foreign.checkpoints import LAYOUTS, Reading
+from unetmm.extras import has
+from unetmm.foreign.builder import ForeignNet
+from unetmm.foreign.checkpoints import LAYOUTS, Reading, Used
+from unetmm.foreign.comparing import NotRunError, difference_from
 from unetmm.models.checkpoints import infer_config, read_checkpoint
 from unetmm.models.weights import Model
 from unetmm.nets.config import NetConfig
@@ -34,6 +36,9 @@ class Imported:
     """Name of what was recognised: a layout of checkpoints, or ONNX."""
     lines: tuple[str, ...]
     """Lines on what was recognised, folded, frozen or assumed."""
+    difference: float | None
+    """Largest difference between the file in onnxruntime and our stream, as a share of the
+    answer's range; None where it was not run."""
 
 
 def import_model(
@@ -57,51 +62,61 @@ def import_model(
         raise WeightsError(f"task is one of {', '.join(TASKS)}, found {task}")
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file")
-    layout, config, tensors, lines = _read(path, noise, scale)
+    if path.suffix.lower() == ".onnx":
+        from unetmm.foreign.onnx_graph import read_onnx
+
+        found = read_onnx(path)
+    else:
+        found = _from_checkpoint(path, noise, scale)
+    config, lines = found.config, list(found.lines)
     if scale not in (None, config.output_scale):
         raise WeightsError(f"{path}: it enlarges {config.output_scale} times, not {scale} times")
     if noise is not None and not any(line.startswith("frozen: noise") for line in lines):
         lines.append("left out: --noise, as this net is not told how strong the noise is")
-    chosen = task or ("upscale" if config.output_scale > 1 else "denoise")
-    if (config.output_scale > 1) != (chosen == "upscale"):
+    card = {
+        "task": _task(path, config, task),
+        "source": path.name,
+        "imported": {"layout": found.layout, "notes": lines},
+        "what": f"{found.layout} of another project, imported",
+        "licence": "that of its authors; not known to unetmm",
+    }
+    model = Model(path.stem, config, card, None, found.tensors)
+    difference = None
+    if found.size_px is not None and has("onnxruntime"):
+        try:
+            difference = difference_from(path, model, found.size_px)
+        except NotRunError as error:
+            lines.append(f"not checked: {str(error).removeprefix(f'{path}: ')}")
+    return Imported(model, found.layout, tuple(lines), difference)
+
+
+def _task(path: Path, config: NetConfig, asked: str | None) -> str:
+    """What a net is for, unless it cannot be."""
+    task = asked or ("upscale" if config.output_scale > 1 else "denoise")
+    if (config.output_scale > 1) != (task == "upscale"):
         raise WeightsError(
-            f"{path}: a net that enlarges {config.output_scale} times is not one to {chosen}"
+            f"{path}: a net that enlarges {config.output_scale} times is not one to {task}"
         )
     if config.in_channels != config.out_channels:
         raise WeightsError(
             f"{path}: it takes {config.in_channels} channels and gives {config.out_channels}; only "
             "nets that give as many as they take can restore an image"
         )
-    card: dict[str, Any] = {
-        "task": chosen,
-        "source": path.name,
-        "imported": {"layout": layout, "notes": lines},
-        "what": f"{layout} of another project, imported",
-        "licence": "that of its authors; not known to unetmm",
-    }
-    return Imported(Model(path.stem, config, card, None, tensors), layout, tuple(lines))
+    return task
 
 
-def _read(
-    path: Path, noise: float | None, scale: int | None
-) -> tuple[str, NetConfig, Mapping[str, Array], list[str]]:
-    """Layout, config, tensors and lines of a file."""
-    if path.suffix.lower() != ".onnx":
-        return _from_checkpoint(path, noise, scale)
-    from unetmm.foreign.onnx_graph import read_onnx
-
-    return "ONNX", *read_onnx(path)
-
-
-def _from_checkpoint(
-    path: Path, noise: float | None, scale: int | None
-) -> tuple[str, NetConfig, Mapping[str, Array], list[str]]:
+def _from_checkpoint(path: Path, noise: float | None, scale: int | None) -> ForeignNet:
     tensors = _renamed(_tensors_of(path))
     for name, fits, make in LAYOUTS:
         if fits(tensors):
-            reading = Reading(tensors, noise, scale)
+            used = Used(tensors)
+            reading = Reading(used, noise, scale)
             try:
                 value = make(reading)
+                if left := used.left():
+                    raise WeightsError(
+                        f"{len(left)} tensors have no place in it, among them {', '.join(left[:3])}"
+                    )
                 config, made = reading.builder.finish(value)
             except (WeightsError, ShapeError) as error:
                 raise WeightsError(f"{path}: recognised as {name}, but {error}") from error
@@ -110,15 +125,15 @@ def _from_checkpoint(
                     f"{path}: recognised as {name} by some tensors, but others are missing or have "
                     f"other shapes ({error})"
                 ) from error
-            return reading.layout or name, config, made, reading.found
+            return ForeignNet(reading.layout or name, config, made, tuple(reading.found))
     if "intro.weight" in tensors and "ending.weight" in tensors:
         config = infer_config({k: v.shape for k, v in tensors.items()}, str(path))
-        lines = [
+        lines = (
             f"recognised: NAFNet of width {config.width}, continued by zeros as its code does",
             "frozen: channel attention, by the averages of each whole image; the local averages "
             "of the code for GoPro and REDS (TLC) are not done",
-        ]
-        return "NAFNet", config, tensors, lines
+        )
+        return ForeignNet("NAFNet", config, tensors, lines)
     known = ", ".join(dict.fromkeys(["NAFNet", *(name for name, _, _ in LAYOUTS)]))
     raise WeightsError(
         f"{path}: a layout that is not known (its tensors begin with "

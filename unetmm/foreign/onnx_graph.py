@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError, WeightsError
 from unetmm.extras import need
-from unetmm.foreign.builder import Builder, Value
+from unetmm.foreign.builder import Builder, ForeignNet, Value
 from unetmm.foreign.onnx_operators import Operators
 from unetmm.foreign.reasons import REASONS
 from unetmm.nets.config import MOST_PARAMETERS, NetConfig
@@ -28,8 +28,8 @@ FOLDING = ("Reshape", "Transpose")
 """Operators that may read a map whose axes were divided."""
 
 
-def read_onnx(path: Path) -> tuple[NetConfig, dict[str, NDArray[np.float32]], list[str]]:
-    """Config, tensors, and lines on what was found.
+def read_onnx(path: Path) -> ForeignNet:
+    """A graph, all of whose nodes became layers.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def read_onnx(path: Path) -> tuple[NetConfig, dict[str, NDArray[np.float32]], li
         config, tensors = graph.finish()
     except ShapeError as error:
         raise WeightsError(f"{path}: {error}") from error
-    return config, tensors, graph.lines()
+    return ForeignNet("ONNX", config, tensors, tuple(graph.lines()), graph.size_px)
 
 
 class Graph(Operators):
@@ -95,7 +95,7 @@ class Graph(Operators):
             self._fold(node, attributes)
             return
         if node.op_type == "Shape" and all(self.size_px):
-            self.constants[node.output[0]] = self._shape(self._x(node), attributes)
+            self.constants[node.output[0]] = self.shape_of(self._x(node), attributes)
             return
         self.counts[node.op_type] += 1
         make: Callable[[Any, dict[str, Any]], Value] | None = getattr(

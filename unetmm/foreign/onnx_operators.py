@@ -47,7 +47,7 @@ class Operators:
             raise WeightsError("an input that should be constant depends on the image")
         return self.constants[node.input[i]]
 
-    def _shape(self, x: Value, a: dict[str, Any]) -> Array:
+    def shape_of(self, x: Value, a: dict[str, Any]) -> Array:
         """The shape of a value, of an image of the size that the graph was made for."""
         rows, columns = (n * x.fine // x.scale for n in self.size_px)
         return np.array([1, x.channels, rows, columns])[a.get("start", 0) : a.get("end")]
@@ -237,7 +237,7 @@ class Operators:
             if axis == 1:
                 chosen = range(x.channels)[int(start) : int(end)]
                 x = self.builder.slice(x, chosen.start, chosen.stop)
-            elif start != 0 or end < (self._shape(x, {})[axis] or 2**31):
+            elif start != 0 or end < (self.shape_of(x, {})[axis] or 2**31):
                 raise WeightsError("a part of the map is cut out")
         return x
 
@@ -263,12 +263,10 @@ class Operators:
         if scales is None or scales.size != 4:
             raise WeightsError("its factors are not constant: export the net for a fixed size")
         if scales.dtype.kind != "f":
-            scales = scales / self._shape(self._x(node), {})
+            scales = scales / self.shape_of(self._x(node), {})
         ratio = _same(scales[2:].tolist())
-        if ratio != int(ratio) or ratio < 1 or a.get("coordinate_transformation_mode") in (
-            b"align_corners", b"tf_crop_and_resize",
-        ):  # fmt: skip
-            raise WeightsError(f"only whole factors of repetition are read, found {ratio:g}")
+        if ratio != int(ratio) or ratio < 1 or not _repeats(int(ratio), a):
+            raise WeightsError(f"only whole pixels that are repeated are read, found {ratio:g}")
         return self.builder.nearest(self._x(node), int(ratio))
 
     _upsample = _resize
@@ -324,3 +322,23 @@ def _by_channel(values: Array, channels: int) -> Array:
     if shape != (channels, 1, 1):
         raise WeightsError(f"a constant of shape {values.shape}, which is not one number a channel")
     return values.ravel()
+
+
+def _repeats(ratio: int, a: dict[str, Any]) -> bool:
+    """Whether a Resize takes pixel i // ratio for each pixel i, as far as edges do not matter."""
+    places = np.arange(4 * ratio, 8 * ratio)
+    mode = a.get("coordinate_transformation_mode", b"half_pixel").decode()
+    if mode in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"):
+        taken = (places + 0.5) / ratio - 0.5
+    elif mode == "asymmetric":
+        taken = places / ratio
+    else:
+        return False
+    rounding = a.get("nearest_mode", b"round_prefer_floor").decode()
+    rounded = {
+        "round_prefer_floor": np.ceil(taken - 0.5),
+        "round_prefer_ceil": np.floor(taken + 0.5),
+        "floor": np.floor(taken),
+        "ceil": np.ceil(taken),
+    }
+    return bool((rounded[rounding] == places // ratio).all())

@@ -1,0 +1,105 @@
+"""`unetmm import`: a net of another project as a model of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unetmm_cli import display
+from unetmm_cli.files import check_new_file
+from unetmm_cli.options.arguments import AsJson
+
+if TYPE_CHECKING:
+    from unetmm.foreign.importing import Imported
+
+
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A checkpoint (.pth, .safetensors) or an ONNX graph.")
+]
+Written = Annotated[
+    Path,
+    typer.Option("-o", "--output", metavar="FILE", help="Weight file to write: .safetensors."),
+]
+Noise = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SIGMA",
+        min=0,
+        max=255,
+        help="Strength of the noise in counts of 255, for nets that have to be told (FFDNet, "
+        "DRUNet).",
+    ),
+]
+Scale = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, max=4, help="Factor, for files that enlarge by several."),
+]
+Task = Annotated[
+    str | None, typer.Option(metavar="TASK", help="What it is for: denoise, deblur or upscale.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the weight file if it is there.")
+]
+
+
+def import_model(
+    file: File,
+    output: Written,
+    noise: Noise = None,
+    scale: Scale = None,
+    task: Task = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read a net of another project, so that it restores images of any size within a budget.
+
+    Known are checkpoints of NAFNet, DnCNN, FFDNet, IRCNN, DRUNet, CARN, SPAN, ESRGAN and
+    Real-ESRGAN, and U-Nets; and any ONNX graph whose layers can be streamed. Others are refused
+    with the layer's name and the reason.
+
+    Example: unetmm import ffdnet_color.pth --noise 25 -o ffdnet.safetensors
+    """
+    from unetmm.foreign.importing import import_model as read_net
+    from unetmm.models.weights import save_model
+    from unetmm.nets.shapes import macs_per_px
+
+    check_new_file(output, ".safetensors", overwrite, file)
+    found = read_net(file, noise=noise, scale=scale, task=task)
+    model = found.model
+    save_model(output, model.config, model.tensors, model.card)
+    if as_json:
+        display.result_json(_facts(found, output))
+        return
+    config = model.config
+    enlarges = f", enlarges {config.output_scale} times" * (config.output_scale > 1)
+    colours = "colour" if config.in_channels == 3 else "single channels"
+    kmac = macs_per_px(config) / 1000
+    display.result(
+        f"{output}: {found.layout} to {model.task}{enlarges}, {colours}, {model.parameters} "
+        f"weights, {kmac:.3g} kMAC/px"
+    )
+    for line in (*found.lines, checked(found.difference, "the file")):
+        display.result(f"  {line}")
+    display.result(f"use it: unetmm {model.task} IMAGE --model {output}")
+
+
+def _facts(found: Imported, output: Path) -> dict[str, Any]:
+    """What --json says."""
+    from unetmm_cli.display.models import model_as_dict
+
+    return {
+        **model_as_dict(found.model),
+        "written": str(output),
+        "layout": found.layout,
+        "notes": list(found.lines),
+        "difference": found.difference,
+    }
+
+
+def checked(difference: float | None, what: str) -> str:
+    """Line on how far an answer is from that of another runtime."""
+    if difference is None:
+        return f"not checked: {what} was not run by other software"
+    return f"checked: {what} in onnxruntime gives the same within {difference:.1g} of the range"
