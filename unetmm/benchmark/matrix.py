@@ -24,6 +24,7 @@ from unetmm.engine.cpu.kernels import matmul
 from unetmm.engine.precision import Precision
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
+from unetmm.nets.layers import map_shapes
 from unetmm.nets.shapes import macs_per_px, tensor_shapes
 
 SAMPLE_S = 0.01
@@ -60,6 +61,8 @@ class MatrixProduct:
 
 def matrix_products(config: NetConfig) -> list[MatrixProduct]:
     """Every convolution of the net except the depthwise ones and channel attention."""
+    if config.layers:
+        return _layer_products(config)
     found = []
     is_nafnet = config.body == "nafnet"
     left_out = ("beta", "gamma", ".conv2.weight") if is_nafnet else ()
@@ -72,6 +75,18 @@ def matrix_products(config: NetConfig) -> list[MatrixProduct]:
             depth, outputs = n, c * height * width
         in_block = is_nafnet and name.split(".")[-2] in BLOCK_PRODUCTS
         found.append(MatrixProduct(depth, outputs, 0.25 ** _halvings(name, config), in_block))
+    return found
+
+
+def _layer_products(config: NetConfig) -> list[MatrixProduct]:
+    """The convolutions of a net that is a list of layers."""
+    maps, found = map_shapes(config.layers, config.in_channels), []
+    for layer in config.layers:
+        if layer.kind == "conv":
+            depth = layer.kernel**2 * sum(maps[s].channels for s in layer.sources)
+            outputs = layer.channels * layer.enlarge**2
+            scale = maps[layer.sources[0]].scale * layer.stride
+            found.append(MatrixProduct(depth, outputs, 1 / scale**2, in_block=False))
     return found
 
 

@@ -14,6 +14,8 @@ from unetmm.nets.config import NetConfig
 
 WALKS: dict[str, type[Walk]] = {"nafnet": NAFNetWalk, "unet": UNetWalk, "layers": LayersWalk}
 """Name of a body -> walk through its nets."""
+LEAST_BAND_ROWS = 8
+"""Rows of a band at least, also of nets whose stride is less."""
 
 
 @lru_cache(maxsize=256)
@@ -24,9 +26,15 @@ def make_layout(config: NetConfig, band_rows: int) -> Layout:
 
 @lru_cache(maxsize=64)
 def observing_layout(config: NetConfig, height_px: int) -> Layout:
-    """A layout whose band holds a whole patch and all its lag: one step does every row of it."""
+    """A layout whose band holds a whole patch and all its lag: one step does every row of it.
+
+    A net without blocks has nothing to be observed, so its patches go through in ordinary bands.
+    """
     stride = config.stride_px
-    band = round_up(height_px + 2 * make_layout(config, stride).lag_rows, stride)
+    layout = make_layout(config, stride)
+    if not layout.blocks:
+        return make_layout(config, round_up(LEAST_BAND_ROWS, stride))
+    band = round_up(height_px + 2 * layout.lag_rows, stride)
     layout = WALKS[config.body](config, band).build()
     for ring in layout.rings:
         ring.map_rows = height_px // ring.scale

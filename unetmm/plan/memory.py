@@ -6,6 +6,7 @@ runtime term is measured (tests/plan/test_budget.py keeps it honest).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ from unetmm.intensities.brackets import (
 from unetmm.intensities.guard import guard_bytes
 from unetmm.intensities.standins import REACH_PX, standing_bytes
 from unetmm.nets.config import NetConfig
-from unetmm.nets.shapes import parameter_count
+from unetmm.nets.shapes import parameter_count, tensor_shapes
 
 if TYPE_CHECKING:
     from unetmm.io.image import Sink, Source
@@ -42,6 +43,8 @@ used, arenas, small objects. Up to 8 workers less was measured (docs/measured/sp
 
 BOX_TABLES_BYTES = 300 * 10**3
 """Tables of the streams for boxes of all sizes, which share the memory of the largest."""
+LAYER_COPIES = 8
+"""Largest number of copies of a layer's matrix while it is folded."""
 MARK_BYTES = 250
 """Cost of marking a block of rows of a cell: two numbers in a set, twice for a moment."""
 
@@ -124,8 +127,12 @@ class Terms:
 def loading_bytes(config: NetConfig) -> int:
     """Tensors as loaded, and what folding a block of them takes; given back before anything runs.
 
-    Folding works on a few float64 copies of a block's largest matrix, (2c, c).
+    Folding works on a few float64 copies of a block's largest matrix, (2c, c); on some float32
+    copies of a layer's.
     """
+    if config.layers:
+        largest = max(map(math.prod, tensor_shapes(config).values()), default=0)
+        return FLOAT_BYTES * (parameter_count(config) + LAYER_COPIES * largest)
     widest = config.width << config.levels
     return FLOAT_BYTES * parameter_count(config) + 4 * 8 * 2 * widest**2
 

@@ -167,14 +167,13 @@ class Outlook:
     info: ImageInfo
     model: Model
     plan: Plan
-    variants: tuple[Variant, Variant]
-    """NAFNet and UNet-- of the model's body at the same budget."""
+    variants: tuple[Variant, ...]
+    """NAFNet and UNet-- of the model's body at the same budget; none of a net of layers."""
     choice: ModelChoice | None = None
     """Reason for the model, where it was chosen by looking at the image."""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`; `plan` has the fields of a report's plan."""
-        nafnet, unetmm = self.variants
         return {
             "version": __version__,
             "input": str(self.input),
@@ -184,7 +183,7 @@ class Outlook:
             "megapixels": self.info.megapixels,
             "plan": self.plan.as_dict(),
             "estimated_s": round(self.plan.estimated_s, 3),
-            "comparison": {"nafnet": nafnet.as_dict(), "unet--": unetmm.as_dict()},
+            "comparison": {v.name.lower(): v.as_dict() for v in self.variants} or None,
         }
 
 
@@ -223,11 +222,17 @@ def look_ahead(
         device_budget_bytes=plan.device_budget_bytes or None,
     )
     run = _Run(info, storages, options, plan, held)
-    variants = (
+    return Outlook(path, output, info, model, plan, _variants(model, run), options.choice)
+
+
+def _variants(model: Model, run: _Run) -> tuple[Variant, ...]:
+    """The same body with ordinary skips and as UNet--, if it has a body with skips."""
+    if model.config.layers:
+        return ()
+    return (
         _variant("NAFNet", replace(model, config=model.config.with_plain_skips()), run),
         _variant("UNet--", replace(model, config=model.config.with_aggregate()), run),
     )
-    return Outlook(path, output, info, model, plan, variants, options.choice)
 
 
 @dataclass(frozen=True)

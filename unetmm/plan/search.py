@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from unetmm.engine.layouts import make_layout
+from unetmm.engine.layouts import LEAST_BAND_ROWS, make_layout
 from unetmm.errors import BudgetError
 from unetmm.geometry import round_up
 from unetmm.plan.cost import divisions, estimated_s, least_s
@@ -62,8 +62,9 @@ def _cuts(request: Request) -> Iterator[Cut]:
     # Segments only keep cores busy.
     most_segments = 1 if engine.one_strip_at_once else min(MAX_PARTS, 2 * cores_of(request))
     limits = most_segments, MAX_PARTS
+    unit = round_up(LEAST_BAND_ROWS, stride)
     for steps in reversed(engine.band_steps):
-        layout = make_layout(request.config, steps * stride)
+        layout = make_layout(request.config, steps * unit)
         segments, strips = (
             list(divisions(length_px, math.lcm(stride, sink_px), source_px, layout, limit, part))
             for length_px, sink_px, source_px, limit, part in zip(

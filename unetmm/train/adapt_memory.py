@@ -5,6 +5,7 @@ from __future__ import annotations
 from unetmm.errors import BudgetError
 from unetmm.io.image import Source
 from unetmm.nets.config import NetConfig
+from unetmm.nets.layers import map_shapes
 from unetmm.nets.shapes import parameter_count
 from unetmm.sizes import default_budget_bytes, format_size
 from unetmm.train.blocks import BATCH, BLOCK_PX, HELD_OUT, POOL
@@ -49,7 +50,10 @@ def projected_bytes(source: Source, config: NetConfig) -> int:
 
 
 def _activation_floats_per_px(config: NetConfig) -> float:
-    """About what a training step keeps, in floats per image pixel: MAPS for each block."""
+    """About what a training step keeps, in floats per image pixel: MAPS for each block or layer."""
+    if config.layers:
+        maps = map_shapes(config.layers, config.in_channels).values()
+        return MAPS * sum(each.channels / each.scale**2 for each in maps)
     counts = [
         e + d for e, d in zip(config.encoder_blocks, reversed(config.decoder_blocks), strict=True)
     ]

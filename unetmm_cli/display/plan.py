@@ -72,7 +72,8 @@ def show_whole_plan(outlook: Outlook) -> None:
     if plan.device_terms is not None:
         title, terms = f"memory of {plan.device}", term_rows(plan.device_terms)
         show_table(_terms_table(title, terms, DEVICE_NOTES, plan.device_budget_bytes))
-    show_table(_comparison_table(outlook.variants))
+    if outlook.variants:
+        show_table(_comparison_table(outlook.variants))
 
 
 def _summary(outlook: Outlook) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def _computes_on(plan: Plan) -> str:
     return f"{plan.cores} core{'s' * (plan.cores > 1)} of this machine"
 
 
-def _comparison_table(variants: tuple[Variant, Variant]) -> Table:
+def _comparison_table(variants: tuple[Variant, ...]) -> Table:
     table = make_table("same body, same budget", *(v.name for v in variants), "with UNet--")
     plain_skips, reduced = variants
     saved = 1 - reduced.skip_floats_per_px / plain_skips.skip_floats_per_px

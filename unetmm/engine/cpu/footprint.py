@@ -186,7 +186,15 @@ def observing_bytes(layout: Layout, width_px: int, height_px: int, lanes: int, t
     """Everything one observing stream allocates, weights apart."""
     sums = observed_numbers(layout, width_px, lanes)
     held = sums * height_px + observed_channels(layout, lanes) + 2 * LINE_FLOATS
-    return stream_bytes(layout, width_px, lanes, threads) + 8 * sums + FLOAT_BYTES * held
+    answer = observed_answer(layout, width_px, height_px)
+    answer += LINE_FLOATS * (answer > 0)
+    stream = stream_bytes(layout, width_px, lanes, threads)
+    return stream + 8 * sums + FLOAT_BYTES * (held + answer)
+
+
+def observed_answer(layout: Layout, width_px: int, height_px: int) -> int:
+    """Floats of a whole answer, kept where it comes out in several bands: without blocks."""
+    return 0 if layout.blocks else height_px * width_px * layout.config.answer_channels
 
 
 def skip_bytes(layout: Layout, width_px: int, lanes: int) -> int:

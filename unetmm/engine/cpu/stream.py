@@ -11,7 +11,13 @@ from unetmm.compiling.processor import LANES
 from unetmm.engine.checks import check_rows, check_strip
 from unetmm.engine.clock import BandClock
 from unetmm.engine.cpu.compiled import CompiledNet, Frozen, aligned_zeros
-from unetmm.engine.cpu.footprint import LINE_FLOATS, memory_map, observed_channels, observed_numbers
+from unetmm.engine.cpu.footprint import (
+    LINE_FLOATS,
+    memory_map,
+    observed_answer,
+    observed_channels,
+    observed_numbers,
+)
 from unetmm.engine.cpu.program import ring_table, stage_table
 from unetmm.engine.cpu.shares import Shares
 from unetmm.engine.cpu.stages import run_stages
@@ -149,10 +155,11 @@ class RowStream:
 
 
 class ObservingStream(RowStream):
-    """A stream over whole patches, each in one step, which sees every block's global average.
+    """A stream over whole patches, which sees every block's global average.
 
-    Every block stops at its gated map, which is added up, and goes on with the attention that
-    follows. The sums are kept by column, so they do not depend on the number of threads either.
+    A net with blocks does a patch in one step. Every block stops at its gated map, which is added
+    up, and goes on with the attention that follows. The sums are kept by column, so they do not
+    depend on the number of threads either.
 
     Parameters
     ----------
@@ -174,6 +181,11 @@ class ObservingStream(RowStream):
         self._allocate(
             net, unattended, layout, width_px, height_px, threads, in_parts=False, within=within
         )
+        self.answer: Rows = (
+            aligned_zeros(observed_answer(layout, width_px, height_px))
+            if within is None
+            else within.answer
+        )
         numbers = observed_numbers(layout, width_px, LANES)
         if within is not None:
             self.sums, self.seen, self.factors = within.sums, within.seen, within.factors
@@ -191,6 +203,8 @@ class ObservingStream(RowStream):
 
         given : factors to go on with, instead of the patch's own.
         """
+        if not self.layout.blocks:
+            return {}
         self.image_rows[: self.height] = patch
         attention = {}
         done = -1
@@ -211,6 +225,8 @@ class ObservingStream(RowStream):
 
         given : attention to use instead.
         """
+        if not self.layout.blocks:
+            return self._in_bands(patch)
         self.observe(patch, given)
         last = max(
             (i for i, s in enumerate(self.layout.stages) if isinstance(s, Block)), default=-1
@@ -218,6 +234,18 @@ class ObservingStream(RowStream):
         self._go_on(last, len(self.layout.stages))
         lag = self.layout.lag_rows
         return self.out[lag : lag + self.height]
+
+    def _in_bands(self, patch: Rows) -> Rows:
+        """The restored patch of a net without blocks."""
+        self.clock = BandClock(self.band, self.layout.lag_rows, self.height)
+        shape = self.height, self.width, self.net.config.answer_channels
+        answer: Rows = self.answer[: int(np.prod(shape))].reshape(shape)
+        row = 0
+        for bands in (self.push(patch), self.flush()):
+            for band in bands:
+                answer[row : row + len(band)] = band
+                row += len(band)
+        return answer
 
     def _go_on(self, block: int, end: int, observed: int = -1) -> None:
         """Finish a block that was observed, if there is one, and what comes before stage `end`.
