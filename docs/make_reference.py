@@ -11,7 +11,7 @@ from typing import Any, get_args
 import typer
 
 import unetmm
-from unetmm_cli.app import PANELS, app
+from unetmm_cli.app import PANELS, app, name_of
 
 FOLDER = Path(__file__).parent / "reference"
 
@@ -22,8 +22,8 @@ def command_line() -> str:
     lines = ["# Command line", "", "`unetmm COMMAND --help` shows the same in a terminal."]
     for panel, functions in PANELS.items():
         for function in functions:
-            lines += ["", f"## {function.__name__}", "", f"*{panel}*", ""]
-            lines += _command(commands[function.__name__])
+            lines += ["", f"## {name_of(function)}", "", f"*{panel}*", ""]
+            lines += _command(commands[name_of(function)])
     return "\n".join(lines) + "\n"
 
 
@@ -100,7 +100,7 @@ def man_page() -> str:
     for panel, functions in PANELS.items():
         lines += [f".SH {panel.upper()}"]
         for function in functions:
-            lines += _man_command(commands[function.__name__])
+            lines += _man_command(commands[name_of(function)])
     lines += [".SH EXIT STATUS", ".TP", "0", "done", ".TP", "1", "an error, in one line", ".TP"]
     lines += ["2", "options that are not understood", ".TP", "3", "some of several images failed"]
     return "\n".join(lines) + "\n"

@@ -69,6 +69,11 @@ def start(
         display.result(context.get_help())
 
 
+def name_of(command: Callable[..., None]) -> str:
+    """Name of a command, which is its function's, but that Python has some words for itself."""
+    return "import" if command is import_model else command.__name__
+
+
 def _flowing(text: str | None) -> str:
     """A docstring whose paragraphs have no line ends, so that they flow at any width."""
     paragraphs = inspect.cleandoc(text or "").split("\n\n")
@@ -77,5 +82,6 @@ def _flowing(text: str | None) -> str:
 
 for panel, commands in PANELS.items():
     for command in commands:
-        name = "import" if command is import_model else None  # Python has the word for itself
-        app.command(name, rich_help_panel=panel, help=_flowing(command.__doc__))(command)
+        app.command(name_of(command), rich_help_panel=panel, help=_flowing(command.__doc__))(
+            command
+        )

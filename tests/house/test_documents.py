@@ -18,7 +18,7 @@ from PIL import Image
 from rasterio.transform import Affine
 
 from unetmm_cli.__main__ import run
-from unetmm_cli.app import PANELS
+from unetmm_cli.app import PANELS, name_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -47,14 +47,15 @@ def commands() -> list[list[str]]:
     """Every command line of ours in README and docs, as words."""
     found = []
     for page in (p for p in PAGES if p.name != "CHANGELOG.md"):
-        for block in re.findall(r"^```\n(.*?)^```", page.read_text("utf-8"), re.M | re.S):
+        blocks = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+        for block in (text for language, text in blocks if not language):
             lines = (line.partition(" | ")[0] for line in block.splitlines())
             found += [shlex.split(line, comments=True) for line in lines if "unetmm " in line]
     return [words[words.index("unetmm") :] for words in found if "unetmm" in words]
 
 
 def test_commands_that_are_shown_are_there() -> None:
-    names = {command.__name__ for panel in PANELS.values() for command in panel}
+    names = {name_of(command) for panel in PANELS.values() for command in panel}
     shown = {words[1] for words in commands()}
     assert len(shown) > 5
     assert {word for word in shown if not word.startswith("-")} <= names

@@ -210,6 +210,8 @@ class Builder:
 
     def shuffle(self, x: Value, ratio: int) -> Value:
         """Pixel-shuffle: channels (c, dy, dx) become pixels."""
+        if ratio == 1:
+            return x
         n = x.channels // ratio**2
         if x.fine == 1 and x.scale % ratio:
             return Value(x.parts, x.scale, ratio)

@@ -49,7 +49,8 @@ def _reduced(
         averages = clean.reshape(b, c, h, scale, w, scale).mean((3, 5))
         is_averaged = rng.random((b, 1, 1, 1)) < averaged_share
         small = np.where(is_averaged, averages, small)
-    return small
+    # Bicubic reduction overshoots at edges, which no file holds.
+    return np.clip(small, 0, 1)
 
 
 def add_all_noise(
