@@ -189,8 +189,6 @@ class NoiseConfig:
             parts.append(f"rounded to 8 bits in {self.rounded_share:.0%}")
         if self.blur is not None:
             parts.append(self.blur.describe())
-        if self.averaged_share:
-            parts.append(f"reduced by averaging in {self.averaged_share:.0%}, else bicubic")
         text = "; ".join(parts)
         return text[0].upper() + text[1:]
 

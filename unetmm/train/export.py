@@ -138,13 +138,20 @@ def make_card(config: TrainConfig, folder: Path, step: int, command: str = "") -
         **({"started_from": config.init} if config.init else {}),
         **({"local": "constants in place of attention"} if config.local else {}),
         **({"drawn_share": config.drawn_share} if config.drawn_share else {}),
-        **({"made_small_by": "bicubic interpolation"} if config.net.output_scale > 1 else {}),
+        **({"made_small_by": _reduced_by(config)} if config.net.output_scale > 1 else {}),
         "training_hours": round(total_seconds(read_rows(log_path(folder))) / 3600, 2),
         "parameters": parameter_count(config.net),
         "kmac_per_px": round(macs_per_px(config.net) / 1000, 1),
         "training_command": command
         or f"python -m unetmm.train training/{config.name}.toml --folder runs/{config.name}",
     }
+
+
+def _reduced_by(config: TrainConfig) -> str:
+    """How images were made small for a net that enlarges."""
+    share = config.noise.averaged_share
+    averaged = f"averaging in {share:.0%} of the patches, else " if share else ""
+    return f"{averaged}bicubic interpolation"
 
 
 def main() -> int:
