@@ -120,7 +120,8 @@ def calibrate(
         for g, chosen in enumerate(choose_patches(source, channel, groups, removes_noise)):
             nodata = info.nodata_of(channel, groups[g])
             pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
-            doubts |= dict.fromkeys(find_doubts(pixels, nodata, masks))
+            is_grey = info.samples - info.alpha == 1
+            doubts |= dict.fromkeys(find_doubts(pixels, nodata, masks, is_grey))
             found = prepare(chosen, nodata, fixed_range, outliers)
             entries[key(channel, g)] = looking.measure(found)
     for doubt in doubts:
