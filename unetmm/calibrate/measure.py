@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,7 @@ from unetmm.calibrate.preparing import (
     Asked,
     Prepared,
     even_values,
+    not_negative,
     point_rules,
     prepare,
     scale_of_counts,
@@ -123,7 +124,10 @@ def calibrate(
             is_grey = info.samples - info.alpha == 1
             doubts |= dict.fromkeys(find_doubts(pixels, nodata, masks, is_grey))
             found = prepare(chosen, nodata, fixed_range, outliers)
-            entries[key(channel, g)] = looking.measure(found)
+            entry = looking.measure(found)
+            if not removes_noise:
+                entry = replace(entry, not_negative=not_negative(found))
+            entries[key(channel, g)] = entry
     for doubt in doubts:
         log.warning("%s", doubt)
     return Calibration(model, entries, tuple(doubts))
