@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import lively_model
 from numpy.typing import NDArray
 
 import unetmm
@@ -11,14 +12,10 @@ from unetmm.calibrate.calibration import Calibration
 from unetmm.models.weights import Model
 from unetmm.nets.config import NetConfig
 
-CONFIG = NetConfig(1, 1, 8, (1,), 0, (1,))
-
 
 def sharpener(task: str = "deblur", scale: int = 1) -> Model:
     """A net that adds what a pixel stands out from its neighbours, a few times."""
-    config = NetConfig(1, 1, 8, (1,), 0, (1,), output_scale=scale)
-    from helpers import lively_model
-
+    config = NetConfig(1, 1, 8, (1, 1, 1), 1, (1, 1, 1), output_scale=scale)
     weights = {name: 0 * tensor for name, tensor in lively_model(config).tensors.items()}
     weights["intro.weight"][0, 0] = np.full((3, 3), -1 / 9, np.float32)
     weights["intro.weight"][0, 0, 1, 1] += 1
@@ -73,3 +70,36 @@ def test_a_calibration_remembers_that_and_denoising_does_not_ask() -> None:
         again = Calibration.from_json(found.to_json())
         assert again.entry(0, 0).not_negative == found.entry(0, 0).not_negative
         assert ("not_negative" in found.to_json()) == (task == "deblur")
+
+
+def field(broad: bool) -> NDArray[np.uint16]:
+    """A dim field, and a few spots or two broad things that are far brighter than that."""
+    found = np.random.default_rng(0).normal(200, 4, (512, 512))
+    y, x = np.mgrid[:512, :512]
+    if broad:
+        for row, column in ((100, 90), (300, 350)):
+            found += 4000 * (np.hypot(y - row, x - column) < 14) * (1 + 0.3 * np.sin(x / 2))
+    else:
+        for row, column in np.random.default_rng(1).integers(9, 500, (30, 2)):
+            found += 4000 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / 5)
+    return found.astype(np.uint16)
+
+
+def test_bright_cells_on_dark_ground_are_sharpened_too(caplog: pytest.LogCaptureFixture) -> None:
+    pixels = field(broad=True)
+    found = unetmm.restore(pixels, sharpener()).astype(float)
+    inside = np.s_[94:106, 82:98]
+    assert found[inside].std() > 1.2 * pixels[inside].std()
+    assert not any("stay as they are" in r.message for r in caplog.records)
+
+
+def test_stars_beyond_the_range_stay_and_a_line_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    pixels = field(broad=False)
+    found = unetmm.restore(pixels, sharpener())
+    bright = pixels > 3000
+    np.testing.assert_array_equal(found[bright], pixels[bright])
+    said = [r.message for r in caplog.records if "stay as they are; --range" in r.message]
+    assert len(said) == 1 and "far beyond the range that the net sees (1" in said[0]
+    caplog.clear()
+    unetmm.restore(pixels, sharpener("denoise"))
+    assert not any("--range LOW,HIGH sharpens" in r.message for r in caplog.records)
