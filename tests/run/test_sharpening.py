@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tifffile
 from helpers import lively_model
 from numpy.typing import NDArray
 
@@ -11,6 +14,8 @@ import unetmm
 from unetmm.calibrate.calibration import Calibration
 from unetmm.models.weights import Model
 from unetmm.nets.config import NetConfig
+from unetmm.options import Options
+from unetmm.run.of_file import restore_file
 
 
 def sharpener(task: str = "deblur", scale: int = 1) -> Model:
@@ -58,7 +63,6 @@ def test_holes_stay_where_values_may_not_be_negative() -> None:
 
 def test_a_calibration_remembers_that_and_denoising_does_not_ask() -> None:
     from unetmm.io.array import ArraySource, array_info
-    from unetmm.options import Options
     from unetmm.run.job import compile_and_calibrate
 
     image = spots().astype(np.float32)
@@ -103,3 +107,27 @@ def test_stars_beyond_the_range_stay_and_a_line_says_so(caplog: pytest.LogCaptur
     caplog.clear()
     unetmm.restore(pixels, sharpener("denoise"))
     assert not any("--range LOW,HIGH sharpens" in r.message for r in caplog.records)
+
+
+def test_a_changed_mean_is_said_and_does_not_depend_on_the_cut(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    clean = 40 * spots(100)[:64, :128].repeat(4, 0).repeat(4, 1)
+    pixels = (clean + rng.normal(0, 9, clean.shape)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "in.tif", pixels, rowsperstrip=64)
+    model = sharpener()
+    model.tensors["ending.bias"][:] = 0.02  # of the range
+    reports = []
+    for name, workers in (("a.ome.zarr", 1), ("b.tif", 2)):
+        options = Options(model=model, workers=workers)
+        reports.append(restore_file(tmp_path / "in.tif", tmp_path / name, options))
+    made = tifffile.imread(tmp_path / "b.tif").astype(float)
+    low = reports[0].calibration.span[0]
+    expected = (made - pixels).mean() / (pixels - low).mean()
+    assert expected > 0.02
+    assert reports[0].guard["mean_change"] == pytest.approx(expected, abs=2e-4)
+    assert reports[0].guard == reports[1].guard
+    assert any("the mean of the image changed by +" in w for w in reports[0].warnings)
+    denoised = restore_file(
+        tmp_path / "in.tif", tmp_path / "c.tif", Options(model=sharpener("denoise"))
+    )
+    assert "mean_change" not in denoised.guard
