@@ -131,3 +131,20 @@ def test_a_changed_mean_is_said_and_does_not_depend_on_the_cut(tmp_path: Path) -
         tmp_path / "in.tif", tmp_path / "c.tif", Options(model=sharpener("denoise"))
     )
     assert "mean_change" not in denoised.guard
+
+
+@pytest.mark.parametrize("task", ["deblur", "upscale", "denoise"])
+def test_much_noise_is_said_where_none_is_removed(
+    task: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    clean = spots(100).repeat(3, 0).repeat(3, 1)
+
+    def lines(noise: float) -> list[str]:
+        caplog.clear()
+        planes = [rng.normal(clean, noise), rng.normal(clean, noise / 2)]
+        unetmm.restore(np.stack(planes).astype(np.float32), sharpener(task), axes="CYX")
+        return [r.message for r in caplog.records if "its noise is about" in r.message]
+
+    assert len(lines(6)) == (task != "denoise")
+    assert not lines(1)

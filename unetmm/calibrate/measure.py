@@ -24,6 +24,7 @@ from unetmm.calibrate.preparing import (
     Asked,
     Prepared,
     even_values,
+    noise_share,
     not_negative,
     point_rules,
     prepare,
@@ -49,6 +50,13 @@ log = logging.getLogger(__name__)
 
 MARGIN_PX = 16
 """Rows and columns at the edges of a patch whose means are not compared."""
+MUCH_NOISE = 0.05
+"""Deviation of noise, as a share of the range, that is worth a word where none is removed."""
+NOISY = (
+    "its noise is about {:.0%} of the range of its values, and much of it is taken for detail; "
+    "denoise it first, and sharpen or enlarge the result"
+)
+"""Words for it."""
 
 
 def calibration_bytes(
@@ -117,6 +125,7 @@ def calibrate(
     looking = look_by(info, net, cores, asked, outliers and removes_noise)
     entries = {}
     doubts: dict[str, None] = {}
+    noise = 0.0
     for channel in range(info.length("C")):
         for g, chosen in enumerate(choose_patches(source, channel, groups, removes_noise)):
             nodata = info.nodata_of(channel, groups[g])
@@ -126,8 +135,11 @@ def calibrate(
             found = prepare(chosen, nodata, fixed_range, outliers)
             entry = looking.measure(found)
             if not removes_noise:
+                noise = max(noise, noise_share(found))
                 entry = replace(entry, not_negative=not_negative(found))
             entries[key(channel, g)] = entry
+    if noise > MUCH_NOISE:
+        doubts[NOISY.format(noise)] = None
     for doubt in doubts:
         log.warning("%s", doubt)
     return Calibration(model, entries, tuple(doubts))

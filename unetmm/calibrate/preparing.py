@@ -26,6 +26,8 @@ FEW_OUTLIERS = 1 / 2000
 photos have as many details like them."""
 ROUNDED_SHARE = 1e-6
 """Share of the range by which values below 0 still count as 0."""
+SMEARED = 0.5
+"""Correlation of neighbours from which on it may as well be texture."""
 ENOUGH_VALUES = 2**16
 """Number of values of a sample by which it is told whether they are counts."""
 
@@ -151,6 +153,14 @@ def not_negative(found: Prepared) -> bool:
             if measured.size and measured.min() < least:
                 return False
     return True
+
+
+def noise_share(found: Prepared) -> float:
+    """Deviation of white noise as a share of the range, of the noisiest sample; 0 if not known."""
+    width = found.scale.high - found.scale.low
+    level = np.array(found.scale.fill)
+    white = (model for model in found.noise if model.correlation < SMEARED)
+    return max((float(model.deviation(level)) / width for model in white), default=0.0)
 
 
 def point_rules(
