@@ -22,7 +22,14 @@ from unetmm_cli.commands import compare as command
 from unetmm_cli.display.compare.build import Chosen, build
 from unetmm_cli.display.compare.charts import Axes, Curve, chart
 from unetmm_cli.display.compare.pyramid import TILE_PX, EmbeddedTiles, Pyramid, tile_names
-from unetmm_cli.display.preview.pictures import to_picture
+from unetmm_cli.display.compare.values import Shades
+from unetmm_cli.display.preview.pictures import (
+    Stretch,
+    difference_range,
+    stretch_of,
+    to_difference,
+    to_picture,
+)
 
 HEIGHT, WIDTH = 150, 203
 
@@ -167,3 +174,28 @@ def test_the_page_works_in_a_browser(
     assert told.pop("errors") == []
     assert told.pop("paper") == ("rgb(20, 20, 20)" if beside else "rgb(255, 255, 255)")
     assert len(told) == 7 and all(told.values()), told
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int32", "float16", "float64"])
+def test_both_pages_show_values_alike(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    before = rng.normal(60, 20, (40, 2500, 1)).clip(0, 127).astype(dtype)
+    after = rng.normal(62, 20, before.shape).clip(0, 127).astype(dtype)
+    measured = rng.random(before.shape[:2]) > 0.1
+    stretch = stretch_of(before, measured)
+    limit = difference_range(before, [after], measured)
+    shades = Shades(stretch, limit)
+    np.testing.assert_array_equal(
+        shades.picture(after, measured), to_picture(after, stretch, measured)
+    )
+    np.testing.assert_array_equal(
+        shades.difference(before, after, measured), to_difference(before, after, limit, measured)
+    )
+
+
+def test_small_steps_on_a_large_offset_are_shown() -> None:
+    ramp = 1e9 + np.linspace(0, 1, 256).reshape(1, 256, 1)
+    shades = Shades(Stretch(1e9, 1e9 + 1), 0.5)
+    np.testing.assert_allclose(shades.picture(ramp, None)[0], np.arange(256), atol=1)
+    shown = shades.difference(ramp, ramp + 0.25, None)
+    assert set(shown.ravel().tolist()) == {191}

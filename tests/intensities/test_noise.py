@@ -149,3 +149,9 @@ def test_hot_pixels_in_half_of_the_blocks_are_no_noise() -> None:
     image[hot] = rng.uniform(1000, 65535, hot.sum())
     (found,) = measure_noise([np.rint(image).astype(np.uint16)[..., None]])
     assert found.deviation(np.array(120.0)) == pytest.approx(3, rel=0.1)
+
+
+def test_a_checkerboard_of_single_pixels_is_borne() -> None:
+    y, x = np.mgrid[:64, :96]
+    (found,) = measure_noise([((x + y) % 2 * 1000).astype(np.uint16)[..., None]])
+    assert found.correlation == 0

@@ -22,6 +22,7 @@ from unetmm.engine.cpu.footprint import (
     skip_bytes,
     stream_bytes,
 )
+from unetmm.engine.layout import Layout
 from unetmm.engine.layouts import make_layout, observing_layout
 from unetmm.intensities.brackets import box_px
 from unetmm.intensities.guard import guard_bytes
@@ -195,3 +196,19 @@ def test_the_search_for_outliers_holds_back_rows() -> None:
         WORKERS * 2 * SOURCE_ROWS * 2 * REACH_PX * SAMPLES * ITEMSIZE
     )
     assert terms.total == without.total + terms.outliers + terms.source - without.source
+
+
+def test_opacity_of_a_larger_output_is_kept_with_its_surroundings() -> None:
+    larger = replace(CONFIG, in_channels=4, out_channels=4, output_scale=3)
+    layout, clear = make_layout(larger, BAND), Pixels(HEIGHT, WIDTH, SAMPLES, ITEMSIZE, NETS)
+    nothing = storage(SOURCE_ROWS, 19, 0, 0)
+
+    def total(layout: Layout, pixels: Pixels) -> int:
+        args = (CpuEngine(), layout, pixels, nothing, nothing, WORKERS, 1, READ_PX, WRITE_PX, 0)
+        return project(*args)[0].total
+
+    more = total(layout, replace(clear, alpha=True)) - total(layout, clear)
+    assert more > WORKERS * ITEMSIZE * (layout.lag_rows + BAND) * WRITE_PX
+    assert more > WORKERS * ITEMSIZE * BAND * WRITE_PX * 3**2
+    same = make_layout(CONFIG, BAND)
+    assert total(same, replace(clear, alpha=True)) == total(same, clear)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -89,3 +92,16 @@ def test_what_only_has_to_be_finished_is_said(
     assert f"unetmm finalize {output}" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(ResumeError):
         status(tmp_path / "other.tif")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux tells so in /proc")
+def test_a_killed_process_that_nobody_waited_for_is_gone() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert asking._is_alive(process.pid)
+        process.kill()
+        for _ in range(200):  # it is left as a number until its parent asks
+            if not asking._is_alive(process.pid):
+                break
+            time.sleep(0.02)
+        os.kill(process.pid, 0)
+        assert not asking._is_alive(process.pid)

@@ -13,7 +13,7 @@ from interrupted import go_on, options, stop_after
 from numpy.typing import NDArray
 
 import unetmm
-from unetmm.errors import ImageError
+from unetmm.errors import BudgetError, ImageError
 from unetmm.io.image import Box
 from unetmm.models.weights import Model
 from unetmm.nets.config import AggregateConfig, NetConfig
@@ -127,6 +127,7 @@ def test_holes_opacity_and_hot_pixels_pass_through() -> None:
     found = unetmm.restore(image, model)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(image).repeat(2, 0).repeat(2, 1))
     rgba = (noise_free((64, 70, 4)) * 255).astype(np.uint8)
+    rgba[..., 3] = 255
     rgba[:10, :, 3] = 0
     coloured = unetmm.restore(rgba, model)
     np.testing.assert_array_equal(coloured[..., 3], rgba[..., 3].repeat(2, 0).repeat(2, 1))
@@ -139,6 +140,124 @@ def test_holes_opacity_and_hot_pixels_pass_through() -> None:
     assert replaced.max() < 5000
     kept[100:102, 120:122] = replaced[100:102, 120:122]
     np.testing.assert_array_equal(kept, replaced)  # nothing around it is disturbed
+
+
+def evenly(alpha: NDArray[np.generic], scale: int) -> NDArray[np.float64]:
+    """Bilinear between the centres of pixels, worked out for each row and column."""
+    found = alpha.astype(np.float64)
+    for axis in (0, 1):
+        n = found.shape[axis]
+        place = np.clip((np.arange(n * scale) + 0.5) / scale - 0.5, 0, n - 1)
+        low = np.minimum(place.astype(int), max(0, n - 2))
+        high = np.minimum(low + 1, n - 1)
+        share = (place - low).reshape([-1, 1] if axis == 0 else [1, -1])
+        found = found.take(low, axis) * (1 - share) + found.take(high, axis) * share
+    return found
+
+
+def cut_out(shape: tuple[int, int], dtype: str) -> NDArray[np.generic]:
+    """Coloured waves, with a disc that fades out in some 20 px."""
+    most = 1.0 if dtype.startswith("float") else float(np.iinfo(dtype).max)
+    colours = noise_free((*shape, 3))
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    distance = np.hypot(y - shape[0] / 2, x - shape[1] / 2)
+    alpha = np.clip((min(shape) / 2 - 4 - distance) / 20, 0, 1)
+    pixels = np.dstack([colours, alpha]) * most
+    return pixels.astype(dtype) if most == 1 else np.rint(pixels).astype(dtype)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_soft_opacity_passes_evenly(scale: int, dtype: str) -> None:
+    pixels = cut_out((50, 61), dtype)
+    config = NetConfig(3, 3, 8, (1,), 0, (1,), output_scale=scale)
+    found = unetmm.restore(pixels, local_model(config))[..., 3]
+    expected = evenly(pixels[..., 3], scale)
+    tolerance = 1e-6 if dtype == "float32" else 0.5
+    np.testing.assert_allclose(found, expected, atol=tolerance, rtol=1e-6)
+
+
+def test_soft_opacity_gets_the_steps_of_a_wider_type() -> None:
+    pixels = cut_out((50, 61), "uint8")
+    wider = unetmm.restore(pixels, local_model(NETS["x3_colour"]), dtype="uint16")[..., 3]
+    np.testing.assert_allclose(wider / 257, evenly(pixels[..., 3], 3), atol=0.5 / 257 + 1e-9)
+
+
+def test_a_hard_mask_stays_one_and_a_soft_corner_does_not_change_it() -> None:
+    pixels = cut_out((40, 44), "uint8")
+    pixels[..., 3] = np.where(pixels[..., 3] > 128, 255, 0)
+    model = local_model(NETS["x3_colour"])
+    hard = unetmm.restore(pixels, model)[..., 3]
+    np.testing.assert_array_equal(hard, pixels[..., 3].repeat(3, 0).repeat(3, 1))
+    pixels[2, 2, 3] = 100
+    soft = unetmm.restore(pixels, model)[..., 3]
+    np.testing.assert_array_equal(soft[15:], hard[15:])
+    assert len(np.unique(soft[:12, :12])) > 4
+
+
+def test_opacity_is_the_same_for_every_cut(tmp_path: Path) -> None:
+    import dask.array as da
+
+    model = local_model(NETS["x3_colour"])
+    pixels = cut_out((210, 640), "uint16")
+    whole = unetmm.restore(pixels, model, mem_budget="4GB")
+    lazy = unetmm.restore(da.from_array(pixels, chunks=(64, 130, 4)), model)
+    np.testing.assert_array_equal(lazy.compute(), whole)
+    part = unetmm.preview(pixels, [(101, 3, 90, 70)], model)
+    np.testing.assert_array_equal(part.takes[0].pixels[0], whole[9:219, 303:573])
+    tifffile.imwrite(tmp_path / "in.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
+    cropped = Options(model=model, crop=Box(33, 101, 183, 600))
+    restore_file(tmp_path / "in.tif", tmp_path / "part.tif", cropped)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "part.tif"), whole[99:549, 303:1800])
+
+
+def test_opacity_is_the_same_for_strips_and_segments(tmp_path: Path) -> None:
+    model = local_model(NETS["x3_colour"])
+    pixels = cut_out((700, 900), "uint8")
+    tifffile.imwrite(
+        tmp_path / "in.tif", pixels, photometric="rgb", extrasamples=["unassalpha"], rowsperstrip=64
+    )
+    restore_file(tmp_path / "in.tif", tmp_path / "whole.tif", Options(model=model))
+    least = smallest_budget(tmp_path / "in.tif", tmp_path / "cut.tif", model)
+    report = restore_file(
+        tmp_path / "in.tif", tmp_path / "cut.tif", Options(model=model, budget_bytes=least)
+    )
+    assert report.plan is not None and len(report.plan.strips) > 1
+    whole, cut = (tifffile.imread(tmp_path / f"{name}.tif") for name in ("whole", "cut"))
+    np.testing.assert_array_equal(whole, cut)
+    np.testing.assert_allclose(whole[..., 3], evenly(pixels[..., 3], 3), atol=0.5)
+
+
+def smallest_budget(path: Path, output: Path, model: Model) -> int:
+    """Bytes that a run needs at the very least."""
+    with pytest.raises(BudgetError) as refused:
+        restore_file(path, output, Options(model=model, budget_bytes=10**6))
+    return refused.value.needed_bytes
+
+
+def test_hidden_colours_do_not_show_where_edges_are_soft() -> None:
+    pixels = cut_out((60, 60), "uint8")
+    pixels[..., :3] = 200
+    pixels[:30, :, :3] -= 40
+    pixels[pixels[..., 3] == 0, :3] = 0
+    found = unetmm.restore(pixels, local_model(NETS["x3_colour"]))
+    clear_before = (pixels[..., 3] == 0).repeat(3, 0).repeat(3, 1)
+    revealed = found[clear_before & (found[..., 3] > 0)]
+    assert len(revealed) and revealed[:, :3].min() > 120
+    assert not found[clear_before & (found[..., 3] == 0)][:, :3].any()
+
+
+def test_clear_pixels_of_faded_colours_stay_clear(tmp_path: Path) -> None:
+    pixels = cut_out((60, 60), "uint8")
+    pixels[..., :3] = pixels[..., 3:] // 2
+    tifffile.imwrite(tmp_path / "in.tif", pixels, photometric="rgb", extrasamples=["assocalpha"])
+    restore_file(
+        tmp_path / "in.tif", tmp_path / "o.tif", Options(model=local_model(NETS["x3_colour"]))
+    )
+    found = tifffile.imread(tmp_path / "o.tif")
+    clear = (pixels[..., 3] == 0).repeat(3, 0).repeat(3, 1)
+    assert not found[clear].any()
+    assert len(np.unique(found[..., 3])) > 100
 
 
 def test_far_values_stay_as_they_are() -> None:

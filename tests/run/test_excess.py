@@ -51,6 +51,7 @@ def restored(
     workers: int = 1,
     threads: int = 1,
     kernels: bool = True,
+    removes_noise: bool = True,
 ) -> tuple[np.ndarray, Job]:
     """`pixels` through the run of a hand-made plan."""
     info = array_info(pixels.shape, pixels.dtype, "YX" if pixels.ndim == 2 else "YXS")
@@ -70,7 +71,7 @@ def restored(
     job = Job(
         ArraySource(pixels, info), ArraySink(out, info, stride), CpuNet(net), groups,
         Calibration("lively", {f"0.{g}": statistics for g in range(len(groups))}), plan,
-        kernels=net if kernels else None,
+        kernels=net if kernels else None, removes_noise=removes_noise,
     )  # fmt: skip
     run(job)
     return out, job
@@ -82,6 +83,19 @@ def test_bright_spots_are_the_same_for_every_cut(cut: dict[str, int]) -> None:
     expected, job = restored(pixels)
     assert sum(job.excess.rungs) > 300
     found, _ = restored(pixels, **cut)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_what_is_sharpened_is_the_same_for_every_cut(cut: dict[str, int]) -> None:
+    pixels = image()
+    expected, job = restored(pixels, removes_noise=False)
+    denoised, _ = restored(pixels)
+    assert sum(job.excess.rungs) > 300
+    broad = np.s_[145:155, 190:200]
+    assert np.abs(expected[broad].astype(float) - pixels[broad]).mean() > 10
+    assert not np.array_equal(expected[broad], denoised[broad])
+    found, _ = restored(pixels, **cut, removes_noise=False)
     np.testing.assert_array_equal(found, expected)
 
 

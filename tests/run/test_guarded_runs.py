@@ -181,7 +181,9 @@ def guard_of_record(path: Path) -> dict:
 
 def test_findings_survive_a_journal() -> None:
     worst = Worst(1.53, (0, 1, 2), 64, 128, 2, 100.25, 99.5)
-    for found in (Findings(5, 1, 0, 2, 3, 9, 10**7, 0.75, worst), Findings(), Findings(9)):
+    counts = (5, 1, 0, 2, 3, 9, 10**7, 0.75)
+    several = [Findings(*counts, None, 10**9, -(10**7)), Findings(*counts, worst, 12, 0)]
+    for found in (Findings(*counts, worst), Findings(), Findings(9), *several):
         assert Findings.of_note(found.as_note((0, 1, 2)), (0, 1, 2)) == found
     with pytest.raises(ValueError):
         Findings.of_note("1 2 three", (0, 0, 0))

@@ -23,6 +23,7 @@ from unetmm.intensities.counts import TransformChoice
 from unetmm.intensities.doubts import has_unequal_colours
 from unetmm.intensities.drawn import is_drawn
 from unetmm.intensities.image_noise import GROWS, ImageNoise, channels_looked_at, in_words
+from unetmm.intensities.labels import labels_in_words
 from unetmm.io.image import Source
 from unetmm.models.choice import ModelChoice, candidate_names
 from unetmm.models.groups import sample_groups
@@ -48,6 +49,8 @@ DRAWN = (
     "restores it all the same"
 )
 """Reason for leaving an image alone."""
+LABELS = "{}, and is left as it is; --model NAME restores it all the same"
+"""Reason for leaving labels alone, whose numbers are names."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,9 @@ def choose_model(
     if is_drawn([patch.pixels for patch in seen.patches]):
         return first, ModelChoice(first.name, DRAWN, leaves_alone=True)
     pairs = [(patch.pixels, patch.given) for patch in seen.patches]
+    alone = source.info.length("C") == 1
+    if alone and (words := labels_in_words(*map(list, zip(*pairs, strict=True)))):
+        return first, ModelChoice(first.name, LABELS.format(words), leaves_alone=True)
     if has_unequal_colours(pairs, source.info.nodata_of(0, colours)):
         models = _candidates(terms, source, one_by_one=True)
         why = "its colours span very different ranges, so each is restored by itself"

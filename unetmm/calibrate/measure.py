@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,8 @@ from unetmm.calibrate.preparing import (
     Asked,
     Prepared,
     even_values,
+    noise_share,
+    not_negative,
     point_rules,
     prepare,
     scale_of_counts,
@@ -48,6 +50,13 @@ log = logging.getLogger(__name__)
 
 MARGIN_PX = 16
 """Rows and columns at the edges of a patch whose means are not compared."""
+MUCH_NOISE = 0.05
+"""Deviation of noise, as a share of the range, that is worth a word where none is removed."""
+NOISY = (
+    "its noise is about {:.0%} of the range of its values, and much of it is taken for detail; "
+    "denoise it first, and sharpen or enlarge the result"
+)
+"""Words for it."""
 
 
 def calibration_bytes(
@@ -116,13 +125,21 @@ def calibrate(
     looking = look_by(info, net, cores, asked, outliers and removes_noise)
     entries = {}
     doubts: dict[str, None] = {}
+    noise = 0.0
     for channel in range(info.length("C")):
         for g, chosen in enumerate(choose_patches(source, channel, groups, removes_noise)):
             nodata = info.nodata_of(channel, groups[g])
             pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
-            doubts |= dict.fromkeys(find_doubts(pixels, nodata, masks))
+            is_grey = info.samples - info.alpha == 1
+            doubts |= dict.fromkeys(find_doubts(pixels, nodata, masks, is_grey))
             found = prepare(chosen, nodata, fixed_range, outliers)
-            entries[key(channel, g)] = looking.measure(found)
+            entry = looking.measure(found)
+            if not removes_noise:
+                noise = max(noise, noise_share(found))
+                entry = replace(entry, not_negative=not_negative(found))
+            entries[key(channel, g)] = entry
+    if noise > MUCH_NOISE:
+        doubts[NOISY.format(noise)] = None
     for doubt in doubts:
         log.warning("%s", doubt)
     return Calibration(model, entries, tuple(doubts))

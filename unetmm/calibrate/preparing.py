@@ -24,6 +24,10 @@ from unetmm.intensities.validity import NoData, measured_of, valid_mask
 FEW_OUTLIERS = 1 / 2000
 """Share of a patch up to which outliers that the base range holds do not change what is measured;
 photos have as many details like them."""
+ROUNDED_SHARE = 1e-6
+"""Share of the range by which values below 0 still count as 0."""
+SMEARED = 0.5
+"""Correlation of neighbours from which on it may as well be texture."""
 ENOUGH_VALUES = 2**16
 """Number of values of a sample by which it is told whether they are counts."""
 
@@ -138,6 +142,25 @@ def even_values(
             return ()
         found.append(spans[0][0])
     return tuple(found)
+
+
+def not_negative(found: Prepared) -> bool:
+    """Whether no measured pixel is below 0 by more than what computing with floats leaves."""
+    least = -ROUNDED_SHARE * (found.scale.high - found.scale.low)
+    for patch in found.patches:
+        for i in range(patch.pixels.shape[-1]):
+            measured = measured_of(patch.pixels, i, found.nodata, patch.given)
+            if measured.size and measured.min() < least:
+                return False
+    return True
+
+
+def noise_share(found: Prepared) -> float:
+    """Deviation of white noise as a share of the range, of the noisiest sample; 0 if not known."""
+    width = found.scale.high - found.scale.low
+    level = np.array(found.scale.fill)
+    white = (model for model in found.noise if model.correlation < SMEARED)
+    return max((float(model.deviation(level)) / width for model in white), default=0.0)
 
 
 def point_rules(

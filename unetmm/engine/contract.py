@@ -47,6 +47,8 @@ class Pixels:
     """Bytes of a pixel's place in the mask that comes with the pixels; 0 if none does."""
     may_have_gaps: bool = False
     """Whether pixels can be without a measurement, so that others stand in for them."""
+    alpha: bool = False
+    """Whether the last sample is opacity."""
 
     @property
     def widest_itemsize(self) -> int:

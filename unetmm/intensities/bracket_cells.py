@@ -43,7 +43,7 @@ def mend(
     window: Floats,
     inner: tuple[slice, slice],
     forward: Callable[[Floats], Floats],
-    noise: Sequence[NoiseModel] = (),
+    noise: Sequence[NoiseModel] | None = (),
     stride_px: int = 1,
 ) -> Mended:
     """Restore what exceeds the base range in a cell.
@@ -54,16 +54,18 @@ def mend(
         The cell with `window_reach` pixels around it, as far as the image has them.
     inner : the cell within it.
     forward : the net, with the attention of its input, whose sides are multiples of its stride.
-    noise : of each channel, on the net's scale; none where it is not known.
+    noise : of each channel, on the net's scale; none where it is not known. None: the net is not to
+        remove noise, and all that it changes counts.
     """
     look = _Look(window, inner)
     change, pixels = np.zeros_like(window), [0] * RUNGS
-    if look.largest > 0:
+    if look.largest > 0 and noise is not None:
         look.measure(noise)
+    keep = look.keep_all if noise is None else look.keep_noise
     for rung in range(1, math.ceil(look.largest) + 1):
         box = look.box(rung, stride_px)
         if box is not None:
-            look.keep_noise(_taken(window, box, rung, forward), rung, box, change)
+            keep(_taken(window, box, rung, forward), rung, box, change)
             pixels[rung - 1] = look.count(rung)
     share = np.empty(window[inner].shape[:2], np.float32)
     maps = (np.ascontiguousarray(m[inner]) for m in (window, look.place, look.near))
@@ -76,10 +78,11 @@ class _Look:
 
     def __init__(self, window: Floats, inner: tuple[slice, slice]) -> None:
         self.window, self.inner = window, inner
-        rows, columns, channels = window.shape
+        rows, columns, _ = window.shape
         self.height, self.place, self.room = np.empty((3, rows, columns), np.float32)
         self.near, self.need, self.flags = np.zeros((3, rows, columns), np.uint8)
-        self.noise = np.empty((channels, rows, columns), np.float32)
+        self.noise = np.empty((0, rows, columns), np.float32)
+        """Noise around each pixel, by channel; of none before it is measured."""
         self.line = np.empty(columns + 2 * kernel.SIDE_PX, np.float32)
         self.sums = np.empty(columns, np.int64)
         self.largest = float(
@@ -91,6 +94,7 @@ class _Look:
 
     def measure(self, models: Sequence[NoiseModel]) -> None:
         """Measure the noise around each pixel."""
+        self.noise = np.empty((self.window.shape[2], *self.height.shape), np.float32)
         for i, noise in enumerate(self.noise):
             limit = np.empty((0, 0), np.float32)
             if models:
@@ -125,6 +129,20 @@ class _Look:
             taken, rung, box[0].start, box[1].start, self.place, self.height, self.noise,
             self.need, change, kept, blurred, room, line,
         )  # fmt: skip
+
+    def keep_all(self, taken: Floats, rung: int, box: tuple[slice, slice], change: Floats) -> None:
+        """Add to `change` all of a rung's, whatever it is."""
+        y, x = (
+            slice(max(0, side.start), min(length, side.stop))
+            for side, length in zip(box, self.place.shape, strict=True)
+        )
+        rows, columns = (
+            slice(own.start - side.start, own.stop - side.start)
+            for own, side in zip((y, x), box, strict=True)
+        )
+        weight = 1 - np.abs(self.place[y, x] - np.float32(rung))
+        weight *= (weight > 0) & (self.need[y, x] != 0)
+        change[y, x] -= weight[..., None] * taken[rows, columns]
 
     def count(self, rung: int) -> int:
         """Number of pixels that were restored mostly in the rung that was asked for last."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.intensities.labels import labels_in_words
 from unetmm.intensities.validity import (
     NoData,
     measured_of,
@@ -29,7 +30,10 @@ Mask = NDArray[np.bool_]
 
 
 def find_doubts(
-    patches: Sequence[NDArray[Any]], nodata: NoData, masks: Sequence[Mask | None]
+    patches: Sequence[NDArray[Any]],
+    nodata: NoData,
+    masks: Sequence[Mask | None],
+    is_grey: bool = False,
 ) -> Iterator[str]:
     """One line for each thing that is doubtful.
 
@@ -38,8 +42,12 @@ def find_doubts(
     patches : (height, width, samples) each, all of one dtype.
     nodata : what is said of the values of these samples.
     masks : the mask that came with each patch.
+    is_grey : whether they are not of one colour of several.
     """
     pairs = list(zip(patches, masks, strict=True))
+    if is_grey and (words := labels_in_words(patches, masks)):
+        yield f"{words}; a net would make values between those of neighbours at the edges"
+        return
     values = np.concatenate([measured_values(p, nodata, m) for p, m in pairs])
     count = sum(p.size for p in patches)
     if not values.size:

@@ -61,6 +61,12 @@ def guard_bytes(band_rows: int, width_px: int, channels: int, groups: int) -> in
 
 COUNTS = ("blocks", "means", "details", "left", "noisy", "left_power", "noisy_power")
 """Names of the whole numbers in `Findings`, in its order."""
+SUMS = ("level", "change")
+"""Names of those that only runs have that do not remove noise."""
+PARTS = 1e6
+"""Parts of the range that levels and changes are counted in."""
+MOST_CHANGE = 0.01
+"""Share of the image's level up to which nothing is said of a change of its mean."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +117,15 @@ class Findings:
     """Largest difference of a block's mean, in stored units."""
     worst: Worst | None = None
     """Block that differs most, among those that differ too much."""
+    level: int = 0
+    """Sum of the blocks' means above the low end of the range, in parts of it; 0 where noise is to
+    be removed."""
+    change: int = 0
+    """Sum of the changes of the former."""
 
     def add(self, other: Findings) -> None:
         """Take in what was found elsewhere."""
-        for name in COUNTS:
+        for name in (*COUNTS, *SUMS):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.largest_difference = max(self.largest_difference, other.largest_difference)
         found = [w for w in (self.worst, other.worst) if w is not None]
@@ -129,6 +140,8 @@ class Findings:
             places = (w.row, w.column, w.sample)
             words += [f"{w.times:.9g}", *map(str, places)]
             words += [f"{w.input_mean:.9g}", f"{w.output_mean:.9g}"]
+        if self.level:
+            words += [str(self.level), str(self.change)]
         return " ".join(words)
 
     @classmethod
@@ -145,6 +158,9 @@ class Findings:
         found = cls(largest_difference=float(largest))
         for name, word in zip(COUNTS, words, strict=False):
             setattr(found, name, int(word))
+        if len(rest) in (2, 8):
+            found.level, found.change = int(rest[-2]), int(rest[-1])
+            rest = rest[:-2]
         if rest:
             times, row, column, sample, before, after = rest
             found.worst = Worst(
@@ -169,9 +185,15 @@ class Findings:
         much = self.left > LEFT_SHARE * self.noisy
         return self.left > FEW and (much or self.left_power > LEFT_SHARE * self.noisy_power)
 
+    @property
+    def mean_change(self) -> float:
+        """Change of the mean, as a share of how far it lies above the low end of the range."""
+        return self.change / self.level if self.level > 0 else 0.0
+
     def as_dict(self) -> dict[str, Any]:
         """For reports, whose field names this fixes."""
         worst = self.worst
+        changed = {"mean_change": round(self.mean_change, 4)} if self.level else {}
         return {
             "blocks": self.blocks,
             "doubtful": self.doubtful,
@@ -183,6 +205,7 @@ class Findings:
             "is_doubtful": self.is_doubtful,
             "is_left": self.is_left,
             "largest_difference": self.largest_difference,
+            **changed,
             "worst": None if worst is None else {
                 "times_allowed": round(worst.times, 2),
                 "plane": list(worst.plane),
@@ -315,6 +338,8 @@ class BlockWatch:
         counts = np.add.reduceat(np.stack(flags).sum(2), self._chunk_blocks, axis=1)
         largest = np.maximum.reduceat(np.abs(verdict.difference).max(1), self._chunk_blocks)
         times = np.maximum(verdict.mean_times, self._cell_times(verdict))
+        if not self.watched.noise:
+            self._note_level(verdict)
         parts = zip(self._found, counts.T.tolist(), largest.tolist(), strict=True)
         for chunk, (found, numbers, most) in enumerate(parts):
             own = Findings(largest_difference=most)
@@ -323,6 +348,16 @@ class BlockWatch:
             if own.doubtful:
                 own.worst = self._worst(verdict, times, row, chunk)
             found.add(own)
+
+    def _note_level(self, verdict: Verdict) -> None:
+        """Add up means and their changes in whole numbers, whose order does not matter."""
+        scale = self.watched.scale
+        for name, values in (("level", verdict.mean - scale.low), ("change", verdict.difference)):
+            parts = np.rint(values * (PARTS / (scale.high - scale.low)))
+            parts = np.where(verdict.judged & np.isfinite(parts), parts, 0).sum(1)
+            sums = np.add.reduceat(parts, self._chunk_blocks).tolist()
+            for found, number in zip(self._found, sums, strict=True):
+                setattr(found, name, getattr(found, name) + int(number))
 
     def _cell_times(self, verdict: Verdict) -> NDArray[np.float64]:
         """Changes of cells, in units of what is allowed; none where they may change."""

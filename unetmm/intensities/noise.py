@@ -149,7 +149,7 @@ class NoiseLevels:
         level, gain = _line(
             self.means[flat] - offset, self.variances[flat], self.blocks[flat] * FREEDOMS / 2
         )
-        return NoiseModel(gain, offset, math.sqrt(max(level, 0.0)), max(0.0, 1 - 1 / least))
+        return NoiseModel(gain, offset, math.sqrt(max(level, 0.0)), 1 - 1 / max(least, 1.0))
 
 
 def measure_noise(

@@ -16,8 +16,6 @@ BLUR_PX = 2
 """Reach in pixels of the blur, a Gaussian of sigma 1."""
 FOOT_PX = 3
 """Distance in pixels of those that a pixel is compared to."""
-SLANT_PX = 2
-"""Rows and columns to those of them that lie on a diagonal."""
 RIM_PX = 1 + BLUR_PX + FOOT_PX
 """Pixels around that have to be known: a pixel's neighbours, the blur, and the foot of a peak."""
 _WEIGHTS = np.exp(-(np.arange(BLUR_PX + 1) ** 2) / 2.0)

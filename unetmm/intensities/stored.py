@@ -281,6 +281,21 @@ def keep_even(out: NDArray[Any], original: NDArray[Any], even: Sequence[float]) 
             made[stored == original.dtype.type(value)] = value
 
 
+def keep_positive(
+    out: NDArray[Any], original: NDArray[Any], nodata: NoData, given: NDArray[np.bool_] | None
+) -> None:
+    """Bring measured values that became negative up to 0, or to the stored value where that is
+    below: edges that are sharpened swing too far.
+
+    nodata, given : as for `to_stored`.
+    """
+    if out.dtype.kind == "u" or not (swung := (out < 0)).any():
+        return
+    if (measured := valid_mask(original, nodata, given)) is not None:
+        swung &= measured
+    out[swung] = np.maximum(out[swung], np.minimum(original[swung], 0))
+
+
 def clipped(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Values in another pixel type, at its limits where it cannot hold them."""
     if values.dtype == dtype:

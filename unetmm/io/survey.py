@@ -140,7 +140,8 @@ def _doubts(info: ImageInfo, channel: int, read: list[Measured]) -> Iterator[str
     """What is doubtful in the colours of a channel."""
     colours = range(info.samples - info.alpha)
     patches = [pixels[..., : len(colours)] for pixels, _ in read]
-    return find_doubts(patches, info.nodata_of(channel, colours), [mask for _, mask in read])
+    nodata, masks = info.nodata_of(channel, colours), [mask for _, mask in read]
+    return find_doubts(patches, nodata, masks, is_grey=len(colours) == 1)
 
 
 def _noise(info: ImageInfo, channel: int, read: list[Measured]) -> Iterator[ImageNoise]:

@@ -175,8 +175,8 @@ def project(
     # The rows as stored, for what must pass through unchanged.
     kept_rows = layout.lag_rows + (1 + engine.delay_bands) * band
     pixel_bytes = pixels.samples * pixels.itemsize + pixels.mask_bytes
-    stored = workers * kept_rows * write_px * pixel_bytes
-    stored += workers * gap_bytes(pixels, band, read_px)
+    stored = workers * (kept_rows * write_px * pixel_bytes + gap_bytes(pixels, band, read_px))
+    stored += workers * opacity_bytes(pixels, band, kept_rows, write_px, config.output_scale)
     mirrored = workers * pixels.nets * mirrored_bytes(config, read_px)
     across = read_px + 2 * outliers.REACH_PX * searches, write_px
     read, write = _storing_bytes(pixels, source, sink, band, *across, config.output_scale)
@@ -267,6 +267,17 @@ def gap_bytes(pixels: Pixels, band: int, read_px: int) -> int:
     beyond = 4 * REACH_PX * (read_px + band + 2 * REACH_PX)
     kept = beyond * (pixels.samples * pixels.itemsize + pixels.mask_bytes)
     return kept + standing_bytes(band, read_px, pixels.samples, pixels.itemsize)
+
+
+def opacity_bytes(pixels: Pixels, band: int, kept_rows: int, write_px: int, scale: int) -> int:
+    """Bytes of a worker for the opacity of an output that is larger: rows that are under way with
+    those around them, a band of them, one in float64, and flags of the output's pixels.
+    """
+    if scale == 1 or not pixels.alpha:
+        return 0
+    wide_px, itemsize = write_px + 2, pixels.widest_itemsize
+    around = (kept_rows + 2) * itemsize + (band + 2) * (itemsize + 6) + 6 * 8
+    return wide_px * around + band * write_px * scale**2 * (2 * itemsize + 4)
 
 
 def _storing_bytes(

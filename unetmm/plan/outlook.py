@@ -98,6 +98,7 @@ def _plan_with(
             options.storing.type_of(info.dtype).itemsize,
             mask_bytes=int(info.has_mask),
             may_have_gaps=info.may_have_gaps,
+            alpha=info.alpha,
         ),  # fmt: skip
         planes=len(info.planes),
         source=source,

@@ -159,4 +159,15 @@ def _is_alive(process: int) -> bool:
         return False
     except OSError:  # of another user
         return True
-    return True
+    return not _is_ended(process)
+
+
+def _is_ended(process: int) -> bool:
+    """Whether a process was killed, and only its number is left: in a container, where nobody asks
+    how it ended, that stays for ever.
+    """
+    try:
+        state = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state in (b"Z", b"X")

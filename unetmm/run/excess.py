@@ -72,7 +72,7 @@ class ExcessCells:
         """Whether what exceeds the base range is restored in wider ranges."""
         if not self.active:
             return
-        self.noise = _bright_noise(statistics)
+        self.noise = _bright_noise(statistics) if job.removes_noise else None
         self.marked: set[tuple[int, int]] = set()
         """Blocks of rows and columns of cells that may be near something broad."""
         self.cells: dict[int, Mended] = {}

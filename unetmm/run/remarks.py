@@ -10,6 +10,8 @@ from unetmm.run.report import doubts
 
 FEW_OUTLIERS = 10
 """Number of single pixels up to which nothing is said of them."""
+FEW_STORED = 100
+"""Number of pixels up to which nothing is said of those that are not sharpened."""
 log = logging.getLogger(__name__)
 
 _ISOLATED = {
@@ -33,6 +35,7 @@ def remarks_of(job: Job) -> Iterator[str]:
     """The same as text, one line each."""
     yield from _losses(job)
     yield from _outliers(job)
+    yield from _beyond(job)
     yield from _rounding(job)
     yield from doubts(job.guard_as_dict())
 
@@ -86,3 +89,16 @@ def _outliers(job: Job) -> Iterator[str]:
         else "restored from their surroundings; --outliers keep keeps them"
     )
     yield f"{listed} that no optics can make were left out of the net's input and {done}"
+
+
+def _beyond(job: Job) -> Iterator[str]:
+    """What a run that is to sharpen left as it is."""
+    stored_px = job.excess.stored_px
+    if job.removes_noise or stored_px <= max(FEW_STORED, sum(job.excess.rungs)):
+        return  # as the rims of what was sharpened are
+    low, high = job.calibration.span
+    yield (
+        f"{stored_px} pixels of stars, spots and lines far beyond the range that the net sees "
+        f"({low:.6g} to {high:.6g}) stay as they are; --range LOW,HIGH sharpens them, but faint "
+        "ones less"
+    )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from unetmm.intensities.points import keep_points
 from unetmm.intensities.rounding import Losses, Spot
-from unetmm.intensities.stored import clipped, keep_even, opacity_as, to_stored
+from unetmm.intensities.stored import clipped, keep_even, keep_positive, opacity_as, to_stored
 from unetmm.io.enlarged import repeated
 from unetmm.io.image import Box
 from unetmm.io.output.output import Output
@@ -24,6 +24,7 @@ from unetmm.run.excess import ExcessCells
 from unetmm.run.job import Job
 from unetmm.run.kept_outliers import KeptOutliers
 from unetmm.run.kept_rows import KeptRows
+from unetmm.run.opacity import KeptOpacity
 from unetmm.run.slab import Rows
 from unetmm.run.task import Task
 from unetmm.run.watching import SAMPLED_ROW, SAMPLED_ROWS, RowWatch, Stored
@@ -51,6 +52,7 @@ class ChunkRowWriter:
         kept_rows = job.plan.lag_rows + job.plan.band_rows + job.plan.delay_rows
         self.kept = np.zeros((kept_rows, width, samples), info.dtype)
         self.kept_mask = np.ones((kept_rows, width), bool) if info.has_mask else None
+        self.opacity = KeptOpacity(job, task) if info.alpha and self.scale > 1 else None
         self.outliers = KeptOutliers(job, (kept_rows, width, samples - info.alpha))
         self.points = KeptRows((kept_rows, width, len(job.groups)))
         """Shares of the stored value that pixels of point sources keep, by group of samples."""
@@ -78,6 +80,8 @@ class ChunkRowWriter:
         index = np.arange(self.kept_rows, self.kept_rows + len(stored)) % len(self.kept)
         columns = slice(self.first_column, self.first_column + self.width)
         self.kept[index] = stored[:, columns]
+        if self.opacity is not None:
+            self.opacity.keep(stored[..., -1], self.kept_rows)
         if self.kept_mask is not None:
             self.kept_mask[index] = True if given is None else given[:, columns]
         if rows.outliers is not None:
@@ -114,8 +118,11 @@ class ChunkRowWriter:
         points = self.points.take(row, b - a)
         if points is not None:
             self.job.point_count.add(points)
-        if info.alpha:
-            target[..., -1] = repeated(opacity_as(original[..., -1], target.dtype), scale)
+        shown = None if given is None else repeated(given, scale)
+        if self.opacity is not None:
+            target[..., -1], shown = self.opacity.enlarged(row, b - a, target.dtype, given)
+        elif info.alpha:
+            target[..., -1] = opacity_as(original[..., -1], target.dtype)
         for number, (group, band) in enumerate(zip(self.job.groups, bands, strict=True)):
             samples = slice_of(group)
             inside = slice(self.first_column, self.first_column + self.width)
@@ -126,7 +133,7 @@ class ChunkRowWriter:
             answer, first = band[a:b], self.first_column
             if scale > 1:
                 answer, first = unshuffled(answer[:, inside], scale), 0
-            before = stored.enlarged(scale)
+            before = stored.enlarged(scale)._replace(given=shown)
             lost = to_stored(
                 answer, first, before.pixels, self.statistics[number], self.job.strength,
                 before.nodata, before.given, self.scratch[: len(made)], made,
@@ -134,6 +141,8 @@ class ChunkRowWriter:
             )  # fmt: skip
             losses.add(lost)
             keep_even(made, before.pixels, self.statistics[number].even)
+            if self.statistics[number].not_negative:
+                keep_positive(made, *before)
             if points is not None:
                 shares = repeated(points[..., number], scale)
                 keep_points(made, clipped(before.pixels, made.dtype), shares)
@@ -178,6 +187,8 @@ class ChunkRowWriter:
                 # Edges that are sharpened swing below black, which is no matter of rounding.
                 limits = np.iinfo(made.dtype)
                 np.clip(exact, limits.min, limits.max, out=exact)
+                if self.statistics[group].not_negative:
+                    keep_positive(exact, *before)
             self.watch.dimness.note(dim, averaged(exact, scale), averaged(made[one], scale))
 
     def _spot(self, row: int, group: tuple[int, ...]) -> Spot | None:

@@ -126,8 +126,6 @@ class LayerFigures:
     """Share of pixels that are measured in one of the images only."""
     error: float
     """Estimated error of a pixel of the output, in stored units."""
-    empty_share: float
-    """Share of blocks without noise or structure."""
 
     @property
     def strong_gains(self) -> list[float]:
@@ -173,7 +171,6 @@ def make_figures(sums: LayerSums, noise: LayerNoise) -> LayerFigures:
         sums.changed / pixels,
         sums.unequal_gaps / max(1, sums.pixels + sums.unequal_gaps),
         float(np.sqrt(max(0.0, error))),
-        sums.empty / max(1, sums.blocks),
     )
 
 

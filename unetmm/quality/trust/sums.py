@@ -161,8 +161,6 @@ class LayerSums:
     """Number of blocks, sums of their means before and after, and of squared noise, by bin."""
     blocks: int = 0
     """Number of blocks that were looked at."""
-    empty: int = 0
-    """Number of them without noise or structure."""
     unlikely: int = 0
     """Number of them that the input hardly bears out."""
     impossible: int = 0
@@ -305,7 +303,6 @@ def _add_spectra(
     sums.counts += np.bincount(group[live], minlength=GROUPS)
     sums.region_counts += np.bincount(region, minlength=REGIONS**2)
     sums.blocks += len(power)
-    sums.empty += int(np.count_nonzero(~live))
 
 
 def _add_local(

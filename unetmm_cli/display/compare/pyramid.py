@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from unetmm_cli.display.compare.values import Bytes
+from unetmm_cli.display.preview.pictures import Picture
 
 TILE_PX = 512
 """Height and width of a tile in pixels."""
@@ -89,7 +89,7 @@ class Encoder:
         self._room = threading.BoundedSemaphore(MOST_WAITING)
         self._errors: list[BaseException] = []
 
-    def encode(self, name: str, tile: Bytes) -> None:
+    def encode(self, name: str, tile: Picture) -> None:
         """Take a tile, which is not to be changed afterwards."""
         self._room.acquire()
         self._pool.submit(self._encode, name, tile).add_done_callback(self._done)
@@ -100,7 +100,7 @@ class Encoder:
         if self._errors:
             raise self._errors[0]
 
-    def _encode(self, name: str, tile: Bytes) -> None:
+    def _encode(self, name: str, tile: Picture) -> None:
         file = BytesIO()
         if self.store.suffix == "png":
             Image.fromarray(tile).save(file, "PNG", compress_level=6)
@@ -118,16 +118,16 @@ class Pyramid:
     """One picture of known size, which is given from top to bottom."""
 
     def __init__(
-        self, name: str, height: int, width: int, put: Callable[[str, Bytes], None]
+        self, name: str, height: int, width: int, put: Callable[[str, Picture], None]
     ) -> None:
         self.name = name
         self._put = put
         last, first = last_level(height, width), first_level(height, width)
         self._levels = list(range(last, first - 1, -1))
-        self._waiting: list[list[Bytes]] = [[] for _ in self._levels]
+        self._waiting: list[list[Picture]] = [[] for _ in self._levels]
         self._rows = [0] * len(self._levels)
 
-    def add(self, rows: Bytes) -> None:
+    def add(self, rows: Picture) -> None:
         """Take the next rows; their number may be any, and even but for the last ones."""
         self._add(0, rows, is_last=False)
 
@@ -136,7 +136,7 @@ class Pyramid:
         for depth in range(len(self._levels)):
             self._flush(depth, is_last=True)
 
-    def _add(self, depth: int, rows: Bytes, is_last: bool) -> None:
+    def _add(self, depth: int, rows: Picture, is_last: bool) -> None:
         self._waiting[depth].append(rows)
         self._flush(depth, is_last)
 
@@ -157,7 +157,7 @@ class Pyramid:
         if depth + 1 < len(self._levels):
             self._flush(depth + 1, is_last=False)
 
-    def _write(self, depth: int, strip: Bytes) -> None:
+    def _write(self, depth: int, strip: Picture) -> None:
         row = self._rows[depth]
         self._rows[depth] += 1
         for column, x in enumerate(range(0, strip.shape[1], TILE_PX)):
@@ -165,7 +165,7 @@ class Pyramid:
             self._put(f"{self.name}/{self._levels[depth]}/{column}_{row}", tile)
 
 
-def _halved(rows: Bytes) -> Bytes:
+def _halved(rows: Picture) -> Picture:
     """Means of 2 x 2 pixels; an odd last row or column is its own mean."""
     return np.asarray(Image.fromarray(rows).reduce(2))
 

@@ -16,6 +16,10 @@ PERCENT = (0.1, 99.9)
 """Percentiles of a crop before that become black and white."""
 WHITE = 255.0
 """Value of 8 bits that is white."""
+GREY = 128
+"""Value of 8 bits that shows no difference."""
+COLOURS = 3
+"""Samples of a colour picture."""
 DARK = 100.0
 """Value of 8 bits below which a whole crop is brightened to be seen."""
 DIFFERENCE_PERCENT = 99.5
@@ -71,10 +75,20 @@ def stretch_of(before: NDArray[Any], measured: Mask | None) -> Stretch:
     return Stretch(low, high if high > low else low + 1.0)
 
 
+def to_bytes(values: NDArray[Any], low: float, high: float) -> Picture:
+    """Values as bytes, from low (0) to high (255); 0 where they are no numbers."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.subtract(values, low, dtype=np.float64)
+        scaled *= WHITE / (high - low)
+        np.nan_to_num(scaled, copy=False)
+        np.rint(np.clip(scaled, 0, WHITE, out=scaled), out=scaled)
+    found: Picture = scaled.astype(np.uint8)
+    return found
+
+
 def to_picture(pixels: NDArray[Any], stretch: Stretch, measured: Mask | None) -> Picture:
     """A crop as it is shown; black where nothing is measured."""
-    scaled = (pixels.astype(np.float64) - stretch.low) / (stretch.high - stretch.low)
-    return _as_bytes(scaled, measured, 0.0)
+    return finished(to_bytes(pixels, stretch.low, stretch.high), measured, 0)
 
 
 def difference_range(
@@ -89,8 +103,21 @@ def to_difference(
     before: NDArray[Any], after: NDArray[Any], limit: float, measured: Mask | None
 ) -> Picture:
     """What was added (bright) and taken away (dark); grey in the middle where nothing changed."""
-    change = (after.astype(np.float64) - before.astype(np.float64)) / (limit or 1.0)
-    return _as_bytes((change + 1) / 2, measured, 0.5)
+    return finished(difference_bytes(before, after, limit), measured, GREY)
+
+
+def difference_bytes(before: NDArray[Any], after: NDArray[Any], limit: float) -> Picture:
+    """Differences as bytes, from -limit (0) to limit (255)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        change = np.subtract(after, before, dtype=np.float64)
+    return to_bytes(change, -(limit or 1.0), limit or 1.0)
+
+
+def finished(shown: Picture, measured: Mask | None, nothing: int) -> Picture:
+    """Bytes (height, width, 1 or 3) as a picture, with one value where nothing is measured."""
+    if measured is not None:
+        shown[~measured] = nothing
+    return shown if shown.shape[-1] == COLOURS else shown[..., 0]
 
 
 def to_png(picture: Picture, **texts: str) -> bytes:
@@ -108,10 +135,3 @@ def to_png(picture: Picture, **texts: str) -> bytes:
 def _sizes(before: NDArray[Any], after: NDArray[Any], measured: Mask | None) -> NDArray[np.float64]:
     change = np.abs(after.astype(np.float64) - before.astype(np.float64))
     return change.ravel() if measured is None else change[measured].ravel()
-
-
-def _as_bytes(scaled: NDArray[np.float64], measured: Mask | None, nothing: float) -> Picture:
-    if measured is not None:
-        scaled[~measured] = nothing
-    shown: Picture = np.rint(np.clip(np.nan_to_num(scaled), 0, 1) * 255).astype(np.uint8)
-    return shown if shown.shape[-1] == 3 else shown[..., 0]
