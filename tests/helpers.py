@@ -59,6 +59,14 @@ UNCHANGED = (
     NetLayer("b", "multiply", ("a", "a"), 3),
 )
 """A net that ends with something else than a convolution."""
+BORDERED = (
+    NetLayer("a", "conv", ("image",), 8, 3, pad=1, activation="relu"),
+    NetLayer("mirrored", "conv", ("a",), 8, 5, pad=2, border="reflect"),
+    NetLayer("b", "conv", ("mirrored",), 8, 3, stride=2, pad=1, border="edge", activation="tanh"),
+    NetLayer("c", "conv", ("b",), 8, 3, pad=1, border="edge", enlarge=2),
+    NetLayer("d", "conv", ("c",), 3, 3, pad=1, border="reflect"),
+)
+"""Convolutions that see other things than zeros around their maps."""
 CONFIGS = {
     "nafnet": SMALL_NAFNET,
     "unetmm": SMALL_UNETMM,
@@ -79,6 +87,7 @@ CONFIGS = {
     ),
     "stack": layers_config(STACK, 3, 3),
     "levels": layers_config(LEVELS, 1, 1),
+    "bordered": layers_config(BORDERED, 3, 3),
     "unchanged": layers_config(UNCHANGED, 3, 3),
 }  # fmt: skip
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
-from unetmm.nets.layers import NetLayer
+from unetmm.nets.layers import BORDERS, NetLayer
 
 FLOAT_BYTES = 4
 
@@ -99,6 +99,8 @@ class Product:
     accumulate: bool
     rectify: bool = False
     """Whether what is below 0 becomes 0 at the end (ReLU)."""
+    border: str = BORDERS[0]
+    """Way in which it sees what lies around its source, a name of BORDERS."""
 
 
 @dataclass(frozen=True)

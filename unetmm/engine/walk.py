@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from unetmm.engine.layout import Ending, Layout, Product, Ring
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
+from unetmm.nets.layers import BORDERS
 
 
 class Walk(ABC):
@@ -54,10 +55,11 @@ class Walk(ABC):
         accumulate: bool = False,
         rectify: bool = False,
         reach: int | None = None,
+        border: str = BORDERS[0],
     ) -> None:
         source.reach = max(source.reach, step * lag + pad)
         self.layout.stages.append(
-            Product(name, source, target, step, taps, pad, repeat, lag, accumulate, rectify)
+            Product(name, source, target, step, taps, pad, repeat, lag, accumulate, rectify, border)
         )
         target.reach = max(target.reach, lag * repeat)
         self.widen(target, source, reach=pad if reach is None else reach)

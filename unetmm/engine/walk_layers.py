@@ -70,6 +70,7 @@ class LayersWalk(Walk):
                 f"{layer.name}#{i}", source, target, lag, step=stride, taps=layer.kernel,
                 pad=layer.pad, repeat=layer.enlarge, accumulate=i > 0,
                 rectify=layer.activation == "relu" and i == last, reach=layer.reach,
+                border=layer.border,
             )  # fmt: skip
         lag = target.lag
         if layer.activation not in ("", "relu"):

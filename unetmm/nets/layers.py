@@ -24,6 +24,9 @@ KINDS = ("conv", "pool", "add", "multiply")
 """Kinds of layers: convolution, largest of 2x2 pixels, weighted sum, product of two maps."""
 ACTIVATIONS = ("", "relu", "leaky", "prelu", "sigmoid", "silu", "gelu", "tanh", "clip", "erf")
 """Functions of single values at the end of a layer."""
+BORDERS = ("zeros", "edge", "reflect")
+"""Ways in which a convolution sees what lies around a map: zeros, its edge repeated, or the map
+mirrored at its edge pixels."""
 MOST_LAYERS = 4096
 """Largest number of layers of a net."""
 MOST_KERNEL_PX = 31
@@ -57,7 +60,9 @@ class NetLayer:
     stride: int = 1
     """Step of a convolution in pixels of its sources."""
     pad: int = 0
-    """Rows and columns of zeros around what a convolution reads."""
+    """Rows and columns above and to the left of the map that a convolution reads."""
+    border: str = BORDERS[0]
+    """Way in which a convolution sees what lies around the map, a name of BORDERS."""
     enlarge: int = 1
     """Factor by which a convolution enlarges; its outputs are in the order of pixel-shuffle."""
     factors: tuple[float, ...] = ()
@@ -92,6 +97,11 @@ class NetLayer:
             raise ShapeError(
                 f"layer {self.name}: kind is one of {', '.join(KINDS)} and activation one of "
                 f"{', '.join(filter(None, ACTIVATIONS))}, found {self.kind} and {self.activation}"
+            )
+        if self.border not in BORDERS or (self.kind != "conv" and self.border != BORDERS[0]):
+            raise ShapeError(
+                f"layer {self.name}: the border of a convolution is {' or '.join(BORDERS)}, found "
+                f"{self.border}"
             )
         if not all(isinstance(n, str) and NAME.fullmatch(n) for n in (self.name, *self.sources)):
             raise ShapeError("a layer's name has 1 to 200 letters, digits and underscores")
@@ -211,6 +221,19 @@ def check_layers(layers: Layers, in_channels: int, answer_channels: int) -> None
         raise ShapeError(f"layer {layers[-1].name}: the last one can only add the image as it is")
 
 
+def _check_borders(layers: Layers) -> None:
+    """What lies around a map is kept beside it, so all its readers have to see the same."""
+    seen: dict[str, set[str]] = {}
+    for layer in layers:
+        for source in layer.sources:
+            seen.setdefault(source, set()).add(layer.border if layer.reach else BORDERS[0])
+    for name, borders in seen.items():
+        if borders != {BORDERS[0]} and (len(borders) > 1 or name == IMAGE):
+            raise ShapeError(
+                f"map {name}: what sees another border than zeros needs a map of its own"
+            )
+
+
 @dataclass(frozen=True)
 class Tail:
     """How a net of layers ends: with a 3x3 convolution of one map, to which the image is added."""
@@ -254,6 +277,7 @@ def _is_plain(layer: NetLayer) -> bool:
     """Whether it is a 1x1 or 3x3 convolution of one map, and nothing else."""
     square = (layer.kernel, layer.pad) in ((1, 0), (3, 1))
     plain = layer.kind == "conv" and square and layer.stride == layer.enlarge == 1
+    plain = plain and layer.border == BORDERS[0]
     return plain and not layer.activation and len(layer.sources) == 1 and IMAGE not in layer.sources
 
 

@@ -48,7 +48,7 @@ class LayersNet(nn.Module):
         """The map of one layer."""
         weights: Any = getattr(self, layer.name, None)
         if layer.kind == "conv":
-            padded = F.pad(torch.cat(sources, 1), (layer.pad, layer.beyond) * 2)
+            padded = bordered(layer, torch.cat(sources, 1))
             x = F.conv2d(padded, weights.weight, weights.bias, stride=layer.stride)
             x = F.pixel_shuffle(x, layer.enlarge)
         elif layer.kind == "pool":
@@ -62,6 +62,8 @@ class LayersNet(nn.Module):
         return activated(layer, x, getattr(weights, "slope", None))
 
 
+MODES = {"zeros": "constant", "edge": "replicate", "reflect": "reflect"}
+"""Name of a border -> what torch calls it."""
 PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     "": lambda x: x,
     "relu": F.relu,
@@ -72,6 +74,20 @@ PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     "erf": torch.erf,
 }
 """Activations without numbers, by name."""
+
+
+def bordered(layer: NetLayer, x: Tensor) -> Tensor:
+    """A map with what a convolution sees around it."""
+    sides = layer.pad, layer.beyond
+    if layer.border == "reflect" and not torch.compiler.is_compiling():
+        # Maps smaller than their border, which torch refuses, end at their edges.
+        for axis in (2, 3):
+            last = x.shape[axis] - 1
+            places = torch.arange(-sides[0], last + 1 + sides[1], device=x.device).abs()
+            places = torch.minimum(places, 2 * last - places).clamp(min=0)
+            x = x.index_select(axis, places)
+        return x
+    return F.pad(x, sides * 2, MODES[layer.border])
 
 
 def activated(layer: NetLayer, x: Tensor, slope: Tensor | None) -> Tensor:

@@ -20,7 +20,7 @@ from unetmm.engine.layout import (
     Stage,
     padded,
 )
-from unetmm.nets.layers import ACTIVATIONS
+from unetmm.nets.layers import ACTIVATIONS, BORDERS
 
 Table = NDArray[np.int64]
 
@@ -63,7 +63,7 @@ def _product(
     row[st.BAND] = stage.target.band // stage.repeat
     row[st.STEP], row[st.TAPS], row[st.PAD] = stage.step, stage.taps, stage.pad
     row[st.REPEAT], row[st.ACCUMULATE] = stage.repeat, stage.accumulate
-    row[st.RECTIFY] = stage.rectify
+    row[st.RECTIFY], row[st.BORDER] = stage.rectify, BORDERS.index(stage.border)
     # The image's columns are there before any thread begins.
     row[st.MEETS] = stage.pad > 0 and stage.source.name != "image"
     row[[st.W, st.W_SIZE, st.B, st.B_SIZE]] = net.places[stage.name]

@@ -27,8 +27,10 @@ from unetmm.engine.cpu.tables import (
     B_SIZE,
     BAND,
     BLOCK,
+    BORDER,
     EDGES_AT,
     GUIDE,
+    HEIGHT,
     IMAGE,
     KIND,
     LAG,
@@ -54,6 +56,7 @@ from unetmm.engine.cpu.tables import (
     WHOLE,
     B,
     W,
+    inside,
     read,
     written,
 )
@@ -74,7 +77,12 @@ def product(stage, rings, memory, weights, starts, step, begin, stop, cells):
         if written(rings, target, repeat * j) < 0:
             continue
         for i in range(taps):
-            row = read(rings, source, stride * j - stage[PAD] + i)
+            at_row = stride * j - stage[PAD] + i
+            if stage[BORDER]:
+                at_row = inside(at_row, rings[source, HEIGHT], stage[BORDER])
+            row = read(rings, source, at_row)
+            if stage[BORDER]:
+                fill_sides(stage, rings, memory, row, begin == 0, stop == cells)
             starts[i] = row + (first * stride - stage[PAD]) * channels
         for dy in range(repeat):
             at = written(rings, target, repeat * j + dy) + first * out_step
@@ -85,6 +93,26 @@ def product(stage, rings, memory, weights, starts, step, begin, stop, cells):
             )  # fmt: skip
             if stage[RECTIFY]:
                 rectify(memory, at, out_step * pixels)
+
+
+@njit(**INLINE)
+def fill_sides(stage, rings, memory, row, is_first, is_last):
+    """Columns beside a row of the source, as its border wants them.
+
+    Each side is filled by the thread that reads it.
+    """
+    source, border = stage[SOURCE], stage[BORDER]
+    c, width = rings[source, PADDED], rings[source, PIXELS]
+    left = stage[PAD] if is_first else 0
+    right = stage[TAPS] - stage[PAD] - stage[STEP] if is_last else 0
+    for p in range(1, left + 1):
+        taken = row + inside(-p, width, border) * c
+        for k in range(c):
+            memory[row - p * c + k] = memory[taken + k]
+    for p in range(width, width + right):
+        taken = row + inside(p, width, border) * c
+        for k in range(c):
+            memory[row + p * c + k] = memory[taken + k]
 
 
 @njit(**INLINE)

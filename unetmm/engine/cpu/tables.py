@@ -14,7 +14,7 @@ PRODUCT, BLOCK, GUIDE, ENDING, POOL, POINTWISE = range(6)
 KIND, LAG, SOURCE, TARGET, PARTS, BAND, MEETS = range(7)
 """Columns of every stage: kind, reading clock, rings by number, parts of a step, their rows, and
 whether threads meet around it, for it reads columns of their neighbours."""
-STEP, TAPS, PAD, REPEAT, ACCUMULATE, W, W_SIZE, B, B_SIZE, RECTIFY = range(7, 17)
+STEP, TAPS, PAD, REPEAT, ACCUMULATE, W, W_SIZE, B, B_SIZE, RECTIFY, BORDER = range(7, 18)
 """Further columns of a product; one matrix for each of its `repeat` rows."""
 CHANNELS, PANEL, ROOM, BATCH, KEPT, MASK, W1, B1, W2, B2, W3, B3, W4, B4, W5, B5 = range(7, 23)
 """Further columns of a block; W3 and B3 lie in `frozen`, all others in `weights`."""
@@ -25,6 +25,8 @@ OTHER, MULTIPLIES, ACTIVATION, NUMBERS = range(7, 11)
 function, and where its numbers lie in `weights`: two factors, the constant, two numbers, slopes."""
 COLUMNS = 23
 
+ZEROS, EDGE_REPEATED, REFLECT = range(3)
+"""Borders of a product, as `layers.BORDERS` names them."""
 BASE, COUNT, ROW, HEIGHT, EDGE, PADDED, PIXELS, SCALE = range(8)
 """Columns of a ring: first float, rows, floats a row and its zero columns, size of the map."""
 
@@ -51,3 +53,12 @@ def read(rings, ring, row):
     if row >= 0 and row < rings[ring, HEIGHT]:
         slot = row % slot
     return rings[ring, BASE] + slot * rings[ring, ROW] + rings[ring, EDGE]
+
+
+@njit(**INLINE)
+def inside(row, height, border):
+    """The row of a map that stands for one outside of it: its edge, or mirrored there."""
+    if border == REFLECT:
+        row = abs(row)
+        row = min(row, 2 * (height - 1) - row)
+    return min(max(row, 0), height - 1)

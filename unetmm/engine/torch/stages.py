@@ -6,6 +6,8 @@ pixels. What a stage needs beside its maps it takes from the arena.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,7 +16,7 @@ from unetmm.engine.layout import Block, Ending, Guide, MaxPool, Pointwise, Produ
 from unetmm.engine.torch.folded import BlockWeights, FoldedNet, ProductWeights, TensorPool
 from unetmm.engine.torch.footprint import joins_cells
 from unetmm.nets.constants import LAYER_NORM_EPS
-from unetmm.nets.layers import NetLayer
+from unetmm.nets.layers import BORDERS, NetLayer
 
 
 class Map:
@@ -54,6 +56,42 @@ class Map:
         below = min(max(0, start + count - self.height), count)
         if below:
             self.rows(start + count - below, below).zero_()
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a convolution sees around a map, where that is not zeros."""
+
+    border: str
+    first: int
+    """Number of the first row that it reads."""
+    height: int
+
+    def fill_columns(
+        self, patch: Tensor, rows: Tensor, start: int, stop: int, step: int, shift: int
+    ) -> None:
+        """Columns of one tap that lie beside the map; from `start` to `stop` they do not."""
+        if self.border == BORDERS[0]:
+            return
+        width = rows.shape[2]
+        for x in (*range(start), *range(stop, patch.shape[2])):
+            patch[:, :, x].copy_(rows[:, :, self._inside(step * x + shift, width)])
+
+    def fill_rows(self, patches: Tensor) -> None:
+        """Rows that lie above and below the map."""
+        if self.border == BORDERS[0]:
+            return
+        for i in range(patches.shape[2]):
+            row = self.first + i
+            taken = self._inside(row, self.height) - self.first
+            if taken != i and 0 <= taken < patches.shape[2]:
+                patches[:, :, i].copy_(patches[:, :, taken])
+
+    def _inside(self, place: int, length: int) -> int:
+        if self.border == "reflect":
+            place = abs(place)
+            place = min(place, 2 * (length - 1) - place)
+        return min(max(place, 0), length - 1)
 
 
 def flat(rows: Tensor) -> Tensor:
@@ -107,7 +145,8 @@ class Stages:
                 self._one(weights, self._gathered(taken, stage.step), out, stage)
             else:
                 taken = source.rows(read, stage.step * (count - 1) + stage.taps)
-                self._square(weights, taken, out, stage)
+                around = Around(stage.border, read, source.height)
+                self._square(weights, taken, out, stage, around)
             if stage.rectify:
                 out.relu_()
         target.clear_outside(first, rows)
@@ -146,10 +185,12 @@ class Stages:
         else:
             cells.copy_(made)
 
-    def _square(self, weights: ProductWeights, rows: Tensor, out: Tensor, stage: Product) -> None:
+    def _square(
+        self, weights: ProductWeights, rows: Tensor, out: Tensor, stage: Product, around: Around
+    ) -> None:
         """A square convolution; with a repeat its outputs become pixels."""
         if stage.repeat == 1:
-            self._taps(weights, rows, flat(out), stage.step, stage.pad, stage.accumulate)
+            self._taps(weights, rows, flat(out), stage.step, stage.pad, stage.accumulate, around)
             return
         # The part for the result lies behind those that `_taps` takes.
         at, c, width = self.arena.end, len(rows), rows.shape[2] // stage.step
@@ -157,7 +198,8 @@ class Stages:
         cells = split_pixels(out, stage.repeat)
         made = self.arena.take(tuple(cells.shape))
         self.arena.end = at
-        self._taps(weights, rows, made.view(-1, cells.shape[3] * width), stage.step, stage.pad)
+        flat_out = made.view(-1, cells.shape[3] * width)
+        self._taps(weights, rows, flat_out, stage.step, stage.pad, around=around)
         if stage.accumulate:
             cells.add_(made)
         else:
@@ -171,6 +213,7 @@ class Stages:
         step: int,
         pad: int,
         accumulate: bool = False,
+        around: Around | None = None,
     ) -> None:
         """A square convolution: its columns' taps side by side, its rows' one after another.
 
@@ -189,6 +232,10 @@ class Stages:
             patches[k, :, :, b:].zero_()
             inside = rows[:, :, a * step + shift : (b - 1) * step + shift + 1 : step]
             patches[k, :, :, a:b].copy_(inside[:, :, : b - a])
+            if around is not None:
+                around.fill_columns(patches[k], rows, a, b, step, shift)
+        if around is not None:
+            around.fill_rows(patches)
         side = patches.view(taps * c, count, across)
         gathered = self.arena.take((taps * c, n, across)) if step > 1 else None
         for i in range(taps):
