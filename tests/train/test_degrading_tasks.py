@@ -79,11 +79,12 @@ def test_runs_without_a_blur_are_those_of_before() -> None:
     assert quiet.describe() == "None; rounded to 8 bits in 70%"
 
 
-@pytest.mark.parametrize("name", ["upscale-x2", "upscale-x4", "deblur"])
+@pytest.mark.parametrize("name", ["upscale-x2", "upscale-x2-real", "upscale-x4", "deblur"])
 def test_the_configs_of_the_zoo_can_be_read(name: str) -> None:
     config = load_train_config(Path(__file__).parents[2] / "training" / f"{name}.toml")
     assert config.card["task"] == name.partition("-")[0]
-    assert config.net.output_scale == {"upscale-x2": 2, "upscale-x4": 4, "deblur": 1}[name]
+    scale = int(name.removeprefix("upscale-x")[0]) if name.startswith("upscale") else 1
+    assert config.net.output_scale == scale
 
 
 def test_a_net_that_enlarges_more_begins_with_the_body_of_another(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def default_model(task: str, output_scale: int = 1) -> str:
     name = f"upscale-x{output_scale}" if task == "upscale" else task
     zoo = zoo_models()
     if name not in zoo:
-        known = sorted(m.removeprefix("upscale-x") for m in zoo if m.startswith("upscale-x"))
+        factors = (m.removeprefix("upscale-x") for m in zoo if m.startswith("upscale-x"))
+        known = sorted(factor for factor in factors if factor.isdigit())
         remedy = f"; there is one for {' and '.join(known)} times" if known else ""
         asked = f"{task} {output_scale} times" if task == "upscale" else task
         raise WeightsError(f"there is no model to {asked}{remedy}")
