@@ -15,7 +15,13 @@ from unetmm.nets.config import NetConfig
 from unetmm.nets.nafnet import build_net
 from unetmm.quality.bicubic import reduce_bicubic
 from unetmm.train.blur import blur_patches, draw_kernel
-from unetmm.train.config import BlurConfig, NoiseConfig, TrainConfig, load_train_config
+from unetmm.train.config import (
+    BlurConfig,
+    MixtureNoise,
+    NoiseConfig,
+    TrainConfig,
+    load_train_config,
+)
 from unetmm.train.degrade import degrade
 from unetmm.train.loop import Trainer
 
@@ -85,6 +91,15 @@ def test_the_configs_of_the_zoo_can_be_read(name: str) -> None:
     assert config.card["task"] == name.partition("-")[0]
     scale = int(name.removeprefix("upscale-x")[0]) if name.startswith("upscale") else 1
     assert config.net.output_scale == scale
+
+
+def test_noise_that_changes_the_picture_is_none_for_larger_ones() -> None:
+    net = NetConfig(1, 1, 8, (1,), 0, (1,), output_scale=2)
+    mixture = NoiseConfig(mixture=MixtureNoise({"white": 0.5, "micrograph": 0.5}))
+    with pytest.raises(ValueError, match=r"noise: micrograph change the clean picture"):
+        TrainConfig("x", ("a",), net, 2, noise=mixture)
+    TrainConfig("x", ("a",), replace(net, output_scale=1), 2, noise=mixture)
+    TrainConfig("x", ("a",), net, 2, noise=NoiseConfig(mixture=MixtureNoise({"film": 1.0})))
 
 
 def test_a_net_that_enlarges_more_begins_with_the_body_of_another(tmp_path: Path) -> None:

@@ -65,6 +65,12 @@ MIXTURE_KINDS = frozenset(
 """Names of the kinds of noise that `noise.mixture` knows."""
 
 
+KEEPING_KINDS = frozenset(
+    "white photons camera artefacts quantised electrons speckle film clean".split()
+)
+"""Kinds of the mixture that leave the clean picture as it is; the others blur or stretch it."""
+
+
 @dataclass(frozen=True)
 class MixtureNoise:
     """Noise of all kinds, for a net that is told nothing: each sample has one kind."""
@@ -295,6 +301,21 @@ class TrainConfig:
         if self.data_shares and len(self.data_shares) != len(self.data):
             raise ValueError(
                 f"{len(self.data)} folders of data, but {len(self.data_shares)} data_shares"
+            )
+
+        self._check_target()
+
+    def _check_target(self) -> None:
+        """A net that enlarges or sharpens is to give the picture as it was before."""
+        noise = self.noise
+        if self.net.output_scale == 1 and noise.blur is None:
+            return
+        kinds = set(noise.mixture.shares) if noise.mixture else set()
+        changing = sorted(kinds - KEEPING_KINDS) + ["micrograph"] * bool(noise.micrograph)
+        if changing:
+            raise ValueError(
+                f"noise: {', '.join(changing)} change the clean picture, which a net that enlarges "
+                f"or sharpens should give; use {', '.join(sorted(KEEPING_KINDS))}"
             )
 
     def facts(self) -> dict[str, Any]:
