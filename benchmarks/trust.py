@@ -2,6 +2,7 @@
 
     python benchmarks/trust.py                          # images made by code
     python benchmarks/trust.py --pairs FOLDER ...       # besides, folders with noisy/ (and clean/)
+    python benchmarks/trust.py --files FOLDER ...       # only photos, in colour
 
 Every image is restored as a run would; then its output gets one fault after the other. A row of the
 table says how often each finding was made.
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 
 import unetmm
 from unetmm.io.array import ArraySource, array_info
-from unetmm.quality.testsets import list_images
+from unetmm.quality.metrics import psnr
+from unetmm.quality.testsets import list_images, read_image
 from unetmm.quality.trust.pair import Pair
 from unetmm.quality.trust.trust import Trust, trust_pair
 
@@ -50,6 +52,15 @@ WANTED: dict[str, tuple[str, ...]] = {
     "another image": ("other_image", "shifted", "invented"),
 }
 """Fault -> findings any of which tells it."""
+PHOTO_FAULTS = (
+    "good",
+    "smoothed by 1 px",
+    "smoothed by 2 px",
+    "shifted by 0.3 px",
+    "sharpened",
+    "lines twice as strong",
+)
+"""Faults that are put into photos."""
 
 
 def smooth(values: Image, width: float) -> Image:
@@ -190,19 +201,52 @@ def noisy_files(folder: Path, most: int) -> Iterator[tuple[str, NDArray[Any]]]:
         yield f"{folder.name} {path.stem}", pixels[..., min(1, pixels.shape[-1] - 1)]
 
 
-def look(x: NDArray[Any], y: NDArray[Any]) -> Trust:
+def look(x: NDArray[Any], y: NDArray[Any], axes: str = "YX") -> Trust:
     """What `unetmm trust` says of two arrays."""
-    sources = [ArraySource(v, array_info(v.shape, v.dtype, "YX")) for v in (x, y)]
+    sources = [ArraySource(v, array_info(v.shape, v.dtype, axes)) for v in (x, y)]
     return trust_pair(Pair.of(*sources))
+
+
+def judge_files(paths: list[Path]) -> None:
+    """Restore photos as `unetmm denoise` does; verdicts on that, and on faults in all colours."""
+    told: dict[str, dict[str, int]] = {}
+    gains: dict[str, list[float]] = {}
+    for seed, path in enumerate(paths):
+        noisy, clean = (read_image(p, 3) for p in (path, path.parents[1] / "clean" / path.name))
+        restored = unetmm.restore(noisy, mem_budget="2GB")
+        gain_db = psnr(clean, restored, 255) - psnr(clean, noisy, 255)
+        for fault, values in colour_faults(noisy, restored, seed):
+            found = look(noisy, values, "YXS")
+            counts = told.setdefault(fault, dict.fromkeys(("wrong", "doubtful", "good"), 0))
+            counts[found.verdict] = counts.get(found.verdict, 0) + 1
+            if fault == "good":
+                gains.setdefault(found.verdict, []).append(gain_db)
+                print(f"# {path.name}: {gain_db:+.1f} dB, {found}", flush=True)
+    print(f"{len(paths)} photos")
+    for verdict, found_db in sorted(gains.items()):
+        print(f"{verdict}: PSNR {min(found_db):+.1f} to {max(found_db):+.1f} dB")
+    for fault, counts in told.items():
+        print(f"| {fault} | {' | '.join(f'{n / len(paths):.0%}' for n in counts.values())} |")
+
+
+def colour_faults(x: NDArray[Any], y: NDArray[Any], seed: int) -> Iterator[tuple[str, Image]]:
+    """Outputs with faults in all colours, as floats, and the one without."""
+    wide = [dict(faults(x[..., i] * 1.0, y[..., i] * 1.0, seed)) for i in range(3)]
+    for name in PHOTO_FAULTS:
+        yield name, np.stack([found[name] for found in wide], -1).astype(np.float32)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=Path, nargs="*", default=[])
+    parser.add_argument("--files", type=Path, nargs="*", default=[])
     parser.add_argument("--most", type=int, default=12, help="images of a folder")
     parser.add_argument("--only", help="name of a single fault")
     parser.add_argument("--verbose", action="store_true")
     asked = parser.parse_args()
+    if asked.files:
+        judge_files([p for folder in asked.files for p in list_images(folder / "noisy")])
+        return
     images = [*noisy_scenes()]
     for folder in asked.pairs:
         images += noisy_files(folder, asked.most)

@@ -139,6 +139,7 @@ class RestoreChoices(TypedDict, total=False):
     transform: TransformChoice
     progress: ProgressChoice
     series: int | None
+    overwrite: bool
 
 
 @overload
@@ -170,6 +171,7 @@ def restore(
     transform: TransformChoice = "auto",
     progress: ProgressChoice = False,
     series: int | None = None,
+    overwrite: bool = False,
 ) -> Any:
     """Restore an image: NumPy, Dask (lazily), xarray, PIL, torch, a list of them, a path or a URL.
 
@@ -180,14 +182,13 @@ def restore(
     model : name of the zoo, weight file or loaded model; by default the one that fits the image.
     mem_budget : peak memory of the process, arrays on top: bytes, "4GB", "50%" (by default).
     calibration : statistics of another image of the series, or a file that has them.
-    output : where to write, where `image` is a path; arrays are given back.
+    output, overwrite : where to write a path's, even if another is there; arrays are given back.
     axes : of an array, .npy or bare Zarr, such as "YXC"; S are colours, by default 3 or 4 last.
     strength : 0 gives the input back, 1 the net's answer.
     precision : "fp32" (auto), "bf16" (faster, AVX512_BF16 or a GPU), "fp16" (a GPU only).
     device : "cpu" (auto), "cuda", "cuda:N", "torch": the CPU without compiled kernels.
     device_budget : peak of a GPU's memory, besides its CUDA context; by default 80 % of the free.
-    dtype : pixel type of the output, such as "float32", or the input's; values keep their scale.
-    rounding : "nearest", or "dither": by chance, so that small means stay.
+    dtype, rounding : of the output, as "float32"; "nearest" or "dither", by which small means stay.
     palette, series : "values" or "colours" of a palette; which image of several, from 0.
     nodata : value (or values) of pixels that hold no measurement; "none": all do.
     outliers : hot or dead pixels, columns, rows: "keep", "replace", or look for "none".
@@ -200,7 +201,7 @@ def restore(
     """
     return _restore(image, output, axes, palette, series, _options(
         model, mem_budget, calibration, strength, precision, device, device_budget, dtype, rounding,
-        nodata, outliers, transform), progress)  # fmt: skip
+        nodata, outliers, transform, overwrite), progress)  # fmt: skip
 
 
 denoise = restore
@@ -281,6 +282,7 @@ def _options(
     nodata: float | Sequence[float] | str | None,
     outliers: OutlierChoice,
     transform: TransformChoice,
+    overwrite: bool,
 ) -> Options:
     """What `restore` was asked for."""
     if not isinstance(model, (str, Path, Model, type(None))):
@@ -295,7 +297,7 @@ def _options(
         model, _budget(mem_budget), known, strength=strength, precision=precision,
         device=device, device_budget_bytes=_budget(device_budget),
         dtype=_dtype_name(dtype), rounding=rounding, nodata=_nodata(nodata),
-        outliers=outliers, transform=transform,
+        outliers=outliers, transform=transform, overwrite=overwrite,
     )  # fmt: skip
 
 

@@ -105,26 +105,30 @@ def page_beside(source: Place, ending: str) -> Path:
     return page
 
 
-def check_page(page: Path, images: Iterable[Place], mark: str, what: str, overwrite: bool) -> None:
+def check_page(
+    page: Path, images: Iterable[Place], mark: str, what: str, overwrite: bool, option: str = "-o"
+) -> None:
     """Refuse a page that cannot be written, or whose place something else has.
 
     Parameters
     ----------
     mark : text near the beginning of pages of ours, which are replaced.
     what : a page of ours is, in words.
+    option : that names the page; --overwrite is about it only where it is -o.
 
     Raises
     ------
     ImageError
         If it is such a one.
     """
-    check_written({"-o": page}, images)
+    check_written({option: page}, images)
     if not page.exists() or overwrite:
         return
     with page.open("rb") as file:
         if mark.encode() not in file.read(HEAD_BYTES):
+            remedy = "give --overwrite, or" if option == "-o" else "give"
             raise ImageError(
-                f"{page}: exists and is no {what}; give --overwrite, or another name with -o"
+                f"{page}: exists and is no {what}; {remedy} another name with {option}"
             )
 
 

@@ -134,3 +134,18 @@ def test_a_broken_file_fails_every_image_of_a_batch(
     assert run_cli([*map(str, command), "-o", f"{folder}/restored/"]) == 3
     out, err = capsys.readouterr()
     assert "cannot be read" in err and out.startswith("0 done, 0 skipped, 1 failed")
+
+
+def test_statistics_of_more_channels_are_not_used_silently(
+    mono: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.random.default_rng(6).integers(100, 4000, (2, 40, 50), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "two.tif", pixels, metadata={"axes": "CYX"}, ome=True)
+    saved = tmp_path / "two.json"
+    words = denoise(tmp_path / "two.tif", tmp_path / "a.tif", mono)
+    run_ok([*words, "--save-calibration", saved], capsys)
+    _, err = run_ok([*words, "--calibration", saved, "--overwrite"], capsys)
+    assert "the calibration is of" not in err
+    one = denoise(tmp_path / "two.tif", tmp_path / "b.tif", mono, "--channels", "1")
+    _, err = run_ok([*one, "--calibration", saved], capsys)
+    assert "warning: the calibration is of 2 channels and the image has 1: the first of them" in err

@@ -18,7 +18,7 @@ from PIL import Image
 
 from unetmm.io.array import ArraySource, array_info
 from unetmm.quality.trust.pair import Pair
-from unetmm_cli.commands import compare as command
+from unetmm_cli.display.compare import making as command
 from unetmm_cli.display.compare.build import Chosen, build
 from unetmm_cli.display.compare.charts import Axes, Curve, chart
 from unetmm_cli.display.compare.pyramid import TILE_PX, EmbeddedTiles, Pyramid, tile_names

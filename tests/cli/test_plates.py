@@ -52,8 +52,11 @@ def test_a_plate_becomes_a_plate(
     info = open_source(output / "B" / "2" / "1").info
     assert (info.shape, info.pixel_size["X"]) == ((24, 32), (0.5, "micrometer"))
     assert zarr.open_group(output / "A", mode="r") is not None
-    out, _ = run_ok([*words, "-o", output], capsys)
+    pages = tmp_path / "pages"
+    out, _ = run_ok([*words, "-o", output, "--report-html", pages], capsys)
     assert "0 done, 3 skipped" in out
+    made_pages = sorted(str(p.relative_to(pages)) for p in pages.rglob("*.html"))
+    assert made_pages == ["A/1/0.html", "B/2/0.html", "B/2/1.html"]
     assert "or -o NAME.zarr for all of them" in one_error(
         [*words, "-o", tmp_path / "b.tif"], capsys
     )

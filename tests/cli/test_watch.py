@@ -66,10 +66,11 @@ def test_images_that_come_are_restored_once_they_are_whole(
         return waiting
 
     monkeypatch.setattr(watching._Folder, "look", writer)
-    report = folder / "r.json"
-    assert run_cli(words(folder, "--watch-for", 0.3, "--report", report)) == 3
+    report, page = folder / "r.json", ("--report-html", folder / "pages")
+    assert run_cli(words(folder, "--watch-for", 0.3, "--report", report, *page)) == 3
     out, err = capsys.readouterr()
     assert sorted(p.name for p in (folder / "out").iterdir()) == ["a.tif", "b.tif"]
+    assert sorted(p.name for p in (folder / "pages").iterdir()) == ["a.tif.html", "b.tif.html"]
     assert out.startswith("2 done, 0 skipped, 1 failed") and err.startswith("watching ")
     entries = {Path(e["input"]).name: e for e in json.loads(report.read_text())}
     assert "the file is empty" in entries["never.tif"]["error"]

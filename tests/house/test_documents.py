@@ -6,6 +6,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,17 +86,43 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 RUN = [ROOT / "README.md", ROOT / "docs/howto/preview.md", *sorted(ROOT.glob("docs/start/*.md"))]
 """Pages whose commands are run as they are written."""
+SOURCE = ROOT / "docs/images/source"
+SHOWN = {
+    "photo.jpg": "photo_denoised.jpg",
+    "cells.tif": "cells_dn.tif",
+    "scene.tif": "scene_dn.tif",
+}
+"""Images that README shows before and after -> what its commands make of them."""
+
+
+def check_session(block: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run the command of a block, and find in what it prints what the block shows of that."""
+    command, *expected = block.removeprefix("$ unetmm ").splitlines()
+    code = run(shlex.split(command))
+    shown = capsys.readouterr()
+    assert code == 0, f"{command}: {shown.err}"
+    lines = (shown.err + shown.out).splitlines()
+    for line in expected:
+        start, dots, _ = line.partition("...")
+        found = [other for other in lines if other == line or (dots and other.startswith(start))]
+        assert found, f"{command} prints {lines}, and README shows {line}"
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda p: p.stem)
 def test_pages_run_as_they_are_written(
     page: Path, in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if page.name == "README.md":
+        for name in SHOWN:
+            shutil.copy(SOURCE / name, in_folder)
     text = page.read_text("utf-8")
     shared: dict[str, object] = {}
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.M | re.S):
         if language == "python":
             exec(compile(block, page.name, "exec"), shared)  # noqa: S102 the page is ours
+            continue
+        if language == "console":
+            check_session(block, capsys)
             continue
         for line in block.splitlines():
             line, _, target = line.partition(" > ")
@@ -110,6 +137,20 @@ def test_pages_run_as_they_are_written(
                 (in_folder / target).write_text(shown.out)
     for name in re.findall(r"writes `(\w+\.\w+)`", text):
         assert (in_folder / name).exists(), name
+    if page.name == "README.md":
+        check_pictures(in_folder)
+
+
+def check_pictures(folder: Path) -> None:
+    """The pictures are those of what the commands of README have just written."""
+    made = runpy.run_path(str(SOURCE.parent / "make_pictures.py"))
+    for shown in made["PICTURES"]:
+        path = SOURCE / shown.file
+        with Image.open(SOURCE.parent / f"{path.stem}.png") as picture:
+            there = np.asarray(picture, dtype=np.int16)
+        drawn = made["picture"](shown, path, folder / SHOWN[shown.file])
+        change = np.abs(np.asarray(drawn, dtype=np.int16) - there).mean()
+        assert change < 0.5, "run python docs/images/make_pictures.py and look at them"
 
 
 def test_the_reference_is_that_of_the_code() -> None:
@@ -131,4 +172,4 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
 
 
 def test_the_readme_is_short() -> None:
-    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 90
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 66

@@ -156,3 +156,17 @@ def test_options_of_the_command_line(
     assert "error: " in (text := capsys.readouterr().err) and text.count("\n") == 1
     assert run([*plan, "--planes", "Q=1"]) == 2
     assert '"Q=1" names no planes' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        (Selection(channels=("0", "DAPI"), planes={"Z": (1, 3)}), "channels 0, DAPI, Z 1:3"),
+        (Selection(bands=("4", "B03"), series=2), "bands 4, B03, image 2 of the file"),
+        (Selection(rgb_bands=(3, "B02", 1)), "RGB bands 3, B02, 1"),
+    ],
+)
+def test_a_part_that_is_written_down_is_found_again_and_told(chosen: Selection, words: str) -> None:
+    found = Selection.of_part(chosen.part)
+    assert found == chosen and found.in_words == words
+    assert Selection.of_part("all") is None and Selection.of_part("sum(a=1)") is None

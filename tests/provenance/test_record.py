@@ -17,6 +17,7 @@ from unetmm.io.output.chunks import ChunkKey
 from unetmm.io.output.disk import part_path
 from unetmm.io.output.local_workspace import Workspace
 from unetmm.io.output.output import Output
+from unetmm.io.select import Selection
 from unetmm.plan.share import Share
 from unetmm.provenance.record import read_record, remove_leftovers
 from unetmm.provenance.verify import finalize
@@ -37,6 +38,8 @@ def test_a_finished_output_is_not_made_again(folder: Path, tmp_path: Path, name:
         assert report.calibration.entries.keys() == {"0.0"}
     with pytest.raises(ImageError, match=r"exists and was made with strength 1\.0, now it is 0\.5"):
         go_on(folder, output, strength=0.5)
+    with pytest.raises(ImageError, match=r"part of the image all, now it is channels 0, Z 0:1;"):
+        go_on(folder, output, select=Selection(channels=("0",), planes={"Z": (0, 1)}))
     other = tmp_path / "in.tif"
     other.write_bytes((folder / "in.tif").read_bytes())
     with pytest.raises(ImageError, match=r"exists and was made with input in\.tif, .*--overwrite"):

@@ -221,3 +221,26 @@ def test_resolution_is_that_of_nanopyx(cut: float, noise: float, nanopyx_px: flo
     others = 20 * image + noise * rng.normal(size=image.shape)
     assert ring_correlation_px(noisy, others) == pytest.approx(1 / cut, rel=0.2)
     assert decorrelation_px(np.full((80, 80), 3.0)) is None
+
+
+def test_a_photo_may_have_more_noise_where_there_is_structure() -> None:
+    rng = np.random.default_rng(4)
+    rough = smooth(np.abs(SCENE - smooth(SCENE, 2.0)), 3.0)
+    share = 1 + 0.6 * rough / rough.max()
+    noise = np.stack([smooth(rng.normal(size=SCENE.shape), 0.7) for _ in range(3)], -1)
+    noise *= 10 / noise.std() * share[..., None]
+    before = np.clip(np.rint(SCENE[..., None] + noise), 0, 255).astype(np.uint8)
+
+    def verdict(after: Image, kind: type[np.generic] = np.uint8) -> str:
+        pixels = before.astype(kind), np.clip(np.rint(after), 0, 255).astype(kind)
+        return unetmm.trust(*pixels, axes="YXS").verdict
+
+    good = SCENE[..., None] + 0.1 * noise
+    assert verdict(good) == "good"
+    assert verdict(good, np.uint16) in ("doubtful", "wrong")  # a measurement is judged by more
+    blurred = np.stack([smooth(good[..., i], 2.0) for i in range(3)], -1)
+    assert verdict(blurred) == "wrong"
+    sharpened = good + 0.8 * (good - np.stack([smooth(good[..., i], 1.0) for i in range(3)], -1))
+    assert verdict(sharpened) == "wrong"
+    moved_away = np.stack([moved(good[..., i], 1.0) for i in range(3)], -1)
+    assert verdict(moved_away) == "wrong"

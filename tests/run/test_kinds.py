@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 import torch
 import xarray as xr
 from numpy.typing import NDArray
@@ -51,6 +53,16 @@ def test_the_value_of_no_measurement_stays() -> None:
     image = xr.DataArray(values, dims=("y", "x"), attrs={"_FillValue": -9999.0})
     found = unetmm.restore(image, "tiny-mono").values
     assert np.array_equal(found == -9999, values == -9999)
+
+
+def test_an_output_that_is_there_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
+    path, output = tmp_path / "a.npy", tmp_path / "a.tif"
+    np.save(path, np.stack([GREY, GREY]))
+    unetmm.restore(path, "tiny-mono", output=output)
+    with pytest.raises(ImageError, match=r"exists and was made with strength 1\.0, now it is 0"):
+        unetmm.restore(path, "tiny-mono", output=output, strength=0)
+    unetmm.restore(path, "tiny-mono", output=output, strength=0, overwrite=True)
+    assert np.array_equal(tifffile.imread(output), np.stack([GREY, GREY]))
 
 
 def test_pil_images_keep_their_profile_and_mode(grey: Any) -> None:

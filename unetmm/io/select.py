@@ -5,6 +5,7 @@ What a user says of a file that does not say it itself stands here too.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -54,6 +55,26 @@ class Selection:
         words += [f"bands={self.bands!r}"] if self.bands else []
         words += [] if self.series is None else [f"series={self.series}"]
         return f"Selection({', '.join(words)})"
+
+    @classmethod
+    def of_part(cls, text: str) -> Selection | None:
+        """The selection whose part a text is; None for all of an image."""
+        try:
+            call = ast.parse(text, mode="eval").body
+            assert isinstance(call, ast.Call) and text.startswith(cls.__name__), "all"
+            return cls(**{str(k.arg): ast.literal_eval(k.value) for k in call.keywords})
+        except (AssertionError, SyntaxError, ValueError, TypeError):
+            return None
+
+    @property
+    def in_words(self) -> str:
+        """The part for a reader."""
+        words = [f"channels {', '.join(self.channels)}"] if self.channels else []
+        words += [f"{axis} {first}:{last}" for axis, (first, last) in self.planes.items()]
+        words += [f"RGB bands {', '.join(map(str, self.rgb_bands))}"] if self.rgb_bands else []
+        words += [f"bands {', '.join(self.bands)}"] if self.bands else []
+        words += [] if self.series is None else [f"image {self.series} of the file"]
+        return ", ".join(words) or "all"
 
     @property
     def takes_all(self) -> bool:

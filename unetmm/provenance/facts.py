@@ -252,7 +252,9 @@ def _versus(then: str, now: str) -> str:
 
 
 def _readable(fact: str) -> str:
-    """A fact with the states of files as size and local time."""
+    """A fact with the states of files as size and local time, and parts of images in words."""
+    if (part := Selection.of_part(fact)) is not None:
+        return part.in_words
     return _STATE.sub(lambda m: f"{int(m[1]):,} bytes of {_time(int(m[2]))}", fact)
 
 

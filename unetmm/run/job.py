@@ -34,7 +34,7 @@ from unetmm.run.excess_count import ExcessCount
 from unetmm.run.loaded import Loaded
 from unetmm.run.outlier_count import OutlierCount
 from unetmm.run.point_count import PointCount
-from unetmm.run.scales import say_scales
+from unetmm.run.scales import say_scales, say_unused
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
@@ -221,9 +221,11 @@ def compile_and_calibrate(
     """
     loaded, engine = loaded or Loaded(), options.engine
     known = known_calibration(options, model)
-    if known is None:
+    groups = sample_groups(model.config, source.info)
+    if known is not None:
+        say_unused(known, source.info.length("C") * len(groups))
+    else:
         kernels = cast("CpuNet", loaded.fold(model, engine.calibrator))
-        groups = sample_groups(model.config, source.info)
         known = calibrate(
             source, kernels.compiled, model.name, groups, options.fixed_range, cores,
             options.outliers_of(source.info) != "none", transform_for(options, model),

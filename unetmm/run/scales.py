@@ -22,6 +22,22 @@ def say_scales(calibration: Calibration) -> None:
             )
 
 
+def say_unused(calibration: Calibration, wanted: int) -> None:
+    """Warn of given statistics that are of more channels than the image has.
+
+    wanted : channels of the image, counted with the groups of samples of each.
+    """
+    count = len(calibration.entries)
+    if count > wanted:
+        log.warning(
+            "the calibration is of %d channels and the image has %d: the first of them %s used, "
+            "whichever channels were chosen; calibrate on an image with the same channels",
+            count,
+            wanted,
+            "is" if wanted == 1 else "are",
+        )
+
+
 def _in_words(entry: ChannelStatistics) -> str:
     """Gain and noise of all samples."""
     gains = ", ".join(f"{sample.gain:.3g}" for sample in entry.samples)

@@ -24,6 +24,7 @@ from unetmm_cli.batch.inputs import (
 from unetmm_cli.batch.many import Many
 from unetmm_cli.batch.naming import check_is_folder
 from unetmm_cli.batch.one import restore_one
+from unetmm_cli.batch.pages import check_pages
 from unetmm_cli.batch.pipes import is_pipe, named_stdin, restore_to_stdout, spool_folder, take_stdin
 from unetmm_cli.batch.placing import Item, is_folder, make_items, with_all_series
 from unetmm_cli.batch.plates import plate_items, plate_of
@@ -73,6 +74,7 @@ def _restore_several(
         check_is_folder(output, len(found))
     items = make_items(inputs, found, to_place(output), choices)
     items = with_all_series(items) if choices.input.takes_all_series else items
+    check_pages(len(items), choices)
     check_written(choices.written, [path for item in items for path in (item.input, item.output)])
     share, choices = choices.output.share, choices.changed(share=None)
     first = items[0].input if items else None
@@ -86,6 +88,7 @@ def _restore_several(
 def _restore_plate(plate: PlateLayout, path: Place, output: str, choices: Choices) -> None:
     """Restore all images of a plate into another."""
     _check_several(choices)
+    check_pages(len(plate.images), choices)
     items = plate_items(plate, path, output, choices)
     share, choices = choices.output.share, choices.changed(share=None, format="ome-zarr")
     first = items[0].input if items else None
@@ -114,6 +117,7 @@ def _watch(inputs: list[str], output: str, choices: Choices) -> None:
     from unetmm_cli.batch.watching import watch
 
     _check_several(choices)
+    check_pages(None, choices)
     if is_pipe(output) or PIPE in inputs:
         raise typer.BadParameter("--watch takes folders and writes into one; leave out -")
     folder = to_place(output)

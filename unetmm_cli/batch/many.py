@@ -21,6 +21,7 @@ from unetmm.run.of_file import find_finished
 from unetmm.run.report import Report
 from unetmm_cli.batch.inputs import STDIN
 from unetmm_cli.batch.one import find_same, report_dict, restore_with_view
+from unetmm_cli.batch.pages import check_page_place, write_page
 from unetmm_cli.batch.placing import Item
 from unetmm_cli.display.batch import Standing, batch_item, batch_summary, one_model
 from unetmm_cli.display.text import plain
@@ -83,6 +84,7 @@ class Many:
         has_no_record = item.output.suffix.lower() in RECORDLESS_SUFFIXES
         if has_no_record and item.output.exists() and not self.choices.output.overwrite:
             return {"outcome": "skipped", "reason": "it is there; --overwrite makes it anew"}
+        check_page_place(item.page, item.input, item.output, self.choices)
         self._settle(item)
         report = self._find_finished(item)
         if report is None:
@@ -92,6 +94,9 @@ class Many:
             report = restore_with_view(
                 item.input, item.output, self._choices_of(item), Silent(), stop, self.loaded
             )
+        is_new = item.page is not None and not (report.already_done and item.page.exists())
+        if is_new and report.complete:
+            write_page(item.page, item.input, item.output, self.choices)
         if report.already_done:
             facts = {"outcome": "skipped", "reason": "it was made of this very image already"}
         else:

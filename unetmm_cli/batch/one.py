@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 from unetmm.errors import ImageError, WeightsError
@@ -18,6 +19,7 @@ from unetmm.run.loaded import Loaded
 from unetmm.run.of_file import find_finished, restore_file
 from unetmm.run.report import Report
 from unetmm_cli import display
+from unetmm_cli.batch.pages import check_page_place, page_of, write_page
 from unetmm_cli.files import check_paths, output_sha256, write_text
 from unetmm_cli.options.choices import Choices
 from unetmm_cli.progress import Silent, open_view
@@ -69,6 +71,8 @@ def restore_one(path: Place, output: Place, choices: Choices, shown: str | None 
     """
     display.show_logs(choices.reporting.quiet, choices.reporting.as_json)
     check_paths(path, output, choices.written)
+    page = page_of(Path(output.name), choices)
+    check_page_place(page, path, output, choices)
     with open_view(choices.reporting) as view, stop_on_signal() as stop:
         report = restore_with_view(path, output, choices, view, stop)
     if shown is not None:
@@ -77,6 +81,7 @@ def restore_one(path: Place, output: Place, choices: Choices, shown: str | None 
     _write_side_files(output, choices, report)
     if report.complete and shown is None:
         display.result(str(output))
+        write_page(page, path, output, choices)
     return report
 
 

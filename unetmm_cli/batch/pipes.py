@@ -88,6 +88,8 @@ def check_stdout(choices: Choices) -> None:
         raise typer.BadParameter("-o - takes one file, so not ome-zarr; use tiff or npy")
     if choices.output.share is not None or choices.cluster.is_used:
         raise typer.BadParameter("-o - is for one process: leave out --share and clusters")
+    if choices.reporting.report_html is not None:
+        raise typer.BadParameter("--report-html shows an output that stays; give -o a file")
     if stdout_is_terminal():
         raise typer.BadParameter("-o -: stdout is a terminal; write > FILE or | PROGRAM")
 

@@ -10,6 +10,7 @@ from unetmm.io.formats import OUTPUT_SUFFIX
 from unetmm.io.open import count_images, output_format
 from unetmm.io.places import Place, to_place
 from unetmm_cli.batch.inputs import Found, looks_like_zarr, real_place
+from unetmm_cli.batch.pages import page_of
 from unetmm_cli.display.batch import left_out
 from unetmm_cli.files import check_folder, check_paths, overlap, split_name
 from unetmm_cli.options.choices import Choices
@@ -30,6 +31,8 @@ class Item:
     """Place of the restored image."""
     series: int | None = None
     """Number of the image in its file, where every one of them is an item."""
+    page: Path | None = None
+    """File of the page about both, where one is asked for."""
 
 
 def is_folder(output: str) -> bool:
@@ -92,7 +95,8 @@ def with_all_series(items: list[Item]) -> list[Item]:
         stem, suffix = split_name(item.output.name)
         for number in range(count):
             output = item.output.with_name(f"{stem}_s{number}{suffix}")
-            found.append(Item(item.input, output, number) if count > 1 else item)
+            page = item.page and item.page.with_name(f"{output.name}.html")
+            found.append(Item(item.input, output, number, page) if count > 1 else item)
     return found
 
 
@@ -144,9 +148,10 @@ def place(found: list[Found], folder: Place, choices: Choices) -> list[Item]:
 
 def _items(found: list[Found], folder: Place, choices: Choices) -> list[Item]:
     suffix = choices.output.suffix
+    outputs = [below.with_name(output_name(below.name, suffix, choices)) for _, below in found]
     return [
-        Item(path, folder / below.with_name(output_name(below.name, suffix, choices)))
-        for path, below in found
+        Item(path, folder / output, page=page_of(output, choices))
+        for (path, _), output in zip(found, outputs, strict=True)
     ]
 
 

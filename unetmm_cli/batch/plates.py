@@ -9,6 +9,7 @@ import typer
 from unetmm.io.omezarr.plates import PlateLayout, read_plate, write_groups
 from unetmm.io.places import Place, to_place
 from unetmm_cli.batch.inputs import Found
+from unetmm_cli.batch.pages import page_of
 from unetmm_cli.batch.placing import Item
 from unetmm_cli.files import check_paths
 from unetmm_cli.options.choices import Choices
@@ -36,4 +37,6 @@ def plate_items(plate: PlateLayout, path: Place, output: str, choices: Choices) 
     assert isinstance(target, Path), "told by `plate_of`"
     check_paths(path, target, choices.written)
     write_groups(target, plate, choices.output.ome_zarr)
-    return [Item(path / name, target / name) for name in plate.images]
+    return [
+        Item(path / name, target / name, page=page_of(Path(name), choices)) for name in plate.images
+    ]

@@ -11,7 +11,7 @@ from unetmm_cli.options.arguments import AsJson, Input, PlannedOutput
 from unetmm_cli.options.choices import Choices, with_choices
 
 
-@with_choices(without=("report", "save_calibration", "watch", "watch_for"))
+@with_choices(without=("report", "report_html", "save_calibration", "watch", "watch_for"))
 def plan(
     input: Input,
     choices: Choices,

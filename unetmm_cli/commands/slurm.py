@@ -159,6 +159,7 @@ def _check_inputs(array: JobArray, choices: Choices) -> None:
     """Plan every image now rather than in a job that fails at night."""
     from unetmm.plan.outlook import look_ahead
     from unetmm_cli.batch.inputs import find, is_alone
+    from unetmm_cli.batch.pages import check_pages
     from unetmm_cli.batch.placing import is_folder, make_items, output_of
 
     if "-" in array.inputs:
@@ -172,6 +173,7 @@ def _check_inputs(array: JobArray, choices: Choices) -> None:
         look_ahead(path, output_of(path, array.output, choices), options)
         return
     items = list(make_items(array.inputs, found, to_place(array.output), choices))
+    check_pages(len(items), choices)
     problems = []
     for item in items:
         try:

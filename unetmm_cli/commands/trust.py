@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from unetmm_cli import display
+from unetmm_cli.display.lines import looked_at
 from unetmm_cli.options.arguments import AsJson, Input
 from unetmm_cli.parsing import parse_budget, parse_place
 
@@ -53,21 +52,9 @@ def trust(
     from unetmm.quality.trust.trust import trust_files
     from unetmm_cli.display.trust import show_trust
 
-    found = trust_files(input, output, reference, mem_budget, on_progress=told())
+    found = trust_files(input, output, reference, mem_budget, on_progress=looked_at())
     if as_json:
         facts = {"input": str(input), "output": str(output), **as_dict(found)}
         display.result_json(facts)
     else:
         show_trust(found)
-
-
-def told() -> Callable[[int, int], None] | None:
-    """Shows on a terminal how much was looked at; None where there is none."""
-    if not sys.stderr.isatty():
-        return None
-
-    def on_progress(done: int, total: int) -> None:
-        text = f"looked at {done / 1e6:.0f} of {total / 1e6:.0f} Mpx" if done < total else ""
-        display.progress_line(text)
-
-    return on_progress

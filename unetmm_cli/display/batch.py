@@ -10,6 +10,8 @@ from unetmm_cli.display.lines import result, say, say_json
 from unetmm_cli.display.text import seconds_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from unetmm.io.places import Place
 
 LEAST_LEFT_S = 20.0
@@ -110,6 +112,14 @@ def batch_item(
         return
     why = f" ({reason})" if reason else ""
     say(f"{standing.count}{outcome}: {path} -> {output}{why}{standing.outlook}")
+
+
+def page_written(page: Path, verdict: str, as_json: bool) -> None:
+    """That there is a page about an output, and what it says of it in short."""
+    if as_json:
+        say_json({"event": "page", "page": str(page), "verdict": verdict})
+    else:
+        say(f"{page}: {verdict}")
 
 
 def batch_summary(counts: dict[str, int], failed: list[str], as_json: bool) -> None:

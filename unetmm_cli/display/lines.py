@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -70,3 +71,15 @@ def progress_line(text: str) -> None:
     """A line on a terminal's stderr that takes the place of the one before; empty removes it."""
     with suppress(OSError):
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def looked_at() -> Callable[[int, int], None] | None:
+    """Shows on a terminal how much of a pair was looked at; None where there is no terminal."""
+    if not sys.stderr.isatty():
+        return None
+
+    def on_progress(done: int, total: int) -> None:
+        text = f"looked at {done / 1e6:.0f} of {total / 1e6:.0f} Mpx" if done < total else ""
+        progress_line(text)
+
+    return on_progress

@@ -23,6 +23,14 @@ class ReportingChoices:
             help="Write plan, measured peak, times and SHA-256 of the output as JSON.",
         ),
     ] = None
+    report_html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            help="When the run has ended, put input and output on one page, as unetmm compare "
+            "does. Of several images: a folder, which gets a page for each.",
+        ),
+    ] = None
     quiet: Annotated[
         bool,
         typer.Option(

@@ -37,30 +37,48 @@ BENT = 0.4
 """Share of a change of means that no straight line explains, from which on it is bent."""
 CLIPPED, WRONG_CLIPPED = 0.001, 0.005
 """Shares of pixels that were clipped until it is doubtful, and until it is wrong."""
-DETAIL, WRONG_DETAIL = 1.45, 2.5
-"""Power of what was removed where there is structure, as a multiple of noise: until it is doubtful,
-and until it is wrong."""
-KEPT, WRONG_KEPT = 0.9, 0.75
-"""Strength of structure below which it is doubtful, and below which it is wrong."""
 SEEN = 0.15
 """Structure of a band, as a multiple of noise, from which on its loss is believed."""
 LOST_SHARE = 0.004
 """Share of structure's strength that has to be missing besides, so that images without noise are
 not taken at their word."""
-SHARPENED = 1.03
-"""Power of the output, as a share of what it has in common with the input, from which on it was
-made stronger than it is."""
 GAINED = 1.12
 """Strength of structure from which on that is sharpening, not invention."""
-SUSPICIOUS, SUSPICIOUS_SHARE = 4, 0.004
-"""Number and share of blocks that the input hardly bears out, from both of which on something was
-made up."""
+SMALLEST_SHARE = 0.0005
+"""Smallest share of an image that is told."""
+SUSPICIOUS = 4
+"""Number of blocks that the input hardly bears out, from which on something was made up."""
 OVERDONE = -0.05
 """Noise left, as a share of its amplitude, below which more was removed than there was."""
 LEFT = 0.25
 """Noise left, as a share of its amplitude, from which on it is said."""
 UNCHANGED = 0.05
 """Share of noise removed below which nothing was restored."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is borne of what noise alone may explain."""
+
+    detail: tuple[float, float]
+    """Power of what was removed where there is structure, as a multiple of noise: until it is
+    doubtful, and until it is wrong."""
+    kept: tuple[float, float]
+    """Strength of structure below which it is doubtful, and below which it is wrong."""
+    suspicious: tuple[float, float]
+    """Share of blocks that the input hardly bears out, from which on something was made up:
+    doubtful, and wrong."""
+    impossible: tuple[float, float]
+    """Share of blocks that it does not bear out at all, above which something was."""
+    excess: tuple[float, float]
+    """Power of the output, as a share of what it has in common with the input, above which it was
+    made stronger than it is."""
+
+
+LIMITS = Limits((1.45, 2.5), (0.9, 0.75), (0.004, 0.004), (0, 0), (1.03, 1.03))
+"""Limits where the noise is known by the flattest places."""
+PHOTO_LIMITS = Limits((3.2, 16), (0.75, 0.4), (0.05, 0.15), (0.02, 0.1), (1.05, 1.15))
+"""Limits for photographs, whose cameras leave more noise where there is structure."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +96,11 @@ class Finding:
 
 
 def find(
-    figures: LayerFigures, noise: LayerNoise, strength: float = 1.0, unlike: str = ""
+    figures: LayerFigures,
+    noise: LayerNoise,
+    strength: float = 1.0,
+    unlike: str = "",
+    limits: Limits = LIMITS,
 ) -> list[Finding]:
     """Everything that is wrong with one layer; what explains the rest comes first, and alone.
 
@@ -87,11 +109,13 @@ def find(
     strength : share of the change that was kept, as the output says.
     unlike : in what the input is unlike what nets are trained on.
     """
-    found = _find(figures, noise, strength)
+    found = _find(figures, noise, strength, limits)
     return [*found, Finding("unlike_training", "good", unlike)] if unlike else found
 
 
-def _find(figures: LayerFigures, noise: LayerNoise, strength: float) -> list[Finding]:
+def _find(
+    figures: LayerFigures, noise: LayerNoise, strength: float, limits: Limits
+) -> list[Finding]:
     if figures.blocks < LEAST_BLOCKS:
         return [
             Finding(
@@ -109,8 +133,8 @@ def _find(figures: LayerFigures, noise: LayerNoise, strength: float) -> list[Fin
         return found
     found = [*_values(figures), *_gaps(figures)]
     if not any(one.code == "values_changed" for one in found):
-        found += _invented(figures)
-    found += _detail(figures)
+        found += _invented(figures, limits)
+    found += _detail(figures, limits)
     if noise.is_known:
         found += _noise(figures, strength)
     else:
@@ -180,43 +204,53 @@ def _gaps(figures: LayerFigures) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _invented(figures: LayerFigures) -> Iterator[Finding]:
+def _invented(figures: LayerFigures, limits: Limits) -> Iterator[Finding]:
     """Whether the output shows what the input does not bear out."""
     gains = figures.strong_gains
-    if max(gains, default=0) > GAINED and figures.excess > SHARPENED:
+    if max(gains, default=0) > GAINED and figures.excess > limits.excess[0]:
         yield Finding(
             "sharpened", "wrong",
             f"Structure is up to {max(gains):.2f} times as strong as in the input: the output is "
             "sharpened. Its edges are not to be measured; use a model that only removes noise.",
         )  # fmt: skip
         return
-    count = figures.unlikely_share * figures.blocks
-    is_found = count >= max(SUSPICIOUS, SUSPICIOUS_SHARE * figures.blocks)
-    is_found = is_found or figures.impossible > 0
-    if is_found or figures.excess > SHARPENED:
+    doubtful, wrong = (_is_invented(figures, limits, i) for i in (0, 1))
+    if doubtful:
         where = ""
         if figures.spots:
             spot = figures.spots[0]
             where = f" Look at row {spot.row}, column {spot.column} first."
         share = max(figures.unlikely_share, figures.impossible / max(1, figures.blocks))
+        place = f"In {share:.1%} of the image" if share >= SMALLEST_SHARE else "All over the image"
         yield Finding(
-            "invented", "wrong",
-            f"In {share:.1%} of the image the output has structure that the input does not bear "
-            f"out: it is made up, or made stronger.{where}",
+            "invented", "wrong" if wrong else "doubtful",
+            f"{place} the output has structure that the input does not bear out: it is made up, "
+            f"or made stronger.{where}",
         )  # fmt: skip
 
 
-def _detail(figures: LayerFigures) -> Iterator[Finding]:
+def _is_invented(figures: LayerFigures, limits: Limits, level: int) -> bool:
+    """Whether more is in the output than a limit bears: 0 until it is doubtful, 1 wrong."""
+    count = figures.unlikely_share * figures.blocks
+    return bool(
+        count >= max(SUSPICIOUS, limits.suspicious[level] * figures.blocks)
+        or figures.impossible > limits.impossible[level] * figures.blocks
+        or figures.excess > limits.excess[level]
+    )
+
+
+def _detail(figures: LayerFigures, limits: Limits) -> Iterator[Finding]:
     """Whether structure went with the noise."""
     kept = min(figures.strong_gains, default=1.0)
     bands = (b for b in figures.bands[1:] if b.structure > SEEN and b.gain < 1 - LOST_SHARE)
     removed = max((band.removed for band in bands), default=0.0)
-    if removed <= DETAIL and kept >= KEPT:
+    (most, wrong_most), (least, wrong_least) = limits.detail, limits.kept
+    if removed <= most and kept >= least:
         return
-    is_wrong = removed > WRONG_DETAIL or kept < WRONG_KEPT
+    is_wrong = removed > wrong_most or kept < wrong_least
     what = (
         f"{1 - kept:.0%} of fine structure is gone"
-        if kept < KEPT
+        if kept < least
         else f"where there is structure, {removed:.1f} times as much was removed as noise explains"
     )
     yield Finding(

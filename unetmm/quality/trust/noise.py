@@ -57,6 +57,11 @@ class LayerNoise:
     unit: float
     """Stored difference of what was 1 then."""
 
+    @property
+    def is_smeared(self) -> bool:
+        """Whether neighbours' noise is alike, as cameras and JPEG leave it."""
+        return self.survey is not None and max(self.survey.smears[0].reach_px) > 0
+
     @classmethod
     def of(
         cls,

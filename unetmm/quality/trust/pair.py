@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -227,7 +226,7 @@ def open_pair(
     """
     record = read_record(after)
     facts: Mapping[str, str] = record["facts"] if record is not None else {}
-    selection = _selection(facts.get("part of the image", "all"))
+    selection = Selection.of_part(facts.get("part of the image", "all"))
     first = open_source(before, selection)
     stack.callback(first.close)
     second = open_source(after)
@@ -265,17 +264,6 @@ def why_not_judged(pair: Pair, record: Mapping[str, Any] | None) -> str:
     if known is not None or name in TASKS:
         return f"Not judged: model {name} changes more than noise, and is meant to."
     return ""
-
-
-def _selection(text: str) -> Selection | None:
-    """The part of the input that an output says it was made of; None for all of it."""
-    try:
-        call = ast.parse(text, mode="eval").body
-        assert isinstance(call, ast.Call), "all"
-        told = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-        return Selection(**told)
-    except (AssertionError, SyntaxError, ValueError, TypeError):
-        return None
 
 
 def _crop(text: str) -> Box | None:

@@ -30,7 +30,16 @@ from unetmm.quality.trust.figures import (
     make_figures,
     power_curves,
 )
-from unetmm.quality.trust.judging import ORDER, Finding, Verdict, find, worst
+from unetmm.quality.trust.judging import (
+    LIMITS,
+    ORDER,
+    PHOTO_LIMITS,
+    Finding,
+    Limits,
+    Verdict,
+    find,
+    worst,
+)
 from unetmm.quality.trust.pair import (
     UNIT_PX,
     Layer,
@@ -222,11 +231,18 @@ def _layer_trust(
         truth_of(sums),
         tuple(
             Finding(one.code, one.verdict, one.text, layer.name)
-            for one in find(figures, seen.noise, strength, seen.unlike)
+            for one in find(figures, seen.noise, strength, seen.unlike, _limits(pair, seen))
         ),
         error_map(sums),
         power_curves(sums, seen.noise),
     )
+
+
+def _limits(pair: Pair, seen: Seen) -> Limits:
+    """Limits for the kind of an input: three colours of 8 bits with smeared noise are a photo."""
+    info = pair.before.info
+    is_colour = info.samples - info.alpha == 3 and info.dtype == np.uint8
+    return PHOTO_LIMITS if is_colour and seen.noise.is_smeared else LIMITS
 
 
 def _look_at_all(

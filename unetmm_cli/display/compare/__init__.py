@@ -5,5 +5,6 @@ pyramid     bytes by rows -> tiles at every level of zoom
 build       both images, once from top to bottom -> tiles, histograms, a profile
 charts      curves as SVG
 page        all of it as HTML
+making      the page of two files, made and written
 vendor      OpenSeadragon, the viewer, which is not ours
 """

@@ -87,7 +87,7 @@ def make_page(found: Comparison, tiles: Mapping[str, Any]) -> str:
 
 def tiles_in_page(built: Built, embedded: Mapping[str, str]) -> dict[str, Any]:
     """What the script has to know of tiles that are in the page."""
-    return {**_tiles(built), "embedded": dict(embedded)}
+    return {**_tiles(built), "embedded": dict(sorted(embedded.items()))}
 
 
 def tiles_beside(built: Built, folder: str, suffix: str) -> dict[str, Any]:
