@@ -14,7 +14,7 @@ from unetmm.nets.config import NetConfig
 
 WALKS: dict[str, type[Walk]] = {"nafnet": NAFNetWalk, "unet": UNetWalk, "layers": LayersWalk}
 """Name of a body -> walk through its nets."""
-LEAST_BAND_ROWS = 8
+LEAST_BAND_ROWS = 4
 """Rows of a band at least, also of nets whose stride is less."""
 
 
