@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from unetmm.errors import ShapeError, WeightsError
 from unetmm.extras import has
 from unetmm.foreign.builder import ForeignNet
-from unetmm.foreign.checkpoints import LAYOUTS, Reading, Used
-from unetmm.foreign.comparing import NotRunError, difference_from
+from unetmm.foreign.checkpoints import LAYOUTS, not_streamed
+from unetmm.foreign.comparing import HALF_TOLERANCE, TOLERANCE, NotRunError, difference_from
+from unetmm.foreign.reading import Reading, Used, joined_norms
 from unetmm.models.checkpoints import infer_config, read_checkpoint
 from unetmm.models.weights import Model
 from unetmm.nets.config import NetConfig
@@ -21,9 +22,9 @@ from unetmm.nets.config import NetConfig
 Array = NDArray[np.float32]
 TASKS = ("denoise", "deblur", "upscale")
 """Tasks that a foreign net can be for."""
-_OLD_ESRGAN = {
+_OLD_NAMES = {
     "RRDB_trunk.": "body.", ".RDB": ".rdb", "trunk_conv.": "conv_body.", "upconv": "conv_up",
-    "HRconv.": "conv_hr.",
+    "HRconv.": "conv_hr.", "recon_trunk.": "body.",
 }  # fmt: skip
 
 
@@ -82,9 +83,12 @@ def import_model(
     }
     model = Model(path.stem, config, card, None, found.tensors)
     difference = None
+    if found.is_half:
+        lines.append("assumed: 32 bits do for what the graph computes with 16")
     if found.size_px is not None and has("onnxruntime"):
         try:
-            difference = difference_from(path, model, found.size_px)
+            tolerance = HALF_TOLERANCE if found.is_half else TOLERANCE
+            difference = difference_from(path, model, found.size_px, tolerance)
         except NotRunError as error:
             lines.append(f"not checked: {str(error).removeprefix(f'{path}: ')}")
     return Imported(model, found.layout, tuple(lines), difference)
@@ -134,6 +138,8 @@ def _from_checkpoint(path: Path, noise: float | None, scale: int | None) -> Fore
             "of the code for GoPro and REDS (TLC) are not done",
         )
         return ForeignNet("NAFNet", config, tensors, lines)
+    if reason := not_streamed(tensors):
+        raise WeightsError(f"{path}: {reason}")
     known = ", ".join(dict.fromkeys(["NAFNet", *(name for name, _, _ in LAYOUTS)]))
     raise WeightsError(
         f"{path}: a layout that is not known (its tensors begin with "
@@ -163,14 +169,18 @@ def _tensors_of(path: Path) -> dict[str, Array]:
 
 def _renamed(tensors: Mapping[str, Array]) -> dict[str, Array]:
     """Tensors by the names of today's code, without prefixes that all of them have."""
+    tensors = joined_norms(tensors)
     for prefix in ("net_g.", "generator.", "net.", "network."):
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    if not any(name.startswith("RRDB_trunk.") for name in tensors):
+    first = {name.partition(".")[0] for name in tensors}
+    if len(first) == 1 and not any(fits(tensors) for _, fits, _ in LAYOUTS):
+        tensors = {name.partition(".")[2] or name: tensor for name, tensor in tensors.items()}
+    if not any(name.startswith(("RRDB_trunk.", "recon_trunk.")) for name in tensors):
         return dict(tensors)
     renamed = {}
     for name, tensor in tensors.items():
-        for old, new in _OLD_ESRGAN.items():
+        for old, new in _OLD_NAMES.items():
             name = name.replace(old, new)
         renamed[name] = tensor
     return renamed
