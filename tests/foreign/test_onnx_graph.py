@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import stream_image
 from onnx import TensorProto, numpy_helper
 from sketch import REPEATED, Sketch, changed, plain
 
@@ -200,6 +201,17 @@ def test_a_graph_is_streamed_as_onnxruntime_restores(
     found = sketch.read(tmp_path)
     assert found.layout == "ONNX" and found.lines[0].startswith("recognised: ")
     assert found.difference is not None and found.difference < SMALL
+
+
+def test_repeated_edges_are_those_of_the_image_not_of_strips(tmp_path: Path) -> None:
+    """A map of ones tells where the edges are, whatever the image is cut into."""
+    sketch = Sketch()
+    interpolated(sketch)
+    config = sketch.read(tmp_path).model.config
+    image = np.random.default_rng(0).random((62, 86, 3), np.float32)
+    whole = stream_image(config, image, band_rows=4)
+    cut = stream_image(config, image, band_rows=16, strips=3, segments=2, workers=2)
+    np.testing.assert_array_equal(whole, cut)
 
 
 def test_what_follows_a_convolution_is_taken_into_it(tmp_path: Path) -> None:

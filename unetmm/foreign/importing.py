@@ -154,13 +154,17 @@ def _tensors_of(path: Path) -> dict[str, Array]:
     if path.suffix.lower() != ".safetensors":
         tensors = read_checkpoint(path)
     else:
-        from safetensors import SafetensorError
+        from safetensors import SafetensorError, safe_open
         from safetensors.numpy import load_file
 
         try:
+            with safe_open(path, "np") as file:
+                is_ours = "unetmm.config" in (file.metadata() or {})
             tensors = {k: v.astype(np.float32) for k, v in load_file(path).items()}
         except (OSError, SafetensorError, ValueError, TypeError) as error:
             raise WeightsError(f"{path}: damaged weight file ({error})") from error
+        if is_ours:
+            raise WeightsError(f"{path}: a model of unetmm already; give it as --model")
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise WeightsError(f"{path}: weights of {name} are NaN or infinite")
