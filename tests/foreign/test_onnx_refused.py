@@ -71,6 +71,15 @@ def lopsided(s: Sketch) -> None:
     s.node("Conv", "image", s.constant(s.rng.random((3, 3, 3, 1))), pads=[0, 0, 2, 0])
 
 
+def sideways(s: Sketch) -> None:
+    s.node("Transpose", "image", perm=[0, 1, 3, 2])
+
+
+def sideways_inside(s: Sketch) -> None:
+    x = s.node("Transpose", "image", perm=[0, 1, 3, 2])
+    s.node("Transpose", s.conv(x, 3, 3), perm=[0, 1, 3, 2])
+
+
 def whole_numbers(s: Sketch) -> None:
     s.node("Cast", s.node("Cast", "image", to=TensorProto.INT64), to=TensorProto.FLOAT)
 
@@ -146,6 +155,8 @@ def named_by_chance(s: Sketch) -> None:
         (corners, r"Resize \(v0_0\): interpolation with align_corners depends on the image's size"),
         (cubic, r"Resize \(v0_0\): cubic interpolation"),
         (lopsided, "other zeros around rows than around columns"),
+        (sideways, "it gives something else than an image"),
+        (sideways_inside, r"Conv \(v1_0\): it reads a map whose axes are turned"),
         (whole_numbers, r"Cast \(v0_0\): values become whole numbers"),
         (in_training, r"export the net after net\.eval\(\)"),
         (divided, "a map that is divided by another"),

@@ -44,6 +44,8 @@ class ForeignNet:
     """Rows and columns that a graph was made for, 0: any; None for a checkpoint."""
     is_half: bool = False
     """Whether a graph computes with 16 bits, which we do with 32."""
+    axes: tuple[int, ...] = (0, 1, 2, 3)
+    """Order in which a graph has the axes of (1, channels, rows, columns)."""
 
 
 @dataclass(frozen=True)

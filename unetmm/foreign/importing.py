@@ -13,7 +13,7 @@ from unetmm.errors import ShapeError, WeightsError
 from unetmm.extras import has
 from unetmm.foreign.builder import ForeignNet
 from unetmm.foreign.checkpoints import LAYOUTS, not_streamed
-from unetmm.foreign.comparing import HALF_TOLERANCE, TOLERANCE, NotRunError, difference_from
+from unetmm.foreign.comparing import NotRunError, difference_from
 from unetmm.foreign.reading import Reading, Used, joined_norms
 from unetmm.models.checkpoints import infer_config, read_checkpoint
 from unetmm.models.weights import Model
@@ -87,8 +87,7 @@ def import_model(
         lines.append("assumed: 32 bits do for what the graph computes with 16")
     if found.size_px is not None and has("onnxruntime"):
         try:
-            tolerance = HALF_TOLERANCE if found.is_half else TOLERANCE
-            difference = difference_from(path, model, found.size_px, tolerance)
+            difference = difference_from(path, model, found)
         except NotRunError as error:
             lines.append(f"not checked: {str(error).removeprefix(f'{path}: ')}")
     return Imported(model, found.layout, tuple(lines), difference)

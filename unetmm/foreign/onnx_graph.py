@@ -19,6 +19,7 @@ from unetmm.errors import ShapeError, WeightsError
 from unetmm.extras import need
 from unetmm.foreign.builder import Builder, ForeignNet, Value
 from unetmm.foreign.onnx_folding import folded
+from unetmm.foreign.onnx_maps import PLAIN_AXES
 from unetmm.foreign.onnx_operators import FLOATS, Operators
 from unetmm.foreign.reasons import REASONS, UNKNOWN
 from unetmm.nets.config import MOST_PARAMETERS, NetConfig
@@ -28,6 +29,23 @@ INSTALL_ONNX = 'pip install "unetmm[onnx]"'
 
 FOLDING = ("Reshape", "Transpose")
 """Operators that may read a map whose axes were divided."""
+OWN_ORDER = ("Transpose", "Gather", "GatherND")
+"""Operators that know in which order a map's axes are."""
+ANY_ORDER = (
+    "Add",
+    "Sub",
+    "Mul",
+    "Relu",
+    "LeakyRelu",
+    "Sigmoid",
+    "Tanh",
+    "Clip",
+    "Identity",
+    "Cast",
+)
+"""Operators for which the order does not matter where it is the same for all they read."""
+CHANNELS_LAST = (0, 2, 3, 1)
+"""Order of axes in which Keras and TensorFlow have images."""
 SIZES_PX = ((384, 576), (960, 768))
 """Rows and columns that sizes are computed for where a graph is for any; both give the same net."""
 MISREAD = (
@@ -62,7 +80,8 @@ def read_onnx(path: Path) -> ForeignNet:
     except ShapeError as error:
         raise WeightsError(f"{path}: {error}") from error
     lines = tuple(graph.lines(config))
-    return ForeignNet("ONNX", config, tensors, lines, graph.made_for_px, _is_half(model.graph))
+    is_half = _is_half(model.graph)
+    return ForeignNet("ONNX", config, tensors, lines, graph.made_for_px, is_half, graph.axes)
 
 
 def _is_half(graph: Any) -> bool:
@@ -121,6 +140,8 @@ class Graph(Operators):
         super().__init__()
         self.where = where
         self.counts: Counter[str] = Counter()
+        self.axes = PLAIN_AXES
+        """Order of the axes of the image that goes in, and of what comes out."""
         self.asks_sizes = False
         """Whether something was computed of the image's size."""
         versions = [each.version for each in model.opset_import if each.domain in ("", "ai.onnx")]
@@ -142,6 +163,10 @@ class Graph(Operators):
             raise WeightsError(f"{self.where}: one image in and one out are read, found {names}")
         kind = inputs[0].type.tensor_type
         shape = [d.dim_value for d in kind.shape.dim]
+        if len(shape) == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3):
+            self.axes = CHANNELS_LAST
+            self.turned[inputs[0].name] = CHANNELS_LAST
+            shape = [shape[0], shape[3], *shape[1:3]]
         if len(shape) != 4 or shape[1] not in (1, 3):
             named = [d.dim_value or d.dim_param or "?" for d in kind.shape.dim]
             raise WeightsError(
@@ -166,7 +191,8 @@ class Graph(Operators):
             self.take(node)
         if self.output not in self.values:
             raise WeightsError(f"{self.where}: what it gives does not depend on the image")
-        if self.output in self.pads or self.output in self.folds:
+        wrong_order = self.turned.get(self.output, PLAIN_AXES) != self.axes
+        if self.output in self.pads or self.output in self.folds or wrong_order:
             raise WeightsError(f"{self.where}: it gives something else than an image")
         return self.builder.finish(self.values[self.output])
 
@@ -191,6 +217,7 @@ class Graph(Operators):
             raise WeightsError(f"{self._called(node)}: zeros around a map without a convolution")
         if any(name in self.folds for name in inputs) and node.op_type not in FOLDING:
             raise WeightsError(f"{self._called(node)}: {REASONS['Reshape']}")
+        self._check_order(node, inputs)
         try:
             if make is None:
                 self._measure(node, attributes)
@@ -202,6 +229,17 @@ class Graph(Operators):
             raise WeightsError(f"{self._called(node)}: {error}") from error
         except MISREAD as error:
             raise WeightsError(f"{self._called(node)}: it cannot be read ({error})") from error
+
+    def _check_order(self, node: Any, inputs: list[str]) -> None:
+        """Refuse a node that would take a map's axes for others; what it gives has the same."""
+        orders = {self.turned.get(name, PLAIN_AXES) for name in inputs if name in self.values}
+        if orders == {PLAIN_AXES} or node.op_type in OWN_ORDER:
+            return
+        constants = [self.constants[name] for name in inputs if name in self.constants]
+        is_plain = len(orders) == 1 and all(each.size == 1 for each in constants)
+        if node.op_type not in ANY_ORDER or not is_plain:
+            raise WeightsError(f"{self._called(node)}: it reads a map whose axes are turned")
+        self.turned[node.output[0]] = orders.pop()
 
     def _measure(self, node: Any, a: Mapping[str, Any]) -> None:
         """A map's shape, which becomes a constant."""

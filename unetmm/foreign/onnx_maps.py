@@ -12,6 +12,8 @@ from unetmm.foreign.onnx_values import Array, GraphValues, same
 from unetmm.foreign.reasons import EDGES, REASONS, WHOLE
 from unetmm.nets.layers import MOST_CHANNELS
 
+PLAIN_AXES = (0, 1, 2, 3)
+"""Axes of a map: images, channels, rows, columns."""
 MOST_RATIO = 16
 """Largest factor by which a layer enlarges or reduces."""
 
@@ -124,11 +126,24 @@ class MapOperators(GraphValues):
         return x
 
     def op_gather(self, node: Any, a: dict[str, Any]) -> Value:
-        indices = self.needed(node, 1)
-        if a.get("axis", 0) not in (1, -3) or indices.ndim != 1 or not indices.size:
+        indices, axis = self.needed(node, 1), a.get("axis", 0)
+        axes = self.turned.get(node.input[0], PLAIN_AXES)
+        if not -4 <= axis < 4 or axes[axis] != 1 or indices.ndim != 1 or not indices.size:
             raise WeightsError("only channels are picked")
+        if axes != PLAIN_AXES:
+            self.turned[node.output[0]] = axes
         x = self.value(node)
         return self.builder.pick(x, [range(x.channels)[int(i)] for i in indices])
+
+    def op_gathernd(self, node: Any, a: dict[str, Any]) -> Value:
+        indices = self.needed(node, 1)
+        if a.get("batch_dims", 0) or indices.ndim != 2 or indices.shape[1] != 1:
+            raise WeightsError("only channels are picked")
+        self.constants[node.input[1]] = indices[:, 0]
+        try:
+            return self.op_gather(node, {"axis": 0})
+        finally:
+            self.constants[node.input[1]] = indices
 
     def op_expand(self, node: Any, a: dict[str, Any]) -> Value:
         x, shape = self.value(node), self.needed(node, 1).tolist()
@@ -246,9 +261,21 @@ class MapOperators(GraphValues):
         return x
 
     def op_transpose(self, node: Any, a: dict[str, Any]) -> Value:
-        if node.input[0] not in self.folds or self.folds[node.input[0]][1]:
+        if node.input[0] not in self.folds:
+            return self._turned(node, a["perm"])
+        if self.folds[node.input[0]][1]:
             raise WeightsError(REASONS["Reshape"])
         self.folds[node.output[0]] = self.folds[node.input[0]][0], tuple(a["perm"])
+        return self.value(node)
+
+    def _turned(self, node: Any, order: list[int]) -> Value:
+        """The same value with its axes in another order, until they are turned back."""
+        axes = self.turned.get(node.input[0], PLAIN_AXES)
+        if sorted(order) != list(PLAIN_AXES):
+            raise WeightsError(REASONS["Transpose"])
+        made = tuple(axes[i] for i in order)
+        if made != PLAIN_AXES:
+            self.turned[node.output[0]] = made
         return self.value(node)
 
     def _folded(self, x: Value, shape: tuple[int, ...], order: tuple[int, ...]) -> Value:

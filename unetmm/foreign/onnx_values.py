@@ -31,6 +31,8 @@ class GraphValues:
         """Zeros that were put around a value, which the next convolution reads."""
         self.folds: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         """Shape and order of axes of values of which pixels become channels, or the reverse."""
+        self.turned: dict[str, tuple[int, ...]] = {}
+        """Order of a value's axes of (1, channels, rows, columns), where it is another."""
         self.size_px = 0, 0
         """Rows and columns of the image that sizes are computed for."""
         self.output = ""
