@@ -92,6 +92,22 @@ def test_safetensors_and_old_names_are_read_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(answer, net(image), atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_safetensors_of_other_floats(kind: torch.dtype, tmp_path: Path) -> None:
+    net = NETS["DnCNN"]()
+    net(torch.zeros(1, 1, 8, 8))
+    save_file(
+        {k: v.to(kind).contiguous() for k, v in net.tensors.items()}, tmp_path / "n.safetensors"
+    )
+    torch.save({k: v.to(kind) for k, v in net.tensors.items()}, tmp_path / "n.pth")
+    found = import_model(tmp_path / "n.safetensors").model
+    for name, tensor in import_model(tmp_path / "n.pth").model.tensors.items():
+        np.testing.assert_array_equal(found.tensors[name], tensor)
+    save_file({"model.0.weight": torch.ones(2).to(torch.float8_e5m2)}, tmp_path / "8.safetensors")
+    with pytest.raises(WeightsError, match="floats are read; save it as F32"):
+        import_model(tmp_path / "8.safetensors")
+
+
 def test_a_net_is_told_the_noise(tmp_path: Path) -> None:
     net = NETS["FFDNet grey"]()
     path = saved(net, tmp_path / "f.pth")
@@ -171,7 +187,7 @@ def test_nets_that_are_known_not_to_be_streamed(name: str, message: str, tmp_pat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: {}, "a layout that is not known"),
+        (lambda t: {}, "expected a dictionary of tensors, found none"),
         (lambda t: {"fc.weight": torch.ones(3, 3)}, r"not known .*torch\.onnx\.export"),
         (lambda t: {k: v for k, v in t.items() if k != "model.8.weight"}, "recognised as DnCNN"),
         (lambda t: {**t, "model.8.weight": torch.ones(5, 8, 3, 3)}, "take 1 channels and give 5"),

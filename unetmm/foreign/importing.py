@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,21 +154,39 @@ def _tensors_of(path: Path) -> dict[str, Array]:
     if path.suffix.lower() != ".safetensors":
         tensors = read_checkpoint(path)
     else:
-        from safetensors import SafetensorError, safe_open
-        from safetensors.numpy import load_file
-
-        try:
-            with safe_open(path, "np") as file:
-                is_ours = "unetmm.config" in (file.metadata() or {})
-            tensors = {k: v.astype(np.float32) for k, v in load_file(path).items()}
-        except (OSError, SafetensorError, ValueError, TypeError) as error:
-            raise WeightsError(f"{path}: damaged weight file ({error})") from error
-        if is_ours:
-            raise WeightsError(f"{path}: a model of unetmm already; give it as --model")
+        tensors = _of_safetensors(path)
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise WeightsError(f"{path}: weights of {name} are NaN or infinite")
     return tensors
+
+
+def _of_safetensors(path: Path) -> dict[str, Array]:
+    import safetensors
+    from safetensors import SafetensorError, safe_open
+
+    deserialize: Any = safetensors.deserialize
+    try:
+        with safe_open(path, "np") as file:
+            if "unetmm.config" in (file.metadata() or {}):
+                raise WeightsError(f"{path}: a model of unetmm already; give it as --model")
+        return {name: _floats(entry) for name, entry in deserialize(path.read_bytes())}
+    except KeyError as error:
+        raise WeightsError(f"{path}: it holds {error}, floats are read; save it as F32") from error
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
+        raise WeightsError(f"{path}: damaged weight file ({error})") from error
+
+
+def _floats(entry: Mapping[str, Any]) -> Array:
+    """A tensor of safetensors; numpy has no bfloat16, which is the upper half of a float."""
+    kinds = {
+        "F32": "<f4", "F16": "<f2", "F64": "<f8", "BF16": "<u2", "I64": "<i8", "I32": "<i4",
+        "BOOL": "?",
+    }  # fmt: skip
+    values = np.frombuffer(entry["data"], kinds[entry["dtype"]])
+    if entry["dtype"] == "BF16":
+        values = (values.astype("<u4") << 16).view("<f4")
+    return values.astype(np.float32).reshape(entry["shape"])
 
 
 def _renamed(tensors: Mapping[str, Array]) -> dict[str, Array]:

@@ -117,7 +117,10 @@ def joined_norms(tensors: Tensors) -> dict[str, Array]:
     for g, v in kinds:
         for name in [n for n in tensors if n.endswith(g) and n.removesuffix(g) + v in tensors]:
             layer = name.removesuffix(g)
-            length, direction = made.pop(name), made.pop(layer + v).astype(np.float64)
+            length, direction = tensors[name], tensors[layer + v].astype(np.float64)
             norm = np.sqrt((direction**2).sum(tuple(range(1, direction.ndim)), keepdims=True))
+            if length.shape != norm.shape or not norm.all():
+                continue
+            del made[name], made[layer + v]
             made[f"{layer}.weight"] = (length * direction / norm).astype(np.float32)
     return made
