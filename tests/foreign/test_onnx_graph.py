@@ -230,6 +230,42 @@ def test_what_follows_a_convolution_is_taken_into_it(tmp_path: Path) -> None:
     assert [layer.activation for layer in layers] == ["relu", ""]
 
 
+@pytest.mark.parametrize("halved", ["both", "image", "error function"])
+@pytest.mark.parametrize("turned", [True, False])
+def test_functions_of_several_nodes_become_one_layer(
+    halved: str, turned: bool, tmp_path: Path
+) -> None:
+    s = Sketch()
+
+    def product(a: str, b: str) -> str:
+        return s.node("Mul", b, a) if turned else s.node("Mul", a, b)
+
+    x = s.conv("image", 3, 4)
+    x = s.conv(product(x, s.node("Sigmoid", x)), 4, 4)
+    half, root = s.constant(np.float32(0.5)), s.constant(np.float32(2**0.5))
+    total = s.node("Add", s.node("Erf", s.node("Div", x, root)), s.constant(np.float32(1)))
+    x = {
+        "both": lambda: product(product(x, total), half),
+        "image": lambda: product(product(x, half), total),
+        "error function": lambda: product(x, product(half, total)),
+    }[halved]()
+    s.conv(x, 4, 3)
+    found = s.read(tmp_path)
+    assert found.difference is not None and found.difference < SMALL
+    assert [layer.activation for layer in found.model.config.layers] == ["silu", "gelu", ""]
+
+
+def test_functions_that_only_look_alike(tmp_path: Path) -> None:
+    s = Sketch()
+    x, y = s.conv("image", 3, 4), s.conv("image", 3, 4)
+    half, root = s.constant(np.float32(0.5)), s.constant(np.float32(2**0.5))
+    z = s.node("Mul", x, s.node("Sigmoid", y))
+    total = s.node("Add", s.node("Erf", s.node("Div", y, root)), s.constant(np.float32(1)))
+    s.conv(s.node("Add", z, s.node("Mul", s.node("Mul", x, total), half)), 4, 3)
+    found = s.read(tmp_path)
+    assert found.difference is not None and found.difference < SMALL
+
+
 def test_a_graph_for_one_size_computes_sizes(tmp_path: Path) -> None:
     """As exporters write factors of enlargement, and pixel-unshuffle."""
     s = Sketch(1, 24)

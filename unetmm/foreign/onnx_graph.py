@@ -225,6 +225,7 @@ class Graph(Operators):
             self.counts[node.op_type] += 1
             with np.errstate(all="ignore"):  # weights that are not finite are refused at the end
                 self.values[node.output[0]] = make(node, attributes)
+            self.nodes[node.output[0]] = node
         except (WeightsError, ShapeError) as error:
             raise WeightsError(f"{self._called(node)}: {error}") from error
         except MISREAD as error:

@@ -9,6 +9,7 @@ import numpy as np
 from unetmm.errors import WeightsError
 from unetmm.foreign.builder import Value
 from unetmm.foreign.onnx_maps import MapOperators
+from unetmm.foreign.onnx_patterns import gelu_of, silu_of
 from unetmm.foreign.onnx_values import Array, by_channel
 
 FLOATS = (1, 10, 11, 16)
@@ -135,6 +136,10 @@ class Operators(MapOperators):
         return self._affine(self.value(node, 1), factor, self.needed(node, 0))
 
     def op_mul(self, node: Any, a: dict[str, Any]) -> Value:
+        if (x := silu_of(node, self.nodes)) is not None:
+            return self.builder.activation(self.values[x], "silu")
+        if (x := gelu_of(node, self.nodes, self.constants)) is not None:
+            return self.builder.activation(self.values[x], "gelu")
         first, second = (self.values.get(name) for name in node.input)
         if first is not None and second is not None:
             return self.builder.multiply(first, second)

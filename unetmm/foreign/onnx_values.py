@@ -27,6 +27,8 @@ class GraphValues:
         self.constants: dict[str, Array] = {}
         self.values: dict[str, Value] = {}
         """What depends on the image, by name."""
+        self.nodes: dict[str, Any] = {}
+        """Nodes that were read, by the names of what they give."""
         self.pads: dict[str, tuple[int, int]] = {}
         """Zeros that were put around a value, which the next convolution reads."""
         self.folds: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
