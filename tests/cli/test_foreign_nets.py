@@ -72,6 +72,8 @@ def test_mistakes_are_one_line(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "is there already" in error("dncnn.pth", "-o", "x.safetensors")
     run_ok(["import", "dncnn.pth", "-o", "x.safetensors", "--overwrite"], capsys)
     assert "would overwrite" in error("x.safetensors", "-o", "x.safetensors", "--overwrite")
+    assert "a model of unetmm already" in error("x.safetensors", "-o", "y.safetensors")
+    assert "no such file" in error(".", "-o", "y.safetensors")
     assert not list(folder.glob("*.part"))
 
 

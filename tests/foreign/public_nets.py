@@ -211,6 +211,59 @@ def unet(net: Net, image: Tensor) -> Tensor:
     return net.conv(x, "outc.conv", image.shape[1], 1)
 
 
+def msrresnet(net: Net, image: Tensor) -> Tensor:
+    def leaky(x: Tensor) -> Tensor:
+        return F.leaky_relu(x, 0.1)
+
+    x = leaky(net.conv(image, "conv_first", 8))
+    for i in range(2):
+        x = x + net.conv(F.relu(net.conv(x, f"body.{i}.conv1", 8)), f"body.{i}.conv2", 8)
+    factor, ups = (3, ("upconv1",)) if net.padding == 3 else (2, ("upconv1", "upconv2"))
+    for name in ups:
+        x = leaky(F.pixel_shuffle(net.conv(x, name, 8 * factor**2), factor))
+    x = net.conv(leaky(net.conv(x, "conv_hr", 8)), "conv_last", 3)
+    total = factor ** len(ups)
+    return x + F.interpolate(image, scale_factor=total, mode="bilinear", align_corners=False)
+
+
+def edsr(net: Net, image: Tensor, own: bool = True, features: int = 8) -> Tensor:
+    mean = torch.tensor((0.4488, 0.4371, 0.4040))
+    if own:
+        for name, sign in (("sub_mean", -1), ("add_mean", 1)):
+            net.tensors[f"{name}.weight"] = torch.eye(3).view(3, 3, 1, 1)
+            net.tensors[f"{name}.bias"] = sign * 255 * mean
+    head, after, ups, last = (
+        ("head.0", "body.2", "tail.0", "tail.1") if own
+        else ("conv_first", "conv_after_body", "upsample", "conv_last")
+    )  # fmt: skip
+    x = first = net.conv((image - mean.view(1, 3, 1, 1)) * 255, head, features)
+    for i in range(2):
+        names = (f"body.{i}.body.0", f"body.{i}.body.2")
+        one, two = names if own else (f"body.{i}.conv1", f"body.{i}.conv2")
+        made = net.conv(F.relu(net.conv(x, one, features)), two, features)
+        x = x + made * (0.1 if features > 64 else 1)
+    x = first + net.conv(x, after, features)
+    for i in (0, 2):
+        x = F.pixel_shuffle(net.conv(x, f"{ups}.{i}", 4 * features), 2)
+    return net.conv(x, last, 3) / 255 + mean.view(1, 3, 1, 1)
+
+
+def fsrcnn(net: Net, image: Tensor) -> Tensor:
+    x = image
+    for name, n, k in (("first_part.0", 8, 5), ("mid_part.0", 4, 1), ("mid_part.2", 4, 3)):
+        part, i = name.split(".")
+        slopes = net.get(f"{part}.{int(i) + 1}.weight", n)
+        x = F.prelu(net.conv(x, name, n, k), slopes)
+    weight, bias = net.get("last_part.weight", 4, 1, 9, 9), net.get("last_part.bias", 1)
+    return F.conv_transpose2d(x, weight, bias, stride=3, padding=4, output_padding=2)
+
+
+def espcn(net: Net, image: Tensor) -> Tensor:
+    x = torch.tanh(net.conv(image, "first_part.0", 8, 5))
+    x = torch.tanh(net.conv(x, "first_part.2", 4))
+    return F.pixel_shuffle(net.conv(x, "last_part.0", 9), 3)
+
+
 NETS: dict[str, Callable[[], Net]] = {
     "DnCNN": lambda: Net(dncnn, 1),
     "IRCNN": lambda: Net(ircnn, 3),
@@ -226,4 +279,10 @@ NETS: dict[str, Callable[[], Net]] = {
     "RRDBNet x2": lambda: Net(rrdb, 3, scale=2, padding=2),
     "SRVGGNetCompact": lambda: Net(compact, 3),
     "U-Net": lambda: Net(unet, 1, padding=4),
+    "MSRResNet x4": lambda: Net(msrresnet, 3),
+    "MSRResNet x3": lambda: Net(msrresnet, 3, padding=3),
+    "EDSR": lambda: Net(edsr, 3),
+    "EDSR of BasicSR": lambda: Net(lambda net, image: edsr(net, image, False, 66), 3),
+    "FSRCNN": lambda: Net(fsrcnn, 1, scale=3),
+    "ESPCN": lambda: Net(espcn, 1),
 }

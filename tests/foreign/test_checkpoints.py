@@ -92,6 +92,22 @@ def test_safetensors_and_old_names_are_read_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(answer, net(image), atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_safetensors_of_other_floats(kind: torch.dtype, tmp_path: Path) -> None:
+    net = NETS["DnCNN"]()
+    net(torch.zeros(1, 1, 8, 8))
+    save_file(
+        {k: v.to(kind).contiguous() for k, v in net.tensors.items()}, tmp_path / "n.safetensors"
+    )
+    torch.save({k: v.to(kind) for k, v in net.tensors.items()}, tmp_path / "n.pth")
+    found = import_model(tmp_path / "n.safetensors").model
+    for name, tensor in import_model(tmp_path / "n.pth").model.tensors.items():
+        np.testing.assert_array_equal(found.tensors[name], tensor)
+    save_file({"model.0.weight": torch.ones(2).to(torch.float8_e5m2)}, tmp_path / "8.safetensors")
+    with pytest.raises(WeightsError, match="floats are read; save it as F32"):
+        import_model(tmp_path / "8.safetensors")
+
+
 def test_a_net_is_told_the_noise(tmp_path: Path) -> None:
     net = NETS["FFDNet grey"]()
     path = saved(net, tmp_path / "f.pth")
@@ -116,10 +132,62 @@ def test_factors_of_a_file_for_several(tmp_path: Path) -> None:
         import_model(path, scale=3, task="denoise")
 
 
+def test_prefixes_and_weight_normalisation(tmp_path: Path) -> None:
+    net = NETS["DnCNN"]()
+    expected = imported(net, tmp_path).model
+    for g, v in (("weight_g", "weight_v"), ("parametrizations.weight.original0",) * 2):
+        v = v.replace("original0", "original1")
+        made = {f"my_denoiser.{name}": tensor for name, tensor in net.tensors.items()}
+        weight = made.pop("my_denoiser.model.0.weight")
+        length = weight.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        made[f"my_denoiser.model.0.{g}"], made[f"my_denoiser.model.0.{v}"] = length, 3 * weight
+        torch.save({"state_dict": made}, tmp_path / "prefixed.ckpt")
+        found = import_model(tmp_path / "prefixed.ckpt").model
+        for name, tensor in expected.tensors.items():
+            np.testing.assert_allclose(found.tensors[name], tensor, rtol=1e-5, atol=1e-7)
+
+
+def test_convolutions_without_an_activation_are_no_dncnn(tmp_path: Path) -> None:
+    """Their names do not say what lies between them, their numbers do."""
+    shapes = ((8, 1), (8, 8), (8, 8), (1, 8))
+    tensors = {
+        f"model.{i}.weight": torch.rand(n, c, 3, 3)
+        for i, (n, c) in zip((0, 2, 3, 5), shapes, strict=True)
+    }
+    torch.save(tensors, tmp_path / "plain.pth")
+    with pytest.raises(WeightsError, match="do not have one ReLU between them each"):
+        import_model(tmp_path / "plain.pth")
+    lines = imported(NETS["DnCNN"](), tmp_path).lines
+    assert any(line.startswith("assumed: ReLU between them") for line in lines)
+    assert any(line.startswith("assumed: what it gives is the noise") for line in lines)
+
+
+def test_a_factor_that_the_weights_do_not_tell(tmp_path: Path) -> None:
+    path = saved(NETS["FSRCNN"](), tmp_path / "f.pth")
+    with pytest.raises(WeightsError, match="do not tell by which factor .*give --scale"):
+        import_model(path)
+    assert import_model(path, scale=2).model.config.output_scale == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("IMDB1.c1.weight", "it is IMDN, .* it looks at the whole image"),
+        ("block_1.esa.conv1.weight", "it is RFDN or RLFN, .* depends on the image's size"),
+        ("layers.0.residual_group.blocks.0.attn.qkv.weight", "it is a transformer, "),
+        ("body.0.body.0.body.3.conv_du.0.weight", "it is RCAN"),
+    ],
+)
+def test_nets_that_are_known_not_to_be_streamed(name: str, message: str, tmp_path: Path) -> None:
+    torch.save({name: torch.ones(1), "other.weight": torch.ones(1)}, tmp_path / "net.pth")
+    with pytest.raises(WeightsError, match=message):
+        import_model(tmp_path / "net.pth")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: {}, "a layout that is not known"),
+        (lambda t: {}, "expected a dictionary of tensors, found none"),
         (lambda t: {"fc.weight": torch.ones(3, 3)}, r"not known .*torch\.onnx\.export"),
         (lambda t: {k: v for k, v in t.items() if k != "model.8.weight"}, "recognised as DnCNN"),
         (lambda t: {**t, "model.8.weight": torch.ones(5, 8, 3, 3)}, "take 1 channels and give 5"),

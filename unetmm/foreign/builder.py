@@ -7,6 +7,7 @@ convolutions at the image's size: the same numbers, with zeros between them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,8 +16,16 @@ from numpy.typing import NDArray
 
 from unetmm.errors import WeightsError
 from unetmm.foreign.simplify import simplify
+from unetmm.foreign.written_out import (
+    dilated,
+    linear_taps,
+    on_cells,
+    spread_taps,
+    ungrouped,
+    zeros,
+)
 from unetmm.nets.config import OUTPUT_SCALES, NetConfig, layers_config
-from unetmm.nets.layers import IMAGE, NetLayer
+from unetmm.nets.layers import IMAGE, MOST_CHANNELS, MOST_KERNEL_PX, MOST_LAYERS, NetLayer
 
 Array = NDArray[np.float32]
 
@@ -33,6 +42,10 @@ class ForeignNet:
     """Lines on what was recognised, folded, frozen or assumed."""
     size_px: tuple[int, int] | None = None
     """Rows and columns that a graph was made for, 0: any; None for a checkpoint."""
+    is_half: bool = False
+    """Whether a graph computes with 16 bits, which we do with 32."""
+    axes: tuple[int, ...] = (0, 1, 2, 3)
+    """Order in which a graph has the axes of (1, channels, rows, columns)."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +105,17 @@ class Builder:
             size.
         """
         weight = ungrouped(np.asarray(weight, np.float32), groups)
-        _check_depth(x, weight.shape[1])
+        _check_depth(x, weight.shape[1], len(weight))
         weight = dilated(weight, dilation)
         kernel = weight.shape[2]
         pad, below = ((kernel - 1) // 2, kernel // 2) if pads is None else pads
         if not 0 < kernel - pad - below <= stride or pad >= kernel:
             raise WeightsError(
                 f"a convolution of {kernel} x {kernel} with step {stride} and {pad} and {below} "
-                "zeros around the map changes its size; only those that keep whole steps are read"
+                "zeros around the map changes its size; give it as many zeros as keep it"
             )
+        if stride > MOST_KERNEL_PX:
+            raise WeightsError(f"a convolution with steps of {stride} px")
         missing = max(0, stride + pad - kernel)
         weight = np.pad(weight, ((0, 0), (0, 0), (0, missing), (0, missing)))
         bias = np.zeros(len(weight), np.float32) if bias is None else bias
@@ -123,16 +138,16 @@ class Builder:
         groups: int = 1,
     ) -> Value:
         """A transposed convolution with weights (channels, n / groups, k, k)."""
-        _check_depth(x, weight.shape[0])
+        _check_depth(x, weight.shape[0], weight.shape[1])
         kernel = weight.shape[2]
-        if kernel - 2 * pad + output_pad != stride:
+        if kernel - 2 * pad + output_pad != stride or groups < 1 or weight.shape[0] % groups:
             raise WeightsError(
                 f"a transposed convolution of {kernel} x {kernel} with step {stride} that does not "
                 f"make the map exactly {stride} times as large"
             )
         parts = np.split(np.asarray(weight, np.float32), groups)
         n = weight.shape[1] * groups
-        square = np.zeros((n, weight.shape[0], kernel, kernel), np.float32)
+        square = zeros(n, weight.shape[0], kernel, kernel)
         for g, part in enumerate(parts):
             rows = slice(g * len(part), (g + 1) * len(part))
             outputs = slice(g * weight.shape[1], (g + 1) * weight.shape[1])
@@ -161,7 +176,8 @@ class Builder:
     ) -> Value:
         """A weighted sum; last : of the image and a map, as the end of the net."""
         factors = (float(factors[0]), float(factors[1]))
-        return self._of_two("add", a, b, factors=factors, keeps_image=last)
+        images = [factor for factor, x in zip(factors, (a, b), strict=True) if x == self.image]
+        return self._of_two("add", a, b, factors=factors, keeps_image=last and images == [1.0])
 
     def multiply(self, a: Value, b: Value) -> Value:
         """The product of two maps."""
@@ -189,9 +205,20 @@ class Builder:
         return Value(tuple(p for v in values for p in v.parts), first.scale, first.fine)
 
     def slice(self, x: Value, start: int, stop: int) -> Value:
-        """Some of the channels."""
-        matrix = np.eye(x.channels, dtype=np.float32)[start:stop]
-        return self.conv(x, matrix[:, :, None, None])
+        """Channels next to each other."""
+        return self.pick(x, list(range(start, stop)))
+
+    def pick(self, x: Value, channels: list[int]) -> Value:
+        """Some of the channels, in this order."""
+        if len(channels) > MOST_CHANNELS:
+            raise WeightsError(f"a map of {len(channels)} channels; {MOST_CHANNELS} are the most")
+        matrix = zeros(len(channels), x.channels, 1, 1)
+        matrix[np.arange(len(channels)), channels] = 1
+        return self.conv(x, matrix)
+
+    def repeat(self, x: Value, channels: int) -> Value:
+        """A map of one channel, repeated."""
+        return self.pick(x, [0] * channels)
 
     def pool(self, x: Value) -> Value:
         """The largest of each 2x2 pixels."""
@@ -202,19 +229,63 @@ class Builder:
         self.layers.append(NetLayer(name, "pool", (x.parts[0][0],), x.held))
         return Value(((name, x.held),), 2 * x.scale)
 
-    def average_pool(self, x: Value, size: int) -> Value:
-        """The mean of each size x size pixels."""
-        mean = np.zeros((x.channels, x.channels, size, size), np.float32)
-        mean[np.arange(x.channels), np.arange(x.channels)] = 1 / size**2
-        return self.conv(x, mean, stride=size, pads=(0, 0))
+    def average_pool(self, x: Value, size: int, stride: int | None = None, pad: int = 0) -> Value:
+        """The mean of size x size pixels, of zeros beyond the edges."""
+        mean = zeros(x.channels, x.channels, size, size)
+        mean[np.arange(x.channels), np.arange(x.channels)] = 1 / max(1, size) ** 2
+        return self.conv(x, mean, stride=stride or size, pads=(pad, pad))
+
+    def thinned(self, x: Value, ratio: int, offset: int) -> Value:
+        """One pixel of each cell of ratio x ratio."""
+        taps = zeros(x.channels, x.channels, ratio, ratio)
+        taps[np.arange(x.channels), np.arange(x.channels), offset, offset] = 1
+        return self.conv(x, taps, stride=ratio, pads=(0, 0))
+
+    def halfway(self, x: Value, ratio: int) -> Value:
+        """What lies in the middle of each cell of ratio x ratio."""
+        taps = zeros(x.channels, x.channels, ratio, ratio)
+        middle = slice((ratio - 1) // 2, ratio // 2 + 1)
+        share = 1.0 if ratio % 2 else 0.25
+        taps[np.arange(x.channels), np.arange(x.channels), middle, middle] = share
+        return self.conv(x, taps, stride=ratio, pads=(0, 0))
+
+    def linear(self, x: Value, ratio: int) -> Value:
+        """Linear interpolation of half-pixel centres, whose edges are repeated.
+
+        A map of ones tells where the edges are: what lies beyond them is missing there in the sum
+        of the weights, which has to be one.
+        """
+        taps, c = linear_taps(ratio), x.channels
+        weight = zeros(c, ratio, ratio, c, 3, 3)
+        weight[np.arange(c), :, :, np.arange(c)] = np.einsum("di,ej->deij", taps, taps)
+        made = self.shuffle(self.conv(x, weight.reshape(c * ratio**2, c, 3, 3)), ratio)
+        ones = self.constant(x, np.ones(1, np.float32))
+        beyond = np.where(np.arange(ratio) < ratio / 2, taps[:, 0], taps[:, 2])
+        more = 1 / (1 - beyond)
+        for axis in (0, 1):
+            by_rows = np.zeros((ratio, ratio, 1, 3, 3), np.float32)
+            shape = (ratio, 1) if axis == 0 else (1, ratio)
+            for i in range(3):
+                row, column = (i, 1) if axis == 0 else (1, i)
+                by_rows[:, :, 0, row, column] = -(more * taps[:, i]).reshape(shape)
+            bias = np.broadcast_to(np.float32(1 + more).reshape(shape), (ratio, ratio)).ravel()
+            edges = self.shuffle(self.conv(ones, by_rows.reshape(-1, 1, 3, 3), bias), ratio)
+            made = self.multiply(made, edges)
+        return made
 
     def shuffle(self, x: Value, ratio: int) -> Value:
         """Pixel-shuffle: channels (c, dy, dx) become pixels."""
         if ratio == 1:
             return x
-        n = x.channels // ratio**2
-        if x.fine == 1 and x.scale % ratio:
+        n, common = x.channels // ratio**2, math.gcd(x.scale, ratio)
+        if x.fine == 1 and common == 1:
             return Value(x.parts, x.scale, ratio)
+        if x.fine == 1 and common < ratio:
+            # Channels (c, dy, dx) by coarse and fine steps: (c, Y, y, X, x) -> (c, y, x, Y, X).
+            rest = ratio // common
+            order = np.arange(x.held).reshape(n, common, rest, common, rest)
+            ranks = order.transpose(0, 2, 4, 1, 3).ravel().tolist()
+            return self.shuffle(self.shuffle(self.pick(x, ranks), common), rest)
         if x.fine == 1:
             matrix = np.eye(x.held, dtype=np.float32)[:, :, None, None]
             zeros = np.zeros(x.held, np.float32)
@@ -228,15 +299,19 @@ class Builder:
     def unshuffle(self, x: Value, ratio: int, order: str = "cyx") -> Value:
         """Pixels become channels, in the order (channel, dy, dx) or, "yxc", (dy, dx, channel)."""
         c = x.channels
-        taps = np.eye(c * ratio**2, dtype=np.float32).reshape(-1, c, ratio, ratio)
+        if ratio < 1:
+            raise WeightsError(f"cells of {ratio} x {ratio} pixels")
+        taps = zeros(c * ratio**2, c * ratio**2)
+        taps[np.arange(len(taps)), np.arange(len(taps))] = 1
+        taps = taps.reshape(-1, c, ratio, ratio)
         if order == "yxc":
             taps = taps.reshape(c, ratio, ratio, -1).transpose(1, 2, 0, 3).reshape(taps.shape)
         return self.conv(x, taps, stride=ratio, pads=(0, 0))
 
     def nearest(self, x: Value, ratio: int) -> Value:
         """Each pixel repeated."""
-        repeated = np.repeat(np.eye(x.channels, dtype=np.float32), ratio**2, axis=0)
-        return self.shuffle(self.conv(x, repeated[:, :, None, None]), ratio)
+        made = self.pick(x, [c for c in range(x.channels) for _ in range(ratio**2)])
+        return self.shuffle(made, ratio)
 
     def constant(self, x: Value, values: Array) -> Value:
         """Maps of the size of x that hold one number each."""
@@ -257,7 +332,7 @@ class Builder:
                 f"the net gives {x.fine}/{x.scale} of the image's size; 1, 2, 3 and 4 times can be "
                 "written"
             )
-        if len(x.parts) != 1 or self.layers[-1].name != x.parts[0][0]:
+        if not self.layers or len(x.parts) != 1 or self.layers[-1].name != x.parts[0][0]:
             matrix = np.eye(x.held, dtype=np.float32)[:, :, None, None]
             x = self._conv(x, matrix, np.zeros(x.held, np.float32), 1, x.fine)
         layers, tensors = simplify(list(self.layers), dict(self.tensors))
@@ -294,6 +369,10 @@ class Builder:
         factors: tuple[float, ...] = (),
         keeps_image: bool = False,
     ) -> Value:
+        if a.channels == 1 and b.channels > 1:
+            a = self.repeat(a, b.channels)
+        if b.channels == 1 and a.channels > 1:
+            b = self.repeat(b, a.channels)
         if (a.scale, a.fine, a.channels) != (b.scale, b.fine, b.channels):
             raise WeightsError(
                 f"a {kind} of maps that do not fit each other: {a.channels} channels at "
@@ -306,70 +385,13 @@ class Builder:
         return Value(((name, a.held),), a.scale, a.fine)
 
     def _name(self, kind: str) -> str:
+        if len(self.layers) > 4 * MOST_LAYERS:
+            raise WeightsError(f"more than {4 * MOST_LAYERS} layers")
         return f"{kind}{len(self.layers)}"
 
 
-def _check_depth(x: Value, depth: int) -> None:
+def _check_depth(x: Value, depth: int, given: int) -> None:
     if depth != x.channels:
         raise WeightsError(f"a convolution of {depth} channels over a map of {x.channels}")
-
-
-def ungrouped(weight: Array, groups: int) -> Array:
-    """(n, c / groups, k, k) -> (n, c, k, k) with zeros between the groups."""
-    if groups == 1:
-        return weight
-    n, depth, kh, kw = weight.shape
-    whole = np.zeros((n, depth * groups, kh, kw), np.float32)
-    for g in range(groups):
-        outputs = slice(g * n // groups, (g + 1) * n // groups)
-        whole[outputs, g * depth : (g + 1) * depth] = weight[outputs]
-    return whole
-
-
-def dilated(weight: Array, dilation: int) -> Array:
-    """A kernel with zeros between its taps; one that is not square gets zeros around it."""
-    n, c, kh, kw = weight.shape
-    if kh != kw and (kh % 2 == 0 or kw % 2 == 0):
-        raise WeightsError(f"a convolution of {kh} x {kw}: only squares and odd sides are read")
-    side = max(kh, kw)
-    spread = np.zeros((n, c, *((side - 1) * dilation + 1,) * 2), np.float32)
-    top, left = (side - kh) // 2 * dilation, (side - kw) // 2 * dilation
-    bottom, right = top + (kh - 1) * dilation + 1, left + (kw - 1) * dilation + 1
-    spread[:, :, top:bottom:dilation, left:right:dilation] = weight
-    return spread
-
-
-def on_cells(weight: Array, pad: int, fine: int) -> tuple[Array, int]:
-    """A convolution of fine pixels as one of cells of fine x fine: weights, and zeros around."""
-    n, c, kernel, _ = weight.shape
-    low, high = -(-pad // fine), (fine - 1 + kernel - 1 - pad) // fine
-    reach = max(low, high)
-    side = 2 * reach + 1
-    made = np.zeros((n, fine, fine, c, fine, fine, side, side), np.float32)
-    for dy in range(fine):
-        for dx in range(fine):
-            for i in range(kernel):
-                for j in range(kernel):
-                    ty, ey = divmod(dy + i - pad, fine)
-                    tx, ex = divmod(dx + j - pad, fine)
-                    made[:, dy, dx, :, ey, ex, ty + reach, tx + reach] = weight[:, :, i, j]
-    return made.reshape(n * fine**2, c * fine**2, side, side), reach
-
-
-def spread_taps(weight: Array, stride: int, pad: int) -> Array:
-    """A transposed convolution as an ordinary one whose outputs are (n, dy, dx)."""
-    n, c, kernel, _ = weight.shape
-    offsets = [(o + pad - k) for o in range(stride) for k in range(kernel)]
-    reach = max(abs(o // stride) for o in offsets if o % stride == 0)
-    side = 2 * reach + 1
-    made = np.zeros((n, stride, stride, c, side, side), np.float32)
-    for dy in range(stride):
-        for dx in range(stride):
-            for i in range(kernel):
-                for j in range(kernel):
-                    y, x = dy + pad - i, dx + pad - j
-                    if y % stride == 0 and x % stride == 0:
-                        made[:, dy, dx, :, y // stride + reach, x // stride + reach] += weight[
-                            :, :, i, j
-                        ]
-    return made.reshape(n * stride**2, c, side, side)
+    if not given:
+        raise WeightsError("a convolution that gives no channels")

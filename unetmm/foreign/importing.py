@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from unetmm.errors import ShapeError, WeightsError
 from unetmm.extras import has
 from unetmm.foreign.builder import ForeignNet
-from unetmm.foreign.checkpoints import LAYOUTS, Reading, Used
+from unetmm.foreign.checkpoints import LAYOUTS, not_streamed
 from unetmm.foreign.comparing import NotRunError, difference_from
+from unetmm.foreign.reading import Reading, Used, joined_norms
 from unetmm.models.checkpoints import infer_config, read_checkpoint
 from unetmm.models.weights import Model
 from unetmm.nets.config import NetConfig
@@ -21,9 +23,9 @@ from unetmm.nets.config import NetConfig
 Array = NDArray[np.float32]
 TASKS = ("denoise", "deblur", "upscale")
 """Tasks that a foreign net can be for."""
-_OLD_ESRGAN = {
+_OLD_NAMES = {
     "RRDB_trunk.": "body.", ".RDB": ".rdb", "trunk_conv.": "conv_body.", "upconv": "conv_up",
-    "HRconv.": "conv_hr.",
+    "HRconv.": "conv_hr.", "recon_trunk.": "body.",
 }  # fmt: skip
 
 
@@ -82,9 +84,11 @@ def import_model(
     }
     model = Model(path.stem, config, card, None, found.tensors)
     difference = None
+    if found.is_half:
+        lines.append("assumed: 32 bits do for what the graph computes with 16")
     if found.size_px is not None and has("onnxruntime"):
         try:
-            difference = difference_from(path, model, found.size_px)
+            difference = difference_from(path, model, found)
         except NotRunError as error:
             lines.append(f"not checked: {str(error).removeprefix(f'{path}: ')}")
     return Imported(model, found.layout, tuple(lines), difference)
@@ -134,6 +138,8 @@ def _from_checkpoint(path: Path, noise: float | None, scale: int | None) -> Fore
             "of the code for GoPro and REDS (TLC) are not done",
         )
         return ForeignNet("NAFNet", config, tensors, lines)
+    if reason := not_streamed(tensors):
+        raise WeightsError(f"{path}: {reason}")
     known = ", ".join(dict.fromkeys(["NAFNet", *(name for name, _, _ in LAYOUTS)]))
     raise WeightsError(
         f"{path}: a layout that is not known (its tensors begin with "
@@ -148,29 +154,55 @@ def _tensors_of(path: Path) -> dict[str, Array]:
     if path.suffix.lower() != ".safetensors":
         tensors = read_checkpoint(path)
     else:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            tensors = {k: v.astype(np.float32) for k, v in load_file(path).items()}
-        except (OSError, SafetensorError, ValueError, TypeError) as error:
-            raise WeightsError(f"{path}: damaged weight file ({error})") from error
+        tensors = _of_safetensors(path)
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise WeightsError(f"{path}: weights of {name} are NaN or infinite")
     return tensors
 
 
+def _of_safetensors(path: Path) -> dict[str, Array]:
+    import safetensors
+    from safetensors import SafetensorError, safe_open
+
+    deserialize: Any = safetensors.deserialize
+    try:
+        with safe_open(path, "np") as file:
+            if "unetmm.config" in (file.metadata() or {}):
+                raise WeightsError(f"{path}: a model of unetmm already; give it as --model")
+        return {name: _floats(entry) for name, entry in deserialize(path.read_bytes())}
+    except KeyError as error:
+        raise WeightsError(f"{path}: it holds {error}, floats are read; save it as F32") from error
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
+        raise WeightsError(f"{path}: damaged weight file ({error})") from error
+
+
+def _floats(entry: Mapping[str, Any]) -> Array:
+    """A tensor of safetensors; numpy has no bfloat16, which is the upper half of a float."""
+    kinds = {
+        "F32": "<f4", "F16": "<f2", "F64": "<f8", "BF16": "<u2", "I64": "<i8", "I32": "<i4",
+        "BOOL": "?",
+    }  # fmt: skip
+    values = np.frombuffer(entry["data"], kinds[entry["dtype"]])
+    if entry["dtype"] == "BF16":
+        values = (values.astype("<u4") << 16).view("<f4")
+    return values.astype(np.float32).reshape(entry["shape"])
+
+
 def _renamed(tensors: Mapping[str, Array]) -> dict[str, Array]:
     """Tensors by the names of today's code, without prefixes that all of them have."""
+    tensors = joined_norms(tensors)
     for prefix in ("net_g.", "generator.", "net.", "network."):
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    if not any(name.startswith("RRDB_trunk.") for name in tensors):
+    first = {name.partition(".")[0] for name in tensors}
+    if len(first) == 1 and not any(fits(tensors) for _, fits, _ in LAYOUTS):
+        tensors = {name.partition(".")[2] or name: tensor for name, tensor in tensors.items()}
+    if not any(name.startswith(("RRDB_trunk.", "recon_trunk.")) for name in tensors):
         return dict(tensors)
     renamed = {}
     for name, tensor in tensors.items():
-        for old, new in _OLD_ESRGAN.items():
+        for old, new in _OLD_NAMES.items():
             name = name.replace(old, new)
         renamed[name] = tensor
     return renamed

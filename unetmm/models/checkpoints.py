@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unetmm.errors import ShapeError, WeightsError
 from unetmm.extras import need_torch
-from unetmm.nets.config import MOST_LEVELS, NetConfig
+from unetmm.nets.config import MOST_LEVELS, MOST_PARAMETERS, NetConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,30 +25,76 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[np.float32]]:
     WeightsError
         If the file is damaged or holds something else than tensors.
     """
+    need_torch(f"{path}: reading a .pth file")
+    found = _tensors_of(_loaded(path))
+    if not found:
+        raise WeightsError(f"{path}: expected a dictionary of tensors, found none")
+    total = sum(tensor.numel() for tensor in found.values())
+    if total > MOST_PARAMETERS:
+        raise WeightsError(f"{path}: {total} weights, {MOST_PARAMETERS} are the most")
+    try:
+        return {k.removeprefix("module."): v.detach().float().numpy() for k, v in found.items()}
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: its tensors are not plain ones ({_line(error)})") from error
+
+
+def _loaded(path: Path) -> Any:
+    """What a file of torch holds; code in it is never carried out."""
     import pickle
 
-    need_torch(f"{path}: reading a .pth file")
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if _begins_as_text(path):
+            raise WeightsError(
+                f"{path}: a text, not a file of torch; download the weights themselves"
+            ) from error
+        raise WeightsError(
+            f"{path}: cannot be loaded as plain tensors: it is damaged or holds Python objects, "
+            "whose code is not run; save net.state_dict() where its code is"
+        ) from error
     except (
         OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError,
-        pickle.UnpicklingError,
     ) as error:  # fmt: skip
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path}: cannot be loaded as plain tensors ({first_line})") from error
-    for key in ("params_ema", "params", "state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    if not isinstance(content, dict) or not all(
-        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in content.items()
-    ):
+        if "TorchScript" in str(error):
+            raise WeightsError(
+                f"{path}: a TorchScript program; save net.state_dict(), or the net as ONNX"
+            ) from error
         raise WeightsError(
-            f"{path}: expected a dictionary of tensors, found {type(content).__name__}"
-        )
-    return {k.removeprefix("module."): v.detach().float().numpy() for k, v in content.items()}
+            f"{path}: cannot be loaded as plain tensors ({_line(error)[:160]})"
+        ) from error
+
+
+def _begins_as_text(path: Path) -> bool:
+    """Whether a file begins like a web page, or like what Git LFS leaves in place of a file."""
+    with path.open("rb") as file:
+        return file.read(64).lstrip().startswith((b"<", b"version https://git-lfs", b"{"))
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _tensors_of(content: Any, depth: int = 0) -> dict[str, Any]:
+    """The dictionary of tensors in what a file holds: it, or one in it, at most three deep."""
+    import torch
+
+    if not isinstance(content, Mapping) or depth > 3:
+        return {}
+    for key in ("params_ema", "params", "state_dict", "model"):
+        if isinstance(content.get(key), Mapping) and (
+            inner := _tensors_of(content[key], depth + 1)
+        ):
+            return inner
+    own = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, torch.Tensor)}
+    if own:
+        return own
+    others = [_tensors_of(v, depth + 1) for k, v in content.items() if k != "optimizer"]
+    return max(others, key=len, default={})
 
 
 def infer_config(shapes: Mapping[str, tuple[int, ...]], where: str) -> NetConfig:

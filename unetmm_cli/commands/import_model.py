@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unetmm.errors import WeightsError
 from unetmm_cli import display
 from unetmm_cli.files import check_new_file
 from unetmm_cli.options.arguments import AsJson
@@ -55,9 +56,9 @@ def import_model(
 ) -> None:
     """Read a net of another project, so that it restores images of any size within a budget.
 
-    Known are checkpoints of NAFNet, DnCNN, FFDNet, IRCNN, DRUNet, CARN, SPAN, ESRGAN and
-    Real-ESRGAN, and U-Nets; and any ONNX graph whose layers can be streamed. Others are refused
-    with the layer's name and the reason.
+    Known are checkpoints of NAFNet, DnCNN, FFDNet, IRCNN, DRUNet, CARN, SPAN, EDSR, MSRResNet,
+    FSRCNN, ESPCN, ESRGAN and Real-ESRGAN, and U-Nets; and any ONNX graph whose layers can be
+    streamed. Others are refused with the layer's name and the reason.
 
     Example: unetmm import ffdnet_color.pth --noise 25 -o ffdnet.safetensors
     """
@@ -65,6 +66,8 @@ def import_model(
     from unetmm.models.weights import save_model
     from unetmm.nets.shapes import macs_per_px
 
+    if not file.is_file():
+        raise WeightsError(f"{file}: there is no such file")
     check_new_file(output, ".safetensors", overwrite, file)
     found = read_net(file, noise=noise, scale=scale, task=task)
     model = found.model
