@@ -194,7 +194,21 @@ def turned(s: Sketch) -> None:
     s.node("Transpose", x, perm=[1, 0, 2, 3])
 
 
+def bordered(s: Sketch) -> None:
+    """Edges that are repeated and mirrored, of maps that others read with zeros around them."""
+    x = s.node("Relu", s.conv("image", 3, 6))
+    one = s.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1]))
+    two = s.constant(np.array([0, 0, 2, 2, 0, 0, 2, 2]))
+    repeated = s.conv(s.node("Pad", x, one, mode="edge"), 6, 6, pads=[0] * 4)
+    mirrored = s.conv(s.node("Pad", repeated, two, mode="reflect"), 6, 6, 5, pads=[0] * 4)
+    seen = s.conv(s.node("Pad", "image", one, mode="reflect"), 3, 6, pads=[0] * 4)
+    beside = s.node("Concat", mirrored, x, repeated, seen, axis=1)
+    half = s.conv(s.node("Pad", beside, one, mode="edge"), 24, 8, pads=[0] * 4, strides=[2, 2])
+    s.conv(s.conv(half, 8, 8, 2, "ConvTranspose", strides=[2, 2], pads=[0] * 4), 8, 3)
+
+
 GRAPHS: list[Callable[[Sketch], None]] = [
+    bordered,
     plain, activations, arithmetic, normalised, side_by_side, levels, transposed, spread,
     shuffled, enlarged, functions, one_for_all, interpolated, means, noise_alone, noise_and_noise,
     nothing, coarse_then_fine, by_size, mixed_channels, turned,

@@ -15,11 +15,6 @@ from unetmm.errors import WeightsError
 from unetmm.foreign.importing import import_model
 
 
-def mirrored(s: Sketch) -> None:
-    pads = s.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1]))
-    s.conv(s.node("Pad", "image", pads, mode="reflect"), 3, 3, pads=[0] * 4)
-
-
 def corners(s: Sketch) -> None:
     double = s.constant(np.array([1, 1, 2, 2], np.float32))
     way = "align_corners"
@@ -151,7 +146,6 @@ def named_by_chance(s: Sketch) -> None:
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (mirrored, r"Pad \(v0_0\): it repeats or mirrors a map's edges"),
         (corners, r"Resize \(v0_0\): interpolation with align_corners depends on the image's size"),
         (cubic, r"Resize \(v0_0\): cubic interpolation"),
         (lopsided, "other zeros around rows than around columns"),

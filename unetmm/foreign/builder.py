@@ -25,7 +25,7 @@ from unetmm.foreign.written_out import (
     zeros,
 )
 from unetmm.nets.config import OUTPUT_SCALES, NetConfig, layers_config
-from unetmm.nets.layers import IMAGE, MOST_CHANNELS, MOST_KERNEL_PX, MOST_LAYERS, NetLayer
+from unetmm.nets.layers import BORDERS, IMAGE, MOST_CHANNELS, MOST_KERNEL_PX, MOST_LAYERS, NetLayer
 
 Array = NDArray[np.float32]
 
@@ -98,11 +98,13 @@ class Builder:
         pads: tuple[int, int] | None = None,
         dilation: int = 1,
         groups: int = 1,
+        border: str = BORDERS[0],
     ) -> Value:
         """A convolution with weights (n, channels / groups, k, k).
 
-        pads : zeros above and below the map, and to its left and right; None: as many as keep its
-            size.
+        pads : pixels around the map above and below, and to its left and right; None: as many as
+            keep its size.
+        border : what they are, a name of BORDERS.
         """
         weight = ungrouped(np.asarray(weight, np.float32), groups)
         _check_depth(x, weight.shape[1], len(weight))
@@ -119,8 +121,12 @@ class Builder:
         missing = max(0, stride + pad - kernel)
         weight = np.pad(weight, ((0, 0), (0, 0), (0, missing), (0, missing)))
         bias = np.zeros(len(weight), np.float32) if bias is None else bias
+        if border != BORDERS[0] and weight.shape[2] > 1:
+            x = self._alone(x)
         if x.fine == 1:
-            return self._conv(x, weight, bias, x.scale * stride, stride=stride, pad=pad)
+            return self._conv(
+                x, weight, bias, x.scale * stride, stride=stride, pad=pad, border=border
+            )
         if stride != 1:
             raise WeightsError("a convolution with steps of a map finer than the image")
         weight, pad = on_cells(weight, pad, x.fine)
@@ -350,16 +356,25 @@ class Builder:
         stride: int = 1,
         pad: int = 0,
         enlarge: int = 1,
+        border: str = BORDERS[0],
     ) -> Value:
         name, n = self._name("conv"), len(weight) // enlarge**2
         sources = tuple(source for source, _ in x.parts)
         layer = NetLayer(
-            name, "conv", sources, n, weight.shape[2], stride=stride, pad=pad, enlarge=enlarge
-        )
+            name, "conv", sources, n, weight.shape[2], stride=stride, pad=pad, enlarge=enlarge,
+            border=border,
+        )  # fmt: skip
         self.layers.append(layer)
         self.tensors[f"{name}.weight"] = np.ascontiguousarray(weight, np.float32)
         self.tensors[f"{name}.bias"] = np.ascontiguousarray(bias, np.float32)
         return Value(((name, n),), scale, fine)
+
+    def _alone(self, x: Value) -> Value:
+        """The same as a map of its own: what lies around it is kept beside it."""
+        if x.fine > 1:
+            raise WeightsError("a border that is not zeros, around a map finer than the image")
+        matrix = np.eye(x.held, dtype=np.float32)[:, :, None, None]
+        return self._conv(x, matrix, np.zeros(x.held, np.float32), x.scale)
 
     def _of_two(
         self,

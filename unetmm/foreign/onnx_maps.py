@@ -10,12 +10,16 @@ from unetmm.errors import WeightsError
 from unetmm.foreign.builder import Value
 from unetmm.foreign.onnx_values import Array, GraphValues, same
 from unetmm.foreign.reasons import EDGES, REASONS, WHOLE
-from unetmm.nets.layers import MOST_CHANNELS
+from unetmm.nets.layers import BORDERS, MOST_CHANNELS
 
 PLAIN_AXES = (0, 1, 2, 3)
 """Axes of a map: images, channels, rows, columns."""
 MOST_RATIO = 16
 """Largest factor by which a layer enlarges or reduces."""
+
+
+PAD_MODES = {"constant": "zeros", "edge": "edge", "reflect": "reflect"}
+"""Mode of a Pad -> name of the border."""
 
 
 class MapOperators(GraphValues):
@@ -33,10 +37,12 @@ class MapOperators(GraphValues):
             raise WeightsError(f"a convolution of {weight.ndim - 2} dimensions")
         stride, dilation = same(a.get("strides", [1, 1])), same(a.get("dilations", [1, 1]))
         pads = _conv_pads(weight, a, stride, dilation)
-        more = self.pads.get(node.input[0], (0, 0))
+        *more, border = self.pads.get(node.input[0], (0, 0, BORDERS[0]))
+        if border != BORDERS[0] and any(pads):
+            raise WeightsError("zeros around a map that has another border already")
         return self.builder.conv(
             self.value(node), weight, bias, stride=stride, dilation=dilation,
-            pads=(pads[0] + more[0], pads[1] + more[1]), groups=a.get("group", 1),
+            pads=(pads[0] + more[0], pads[1] + more[1]), groups=a.get("group", 1), border=border,
         )  # fmt: skip
 
     def op_convtranspose(self, node: Any, a: dict[str, Any]) -> Value:
@@ -59,15 +65,16 @@ class MapOperators(GraphValues):
             raise WeightsError("a border that is not given for all axes")
         if not np.any(amounts):
             return x
-        if a.get("mode", b"constant") != b"constant":
-            raise WeightsError(EDGES)
+        mode = a.get("mode", b"constant").decode()
+        if mode not in PAD_MODES:
+            raise WeightsError(f"a border that is {mode}")
         value = self.given(node, 2, a, "value")
         if value is not None and value.any():
             raise WeightsError("a border of something else than zeros")
         begin, end = np.split(np.asarray(amounts), 2)
         if begin[:2].any() or end[:2].any() or begin[2] != begin[3] or end[2] != end[3]:
-            raise WeightsError("other zeros around rows than around columns")
-        self.pads[node.output[0]] = int(begin[2]), int(end[2])
+            raise WeightsError("other borders around rows than around columns")
+        self.pads[node.output[0]] = int(begin[2]), int(end[2]), PAD_MODES[mode]
         return x
 
     def op_maxpool(self, node: Any, a: dict[str, Any]) -> Value:

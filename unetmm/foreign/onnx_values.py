@@ -29,8 +29,9 @@ class GraphValues:
         """What depends on the image, by name."""
         self.nodes: dict[str, Any] = {}
         """Nodes that were read, by the names of what they give."""
-        self.pads: dict[str, tuple[int, int]] = {}
-        """Zeros that were put around a value, which the next convolution reads."""
+        self.pads: dict[str, tuple[int, int, str]] = {}
+        """Pixels around a value, which the next convolution reads: before, behind, and the border
+        that they are."""
         self.folds: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         """Shape and order of axes of values of which pixels become channels, or the reverse."""
         self.turned: dict[str, tuple[int, ...]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 WHOLE = "it looks at the whole image, which a stream never holds"
-EDGES = "it repeats or mirrors a map's edges, where a stream has zeros"
+EDGES = "it cannot be written out as a convolution"
 UNKNOWN = "it is not among the layers that can be streamed"
 FUNCTION = (
     "this function is not computed; ReLU, leaky and parametric ReLU, GELU, SiLU, sigmoid, tanh, "
