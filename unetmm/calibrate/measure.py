@@ -107,6 +107,7 @@ def calibrate(
     transform: TransformChoice = "auto",
     knows_counts: bool = False,
     removes_noise: bool = True,
+    takes_noise: bool = False,
 ) -> Calibration:
     """Measure an image once.
 
@@ -119,6 +120,7 @@ def calibrate(
     knows_counts : whether it was trained on such counts.
     removes_noise : whether it is to; if not, nothing is said of uneven noise, and point sources are
         not told from noise.
+    takes_noise : whether it was trained on noise all the same; if so, nothing is said of much noise.
     """
     info = source.info
     asked = Asked(transform, knows_counts, fixed_range)
@@ -138,7 +140,7 @@ def calibrate(
                 noise = max(noise, noise_share(found))
                 entry = replace(entry, not_negative=not_negative(found))
             entries[key(channel, g)] = entry
-    if noise > MUCH_NOISE:
+    if noise > MUCH_NOISE and not takes_noise:
         doubts[NOISY.format(noise)] = None
     for doubt in doubts:
         log.warning("%s", doubt)

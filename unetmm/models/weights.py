@@ -70,6 +70,11 @@ class Model:
         """Whether it was trained on counts of photons, which it then restores best as they are."""
         return str(self.card.get("noise", "")).startswith("Micrographs of")
 
+    @property
+    def takes_noise(self) -> bool:
+        """Whether it enlarges or sharpens noisy images, and was trained on them."""
+        return self.card.get("takes_noise") is True
+
     @cached_property
     def checksum(self) -> str:
         """`tensors_sha256` of the tensors, as the card has it; they are checked when they are read.

@@ -229,7 +229,7 @@ def compile_and_calibrate(
         known = calibrate(
             source, kernels.compiled, model.name, groups, options.fixed_range, cores,
             options.outliers_of(source.info) != "none", transform_for(options, model),
-            model.knows_counts, task_of(model).removes_noise,
+            model.knows_counts, task_of(model).removes_noise, model.takes_noise,
         )  # fmt: skip
     return loaded.fold(model, engine), known
 
