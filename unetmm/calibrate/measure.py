@@ -120,7 +120,7 @@ def calibrate(
     knows_counts : whether it was trained on such counts.
     removes_noise : whether it is to; if not, nothing is said of uneven noise, and point sources are
         not told from noise.
-    takes_noise : whether it was trained on noise all the same; if so, nothing is said of much noise.
+    takes_noise : whether it was trained on noise all the same: nothing is said of much noise then.
     """
     info = source.info
     asked = Asked(transform, knows_counts, fixed_range)

@@ -8,7 +8,7 @@ convolutions at the image's size: the same numbers, with zeros between them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,24 +28,6 @@ from unetmm.nets.config import OUTPUT_SCALES, NetConfig, layers_config
 from unetmm.nets.layers import BORDERS, IMAGE, MOST_CHANNELS, MOST_KERNEL_PX, MOST_LAYERS, NetLayer
 
 Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class ForeignNet:
-    """What was read of a file."""
-
-    layout: str
-    """Name of what was recognised: a layout of checkpoints, or ONNX."""
-    config: NetConfig
-    tensors: Mapping[str, Array]
-    lines: tuple[str, ...]
-    """Lines on what was recognised, folded, frozen or assumed."""
-    size_px: tuple[int, int] | None = None
-    """Rows and columns that a graph was made for, 0: any; None for a checkpoint."""
-    is_half: bool = False
-    """Whether a graph computes with 16 bits, which we do with 32."""
-    axes: tuple[int, ...] = (0, 1, 2, 3)
-    """Order in which a graph has the axes of (1, channels, rows, columns)."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import WeightsError
-from unetmm.foreign.builder import ForeignNet
+from unetmm.foreign.found import ForeignNet
 from unetmm.geometry import round_up
 from unetmm.models.weights import Model
 

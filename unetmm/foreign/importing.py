@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError, WeightsError
 from unetmm.extras import has
-from unetmm.foreign.builder import ForeignNet
 from unetmm.foreign.checkpoints import LAYOUTS, not_streamed
 from unetmm.foreign.comparing import NotRunError, difference_from
+from unetmm.foreign.found import ForeignNet
 from unetmm.foreign.reading import Reading, Used, joined_norms
 from unetmm.models.checkpoints import infer_config, read_checkpoint
 from unetmm.models.weights import Model

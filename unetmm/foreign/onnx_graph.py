@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError, WeightsError
 from unetmm.extras import need
-from unetmm.foreign.builder import Builder, ForeignNet, Value
+from unetmm.foreign.builder import Builder, Value
+from unetmm.foreign.found import ForeignNet
 from unetmm.foreign.onnx_folding import folded
 from unetmm.foreign.onnx_maps import PLAIN_AXES
 from unetmm.foreign.onnx_operators import FLOATS, Operators

@@ -6,7 +6,6 @@ scale, in image pixels per pixel. What a convolution reads side by side is named
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -325,12 +324,3 @@ def layers_from_json(tables: Any) -> Layers:
 def _with_tuples(table: Any) -> dict[str, Any]:
     listed = ("sources", "factors", "numbers")
     return {k: tuple(v) if k in listed else v for k, v in dict(table).items()}
-
-
-def describe_layers(layers: Layers) -> str:
-    """Phrase that counts the kinds of layers."""
-    counts: dict[str, int] = {}
-    for layer in layers:
-        name = f"{layer.kernel}x{layer.kernel} convolutions" if layer.kind == "conv" else layer.kind
-        counts[name] = counts.get(name, 0) + 1
-    return json.dumps(counts)[1:-1].replace('"', "")
