@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from unetmm.nets.body import continued
 from unetmm.nets.config import NetConfig
-from unetmm.nets.layers import IMAGE, NetLayer, layer_tensors
+from unetmm.nets.layers import BORDERS, IMAGE, NetLayer, layer_tensors
 
 
 class LayerWeights(nn.Module):
@@ -48,8 +48,11 @@ class LayersNet(nn.Module):
         """The map of one layer."""
         weights: Any = getattr(self, layer.name, None)
         if layer.kind == "conv":
-            padded = bordered(layer, torch.cat(sources, 1))
-            x = F.conv2d(padded, weights.weight, weights.bias, stride=layer.stride)
+            x = sources[0] if len(sources) == 1 else torch.cat(sources, 1)
+            pad = layer.pad if layer.border == BORDERS[0] else 0
+            if not 0 < layer.kernel - 2 * pad <= layer.stride:  # not what a convolution pads itself
+                x, pad = bordered(layer, x), 0
+            x = F.conv2d(x, weights.weight, weights.bias, layer.stride, pad)
             x = F.pixel_shuffle(x, layer.enlarge)
         elif layer.kind == "pool":
             return F.max_pool2d(sources[0], 2)
