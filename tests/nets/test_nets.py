@@ -19,7 +19,14 @@ from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.errors import ShapeError
 from unetmm.models.weights import load_model, save_model
 from unetmm.nets.aggregate import IEM, MSIAM
-from unetmm.nets.config import AggregateConfig, NetConfig, nafnet32_config, tiny_config
+from unetmm.nets.config import (
+    AggregateConfig,
+    NetConfig,
+    layers_config,
+    nafnet32_config,
+    tiny_config,
+)
+from unetmm.nets.layers import NetLayer
 from unetmm.nets.nafnet import build_net
 from unetmm.nets.shapes import macs_per_px, parameter_count, tensor_shapes
 from unetmm.options import Options
@@ -254,3 +261,19 @@ def test_a_unet_says_that_bf16_is_not_for_it(caplog: pytest.LogCaptureFixture) -
     tensors = {k: v.numpy() for k, v in build_net(UNET).state_dict().items()}
     CpuEngine("bf16").fold(UNET, tensors)
     assert "computed in fp32" in caplog.text
+
+
+@pytest.mark.parametrize(("source", "border"), [("a", "zeros"), ("a", "edge"), ("image", "edge")])
+def test_a_map_with_another_border_has_readers_that_all_see_it(source: str, border: str) -> None:
+    """What lies around a map is kept beside it: two kinds of it would be mixed up."""
+    layers = (
+        NetLayer("a", "conv", ("image",), 3, 3, pad=1),
+        NetLayer("b", "conv", (source,), 3, 3, pad=1, border=border),
+        NetLayer("c", "conv", ("a", "b"), 3, 3, pad=1, border="reflect"),
+        NetLayer("d", "conv", ("c",), 3),
+    )
+    with pytest.raises(ShapeError, match="needs a map of its own"):
+        layers_config(layers, 3, 3)
+    alone = (*layers[:2], replace(layers[2], sources=("b",)), layers[3])
+    if source == "a":
+        layers_config(alone, 3, 3)

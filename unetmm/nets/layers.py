@@ -218,14 +218,15 @@ def check_layers(layers: Layers, in_channels: int, answer_channels: int) -> None
             raise ShapeError(f"layer {layer.name}: only convolutions and the last read the image")
     if layers[-1].kind != "conv" and IMAGE in layers[-1].sources and not _adds_image(layers[-1]):
         raise ShapeError(f"layer {layers[-1].name}: the last one can only add the image as it is")
+    _check_borders(layers)
 
 
 def _check_borders(layers: Layers) -> None:
     """What lies around a map is kept beside it, so all its readers have to see the same."""
     seen: dict[str, set[str]] = {}
     for layer in layers:
-        for source in layer.sources:
-            seen.setdefault(source, set()).add(layer.border if layer.reach else BORDERS[0])
+        for source in layer.sources if layer.reach else ():
+            seen.setdefault(source, set()).add(layer.border)
     for name, borders in seen.items():
         if borders != {BORDERS[0]} and (len(borders) > 1 or name == IMAGE):
             raise ShapeError(
@@ -244,7 +245,7 @@ class Tail:
     adds_image: bool
     """Whether the image is added."""
     convolution: NetLayer | None
-    """NetLayer that is the convolution; None: the map stays as it is."""
+    """Layer that is the convolution; None: the map stays as it is."""
     factor: float
     """Factor of what is added to the image."""
 
