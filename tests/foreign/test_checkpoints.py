@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from unetmm.engine.cpu.compiled import CompiledNet
 from unetmm.engine.cpu.stream import RowStream
 from unetmm.errors import WeightsError
-from unetmm.foreign.comparing import shuffled
 from unetmm.foreign.importing import Imported, import_model
 from unetmm.geometry import round_up
+from unetmm.io.enlarged import unshuffled
 from unetmm.models.weights import load_model, save_model
 
 
@@ -54,12 +54,12 @@ def test_a_layout_is_streamed_exactly(name: str, threads: int, tmp_path: Path) -
     stride, scale = model.config.stride_px, model.config.output_scale
     height, width = round_up(37, stride), round_up(45, stride)
     image = np.random.default_rng(0).random((height, width, model.config.in_channels), np.float32)
-    expected = reference(model.net, image, None).transpose(2, 0, 1)
+    expected = reference(model.net, image, None)
     net = CompiledNet(model.config, model.tensors)
     stream = RowStream(net, net.freeze({}), width, height, round_up(8, stride), threads)
     bands = [band.copy() for band in stream.push(image)]
     bands += [band.copy() for band in stream.flush()]
-    found = shuffled(np.concatenate(bands), scale)
+    found = unshuffled(np.concatenate(bands), scale)
     assert_close(found, expected, 2e-6 * max(1.0, float(np.ptp(expected))))
 
 

@@ -275,9 +275,7 @@ class Builder:
             ranks = order.transpose(0, 2, 4, 1, 3).ravel().tolist()
             return self.shuffle(self.shuffle(self.pick(x, ranks), common), rest)
         if x.fine == 1:
-            matrix = np.eye(x.held, dtype=np.float32)[:, :, None, None]
-            zeros = np.zeros(x.held, np.float32)
-            return self._conv(x, matrix, zeros, x.scale // ratio, enlarge=ratio)
+            return self._copied(x, enlarge=ratio)
         # Pixels of pixels: (c, dy, dx, ey, ex) -> (c, ey, dy, ex, dx).
         order = np.arange(x.held).reshape(n, ratio, ratio, x.fine, x.fine).transpose(0, 3, 1, 4, 2)
         matrix = np.eye(x.held, dtype=np.float32)[order.ravel()]
@@ -310,8 +308,7 @@ class Builder:
         """The same as one map that is not the image itself."""
         if len(x.parts) == 1 and x.parts[0][0] != IMAGE:
             return x
-        matrix = np.eye(x.held, dtype=np.float32)[:, :, None, None]
-        return self._conv(x, matrix, np.zeros(x.held, np.float32), x.scale, x.fine)
+        return self._copied(x)
 
     def finish(self, x: Value, padding: str = "mirror") -> tuple[NetConfig, dict[str, Array]]:
         """The net that gives this value, and its tensors."""
@@ -321,8 +318,7 @@ class Builder:
                 "written"
             )
         if not self.layers or len(x.parts) != 1 or self.layers[-1].name != x.parts[0][0]:
-            matrix = np.eye(x.held, dtype=np.float32)[:, :, None, None]
-            x = self._conv(x, matrix, np.zeros(x.held, np.float32), 1, x.fine)
+            x = self._copied(x)
         layers, tensors = simplify(list(self.layers), dict(self.tensors))
         config = layers_config(tuple(layers), self.in_channels, x.channels, x.fine, padding)
         return config, tensors
@@ -355,8 +351,13 @@ class Builder:
         """The same as a map of its own: what lies around it is kept beside it."""
         if x.fine > 1:
             raise WeightsError("a border that is not zeros, around a map finer than the image")
+        return self._copied(x)
+
+    def _copied(self, x: Value, enlarge: int = 1) -> Value:
+        """The same as one map, by a convolution that changes no value; enlarge : by shuffling."""
         matrix = np.eye(x.held, dtype=np.float32)[:, :, None, None]
-        return self._conv(x, matrix, np.zeros(x.held, np.float32), x.scale)
+        zeros = np.zeros(x.held, np.float32)
+        return self._conv(x, matrix, zeros, x.scale // enlarge, x.fine, enlarge=enlarge)
 
     def _of_two(
         self,

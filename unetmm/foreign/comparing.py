@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from unetmm.errors import WeightsError
 from unetmm.foreign.found import ForeignNet
 from unetmm.geometry import round_up
+from unetmm.io.enlarged import unshuffled
 from unetmm.models.weights import Model
 
 Planes = NDArray[np.float32]
@@ -103,7 +104,8 @@ def difference_from(path: Path, model: Model, found: ForeignNet) -> float:
         pixels = np.ascontiguousarray(image[0].transpose(1, 2, 0))
         bands = [each.copy() for each in stream.push(pixels)]
         bands += [each.copy() for each in stream.flush()]
-        return shuffled(np.concatenate(bands), config.output_scale)[None]
+        answer = unshuffled(np.concatenate(bands), config.output_scale)
+        return answer.transpose(2, 0, 1)[None]
 
     if rows % config.stride_px or columns % config.stride_px:
         raise WeightsError(
@@ -115,10 +117,3 @@ def difference_from(path: Path, model: Model, found: ForeignNet) -> float:
     return compared(
         path, ours, (config.in_channels, rows, columns), model.name, tolerance, found.axes
     )
-
-
-def shuffled(answer: NDArray[np.float32], scale: int) -> Planes:
-    """(rows, columns, channels * scale * scale) -> (channels, scale * rows, scale * columns)."""
-    h, w, n = answer.shape
-    cells = answer.reshape(h, w, n // scale**2, scale, scale).transpose(2, 0, 3, 1, 4)
-    return np.ascontiguousarray(cells.reshape(n // scale**2, h * scale, w * scale))

@@ -208,3 +208,21 @@ class EnlargedSource(WrappedSource):
         outer = Box(box.y0 // s, box.x0 // s, -(-box.y1 // s), -(-box.x1 // s))
         y, x = outer.y0 * s, outer.x0 * s
         return outer, (slice(box.y0 - y, box.y1 - y), slice(box.x0 - x, box.x1 - x))
+
+
+def unshuffled(answer: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+    """A net's answer (n, width, c * scale**2) as pixels (n * scale, width * scale, c)."""
+    if scale == 1:
+        return answer
+    n, width, values = answer.shape
+    cells = answer.reshape(n, width, values // scale**2, scale, scale)
+    return cells.transpose(0, 3, 1, 4, 2).reshape(n * scale, width * scale, -1)
+
+
+def averaged(pixels: NDArray[Any], scale: int) -> NDArray[Any]:
+    """The mean of the output's pixels that come of each pixel of the input."""
+    if scale == 1:
+        return pixels
+    n, width = (length // scale for length in pixels.shape[:2])
+    cells = pixels.reshape(n, scale, width, scale, -1)
+    return np.asarray(cells.mean((1, 3), dtype=np.float64))

@@ -287,10 +287,8 @@ def layer_tensors(layers: Layers, in_channels: int) -> dict[str, tuple[int, ...]
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in layers:
         if layer.kind == "conv":
-            n, depth = (
-                layer.channels * layer.enlarge**2,
-                sum(maps[s].channels for s in layer.sources),
-            )
+            n = layer.channels * layer.enlarge**2
+            depth = sum(maps[s].channels for s in layer.sources)
             shapes[f"{layer.name}.weight"] = (n, depth, layer.kernel, layer.kernel)
             shapes[f"{layer.name}.bias"] = (n,)
         if layer.activation == "prelu":

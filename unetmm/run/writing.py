@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from unetmm.intensities.points import keep_points
 from unetmm.intensities.rounding import Losses, Spot
 from unetmm.intensities.stored import clipped, keep_even, keep_positive, opacity_as, to_stored
-from unetmm.io.enlarged import repeated
+from unetmm.io.enlarged import averaged, repeated, unshuffled
 from unetmm.io.image import Box
 from unetmm.io.output.output import Output
 from unetmm.models.groups import slice_of
-from unetmm.run.enlarge import averaged, unshuffled
 from unetmm.run.excess import ExcessCells
 from unetmm.run.job import Job
 from unetmm.run.kept_outliers import KeptOutliers

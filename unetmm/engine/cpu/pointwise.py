@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from unetmm.compiling.flags import INLINE
+from unetmm.engine.cpu.kernels import rectify
 from unetmm.engine.cpu.tables import (
     ACTIVATION,
     BAND,
@@ -66,8 +67,7 @@ def pointwise(stage, rings, memory, weights, step, begin, stop, cells):
 def activate(x, at, count, c, kind, low, high, weights, slopes):
     """Apply a function to `count` floats, pixels of c channels, in place."""
     if kind == RELU:
-        for k in range(at, at + count):
-            x[k] = max(x[k], ZERO)
+        rectify(x, at, count)
     elif kind == LEAKY:
         for k in range(at, at + count):
             x[k] = max(x[k], ZERO) + low * min(x[k], ZERO)

@@ -63,24 +63,22 @@ class Around:
     """What a convolution sees around a map, where that is not zeros."""
 
     border: str
+    """Way in which it sees it, a name of BORDERS but the first."""
     first: int
     """Number of the first row that it reads."""
     height: int
+    """Rows of the map."""
 
     def fill_columns(
         self, patch: Tensor, rows: Tensor, start: int, stop: int, step: int, shift: int
     ) -> None:
         """Columns of one tap that lie beside the map; from `start` to `stop` they do not."""
-        if self.border == BORDERS[0]:
-            return
         width = rows.shape[2]
         for x in (*range(start), *range(stop, patch.shape[2])):
             patch[:, :, x].copy_(rows[:, :, self._inside(step * x + shift, width)])
 
     def fill_rows(self, patches: Tensor) -> None:
         """Rows that lie above and below the map."""
-        if self.border == BORDERS[0]:
-            return
         for i in range(patches.shape[2]):
             row = self.first + i
             taken = self._inside(row, self.height) - self.first
@@ -145,7 +143,8 @@ class Stages:
                 self._one(weights, self._gathered(taken, stage.step), out, stage)
             else:
                 taken = source.rows(read, stage.step * (count - 1) + stage.taps)
-                around = Around(stage.border, read, source.height)
+                is_bordered = stage.border != BORDERS[0]
+                around = Around(stage.border, read, source.height) if is_bordered else None
                 self._square(weights, taken, out, stage, around)
             if stage.rectify:
                 out.relu_()
@@ -186,7 +185,12 @@ class Stages:
             cells.copy_(made)
 
     def _square(
-        self, weights: ProductWeights, rows: Tensor, out: Tensor, stage: Product, around: Around
+        self,
+        weights: ProductWeights,
+        rows: Tensor,
+        out: Tensor,
+        stage: Product,
+        around: Around | None,
     ) -> None:
         """A square convolution; with a repeat its outputs become pixels."""
         if stage.repeat == 1:
