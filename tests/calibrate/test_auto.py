@@ -100,6 +100,34 @@ def test_smeared_noise_gets_a_net_that_knows_it(
     assert "smeared over 2 px" in found.noise
 
 
+def texture(channels: int, side_px: int = 400) -> NDArray[np.float64]:
+    """Texture that is nowhere flat, as of a forest: contrast 4, the same in all channels."""
+    drawn = np.random.default_rng(4).standard_normal((side_px, side_px))
+    frequency = np.hypot(np.fft.fftfreq(side_px)[:, None], np.fft.rfftfreq(side_px))
+    frequency[0, 0] = 1
+    found = np.fft.irfft2(np.fft.rfft2(drawn) / frequency, drawn.shape)
+    return np.stack([60 + 30 * i + 4 * found / found.std() for i in range(channels)], -1)
+
+
+@pytest.mark.parametrize(("channels", "white"), [(1, "tiny-mono"), (3, "tiny-rgb")])
+def test_fine_texture_is_not_taken_for_smeared_noise(channels: int, white: str) -> None:
+    clean = texture(channels)
+    image = as_bytes(clean + noise(clean.shape, 0.7))
+    clean, image = clean.squeeze(), image.squeeze()
+    found = chosen(image)
+    assert found.model == white
+    assert "texture" in found.noise
+    assert "texture" in found.reason
+    assert loss_db(image, clean, found) == 0
+
+
+@pytest.mark.parametrize("smear", [(1, 4), (4, 1), (3, 3)])
+def test_weak_smeared_noise_is_not_taken_for_texture(smear: tuple[int, int]) -> None:
+    clean = picture(1)
+    image = as_bytes(clean + noise(clean.shape, 1, (1, 1)) + noise(clean.shape, 3, smear))
+    assert "texture" not in chosen(image.squeeze()).noise
+
+
 def test_counts_of_photons_get_a_net_that_knows_them() -> None:
     clean = picture(1)[..., 0]
     counts = np.random.default_rng(0).poisson(clean / 255 * 15).astype(np.uint16) * 40
@@ -181,6 +209,15 @@ def test_smear_is_measured_and_drawn_alike() -> None:
     assert again.neighbours == pytest.approx(smear.neighbours, abs=0.15)
     drawn = smear.draw((256, 256), np.random.default_rng(0))
     assert drawn.std() == pytest.approx(1, rel=0.05)
+
+
+def test_the_share_of_independent_noise_is_told() -> None:
+    shape = (256, 256, 1)
+    for white, smeared, share in ((5, 0, 1), (5, 5, 0.5), (0, 5, 0)):
+        image = 100 + noise(shape, white) + np.flip(noise(shape, smeared, (3, 3)))
+        (found,) = measure_smear([image])
+        assert found is not None
+        assert found.white_share == pytest.approx(share, abs=0.2)
 
 
 def test_the_level_of_smeared_noise_is_told() -> None:

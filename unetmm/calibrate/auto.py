@@ -34,11 +34,17 @@ if TYPE_CHECKING:
 
 SMEARED = 0.45
 """Correlation of neighbours from which on the net for white noise is not taken."""
+HARDLY_WHITE = 0.12
+"""Share of the noise that is independent from pixel to pixel, below which it is not taken too."""
 CLOSE = 0.02
 """Difference of estimated errors, as a share of the noise, that says nothing."""
 GAIN = 0.03
 """Gain, as a share of the noise, from which on the second candidate is taken instead of the first;
 twice of it for the third, which is made for any noise and not for white noise."""
+WEAK = 0.02
+"""Level of noise, as a share of the range, below which fine texture is as strong."""
+ANSWERED = 0.03
+"""Smallest share of independent noise that the net for it removes where it can tell it."""
 FAR_SHARE = 0.01
 """Share of an image near what lies far beyond its base range, from which on growth with the signal
 says nothing."""
@@ -102,15 +108,14 @@ def choose_model(
         reason = why or "too small or too even to tell what its noise is like"
         return models[0], ModelChoice(models[0].name, reason)
     found = _judge_all(source, models, fold, benches, terms)
-    noise = [bench.noise for bench in benches]
-    far_share = max(bench.far_share for bench in benches)
-    chosen, reason = _decide([model.name for model in models], found, noise, far_share)
+    chosen, reason = _decide([model.name for model in models], found, benches)
     errors = tuple(
         (model.name, float(np.mean([one.risk for one in judged])))
         for model, judged in zip(models, found, strict=True)
     )
     reason = f"{why}; {reason}" if why else reason
-    return models[chosen], ModelChoice(models[chosen].name, reason, in_words(noise), errors)
+    words = in_words([bench.noise for bench in benches])
+    return models[chosen], ModelChoice(models[chosen].name, reason, words, errors)
 
 
 def _candidates(terms: ChoiceTerms, source: Source, one_by_one: bool = False) -> list[Model]:
@@ -173,13 +178,10 @@ def _size(changes: Sequence[NDArray[np.floating[Any]]]) -> float:
 def _decide(
     names: Sequence[str],
     found: Sequence[Sequence[Judged]],
-    noise: Sequence[ImageNoise],
-    far_share: float,
+    benches: Sequence[Bench],
 ) -> tuple[int, str]:
-    """Which of the models is taken, and why; the first is the one for white noise.
-
-    far_share : share of the image that wider ranges hold, in which the first does best.
-    """
+    """Which of the models is taken, and why; the first is the one for white noise."""
+    noise = [bench.noise for bench in benches]
     risks = [float(np.mean([one.risk for one in judged])) for judged in found]
     flats = [float(np.mean([one.removed_in_flats for one in judged])) for judged in found]
     other = _best_special(risks, flats)
@@ -189,17 +191,44 @@ def _decide(
         removed = [float(np.mean([one.removed for one in judged])) for judged in found]
         least = int(np.argmin(removed))
         return least, f"no model finds much noise; {names[least]} changes least"
-    if np.mean([one.neighbours for one in noise]) > SMEARED:
+    if _is_smeared(noise):
         return other, f"noise is smeared over several pixels, which {white} would leave in"
+    if _may_be_texture(benches, found[0]):
+        return 0, f"noise is weak, and what else there is may be fine texture, which {white} keeps"
     if gain > other * GAIN:  # the second candidate needs it once, the third twice
         share = f"{gain:.0%} of the noise"
         return other, f"its estimated error is smaller than that of {white} by {share}"
     grows = np.mean([one.growth for one in noise]) > GROWS
-    if len(noise[0].models) == 1 and grows and gain > -CLOSE and far_share < FAR_SHARE:
+    if len(noise[0].models) == 1 and grows and gain > -CLOSE and not _is_far(benches):
         return other, "noise grows with the signal"
     if any(max(one.reach_px) for one in noise):
         return 0, f"no other model is estimated to do better than {white}"
     return 0, "noise is independent from pixel to pixel"
+
+
+def _is_smeared(noise: Sequence[ImageNoise]) -> bool:
+    """Whether noise is hardly independent from pixel to pixel."""
+    neighbours = float(np.mean([one.neighbours for one in noise]))
+    return neighbours > SMEARED or float(np.mean([n.white_share for n in noise])) < HARDLY_WHITE
+
+
+def _may_be_texture(benches: Sequence[Bench], white: Sequence[Judged]) -> bool:
+    """Whether much of what is taken for noise may be fine texture, which others would remove.
+
+    Then the level of the noise is taken for too high, and the errors of all that keep texture too.
+    A net for white noise that finds none of it in what is said to be white is no help, though.
+    """
+    share = np.mean([bench.noise.white_share for bench in benches])
+    return bool(
+        all(bench.noise.may_be_texture for bench in benches)
+        and np.mean([bench.level_share for bench in benches]) < WEAK
+        and np.mean([one.removed for one in white]) > ANSWERED * share
+    )
+
+
+def _is_far(benches: Sequence[Bench]) -> bool:
+    """Whether wider ranges hold much of the image, in which the first model does best."""
+    return max(bench.far_share for bench in benches) >= FAR_SHARE
 
 
 def _best_special(risks: Sequence[float], flats: Sequence[float]) -> int:

@@ -103,6 +103,11 @@ class Bench:
         share = float(np.mean([beside.mean() for beside in far]))
         return cls(measured, noise, judged, counted, share)
 
+    @property
+    def level_share(self) -> float:
+        """Level of the noise as a share of the range."""
+        return self.noise.level / float(self.measured.scale.high - self.measured.scale.low)
+
     def statistics(self, looking: Looking) -> ChannelStatistics:
         """What a net is given of this channel."""
         return looking.measure(self.measured)

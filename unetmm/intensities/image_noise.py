@@ -19,6 +19,12 @@ from unetmm.intensities.validity import NOTHING, NoData, measured_of
 GROWS = 0.3
 """Share of the variance of bright pixels that grew with the signal, from which on that is said."""
 
+PARTLY_WHITE = 0.25
+"""Share of the variance that is independent from pixel to pixel, from which on what is left may be
+fine texture: smeared noise of cameras, of compression and of enlarged images has less."""
+CORRELATED = 0.1
+"""Correlation of neighbours down to which there is anything but independent noise."""
+
 MOST_CHANNELS = 3
 """Largest number of channels whose noise stands for that of an image."""
 
@@ -61,13 +67,30 @@ class ImageNoise:
     @property
     def neighbours(self) -> float:
         """Correlation of neighbours along the axis where it is larger, mean of all samples."""
-        return float(np.mean([max(smear.neighbours) for smear in self.smears]))
+        return float(np.mean([max(smear.neighbours) for smear in self._measured]))
+
+    @property
+    def white_share(self) -> float:
+        """Share of the variance that is independent from pixel to pixel, mean of all samples."""
+        return float(np.mean([smear.white_share for smear in self._measured]))
+
+    @property
+    def may_be_texture(self) -> bool:
+        """Whether what neighbours have in common may be fine texture beside independent noise."""
+        pairs = np.mean([smear.neighbours for smear in self._measured], 0)
+        either_way = pairs.min() > max(CORRELATED, pairs.max() / 2)  # rows and columns are noise
+        return bool(self.white_share > PARTLY_WHITE and either_way)
 
     @property
     def reach_px(self) -> tuple[int, int]:
         """Rows and columns over which it is smeared, most of all samples."""
         down, across = zip(*(smear.reach_px for smear in self.smears), strict=True)
         return max(down), max(across)
+
+    @property
+    def _measured(self) -> list[Smear]:
+        """The smears of the samples whose noise could be told."""
+        return [smear for smear in self.smears if smear is not NO_SMEAR] or list(self.smears)
 
 
 def channels_looked_at(count: int) -> list[int]:
@@ -121,7 +144,9 @@ def in_words(noise: Sequence[ImageNoise]) -> str:
     if np.mean([one.growth for one in noise]) > GROWS:
         parts.append("grows with the signal")
     down, across = (max(r) for r in zip(*(one.reach_px for one in noise), strict=True))
-    if down and across:
+    if all(one.may_be_texture for one in noise):
+        parts.append("perhaps in part fine texture")
+    elif down and across:
         parts.append(f"smeared over {max(down, across) + 1} px")
     elif down or across:
         along = "columns" if down else "rows"

@@ -31,6 +31,9 @@ FARTHEST_PX = 6
 """Largest distance over which noise is drawn smeared."""
 SMEARED = 0.2
 """Correlation from which on noise is said to reach from one pixel to another."""
+FINEST = 3 / 8
+"""Frequency from which on, down and across, in periods a pixel, only what is independent from pixel
+to pixel is strong: optics, interpolation and texture leave little there."""
 LEAST_SEEN = 0.02
 """Smallest share of noise that second differences are taken to see."""
 
@@ -65,12 +68,23 @@ class Smear:
         down, across = rows[:, None] - rows, columns[:, None] - columns
         return max(LEAST_SEEN, float(line @ self.table[down, across] @ line))
 
-    def draw(self, shape: tuple[int, int], rng: np.random.Generator) -> Numbers:
-        """Noise of variance 1 with these correlations, (height, width), that wraps around."""
+    @property
+    def white_share(self) -> float:
+        """Share of its variance that is independent from pixel to pixel, by its finest details."""
+        frequencies = np.abs(np.fft.fftfreq(TABLE_PX))
+        finest = frequencies >= FINEST
+        return float(self._power()[np.ix_(finest, finest)].mean())
+
+    def _power(self) -> Numbers:
+        """Variance by frequency down and across, of noise whose variance is 1; their mean is 1."""
         distance = np.minimum(np.arange(TABLE_PX), TABLE_PX - np.arange(TABLE_PX))
         fade = np.clip(1 - distance / (FARTHEST_PX + 1), 0, None)
         power = np.fft.fft2(self.table * np.outer(fade, fade)).real.clip(0)
-        kernel = np.fft.ifft2(np.sqrt(power / power.mean())).real
+        return np.asarray(power / power.mean(), np.float64)
+
+    def draw(self, shape: tuple[int, int], rng: np.random.Generator) -> Numbers:
+        """Noise of variance 1 with these correlations, (height, width), that wraps around."""
+        kernel = np.fft.ifft2(np.sqrt(self._power())).real
         height, width = (max(n, TABLE_PX) for n in shape)
         wide = np.zeros((height, width))
         half = TABLE_PX // 2
