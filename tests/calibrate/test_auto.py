@@ -121,6 +121,15 @@ def test_fine_texture_is_not_taken_for_smeared_noise(channels: int, white: str) 
     assert loss_db(image, clean, found) == 0
 
 
+@pytest.mark.parametrize("side_px", [2, 3, 5])
+def test_a_regular_pattern_is_not_taken_for_smeared_noise(side_px: int) -> None:
+    rows, columns = np.mgrid[:200, :200] // side_px
+    image = as_bytes(60.0 + 100 * ((rows + columns) % 2) + noise(rows.shape, 1))
+    found = chosen(image)
+    assert "regular pattern" in found.reason
+    assert "regular pattern" in found.noise
+
+
 @pytest.mark.parametrize("smear", [(1, 4), (4, 1), (3, 3)])
 def test_weak_smeared_noise_is_not_taken_for_texture(smear: tuple[int, int]) -> None:
     clean = picture(1)

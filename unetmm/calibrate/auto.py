@@ -41,6 +41,9 @@ CLOSE = 0.02
 GAIN = 0.03
 """Gain, as a share of the noise, from which on the second candidate is taken instead of the first;
 twice of it for the third, which is made for any noise and not for white noise."""
+LITTLE = 0.1
+"""Gain, and what a candidate removes, as shares of the noise, up to which what is smeared may as
+well be texture that the candidate keeps; where much is removed, the level was taken for too low."""
 WEAK = 0.02
 """Level of noise, as a share of the range, below which fine texture is as strong."""
 ANSWERED = 0.03
@@ -187,12 +190,16 @@ def _decide(
     other = _best_special(risks, flats)
     gain = risks[0] - risks[other]
     white = names[0]
+    removed = [float(np.mean([one.removed for one in judged])) for judged in found]
+    least = int(np.argmin(removed))
     if max(flats) < HARDLY_ANY:
-        removed = [float(np.mean([one.removed for one in judged])) for judged in found]
-        least = int(np.argmin(removed))
         return least, f"no model finds much noise; {names[least]} changes least"
+    if any(one.is_regular for one in noise):
+        return least, f"a regular pattern hides what noise there is; {names[least]} changes least"
     if _is_smeared(noise):
-        return other, f"noise is smeared over several pixels, which {white} would leave in"
+        if max(gain, removed[other]) > LITTLE:
+            return other, f"noise is smeared over several pixels, which {white} would leave in"
+        return 0, f"what looks like smeared noise may be fine texture, which {white} keeps"
     if _may_be_texture(benches, found[0]):
         return 0, f"noise is weak, and what else there is may be fine texture, which {white} keeps"
     if gain > other * GAIN:  # the second candidate needs it once, the third twice

@@ -22,6 +22,8 @@ GROWS = 0.3
 PARTLY_WHITE = 0.25
 """Share of the variance that is independent from pixel to pixel, from which on what is left may be
 fine texture: smeared noise of cameras, of compression and of enlarged images has less."""
+REGULAR = 0.8
+"""Correlation of far pixels from which on what is taken for noise is a regular pattern."""
 CORRELATED = 0.1
 """Correlation of neighbours down to which there is anything but independent noise."""
 
@@ -80,6 +82,11 @@ class ImageNoise:
         pairs = np.mean([smear.neighbours for smear in self._measured], 0)
         either_way = pairs.min() > max(CORRELATED, pairs.max() / 2)  # rows and columns are noise
         return bool(self.white_share > PARTLY_WHITE and either_way)
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether a regular pattern fills the flattest places, and hides noise."""
+        return max(smear.far for smear in self._measured) > REGULAR
 
     @property
     def reach_px(self) -> tuple[int, int]:
@@ -144,7 +151,9 @@ def in_words(noise: Sequence[ImageNoise]) -> str:
     if np.mean([one.growth for one in noise]) > GROWS:
         parts.append("grows with the signal")
     down, across = (max(r) for r in zip(*(one.reach_px for one in noise), strict=True))
-    if all(one.may_be_texture for one in noise):
+    if any(one.is_regular for one in noise):
+        parts.append("hidden by a regular pattern")
+    elif all(one.may_be_texture for one in noise):
         parts.append("perhaps in part fine texture")
     elif down and across:
         parts.append(f"smeared over {max(down, across) + 1} px")

@@ -34,6 +34,9 @@ SMEARED = 0.2
 FINEST = 3 / 8
 """Frequency from which on, down and across, in periods a pixel, only what is independent from pixel
 to pixel is strong: optics, interpolation and texture leave little there."""
+FAR_PX = (3, 8)
+"""Distances down and across over which noise has nothing in common: it is smeared over less, or
+along rows or columns only."""
 LEAST_SEEN = 0.02
 """Smallest share of noise that second differences are taken to see."""
 
@@ -74,6 +77,13 @@ class Smear:
         frequencies = np.abs(np.fft.fftfreq(TABLE_PX))
         finest = frequencies >= FINEST
         return float(self._power()[np.ix_(finest, finest)].mean())
+
+    @property
+    def far(self) -> float:
+        """Largest correlation of pixels that are far apart both down and across."""
+        near, most = FAR_PX
+        down = np.arange(near, most + 1)
+        return float(np.abs(self.table[np.ix_(down, [*down, *-down])]).max())
 
     def _power(self) -> Numbers:
         """Variance by frequency down and across, of noise whose variance is 1; their mean is 1."""
