@@ -54,10 +54,6 @@ FOREIGN = (
             "convert it: oiiotool {0} -o {1}.tif"),
     Foreign("an NRRD", (b"NRRD000",), (), 0, "save its array by pynrrd and numpy.save"),
     Foreign("a MetaImage", (b"ObjectType", b"NDims"), (), 0, "save its array by SimpleITK as TIFF"),
-    Foreign(
-        "an HDF5 (also Imaris .ims, netCDF-4)", (b"\x89HDF",), (), 0,
-        "save the array as .npy by h5py, or: bioformats2raw {0} {1}.zarr",
-    ),
     Foreign("a netCDF", (b"CDF\x01", b"CDF\x02", b"CDF\x05"), (), 0,
             "save it by xarray: xarray.open_dataset({0}).to_zarr({1})"),
     Foreign("a GRIB", (b"GRIB",), (), 0, _GDAL),

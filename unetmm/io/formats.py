@@ -199,6 +199,17 @@ FORMATS = (
         reader=lazily("flat.source", "FlatSource", "fits"),
     ),
     Format(
+        name="hdf5",
+        title="HDF5",
+        suffixes=(".h5", ".hdf5", ".hdf", ".he5", ".ims", ".nc"),
+        marks=(b"\x89HDF\r\n\x1a\n",),
+        aliases=("h5",),
+        reader=lazily("hdf5.source", "Hdf5Source"),
+        told=("axes", "series"),
+        count=lazily("hdf5.source", "count_arrays"),
+        extra=True,
+    ),
+    Format(
         name="czi",
         title="CZI",
         suffixes=(".czi",),

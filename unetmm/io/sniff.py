@@ -8,6 +8,7 @@ from unetmm.errors import ImageError
 from unetmm.io.failures import translated
 from unetmm.io.foreign import FOREIGN, SHELLS
 from unetmm.io.formats import FORMATS, READABLE, Format
+from unetmm.io.hdf5.arrays import is_hdf5
 from unetmm.io.ome_sets import COMPANION
 from unetmm.io.places import ZARR_MARKS, Place, RemotePath, is_zarr
 
@@ -29,6 +30,8 @@ def sniff_format(path: Place) -> Format:
         raise ImageError(f"{path}: is no Zarr, and only Zarr is read from URLs; download it first")
     with translated(path, "look at it"):
         if not path.exists():
+            if is_hdf5(path):
+                return _named("hdf5")
             raise ImageError(f"{path}: there is no such file or folder; give a {READABLE}")
         if path.is_dir():
             return _sniff_folder(path)

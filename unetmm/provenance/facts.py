@@ -20,6 +20,7 @@ from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ImageError, ResumeError
 from unetmm.intensities.validity import Values
 from unetmm.io.framed import crop_text
+from unetmm.io.hdf5.arrays import split_place
 from unetmm.io.image import Box, Encoding, ImageInfo
 from unetmm.io.open import output_format
 from unetmm.io.output.output import Output
@@ -123,9 +124,10 @@ def _input_state(path: Place, info: ImageInfo) -> str:
         return ", ".join([path.name, *(mark.version() for mark in marks if mark.exists())])
     if path.is_dir():
         files = [path / name for name in METADATA_FILES if (path / name).is_file()]
-    else:
-        files = [path, *map(Path, info.metadata.reading.other_files)]
-    return ", ".join([path.resolve().name, *map(_file_state, files)])
+        return ", ".join([path.resolve().name, *map(_file_state, files)])
+    file, within = split_place(path.resolve())
+    files = [file, *map(Path, info.metadata.reading.other_files)]
+    return ", ".join([f"{file.name}/{within}".rstrip("/"), *map(_file_state, files)])
 
 
 def _file_state(path: Path) -> str:

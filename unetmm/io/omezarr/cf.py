@@ -29,8 +29,13 @@ _DIMENSIONS = "_ARRAY_DIMENSIONS"
 def read_cf(path: Any, array: Any) -> NoData:
     """Values and range of an array; what is damaged is left out with a warning."""
     attributes = dict(array.attrs)
+    return nodata_of(path, attributes, _own_fill(array, attributes))
+
+
+def nodata_of(path: Any, attributes: Mapping[str, Any], own: list[float] | None = None) -> NoData:
+    """Values and range that attributes state, beside the array's own fill values."""
     values = _numbers(path, attributes, "_FillValue") + _numbers(path, attributes, "missing_value")
-    values += _own_fill(array, attributes)
+    values += own or []
     low, high = -math.inf, math.inf
     if len(limits := _numbers(path, attributes, "valid_range")) == 2:
         low, high = limits

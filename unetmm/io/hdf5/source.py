@@ -1,0 +1,159 @@
+"""Reads boxes of the arrays of an HDF5 file, chunk by chunk, through h5py."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.errors import ImageError
+from unetmm.io.failures import translated
+from unetmm.io.hdf5.arrays import (
+    CACHE_BYTES,
+    check_own,
+    choose_array,
+    list_arrays,
+    open_file,
+    split_place,
+)
+from unetmm.io.hdf5.description import Description, describe_array
+from unetmm.io.hdf5.imaris import describe_imaris, is_imaris
+from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
+from unetmm.io.metadata import Metadata, ReadingFacts
+from unetmm.sizes import format_size
+
+_CHUNK_COPIES = 3
+"""Copies of a chunk in memory at once: as stored, as unpacked, and in the cache."""
+_LARGEST_CHUNK_BYTES = 2**31
+
+
+class Hdf5Source:
+    """An image of an HDF5 file, the largest array if none is named."""
+
+    def __init__(self, path: Path, axes: str = "", series: int | None = None) -> None:
+        self.path = path
+        file, within = split_place(path)
+        with translated(path, "read it as HDF5"):
+            self._file = open_file(file)
+            try:
+                self._described = _describe(path, self._file, within, axes, series)
+                self.info = _info(path, self._described)
+            except BaseException:
+                self.close()
+                raise
+
+    @property
+    def resident_bytes(self) -> int:
+        """The cache of chunks of every array."""
+        return CACHE_BYTES * len(self._described.arrays) * len(self._described.arrays[0])
+
+    def read_bytes(self, box_height: int, box_width: int) -> int:
+        array = self._described.arrays[0][0]
+        return _CHUNK_COPIES * _chunk_bytes(array) if array.chunks else 0
+
+    def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
+        info = self.info
+        array = self._array(plane)
+        out = np.empty((box.height, box.width, info.samples), info.dtype)
+        with translated(self.path, "decode a part of it"):
+            height, width = info.chunk if array.chunks else (box.height, box.width)
+            for y0, y1 in _cuts(box.y0, box.y1, height):
+                for x0, x1 in _cuts(box.x0, box.x1, width):
+                    rows, columns = slice(y0 - box.y0, y1 - box.y0), slice(x0 - box.x0, x1 - box.x0)
+                    out[rows, columns] = self._read_part(array, plane, Box(y0, x0, y1, x1))
+        return out
+
+    def _array(self, plane: Plane) -> Any:
+        arrays = self._described.arrays
+        t, c, _ = plane
+        row = arrays[t if len(arrays) > 1 else 0]
+        return row[c if len(row) > 1 else 0]
+
+    def _read_part(self, array: Any, plane: Plane, box: Box) -> NDArray[Any]:
+        """(height, width, samples) of a box that touches one chunk in each direction."""
+        axes = self._described.axes
+        where: dict[str, int | slice] = dict(zip("TCZ", plane, strict=True))
+        where |= {"Y": slice(box.y0, box.y1), "X": slice(box.x0, box.x1), "S": slice(None)}
+        pixels = np.asarray(array[tuple(where[axis] for axis in axes)])
+        left = [axis for axis in axes if axis in "YXS"]
+        order = [left.index(axis) for axis in "YXS" if axis in left]
+        return pixels.transpose(order).reshape(box.height, box.width, self.info.samples)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def count_arrays(path: Path) -> int:
+    """Number of images of a file that `series` chooses among."""
+    file, within = split_place(path)
+    with translated(path, "read it as HDF5"), open_file(file) as opened:
+        if within or is_imaris(opened):
+            return 1
+        return max(1, sum(1 for _ in list_arrays(opened)))
+
+
+def _describe(path: Path, file: Any, within: str, axes: str, series: int | None) -> Description:
+    if is_imaris(file) and not within and series is None:
+        found = describe_imaris(path, file)
+    else:
+        chosen = choose_array(path, file, within, series)
+        others = 0 if within else sum(1 for _ in list_arrays(file)) - 1
+        found = describe_array(path, file[chosen.name], axes, others)
+    for row in found.arrays:
+        for array in row:
+            check_own(path, array)
+    return found
+
+
+def _info(path: Path, found: Description) -> ImageInfo:
+    array = found.arrays[0][0]
+    dtype = np.dtype(array.dtype).newbyteorder("=")
+    if dtype.name not in DTYPES:
+        raise ImageError(
+            f"{path}: holds {dtype} pixels; convert them to one of {', '.join(DTYPES)}"
+        )
+    if _chunk_bytes(array) > _LARGEST_CHUNK_BYTES:
+        raise ImageError(
+            f"{path}: its chunks hold {format_size(_chunk_bytes(array))}; copy it with smaller "
+            "ones: h5repack -l CHUNK=256x256 ..."
+        )
+    if found.lengths.get("S", 1) > 4:
+        raise ImageError(
+            f"{path}: {found.lengths['S']} samples a pixel are no colours; name them C"
+        )
+    times, channels = len(found.arrays), len(found.arrays[0])
+    lengths = {"T": times} if times > 1 else {}
+    lengths |= {"C": channels} if channels > 1 else {}
+    lengths |= dict(found.lengths)
+    letters = "".join(axis for axis in "TCZYXS" if axis in lengths)
+    stored = dict(zip(found.axes, array.chunks or array.shape, strict=True))
+    height = stored["Y"] if array.chunks else 1
+    count = lengths.get("C", 1)
+    return ImageInfo(
+        format="hdf5",
+        axes=letters,
+        shape=tuple(lengths[axis] for axis in letters),
+        dtype=dtype,
+        chunk=(min(height, lengths["Y"]), min(stored["X"], lengths["X"])),
+        alpha=lengths.get("S") in (2, 4),
+        pixel_size=found.pixel_size,
+        channel_names=found.channel_names if len(found.channel_names) == count else (),
+        nodata=found.nodata,
+        metadata=Metadata(
+            reading=ReadingFacts(guessed_axes=found.guessed, left_out=found.left_out)
+        ),
+    )
+
+
+def _chunk_bytes(array: Any) -> int:
+    """Bytes of an unpacked chunk; those of a row where there are none."""
+    return int(math.prod(array.chunks or array.shape[-1:]) * array.dtype.itemsize)
+
+
+def _cuts(start: int, stop: int, step: int) -> list[tuple[int, int]]:
+    """Cut a range at multiples of `step`."""
+    return list(pairwise([start, *range((start // step + 1) * step, stop, step), stop]))
