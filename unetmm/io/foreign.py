@@ -38,12 +38,6 @@ FOREIGN = (
     Foreign("a raw photo (Olympus ORF)", (b"IIRO", b"IIRS", b"MMOR"), (), 0, _RAW),
     Foreign("a raw photo (Panasonic RW2)", (b"IIU\0",), (), 0, _RAW),
     Foreign("a raw photo (Sigma X3F)", (b"FOVb",), (), 0, _RAW),
-    Foreign("an AVIF", (b"ftypavif", b"ftypavis"), (), 4, _MAGICK),
-    Foreign(
-        "a HEIC or HEIF",
-        (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftypmif1", b"ftypmsf1"),
-        (), 4, _MAGICK,
-    ),
     Foreign("a video (MP4, MOV)", (b"ftyp",), (), 4, "take its frames out: ffmpeg -i {0} %04d.png"),
     Foreign("a DICOM", (b"DICM",), (), 128, "convert it: dcm2niix, or dcmj2pnm +on2 {0} {1}.png"),
     Foreign("a NIfTI", (b"n+1\0", b"ni1\0"), (), 344, "save its array by nibabel and numpy.save"),

@@ -160,6 +160,23 @@ FORMATS = (
         reader=lazily("photo.source", "PhotoSource", "webp"),
     ),
     Format(
+        name="avif",
+        title="AVIF",
+        suffixes=(".avif",),
+        marks=(b"ftypavif", b"ftypavis"),
+        mark_at=4,
+        reader=lazily("photo.source", "PhotoSource", "avif"),
+    ),
+    Format(
+        name="heic",
+        title="HEIC",
+        suffixes=(".heic", ".heif", ".hif"),
+        marks=(b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftypmif1", b"ftypmsf1"),
+        mark_at=4,
+        reader=lazily("photo.source", "PhotoSource", "heic"),
+        extra=True,
+    ),
+    Format(
         name="bmp",
         title="BMP",
         suffixes=(".bmp",),

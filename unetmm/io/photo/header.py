@@ -38,6 +38,9 @@ class PhotoHeader:
     """Samples of a decoded pixel, opacity included."""
     bits: int = 8
     """Bits of a sample when decoded, 8 or 16."""
+    scaled_bits: int = 0
+    """Bits of a stored sample whose values are spread over the 16 bits that are decoded; 0 if none
+    are."""
     alpha: bool = False
     """Whether the last sample is opacity."""
     indices: bool = False

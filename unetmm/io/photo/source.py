@@ -17,6 +17,7 @@ from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.io.metadata import Metadata
 from unetmm.io.photo.header import PhotoHeader, ReadHeader
+from unetmm.io.photo.heif_headers import open_heic, read_avif_header, read_heic_header
 from unetmm.io.photo.jpeg_header import read_jpeg2000_header, read_jpeg_header
 from unetmm.io.photo.other_headers import open_by_pillow, read_bmp_header, read_webp_header
 from unetmm.io.photo.png_header import check_png_sums, read_png_header
@@ -29,6 +30,8 @@ READERS: dict[str, ReadHeader] = {
     "jpeg2000": read_jpeg2000_header,
     "webp": read_webp_header,
     "bmp": read_bmp_header,
+    "avif": read_avif_header,
+    "heic": read_heic_header,
 }
 """Short name of a format that is decoded whole -> reader of its header."""
 
@@ -95,6 +98,10 @@ def decode_photo(path: Path, data: bytes, format: str, header: PhotoHeader) -> N
         pixels = imagecodecs.jpeg2k_decode(data)
     elif format == "webp":
         pixels = imagecodecs.webp_decode(data, hasalpha=header.alpha)
+    elif format == "avif":
+        pixels = _spread(imagecodecs.avif_decode(data, index=0), header.scaled_bits)
+    elif format == "heic":
+        pixels = _decode_heic(path, data, header.scaled_bits)
     else:
         pixels = _decode_by_pillow(data, "BMP", header)
     return pixels
@@ -105,6 +112,22 @@ def _decode_by_pillow(data: bytes, format: str, header: PhotoHeader) -> NDArray[
         if header.indices:
             return np.asarray(image)
         return np.asarray(image.convert({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[header.samples]))
+
+
+def _decode_heic(path: Path, data: bytes, bits: int) -> NDArray[Any]:
+    """Pixels of the primary image; their bits come as the upper ones of 16."""
+    _, image = open_heic(path, io.BytesIO(data))
+    pixels = np.asarray(image)
+    return _spread(pixels >> (16 - bits), bits) if bits else pixels
+
+
+def _spread(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Values of so many bits over 16 bits, as viewers take them; 0 bits are left as they are."""
+    if not bits:
+        return pixels
+    most = 2**bits - 1
+    table = np.rint(np.arange(most + 1) * (65535 / most)).astype(np.uint16)
+    return np.asarray(table[pixels])
 
 
 def describe_photo(header: PhotoHeader, format: str, whole: bool = True) -> ImageInfo:

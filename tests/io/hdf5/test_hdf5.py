@@ -1,0 +1,171 @@
+"""HDF5 files are read by path, axes and all, and nothing outside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import unetmm
+from unetmm.errors import ImageError, MissingPackageError
+from unetmm.io.image import Box, Source
+from unetmm.io.open import count_images, open_source
+from unetmm.io.select import Selection
+
+STACK = np.random.default_rng(0).integers(0, 4000, (3, 70, 90)).astype(np.uint16)
+
+
+def plane_of(source: Source, plane: tuple[int, int, int]) -> NDArray[Any]:
+    """A plane, put together from boxes that lie across chunks."""
+    height, width = source.info.height, source.info.width
+    out = np.empty((height, width, source.info.samples), source.info.dtype)
+    for y in range(0, height, 23):
+        for x in range(0, width, 41):
+            box = Box(y, x, min(y + 23, height), min(x + 41, width))
+            out[box.y0 : box.y1, box.x0 : box.x1] = source.read(plane, box)
+    return out
+
+
+def write(path: Path, name: str, values: NDArray[Any], **more: Any) -> Any:
+    with h5py.File(path, "a") as file:
+        array = file.create_dataset(name, data=values, **more.pop("stored", {}))
+        array.attrs.update(more)
+    return path
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("order", ["ZYX", "XYZ", "YXZ"])
+def test_an_array_of_any_order_is_read(tmp_path: Path, packed: bool, order: str) -> None:
+    values = STACK.transpose(["ZYX".index(axis) for axis in order])
+    chunks = tuple({"Z": 2, "Y": 16, "X": 32}[axis] for axis in order)
+    stored = {"chunks": chunks, "compression": "gzip"} if packed else {}
+    tags = json.dumps({"axes": [{"key": axis.lower()} for axis in order]})
+    path = write(tmp_path / "scan.h5", "a/b", values, stored=stored, axistags=tags)
+    source = open_source(path)
+    assert (source.info.axes, source.info.shape) == ("ZYX", STACK.shape)
+    for z in range(3):
+        assert np.array_equal(plane_of(source, (0, 0, z))[..., 0], STACK[z])
+    source.close()
+
+
+def test_an_array_is_named_by_its_path_or_number(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "scan.h5", "raw/left", STACK[:, :50])
+    write(path, "raw/right", STACK, element_size_um=[0.5, 0.25, 0.25])
+    write(path, "table", np.arange(5))
+    assert count_images(path) == 2
+    assert open_source(path).info.shape == STACK.shape  # the largest
+    assert "raw/left" in caplog.text
+    by_path = open_source(path / "raw" / "left")
+    assert by_path.info.shape == (3, 50, 90)
+    assert open_source(path, Selection(series=0)).info.shape == (3, 50, 90)
+    right = open_source(path / "raw/right").info
+    assert right.pixel_size["X"] == (0.25, "micrometer")
+    for wrong, words in ((path / "raw/none", "raw/left"), (path / "table", "raw/right")):
+        with pytest.raises(ImageError, match=words):
+            open_source(wrong)
+    with pytest.raises(ImageError, match="array 7 was asked for"):
+        open_source(path, Selection(series=7))
+
+
+def test_axes_are_stated_where_nobody_names_them(tmp_path: Path) -> None:
+    path = write(tmp_path / "scan.h5", "a", STACK)
+    assert open_source(path).info.metadata.reading.guessed_axes == "ZYX"
+    assert open_source(path, Selection(axes="CYX")).info.axes == "CYX"
+    with pytest.raises(ImageError, match="do not fit"):
+        open_source(path, Selection(axes="TCYX"))
+
+
+def test_netcdf_names_its_axes_and_what_is_not_measured(tmp_path: Path) -> None:
+    path = tmp_path / "sea.nc"
+    with h5py.File(path, "w") as file:
+        for name, length in (("band", 3), ("lat", 70), ("lon", 90)):
+            file.create_dataset(name, data=np.arange(float(length))).make_scale(name)
+        array = file.create_dataset("sst", data=STACK.astype(np.float32))
+        for i, name in enumerate(("band", "lat", "lon")):
+            array.dims[i].attach_scale(file[name])
+        array.attrs["_FillValue"] = np.float32(-9999)
+        array.attrs["scale_factor"] = 0.1
+    info = open_source(path).info
+    assert (info.axes, info.nodata.values) == ("CYX", (-9999.0,))
+    assert "scale_factor" in info.metadata.reading.left_out[0]
+
+
+def test_imaris_is_one_image_of_its_own_size(tmp_path: Path) -> None:
+    path = tmp_path / "cells.ims"
+
+    def text(words: str) -> NDArray[Any]:
+        return np.array([letter.encode() for letter in words], "S1")
+
+    with h5py.File(path, "w") as file:
+        about = file.create_group("DataSetInfo/Image").attrs
+        for i, (axis, length) in enumerate((("X", 90), ("Y", 70), ("Z", 3))):
+            about[axis] = text(str(length))
+            about[f"ExtMin{i}"], about[f"ExtMax{i}"] = text("1"), text(str(1 + length * 0.5))
+        for c, name in enumerate(("DAPI", "GFP")):
+            file.create_group(f"DataSetInfo/Channel {c}").attrs["Name"] = text(name)
+            for t in range(2):
+                padded = np.zeros((4, 96, 128), np.uint16)
+                padded[:3, :70, :90] = STACK + 10 * c + t
+                name = f"DataSet/ResolutionLevel 0/TimePoint {t}/Channel {c}/Data"
+                file.create_dataset(name, data=padded, chunks=(2, 32, 64), compression="gzip")
+    source = open_source(path)
+    info = source.info
+    assert (info.axes, info.shape) == ("TCZYX", (2, 2, 3, 70, 90))
+    assert info.channel_names == ("DAPI", "GFP")
+    assert info.pixel_size["Y"] == (0.5, "micrometer")
+    assert np.array_equal(plane_of(source, (1, 1, 2))[..., 0], STACK[2] + 11)
+
+
+def test_nothing_outside_the_file_is_read(tmp_path: Path) -> None:
+    secret = write(tmp_path / "secret.h5", "a", STACK)
+    (tmp_path / "raw.bin").write_bytes(STACK.tobytes())
+    path = write(tmp_path / "scan.h5", "own", STACK[:2])
+    with h5py.File(path, "a") as file:
+        file["link"] = h5py.ExternalLink(str(secret), "a")
+        file["soft"] = h5py.SoftLink("/own")
+        layout = h5py.VirtualLayout(STACK.shape, STACK.dtype)
+        layout[:] = h5py.VirtualSource(str(secret), "a", STACK.shape)
+        file.create_virtual_dataset("virtual", layout)
+        outside = [(str(tmp_path / "raw.bin"), 0, STACK.nbytes)]
+        file.create_dataset("outside", STACK.shape, STACK.dtype, external=outside)
+    with pytest.raises(ImageError, match="holds no array of that name"):
+        open_source(path / "link")
+    for name in ("virtual", "outside"):
+        with pytest.raises(ImageError, match="lie in other files"):
+            open_source(path / name)
+    assert open_source(path / "own").info.shape == (2, 70, 90)
+
+
+def test_what_is_no_image_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "scan.h5", "a", STACK)
+    cut = tmp_path / "cut.h5"
+    cut.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(ImageError, match="cannot read it as HDF5"):
+        open_source(cut)
+    empty = write(tmp_path / "empty.h5", "words", np.arange(3))
+    with pytest.raises(ImageError, match="no array of rows and columns"):
+        open_source(empty)
+    wide = write(tmp_path / "wide.h5", "a", STACK.astype(np.int64))
+    with pytest.raises(ImageError, match="int64"):
+        open_source(wide)
+    monkeypatch.setattr("unetmm.extras.find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match=r"unetmm\[hdf5\]"):
+        open_source(path)
+
+
+def test_an_array_in_a_file_is_restored_and_its_run_known_again(tmp_path: Path) -> None:
+    path = write(tmp_path / "scan.h5", "raw/left", STACK[:1])
+    write(path, "raw/right", STACK[1:2])
+    out = tmp_path / "out.ome.zarr"
+    unetmm.restore(str(path / "raw/left"), "tiny-mono", output=str(out))
+    restored = plane_of(open_source(out), (0, 0, 0))[..., 0]
+    assert np.array_equal(restored, unetmm.restore(STACK[0], "tiny-mono"))
+    with pytest.raises(unetmm.UnetmmError):  # another array of the same file is another input
+        unetmm.restore(str(path / "raw/right"), "tiny-mono", output=str(out))
