@@ -276,9 +276,9 @@ KINDS = (
             if c not in (*_TEXT_CHUNKS, *_COLOUR_CHUNKS, *_OWN_CHUNKS))),
         {"png": "those that are known, and those marked as safe to copy", "ome-zarr": _IN_NOTES},
     ),
-    Kind("size of a pixel", "TIFF, OME-Zarr, MRC, CZI, ND2, LIF",
+    Kind("size of a pixel", "TIFF, OME-Zarr, MRC, HDF5, DICOM, NRRD, CZI, ND2, LIF",
          _if("pixel sizes", lambda i: i.pixel_size), _SIZES),
-    Kind("names of channels", "TIFF, OME-Zarr, CZI, ND2, LIF",
+    Kind("names of channels", "TIFF, OME-Zarr, Imaris, CZI, ND2, LIF",
          _if("channel names", lambda i: any(i.channel_names)), _MEASURED, _names_are_lost),
     Kind(
         "colours of channels", "TIFF, OME-Zarr",

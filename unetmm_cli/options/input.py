@@ -40,8 +40,8 @@ StatedAxes = Annotated[
     ),
 ]
 _SERIES_HELP = (
-    "Which image of a TIFF, CZI or LIF with several is read, counted from 0; a warning lists them. "
-    "By default the largest, of scenes the first."
+    "Which image of a TIFF, CZI, LIF or HDF5 with several is read, counted from 0; a warning lists "
+    "them. By default the largest, of scenes the first."
 )
 Series = Annotated[int | None, typer.Option(metavar="N", min=0, help=_SERIES_HELP)]
 SeriesOrAll = Annotated[

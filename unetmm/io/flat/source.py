@@ -36,9 +36,13 @@ _PNM_HEADER = re.compile(rb"P([56])" + 3 * rb"(?:\s+|#[^\n]*\n)+(\d{1,9})" + rb"
 class FlatSource:
     """Boxes of one array in a file, rows or (Fortran order) columns behind one another."""
 
-    def __init__(self, path: Path, format: str, axes: str = "") -> None:
+    def __init__(
+        self, path: Path, format: str, axes: str = "", layout: FlatLayout | None = None
+    ) -> None:
         with translated(path, f"read it as {format.upper()}"):
-            found = _find_npy(path, axes) if format == "npy" else _FINDERS[format](path)
+            if format == "npy":
+                layout = _find_npy(path, axes)
+            found = layout or _FINDERS[format](path)
             self.info, self._stored, self._offset = found.info, found.stored, found.offset
             self._by_columns, self._shifted = found.by_columns, found.shifted
             self._handle = os.open(path, os.O_RDONLY)

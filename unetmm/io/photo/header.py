@@ -38,9 +38,6 @@ class PhotoHeader:
     """Samples of a decoded pixel, opacity included."""
     bits: int = 8
     """Bits of a sample when decoded, 8 or 16."""
-    scaled_bits: int = 0
-    """Bits of a stored sample whose values are spread over the 16 bits that are decoded; 0 if none
-    are."""
     alpha: bool = False
     """Whether the last sample is opacity."""
     indices: bool = False
@@ -59,11 +56,13 @@ class PhotoHeader:
     """Meaning of the decoded values."""
     reading: ReadingFacts = ReadingFacts()
     """Facts on how the file is stored and read."""
-
     tiff: TiffFacts = TiffFacts()
     """Tags of a place on Earth."""
     geo: GeoFacts = GeoFacts()
     """Place on Earth in words."""
+    scaled_bits: int = 0
+    """Bits of a stored sample whose values are spread over the 16 bits that are decoded; 0 if none
+    are."""
 
     @property
     def row_bytes(self) -> int:
