@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import nrrd
 import numpy as np
 import OpenEXR
@@ -15,7 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+)
 
 import unetmm
 from unetmm.errors import ImageError, MissingPackageError
@@ -116,6 +122,21 @@ def test_a_slide_is_put_together_of_its_tiles(tmp_path: Path, placed: bool) -> N
         (16, 24),
     )
     assert np.abs(plane_of(source, (0, 0, 0)).astype(int) - picture).mean() < 4
+
+
+@pytest.mark.parametrize("codec", ["ljpeg", "jpegls"])
+def test_lossless_compressions_of_hospitals_are_read(tmp_path: Path, codec: str) -> None:
+    values = STACK[0].astype(np.int16) // 2 - 1000
+    stored = values.view(np.uint16) & 0xFFF  # of 12 bits, the highest of which is the sign
+    encode = {"ljpeg": imagecodecs.ljpeg_encode, "jpegls": imagecodecs.jpegls_encode}[codec]
+    syntax = {"ljpeg": JPEGLosslessSV1, "jpegls": JPEGLSLossless}[codec]
+    path = write_dicom(
+        tmp_path / "ct.dcm", encapsulate([encode(stored)]), Rows=60, Columns=50,
+        PixelRepresentation=1, BitsStored=12, syntax=syntax,
+    )  # fmt: skip
+    source = open_source(path)
+    assert source.info.dtype == np.int16
+    assert np.array_equal(plane_of(source, (0, 0, 0))[..., 0], values)
 
 
 def test_what_no_dicom_image_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

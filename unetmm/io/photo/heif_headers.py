@@ -19,7 +19,7 @@ from unetmm.io.xmp import without_companions
 
 _COPIES = 4.0
 """Peak of decoding in decoded images, measured: planes of the decoder, tiles, and the result."""
-_SAMPLES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
+_SAMPLES = {"L": 1, "I": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _CONFIGURATION = b"av1C"
 _LINEAR_OR_HDR = {8: "linear light", 16: "HDR (PQ)", 18: "HDR (HLG)"}
 """Number of a transfer function -> words for those that other files would show wrongly."""

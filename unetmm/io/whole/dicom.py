@@ -22,6 +22,15 @@ from unetmm.io.whole.source import Frames, FrameSource
 _COPIES = 4.0
 """Peak of decoding in decoded frames, measured."""
 _MOST_FRAMES = 10**6
+_DEFERRED_BYTES = 2**16
+"""Longest element that is read at once."""
+_CODECS = {
+    "1.2.840.10008.1.2.4.57": "ljpeg",
+    "1.2.840.10008.1.2.4.70": "ljpeg",
+    "1.2.840.10008.1.2.4.80": "jpegls",
+    "1.2.840.10008.1.2.4.81": "jpegls",
+}
+"""Compressions of which pydicom has no decoder of its own -> names of codecs of imagecodecs."""
 _GREYS = ("MONOCHROME1", "MONOCHROME2")
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
@@ -38,23 +47,40 @@ def open_dicom(path: Path) -> FrameSource:
     import pydicom
 
     with translated(path, "read it as DICOM"):
-        header = pydicom.dcmread(path, stop_before_pixels=True)
+        header = pydicom.dcmread(path, defer_size=_DEFERRED_BYTES)
         info, frames = _describe(path, header)
-        _check_codec(path, header)
+        codec = _own_codec(path, header)
 
     def decode(number: int) -> NDArray[Any]:
+        if codec is not None:
+            return _decode(header, codec, number, info.dtype)
         from pydicom.pixels.utils import pixel_array
 
         found: NDArray[Any] = pixel_array(path, index=number)
         return np.ascontiguousarray(found).astype(info.dtype, copy=False)
 
-    return FrameSource(path, info, frames, decode, _COPIES)
+    resident = path.stat().st_size if codec is not None else 0
+    return FrameSource(path, info, frames, decode, _COPIES, resident)
+
+
+def _decode(header: Any, codec: str, number: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A frame by a codec of imagecodecs."""
+    import imagecodecs
+    from pydicom.encaps import get_frame
+
+    count = int(header.get("NumberOfFrames") or 1)
+    data = get_frame(header.PixelData, number, number_of_frames=count)
+    found: NDArray[Any] = getattr(imagecodecs, f"{codec}_decode")(data)
+    if dtype.kind == "i" and found.dtype.kind == "u":  # codecs do not know of signs
+        unused = 8 * dtype.itemsize - int(header.BitsStored)
+        found = (found.astype(f"u{dtype.itemsize}") << unused).view(dtype) >> unused
+    return found.astype(dtype, copy=False)
 
 
 def _describe(path: Path, header: Any) -> tuple[ImageInfo, Frames]:
     rows, columns = int(header.get("Rows", 0)), int(header.get("Columns", 0))
     samples = int(header.get("SamplesPerPixel", 1))
-    if min(rows, columns) < 1:
+    if min(rows, columns) < 1 or "PixelData" not in header:
         raise ImageError(f"{path}: the DICOM holds no image; give one of rows and columns")
     display = _display(path, header, samples)
     dtype = _dtype(path, header)
@@ -117,19 +143,23 @@ def _dtype(path: Path, header: Any) -> np.dtype[Any]:
     return np.dtype(f"{'i' if int(header.get('PixelRepresentation', 0)) else 'u'}{bits // 8}")
 
 
-def _check_codec(path: Path, header: Any) -> None:
-    """Refuse a compression that no installed decoder knows.
+def _own_codec(path: Path, header: Any) -> str | None:
+    """Name of the codec of imagecodecs for what pydicom has no decoder of; None where it has.
 
     Raises
     ------
     ImageError
-        It names what would decode it.
+        If neither knows the compression.
     """
     from pydicom.pixels.decoders.base import get_decoder
 
     syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
-    if syntax is None or not syntax.is_compressed or syntax.is_deflated:
-        return
+    if syntax is None or not syntax.is_compressed:
+        return None
+    if syntax.is_deflated:
+        raise ImageError(f"{path}: is deflated as a whole; write it without: dcmconv +te")
+    if str(syntax) in _CODECS:
+        return _CODECS[str(syntax)]
     try:
         known = get_decoder(syntax).is_available
     except NotImplementedError:
@@ -138,6 +168,7 @@ def _check_codec(path: Path, header: Any) -> None:
         raise ImageError(
             f"{path}: is compressed by {syntax.name}; to read it: pip install pylibjpeg[all]"
         )
+    return None
 
 
 def _stack(count: int) -> NDArray[np.int64]:
@@ -185,10 +216,14 @@ def _pixel_sizes(header: Any) -> dict[str, tuple[float, str]]:
     shared = header.get("SharedFunctionalGroupsSequence")
     measures = shared[0].get("PixelMeasuresSequence") if shared else None
     about = measures[0] if measures else header
-    spacing = about.get("PixelSpacing") or about.get("ImagerPixelSpacing")
-    found = dict(zip("YX", map(float, spacing), strict=False)) if spacing else {}
+    spacing = about.get("PixelSpacing") or about.get("ImagerPixelSpacing") or ()
     depth = about.get("SpacingBetweenSlices") or about.get("SliceThickness")
-    found |= {"Z": float(depth)} if depth else {}
+    found = {}
+    try:
+        found = dict(zip("YX", map(float, spacing), strict=True))
+        found |= {"Z": float(depth)} if depth else {}
+    except (TypeError, ValueError):
+        pass  # several values where one belongs say nothing
     return {axis: (size, "millimeter") for axis, size in found.items() if size > 0}
 
 

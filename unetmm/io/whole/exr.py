@@ -1,12 +1,17 @@
-"""OpenEXR: scenes in linear light as floats, through the OpenEXR library."""
+"""OpenEXR: scenes in linear light as floats, through the OpenEXR library.
+
+The library's own reader of headers fails on some (OpenEXR 3.5 on those with a preview), so the few
+fields that are needed are read here.
+
+Source: https://openexr.com/en/latest/OpenEXRFileLayout.html
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +23,22 @@ from unetmm.io.image import ImageInfo
 from unetmm.io.metadata import Metadata, ReadingFacts
 from unetmm.io.whole.source import Frames, FrameSource
 
-_TYPES = {"HALF": "float16", "FLOAT": "float32", "UINT": "uint32"}
+_TYPES = ("uint32", "float16", "float32")
+"""Types of channels by their numbers in a file."""
 _COLOURS = (("R", "G", "B"), ("Y",))
 _BAND_PX = 256
 """Rows that are decoded at once."""
 _COPIES = 5.0
 """Peak of decoding in bands, measured; DWAB packs as many rows together."""
+_MOST_ATTRIBUTES, _MOST_BYTES, _MOST_WORD = 10_000, 2**26, 1024
+_MOST_PX = 2**24
+_DEEP, _SEVERAL = 0x800, 0x1000
+"""Flags of the version."""
+_STRUCTURE = {
+    "channels", "compression", "dataWindow", "displayWindow", "lineOrder", "pixelAspectRatio",
+    "screenWindowCenter", "screenWindowWidth", "type", "tiles", "chunkCount", "name", "version",
+}  # fmt: skip
+"""Names of attributes that say how pixels are stored."""
 
 
 def open_exr(path: Path) -> FrameSource:
@@ -39,10 +54,6 @@ def open_exr(path: Path) -> FrameSource:
         header = _read_header(path)
     names, dtype = _choose(path, header.types)
     several = len(names) > 1
-    lost = [name for name in header.types if name not in names]
-    left_out = [f"channels {', '.join(lost[:6])}"] if lost else []
-    left_out += [f"{header.parts - 1} further parts"] if header.parts > 1 else []
-    left_out += ["attributes of OpenEXR"] if header.attributes else []
     info = ImageInfo(
         format="exr",
         axes="YXS" if several else "YX",
@@ -50,20 +61,26 @@ def open_exr(path: Path) -> FrameSource:
         dtype=dtype,
         chunk=(min(_BAND_PX, header.height), header.width),
         alpha="A" in names,
-        metadata=Metadata(reading=ReadingFacts(left_out=tuple(left_out))),
+        metadata=Metadata(reading=ReadingFacts(left_out=_left_out(header, names))),
     )
     bands = -(-header.height // _BAND_PX)
     frames = Frames(np.arange(bands).reshape(1, -1, 1), _BAND_PX, header.width)
 
     def decode(number: int) -> NDArray[Any]:
+        import Imath
+        import OpenEXR
+
         first = number * _BAND_PX
         last = min(first + _BAND_PX, header.height) - 1
         out = np.zeros((_BAND_PX, header.width, len(names)), dtype)
-        with _opened(path) as file:
-            types = {name: channel.type for name, channel in file.header()["channels"].items()}
+        kind = Imath.PixelType(_TYPES.index(dtype.name))
+        file = OpenEXR.InputFile(str(path))
+        try:
             for k, name in enumerate(names):
-                data = file.channel(name, types[name], header.top + first, header.top + last)
+                data = file.channel(name, kind, header.top + first, header.top + last)
                 out[: last - first + 1, :, k] = np.frombuffer(data, dtype).reshape(-1, header.width)
+        finally:
+            file.close()
         return out
 
     return FrameSource(path, info, frames, decode, _COPIES)
@@ -79,48 +96,65 @@ class _Header:
     """Number of columns."""
     types: dict[str, str]
     """Name of each channel of full size -> name of its type."""
-    parts: int
-    """Number of images in the file."""
-    attributes: bool
-    """Whether there is more than what says how pixels are stored."""
-
-
-_STRUCTURE = {
-    "channels", "compression", "dataWindow", "displayWindow", "lineOrder", "pixelAspectRatio",
-    "screenWindowCenter", "screenWindowWidth", "type", "tiles", "chunkCount", "name", "version",
-}  # fmt: skip
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    import OpenEXR
-
-    file = OpenEXR.InputFile(str(path))
-    try:
-        yield file
-    finally:
-        file.close()
+    small: tuple[str, ...]
+    """Names of the channels that have fewer pixels than the image."""
+    others: tuple[str, ...]
+    """Names of attributes that say more than how pixels are stored."""
+    several: bool
+    """Whether the file holds further parts."""
 
 
 def _read_header(path: Path) -> _Header:
-    import OpenEXR
-
-    with OpenEXR.File(str(path), header_only=True) as whole:
-        parts = len(whole.parts)
-    with _opened(path) as file:
-        found = file.header()
-    if "deep" in str(found.get("type", "")):
+    attributes: dict[str, bytes] = {}
+    with path.open("rb") as file:
+        flags = int.from_bytes(file.read(8)[4:], "little")
+        while name := _word(file):
+            _word(file)  # its type
+            (length,) = struct.unpack("<i", file.read(4))
+            if not 0 <= length <= _MOST_BYTES or len(attributes) > _MOST_ATTRIBUTES:
+                raise ImageError(f"{path}: the header of the OpenEXR is damaged; write it again")
+            attributes[name] = file.read(length)
+    if flags & _DEEP:
         raise ImageError(f"{path}: holds deep pixels, which are no image; flatten it first")
-    window = found["dataWindow"]
-    types = {
-        name: str(channel.type)
-        for name, channel in found["channels"].items()
-        if channel.xSampling == channel.ySampling == 1
-    }
-    return _Header(
-        window.min.y, window.max.y - window.min.y + 1, window.max.x - window.min.x + 1,
-        types, parts, bool(set(found) - _STRUCTURE),
-    )  # fmt: skip
+    x0, y0, x1, y1 = struct.unpack("<4i", attributes["dataWindow"])
+    if not (0 <= x1 - x0 < _MOST_PX and 0 <= y1 - y0 < _MOST_PX):
+        raise ImageError(f"{path}: claims a window of {x0}, {y0} to {x1}, {y1}; it is damaged")
+    types, small = _channels(attributes["channels"])
+    others = tuple(name for name in attributes if name not in _STRUCTURE)
+    several = bool(flags & _SEVERAL)
+    return _Header(y0, y1 - y0 + 1, x1 - x0 + 1, types, small, others, several)
+
+
+def _word(file: BinaryIO) -> str:
+    """Text up to a zero byte; empty at the end of a header."""
+    found = b""
+    while (byte := file.read(1)) not in (b"", b"\0") and len(found) < _MOST_WORD:
+        found += byte
+    return found.decode("utf-8", "replace")
+
+
+def _channels(data: bytes) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Types of the channels of full size, and names of the others."""
+    types, small, at = {}, [], 0
+    while at < len(data) and data[at]:
+        end = data.index(b"\0", at)
+        name = data[at:end].decode("utf-8", "replace")
+        kind, _, across, down = struct.unpack_from("<4i", data, end + 1)
+        if (across, down) == (1, 1) and 0 <= kind < len(_TYPES):
+            types[name] = _TYPES[kind]
+        else:
+            small.append(name)
+        at = end + 17
+    return types, tuple(small)
+
+
+def _left_out(header: _Header, names: list[str]) -> tuple[str, ...]:
+    """Names of what the file holds besides."""
+    lost = [name for name in (*header.types, *header.small) if name not in names]
+    found = [f"channels {', '.join(lost[:6])}"] if lost else []
+    found += ["further parts of the OpenEXR"] if header.several else []
+    found += [f"attributes of the OpenEXR ({', '.join(header.others[:4])})"] * bool(header.others)
+    return tuple(found)
 
 
 def _choose(path: Path, types: dict[str, str]) -> tuple[list[str], np.dtype[Any]]:
@@ -144,8 +178,8 @@ def _choose(path: Path, types: dict[str, str]) -> tuple[list[str], np.dtype[Any]
             )
         names = list(types)
     kinds = {types[name] for name in names}
-    if len(kinds) > 1 or not kinds <= set(_TYPES):
+    if len(kinds) > 1:
         raise ImageError(
             f"{path}: its channels are of types {', '.join(sorted(kinds))}; write them as one type"
         )
-    return names, np.dtype(_TYPES[kinds.pop()])
+    return names, np.dtype(kinds.pop())

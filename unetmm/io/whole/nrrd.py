@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ _TYPES = {
     **dict.fromkeys(("uint", "unsigned int", "uint32", "uint32_t"), "u4"),
     "float": "f4",
     "double": "f8",
+}
+_PACKERS: dict[str, Callable[..., Any]] = {
+    "gzip": lambda file: gzip.GzipFile(fileobj=file),
+    "gz": lambda file: gzip.GzipFile(fileobj=file),
+    "bzip2": bz2.BZ2File,
+    "bz2": bz2.BZ2File,
 }
 _SPACE = ("space", "domain")
 _COLOURS = {"RGB-color": 3, "RGBA-color": 4}
@@ -59,16 +66,16 @@ def open_nrrd(path: Path) -> Source:
     encoding = str(header.get("encoding", "raw")).lower()
     if encoding == "raw":
         return FlatSource(path, "nrrd", layout=layout)
-    if encoding not in ("gzip", "gz"):
+    if encoding not in _PACKERS:
         raise ImageError(f"{path}: is packed by {encoding}; save it raw or by gzip")
-    return _packed(path, layout)
+    return _packed(path, layout, _PACKERS[encoding])
 
 
-def _packed(path: Path, layout: FlatLayout) -> FrameSource:
-    """Planes of a stream of gzip, which is unpacked from its beginning for the first of them."""
+def _packed(path: Path, layout: FlatLayout, unpacking: Callable[..., Any]) -> FrameSource:
+    """Planes of a packed stream, which is unpacked as a whole for the first of them."""
     info, stored = layout.info, layout.stored
     if "S" in info.axes[:-1] or info.axes[-2:] not in ("YX", "XS"):
-        raise ImageError(f"{path}: axes {info.axes} packed by gzip are not read; save it raw")
+        raise ImageError(f"{path}: axes {info.axes} that are packed are not read; save it raw")
     count = math.prod(info.shape)
     unpacked: list[NDArray[Any]] = []
 
@@ -76,7 +83,8 @@ def _packed(path: Path, layout: FlatLayout) -> FrameSource:
         if not unpacked:
             with path.open("rb") as file:
                 file.seek(layout.offset)
-                data = gzip.GzipFile(fileobj=file).read(count * stored.itemsize)
+                with unpacking(file) as stream:
+                    data = stream.read(count * stored.itemsize)
             whole = np.frombuffer(data, stored).astype(stored.newbyteorder("="), copy=False)
             unpacked.append(whole.reshape(-1, info.height, info.width, info.samples))
         plane: NDArray[Any] = unpacked[0][number]

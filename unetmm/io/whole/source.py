@@ -39,9 +39,15 @@ class FrameSource:
     """
 
     def __init__(
-        self, path: Path, info: ImageInfo, frames: Frames, decode: Decode, copies: float
+        self,
+        path: Path,
+        info: ImageInfo,
+        frames: Frames,
+        decode: Decode,
+        copies: float,
+        kept_bytes: int = 0,
     ) -> None:
-        self.path, self.info = path, info
+        self.path, self.info, self._kept_bytes = path, info, kept_bytes
         self._frames, self._decode, self._copies = frames, decode, copies
         self._kept: OrderedDict[int, NDArray[Any]] = OrderedDict()
         self._most = frames.numbers.shape[2]
@@ -54,8 +60,8 @@ class FrameSource:
 
     @property
     def resident_bytes(self) -> int:
-        """A row of frames, and the peak of decoding one more."""
-        return int((self._most + self._copies) * self._frame_bytes)
+        """A row of frames, the peak of decoding one more, and what the decoder keeps."""
+        return int((self._most + self._copies) * self._frame_bytes) + self._kept_bytes
 
     def read_bytes(self, box_height: int, box_width: int) -> int:
         return 0
