@@ -149,6 +149,10 @@ class DisplayFacts:
     colour_maps: tuple[bytes, ...] = ()
     """Packed colour map that shows the values of each channel, or the one that all of them have;
     see `unetmm.io.palette`."""
+    meaning: str = ""
+    """Word for values that are no image's: "map", "scores" or "labels", which a net made."""
+    class_names: tuple[str, ...] = ()
+    """Name of the class of each label, from 0."""
 
 
 @dataclass(frozen=True)

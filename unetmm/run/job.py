@@ -22,6 +22,7 @@ from unetmm.intensities.range import leaves_base_range
 from unetmm.intensities.rounding import Dimness, Losses
 from unetmm.intensities.stored import Storing
 from unetmm.intensities.validity import NoData
+from unetmm.io.answered import Answer
 from unetmm.io.image import Box, ImageInfo, Sink, Source
 from unetmm.models.groups import Groups, sample_groups
 from unetmm.models.tasks import task_of
@@ -97,6 +98,8 @@ class Job:
     """Whether small parts of the image are to keep their means."""
     removes_noise: bool = True
     """Whether noise is to be gone from the output."""
+    answer: Answer | None = None
+    """Nature of the output's values where they are no restored image's."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
@@ -196,15 +199,22 @@ def make_job(
         source, sink, net, groups, calibration, plan, options.strength, options.storing,
         kernels=kernels, outliers=options.outliers_of(source.info),
         crop=options.frame(source.info), keeps_details=task.keeps_details,
-        removes_noise=task.removes_noise,
+        removes_noise=task.removes_noise, answer=options.answer,
     )  # fmt: skip
 
 
 def bracket_kernels(
     model: Model, options: Options, info: ImageInfo, loaded: Loaded
 ) -> CompiledNet | None:
-    """The net that restores what exceeds the base range; None where nothing can, or it enlarges."""
-    if model.config.output_scale > 1 or not leaves_base_range(info.dtype, options.fixed_range):
+    """The net that restores what exceeds the base range; None where nothing can, or it enlarges or
+    gives no image.
+    """
+    config = model.config
+    if (
+        config.output_scale > 1
+        or config.gives != "image"
+        or not leaves_base_range(info.dtype, options.fixed_range)
+    ):
         return None
     kernels = cast("CpuNet", loaded.fold(model, options.engine.calibrator))
     return kernels.compiled
@@ -226,10 +236,11 @@ def compile_and_calibrate(
         say_unused(known, source.info.length("C") * len(groups))
     else:
         kernels = cast("CpuNet", loaded.fold(model, engine.calibrator))
+        takes_noise = model.takes_noise or model.config.gives != "image"
         known = calibrate(
             source, kernels.compiled, model.name, groups, options.fixed_range, cores,
             options.outliers_of(source.info) != "none", transform_for(options, model),
-            model.knows_counts, task_of(model).removes_noise, model.takes_noise,
+            model.knows_counts, task_of(model).removes_noise, takes_noise,
         )  # fmt: skip
     return loaded.fold(model, engine), known
 

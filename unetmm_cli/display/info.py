@@ -107,6 +107,7 @@ def _made_rows(made: dict[str, Any] | None) -> dict[str, Any]:
         "made from": made["input"],
         "model": made["model"],
         "because": (made.get("model_choice") or {}).get("reason"),
+        "holds": made.get("holds"),
         "strength": made["strength"],
         "precision": made["precision"],
         "calibration": "kept within" if made["calibration"] else None,

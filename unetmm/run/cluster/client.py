@@ -81,15 +81,16 @@ def restore_distributed(
     with closing(open_source(path, options.select, options.nodata)) as source:
         info = source.info
         kept = options.output_info(info)
-        sink = open_sink(options.sink(output), kept, options.format, options.framed(source))
+        wanted = options.sink(output, info)
+        sink = open_sink(wanted, kept, options.format, options.framed(source))
         begun = sink.workspace.read_job() if sink.holds_chunks() else None
         options = settle(options, source, Loaded(), begun, name=path.name)
         model = pick_model(options.model, info)
         options = replace(options, calibration=known_calibration(options, model))
         storages = source_storage(source), sink_storage(sink, options.output_scale)
         plan = plan_image(info, *storages, model, options)
-        total_px = kept.pixels
-        count = max(1, min(shares, rows_of(sink, info)))
+        total_px = kept.pixels // sink.maps
+        count = max(1, min(shares, rows_of(sink)))
     first = Share(0, count)
     task = ShareTask(path, output, options, first, output_state(output), uuid.uuid4().hex)
     return _ClusterRun(
