@@ -72,6 +72,7 @@ def make_plan(
         raise ShapeError(f"make_plan: shape {shape} and dtype {dtype}: {error}") from None
     storage = in_memory_storage((ARRAY_CHUNK_PX, ARRAY_CHUNK_PX))
     options = Options(  # fmt: skip
+        model=model,
         budget_bytes=_budget(mem_budget),
         device=device,
         device_budget_bytes=_budget(device_budget),

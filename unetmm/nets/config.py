@@ -192,6 +192,13 @@ class NetConfig:
         return self.out_channels * self.output_scale**2
 
     @property
+    def widest_end(self) -> int:
+        """Channels of rows before or behind the stream, whichever are more."""
+        return (
+            self.in_channels if self.gives == "image" else max(self.in_channels, self.out_channels)
+        )
+
+    @property
     def adds_image(self) -> bool:
         """Whether a net with blocks adds the image to its answer: if that is an image like it."""
         return self.gives == "image" and self.in_channels == self.out_channels
