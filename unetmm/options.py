@@ -179,8 +179,10 @@ class Options:
         Unless they are to be replaced, none are looked for in 8-bit colour, where a camera has
         smeared them over their neighbours; nor where the output is no image.
         """
-        if self.answer is not None:
-            return "none"
+        return "none" if self.answer is not None else self.measured_outliers_of(info)
+
+    def measured_outliers_of(self, info: ImageInfo) -> OutlierChoice:
+        """The same where an image is measured: outliers are left out of its range."""
         is_photo = info.dtype == np.uint8 and info.samples - info.alpha >= 3
         return "none" if is_photo and self.outliers == "keep" else self.outliers
 

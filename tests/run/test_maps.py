@@ -130,6 +130,36 @@ def test_heights_beyond_the_type_are_counted(tmp_path: Path) -> None:
     assert report.guard == {} and report.as_dict()["holds"] == "a map"
 
 
+def test_half_floats_say_what_is_too_large(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", picture(40, 50, 3), photometric="rgb")
+    config = replace(MATTING, final="")
+    tensors = {
+        name: tensor * (1e6 if name.startswith("ending") else 1)
+        for name, tensor in lively_model(config).tensors.items()
+    }
+    asked = Options(model=Model("mine", config, {}, None, tensors), dtype="float16")
+    report = restore_file(tmp_path / "a.tif", tmp_path / "b.tif", asked)
+    made = tifffile.imread(tmp_path / "b.tif")
+    assert report.stored["clipped"] == np.count_nonzero(np.isinf(made)) > 0
+    assert any("too large for float16" in line for line in report.warnings)
+
+
+def test_rows_lie_as_those_of_the_image(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pixels = picture(40, 50)
+    turned = [(274, 3, 1, 6, True)]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="miniswhite", extratags=turned)
+    restore_file(tmp_path / "a.tif", tmp_path / "b.tif", Options(model=model_of(SMALL)))
+    assert "0 is white in this image" in caplog.text
+    with tifffile.TiffFile(tmp_path / "b.tif") as tif:
+        assert tif.pages.first.tags.valueof(274) == 6
+    restore_file(tmp_path / "a.tif", tmp_path / "b.png", Options(model=model_of(SMALL)))
+    from PIL import Image
+
+    with Image.open(tmp_path / "b.png") as upright:
+        expected = np.rot90(tifffile.imread(tmp_path / "b.tif"), -1)
+        np.testing.assert_array_equal(np.asarray(upright), expected)
+
+
 def test_kinds_of_arrays_agree() -> None:
     import dask.array as da
     import torch

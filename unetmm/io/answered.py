@@ -25,6 +25,8 @@ from unetmm.io.palette import pack_map
 Kind = Literal["map", "scores", "labels"]
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 50844)
 """Tags of a place on Earth."""
+_ORIENTATION_TAG = 274
+"""Tag of how the stored rows lie, which those of an answer do too."""
 _HUE_STEP = 0.618034
 """Distance of one class's hue from the next, by which even many of them differ (golden ratio)."""
 
@@ -57,6 +59,11 @@ class Answer:
         if self.kind == "map":
             return "a map" if self.channels == 1 else f"{self.channels} maps"
         return f"{self.kind} of {self.channels} classes"
+
+    @property
+    def fact(self) -> str:
+        """The same with the names, for the record of an output."""
+        return f"{self.in_words} ({', '.join(self.names)})" if self.names else self.in_words
 
     def dtype_of(self, asked: str | None) -> np.dtype[np.generic]:
         """Pixel type of the output; None: floats, and for labels the smallest that holds them.
@@ -109,7 +116,8 @@ def answered_info(info: ImageInfo, answer: Answer, dtype: np.dtype[np.generic]) 
     names = tuple(_names(info, answer))
     on_earth = bool(known.tiff.bands or any(tag[0] in _GEO_TAGS for tag in known.tiff.tags))
     bands = count if on_earth and count > 1 else 0
-    tags = tuple(tag for tag in known.tiff.tags if tag[0] in _GEO_TAGS)
+    kept_tags = (*_GEO_TAGS, _ORIENTATION_TAG)
+    tags = tuple(tag for tag in known.tiff.tags if tag[0] in kept_tags)
     found = replace(
         info,
         axes=axes,

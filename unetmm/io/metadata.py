@@ -256,7 +256,7 @@ NAMES = (
     *("geo", "descriptions", "color_interpretation", "channel_colors", "origin", "omero"),
     *("palette", "classes", "colour_maps", "animation", "other_files", "sidecars", "remedy"),
     *("other_scenes", "guessed_axes", "xmp", "iptc", "image_resources", "thumbnail", "left_out"),
-    "labels",
+    *("labels", "meaning", "class_names"),
 )
 """Names of `Metadata.as_dict`, in the order in which a reader sees them."""
 _SHOWN_AS = {"tags": "tiff_tags"}

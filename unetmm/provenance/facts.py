@@ -90,7 +90,7 @@ def _storing_facts(info: ImageInfo, options: Options) -> dict[str, str]:
     """How values are stored, where that is not as usual; older outputs have no such facts."""
     storing, found = options.storing, {}
     if options.answer is not None:
-        found["output"] = options.answer.in_words
+        found["output"] = options.answer.fact
     dtype = storing.type_of(info.dtype)
     if dtype != info.dtype:
         found["dtype"] = dtype.name

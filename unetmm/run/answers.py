@@ -89,8 +89,10 @@ def _stored(answer: NDArray[np.float32], kind: Answer, made: NDArray[Any]) -> Lo
         if kind.kind == "labels":
             out[:, 0] = row.argmax(-1)
         elif made.dtype.kind == "f":
-            with np.errstate(over="ignore"):  # half floats end at 65504
+            with np.errstate(over="ignore"):
                 out[...] = row
+            if made.dtype == np.float16:  # which ends at 65504
+                losses.clipped += int(np.count_nonzero(~np.isfinite(out)))
         else:
             most = np.iinfo(made.dtype).max
             values = np.rint(row * np.float64(most))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +41,8 @@ from unetmm.run.scales import say_scales, say_unused
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
     from unetmm.engine.cpu.net import CpuNet
+
+log = logging.getLogger(__name__)
 
 _ATTENTION = ".sca."
 """Part of the names of tensors that a block's channel attention is computed by, after its name."""
@@ -195,6 +198,8 @@ def make_job(
     groups = sample_groups(model.config, source.info)
     task = task_of(model)
     say_scales(calibration)
+    if options.answer is not None and source.info.metadata.display.photometric == "miniswhite":
+        log.warning("0 is white in this image, and the net sees it as black; invert it first")
     return Job(
         source, sink, net, groups, calibration, plan, options.strength, options.storing,
         kernels=kernels, outliers=options.outliers_of(source.info),
@@ -239,7 +244,7 @@ def compile_and_calibrate(
         takes_noise = model.takes_noise or model.config.gives != "image"
         known = calibrate(
             source, kernels.compiled, model.name, groups, options.fixed_range, cores,
-            options.outliers_of(source.info) != "none", transform_for(options, model),
+            options.measured_outliers_of(source.info) != "none", transform_for(options, model),
             model.knows_counts, task_of(model).removes_noise, takes_noise,
         )  # fmt: skip
     return loaded.fold(model, engine), known

@@ -67,7 +67,9 @@ def _above(job: Job) -> str:
 
 def _losses(job: Job) -> Iterator[str]:
     losses, dtype = job.losses, job.storing.type_of(job.source.info.dtype)
-    if losses.clipped and job.answer is not None:
+    if losses.clipped and dtype.kind == "f" and job.answer is not None:
+        yield f"{losses.clipped} values are too large for {dtype.name}; --dtype float32 keeps them"
+    elif losses.clipped and job.answer is not None:
         most = np.iinfo(dtype).max
         yield (
             f"{losses.clipped} values lie outside of 0 to 1, which {dtype.name} stores as 0 to "
