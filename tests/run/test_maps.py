@@ -231,6 +231,23 @@ def test_files_hold_what_arrays_do(tmp_path: Path, name: str, scores: bool) -> N
             assert scores == all(n in (tif.ome_metadata or "") for n in NAMES)
 
 
+def test_names_of_a_strange_card_do_no_harm(tmp_path: Path) -> None:
+    strange = ["a\0b", "<x>&", "n" * 5000, "\u202e", 7]
+    tifffile.imwrite(tmp_path / "a.tif", picture(40, 50, 3), photometric="rgb")
+    model = model_of(CONFIGS["classes"], output_names=strange)
+    for name in ("b.ome.tif", "b.ome.zarr"):
+        restore_file(tmp_path / "a.tif", tmp_path / name, Options(model=model, scores=True))
+        source = open_source(tmp_path / name)
+        assert source.info.channel_names[:2] == ("ab", "<x>&")
+        assert len(source.info.channel_names[2]) == 100
+        source.close()
+    for wrong in (NAMES[:3], "names", {"a": 1}, None):
+        labels = unetmm.restore(
+            picture(40, 50, 3), model_of(CONFIGS["classes"], output_names=wrong)
+        )
+        assert labels.shape == (40, 50)
+
+
 def test_a_png_holds_labels_and_one_map(tmp_path: Path) -> None:
     from PIL import Image, ImageCms
 

@@ -7,6 +7,9 @@ from typing import Any
 from unetmm.io.answered import Answer, Kind
 from unetmm.models.weights import Model
 
+MOST_CHARS = 100
+"""Longest name of a map or class."""
+
 
 def answer_of(model: Model, scores: bool = False) -> Answer | None:
     """What a model gives; None where that is an image.
@@ -21,7 +24,14 @@ def answer_of(model: Model, scores: bool = False) -> Answer | None:
 
 
 def names_of(model: Model) -> tuple[str, ...]:
-    """Names of a model's maps or classes, as its card has them; empty if it has none."""
+    """Names of a model's maps or classes, as its card has them; empty if it has none.
+
+    Files are told them, so what no text should hold is left out of each.
+    """
     found: Any = model.card.get("output_names", ())
     is_list = isinstance(found, (list, tuple)) and len(found) == model.config.out_channels
-    return tuple(map(str, found)) if is_list else ()
+    return tuple(map(_printable, found)) if is_list else ()
+
+
+def _printable(name: Any) -> str:
+    return "".join(filter(str.isprintable, str(name)))[:MOST_CHARS]
