@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from unetmm.engine.cpu.net import CpuNet
 from unetmm.engine.layouts import make_layout
 from unetmm.engine.precision import Precision
 from unetmm.geometry import split_axis
+from unetmm.intensities.stored import Storing
 from unetmm.io.array import ArraySink, ArraySource, array_info
+from unetmm.io.image import ImageInfo
+from unetmm.models.answers import answer_of
 from unetmm.models.groups import sample_groups
 from unetmm.models.weights import Model
 from unetmm.nets.blocks import NAFBlock
@@ -89,7 +93,16 @@ CONFIGS = {
     "levels": layers_config(LEVELS, 1, 1),
     "bordered": layers_config(BORDERED, 3, 3),
     "unchanged": layers_config(UNCHANGED, 3, 3),
+    "classes": NetConfig(3, 5, 8, (1, 1), 1, (1, 1), body="unet", gives="classes"),
+    "alpha": NetConfig(3, 1, 8, (1, 1), 1, (1, 1), AggregateConfig(16, 4, (0, 1)), gives="map"),
+}
+MAPS = {
+    "probability": NetConfig(1, 1, 8, (1,), 1, (1,), gives="map", final="sigmoid"),
+    "softmax": NetConfig(1, 4, 8, (1,), 0, (1,), gives="classes", final="softmax"),
+    "listed_classes": replace(layers_config(STACK[:-1], 3, 3), gives="classes", final="softmax"),
+    "finer_maps": NetConfig(1, 2, 8, (1,), 0, (1,), output_scale=2, gives="map", final="sigmoid"),
 }  # fmt: skip
+"""Nets that give no image, with a function at the end, which comes behind the stream."""
 
 
 @cache
@@ -152,32 +165,18 @@ def stream_image(
 ) -> NDArray[np.float32]:
     """`image` (h, w, c) through the run of a hand-made plan, with `frozen_attention`."""
     info = array_info(image.shape, image.dtype, "YXS")
-    layout, stride = make_layout(config, band_rows), config.stride_px
-    cut = [
-        tuple(split_axis(n, spans, stride, layout.halo_px, stride))
-        for n, spans in ((info.width, strips), (info.height, segments))
-    ]
-    nothing = Terms(*[0] * 9)
-    plan = Plan(
-        "lively",
-        band_rows,
-        workers,
-        *cut,
-        1,
-        layout.halo_px,
-        layout.lag_rows,
-        nothing,
-        0,
-        0.0,
-        threads,
-    )
+    plan = _hand_made(config, info, (strips, segments), band_rows, workers, threads)
     statistics = ChannelStatistics(0.0, 1.0, 0.5, frozen_attention(config))
     groups = sample_groups(config, info)
     entries = {f"0.{g}": statistics for g in range(len(groups))}
     scale = config.output_scale
     height, width, channels = image.shape
-    out = np.full((height * scale, width * scale, channels), np.nan, np.float32)
-    sink = ArraySink(out, info, stride * scale)
+    answer = answer_of(lively_model(config), scores=config.gives == "classes")
+    count = channels if answer is None else answer.maps(info)
+    shape = height * scale, width * scale, count
+    out = np.full(shape, np.nan, np.float32)
+    axes = "YXS" if answer is None else "YXC"
+    sink = ArraySink(out, array_info(shape, out.dtype, axes), config.stride_px * scale)
     run(
         Job(
             ArraySource(image, info),
@@ -186,9 +185,29 @@ def stream_image(
             groups,
             Calibration("lively", entries),
             plan,
+            storing=Storing(np.dtype("f4")),
+            answer=answer,
         )
     )
     return out
+
+
+def _hand_made(
+    config: NetConfig,
+    info: ImageInfo,
+    spans: tuple[int, int],
+    band_rows: int,
+    workers: int,
+    threads: int,
+) -> Plan:
+    """A plan of so many strips and segments."""
+    layout, stride = make_layout(config, band_rows), config.stride_px
+    cut = [
+        tuple(split_axis(n, count, stride, layout.halo_px, stride))
+        for n, count in zip((info.width, info.height), spans, strict=True)
+    ]
+    numbers = layout.halo_px, layout.lag_rows, Terms(*[0] * 9), 0, 0.0, threads
+    return Plan("lively", band_rows, workers, *cut, 1, *numbers)
 
 
 def assert_close(found: NDArray, expected: NDArray, tolerance: float) -> None:

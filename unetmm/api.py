@@ -72,6 +72,7 @@ def make_plan(
         raise ShapeError(f"make_plan: shape {shape} and dtype {dtype}: {error}") from None
     storage = in_memory_storage((ARRAY_CHUNK_PX, ARRAY_CHUNK_PX))
     options = Options(  # fmt: skip
+        model=model,
         budget_bytes=_budget(mem_budget),
         device=device,
         device_budget_bytes=_budget(device_budget),
@@ -140,6 +141,7 @@ class RestoreChoices(TypedDict, total=False):
     progress: ProgressChoice
     series: int | None
     overwrite: bool
+    scores: bool
 
 
 @overload
@@ -172,10 +174,11 @@ def restore(
     progress: ProgressChoice = False,
     series: int | None = None,
     overwrite: bool = False,
+    scores: bool = False,
 ) -> Any:
     """Restore an image: NumPy, Dask (lazily), xarray, PIL, torch, a list of them, a path or a URL.
 
-    The same kind comes back; a Report for a path.
+    The same kind comes back, of maps or classes where the model gives these; a Report for a path.
 
     Parameters
     ----------
@@ -184,10 +187,9 @@ def restore(
     calibration : statistics of another image of the series, or a file that has them.
     output, overwrite : where to write a path's, even if another is there; arrays are given back.
     axes : of an array, .npy or bare Zarr, such as "YXC"; S are colours, by default 3 or 4 last.
-    strength : 0 gives the input back, 1 the net's answer.
+    strength, scores : 0 gives the input back, 1 the net's answer; all scores of classes, if True.
     precision : "fp32" (auto), "bf16" (faster, AVX512_BF16 or a GPU), "fp16" (a GPU only).
-    device : "cpu" (auto), "cuda", "cuda:N", "torch": the CPU without compiled kernels.
-    device_budget : peak of a GPU's memory, besides its CUDA context; by default 80 % of the free.
+    device, device_budget : "cpu" (auto), "cuda[:N]", "torch"; a GPU's peak, by default 80 %.
     dtype, rounding : of the output, as "float32"; "nearest" or "dither", by which small means stay.
     palette, series : "values" or "colours" of a palette; which image of several, from 0.
     nodata : value (or values) of pixels that hold no measurement; "none": all do.
@@ -201,7 +203,7 @@ def restore(
     """
     return _restore(image, output, axes, palette, series, _options(
         model, mem_budget, calibration, strength, precision, device, device_budget, dtype, rounding,
-        nodata, outliers, transform, overwrite), progress)  # fmt: skip
+        nodata, outliers, transform, overwrite, scores), progress)  # fmt: skip
 
 
 denoise = restore
@@ -283,6 +285,7 @@ def _options(
     outliers: OutlierChoice,
     transform: TransformChoice,
     overwrite: bool,
+    scores: bool,
 ) -> Options:
     """What `restore` was asked for."""
     if not isinstance(model, (str, Path, Model, type(None))):
@@ -297,7 +300,7 @@ def _options(
         model, _budget(mem_budget), known, strength=strength, precision=precision,
         device=device, device_budget_bytes=_budget(device_budget),
         dtype=_dtype_name(dtype), rounding=rounding, nodata=_nodata(nodata),
-        outliers=outliers, transform=transform, overwrite=overwrite,
+        outliers=outliers, transform=transform, overwrite=overwrite, scores=scores,
     )  # fmt: skip
 
 
@@ -331,8 +334,10 @@ def _restore_array(
     given = as_given(image, axes)
     options = _with_nodata(options, given)
     if is_dask_array(given.pixels):
-        return given.back(restore_lazily(given.pixels, options, given.axes))
-    return given.back(restore_array(given.pixels, options, given.axes, loaded, tell))
+        made = restore_lazily(given.pixels, options, given.axes)
+    else:
+        made = restore_array(given.pixels, options, given.axes, loaded, tell)
+    return given.back(made, options.output_axes(given.pixels, given.axes))
 
 
 def _with_nodata(options: Options, given: Given) -> Options:

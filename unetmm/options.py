@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +21,15 @@ from unetmm.intensities.range import is_range
 from unetmm.intensities.rounding import ROUNDINGS, RoundingChoice
 from unetmm.intensities.stored import Storing
 from unetmm.intensities.validity import Values
+from unetmm.io.answered import Answer, answered_info
+from unetmm.io.array import array_info
 from unetmm.io.enlarged import chunk_px, enlarged, enlarged_info
 from unetmm.io.framed import FramedSource, check_inside, framed_info
 from unetmm.io.image import DTYPES, Box, Encoding, ImageInfo, SinkOptions, Source
 from unetmm.io.places import Place
 from unetmm.io.retyped import retype
 from unetmm.io.select import Selection
+from unetmm.models.answers import answer_of
 from unetmm.models.choice import ModelChoice, is_auto
 from unetmm.models.tasks import DENOISE, ModelTask, task_of
 from unetmm.models.weights import Model, load_model
@@ -80,6 +84,9 @@ class Options:
     """Part of each plane that the output of a file is; None: all of it."""
     choice: ModelChoice | None = None
     """Reason for the model, where it was chosen by looking at the image."""
+    scores: bool = False
+    """Whether the scores of all classes are written, of a net that tells classes apart, instead of
+    the number of the class with the highest."""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.strength, Real) and 0 <= self.strength <= 1):
@@ -123,15 +130,59 @@ class Options:
     @property
     def storing(self) -> Storing:
         """How restored values are stored."""
-        named = None if self.dtype in (None, "input") else np.dtype(self.dtype)
-        return Storing(named, self.rounding)
+        named = None if self.dtype in (None, "input") else self.dtype
+        if self.answer is not None:
+            return Storing(self.answer.dtype_of(named), self.rounding)
+        return Storing(None if named is None else np.dtype(named), self.rounding)
+
+    @cached_property
+    def answer(self) -> Answer | None:
+        """What the output holds where the model gives no image; None where it does.
+
+        Raises
+        ------
+        WeightsError
+            If there is no such model.
+        ShapeError
+            If something is asked for that such a model, or one that gives an image, cannot do.
+        """
+        answer = None if self._named_model is None else answer_of(self._named_model, self.scores)
+        name = "" if self._named_model is None else self._named_model.name
+        if answer is None or answer.kind == "map":
+            if self.scores:
+                what = "an image" if answer is None else "maps"
+                raise ShapeError(
+                    f"asked for scores, which are of models that tell classes apart; "
+                    f"{f'model {name}' if name else 'the model'} gives {what}"
+                )
+        if answer is not None:
+            self._check_unmixed(name, answer)
+        return answer
+
+    def _check_unmixed(self, name: str, answer: Answer) -> None:
+        """Refuse what would mix an answer with the image's values, or keep some of those."""
+        asked = {
+            "strength": self.strength != 1,
+            "rounding": self.rounding != "nearest",
+            "outliers": self.outliers == "replace",
+            "transform": self.transform == "anscombe",
+        }
+        for option in (option for option, is_asked in asked.items() if is_asked):
+            raise ShapeError(
+                f"asked for {option} {getattr(self, option)}, which is for restored images; model "
+                f"{name} gives {answer.in_words}: leave it out"
+            )
 
     def outliers_of(self, info: ImageInfo) -> OutlierChoice:
         """What becomes of the outliers of an image.
 
         Unless they are to be replaced, none are looked for in 8-bit colour, where a camera has
-        smeared them over their neighbours.
+        smeared them over their neighbours; nor where the output is no image.
         """
+        return "none" if self.answer is not None else self.measured_outliers_of(info)
+
+    def measured_outliers_of(self, info: ImageInfo) -> OutlierChoice:
+        """The same where an image is measured: outliers are left out of its range."""
         is_photo = info.dtype == np.uint8 and info.samples - info.alpha >= 3
         return "none" if is_photo and self.outliers == "keep" else self.outliers
 
@@ -145,7 +196,16 @@ class Options:
         """
         frame = self.frame(info)
         written = info if frame is None else framed_info(info, frame)
-        return retype(enlarged_info(written, self.output_scale), self.storing.dtype)
+        written = enlarged_info(written, self.output_scale)
+        if self.answer is not None:
+            return answered_info(written, self.answer, self.storing.type_of(info.dtype))
+        return retype(written, self.storing.dtype)
+
+    def output_axes(self, image: Any, axes: str | None) -> str:
+        """Axes of the output of an array, where they are named and others than the array's."""
+        if self.answer is None or axes is None:
+            return ""
+        return self.output_info(array_info(image.shape, image.dtype, axes)).axes
 
     @cached_property
     def _named_model(self) -> Model | None:
@@ -196,7 +256,8 @@ class Options:
         part = source if frame is None else FramedSource(source, frame)
         return enlarged(part, self.output_scale)
 
-    def sink(self, path: Place) -> SinkOptions:
-        """The part of these that an output needs."""
+    def sink(self, path: Place, info: ImageInfo) -> SinkOptions:
+        """The part of these that an output of an image needs."""
         side = chunk_px(SinkOptions.chunk_px, self.output_scale)
-        return SinkOptions(path, self.overwrite, side, self.encoding)
+        maps = 1 if self.answer is None else self.answer.maps(info)
+        return SinkOptions(path, self.overwrite, side, self.encoding, maps)

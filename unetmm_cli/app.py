@@ -11,6 +11,7 @@ import typer
 from unetmm.version import __version__
 from unetmm_cli import display
 from unetmm_cli.commands.adapt import adapt
+from unetmm_cli.commands.apply import apply
 from unetmm_cli.commands.benchmark import benchmark
 from unetmm_cli.commands.compare import compare
 from unetmm_cli.commands.deblur import deblur
@@ -33,7 +34,7 @@ from unetmm_cli.commands.upscale import upscale
 from unetmm_cli.commands.verify import verify
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Restore": (denoise, deblur, upscale, restore, status, verify, finalize, slurm),
+    "Restore": (denoise, deblur, upscale, restore, apply, status, verify, finalize, slurm),
     "Look first": (preview, plan, info, setup),
     "Look after": (compare, trust, evaluate, benchmark),
     "Models": (models, import_model, export, train, adapt),

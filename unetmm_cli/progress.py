@@ -223,6 +223,8 @@ def report_line(report: Report) -> str:
 def _doubt(report: Report) -> str:
     """What is doubtful, for the end of the line."""
     guard = report.guard
+    if report.holds:
+        return f"; it holds {report.holds}, so it is not compared with the image"
     if guard.get("is_doubtful"):
         worst = guard["worst"]
         return (

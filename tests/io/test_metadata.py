@@ -30,7 +30,7 @@ KNOWN = Metadata(
     MicroscopyFacts(
         *("<OME/>", {"mode": "color"}, {"rdefs": {}}, ("#ff0000",), {"X": (1.0, "mm")}, "/labels"),
     ),
-    DisplayFacts(12, "miniswhite", True, "expanded", True, (b"map",)),
+    DisplayFacts(12, "miniswhite", True, "expanded", True, (b"map",), "labels", ("cell",)),
     ReadingFacts(
         *("LZW", 3, "first", "EXIF 6", (2, 3), 4, 1, 2, ("/a",), ("/b",), "advice", "ZYX"),
         ("gain map",),

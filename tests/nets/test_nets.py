@@ -277,3 +277,22 @@ def test_a_map_with_another_border_has_readers_that_all_see_it(source: str, bord
     alone = (*layers[:2], replace(layers[2], sources=("b",)), layers[3])
     if source == "a":
         layers_config(alone, 3, 3)
+
+
+def test_a_config_says_what_its_outputs_mean() -> None:
+    plain = NetConfig(3, 3, 8, (1,), 1, (1,))
+    assert "gives" not in plain.to_json() and "final" not in plain.to_json()
+    for gives, final in (("map", ""), ("map", "sigmoid"), ("classes", "softmax")):
+        config = replace(plain, gives=gives, final=final)
+        assert NetConfig.from_json(config.to_json()) == config
+        assert not config.adds_image
+    assert plain.adds_image
+    for changed, words in (
+        ({"gives": "depth"}, "gives is image or map or classes"),
+        ({"final": "relu"}, "final is nothing or sigmoid or softmax"),
+        ({"final": "sigmoid"}, "gives no image"),
+        ({"gives": "map", "final": "softmax"}, "a softmax is of classes"),
+        ({"gives": "classes", "out_channels": 1}, "a channel for each"),
+    ):
+        with pytest.raises(ShapeError, match=words):
+            replace(plain, **changed)

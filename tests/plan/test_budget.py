@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,26 @@ def test_measured_peak_stays_below_projected_peak(
         rowsperstrip=32, compression="zlib",
     )  # fmt: skip
     for budget_bytes in (smallest(shape, dtype, config) + 25 * MB, 1000 * MB):
+        report = run_aside(
+            tmp_path / "in.tif", tmp_path / f"{budget_bytes}{output}", model, budget_bytes
+        )
+        check(report, budget_bytes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "maps", "output"),
+    [((700, 2600, 3), 7, "out.tif"), ((900, 1500), 2, "out.ome.zarr"), ((600, 900, 3), 1, "o.npy")],
+)
+def test_maps_keep_the_budget_too(
+    tmp_path: Path, shape: tuple[int, ...], maps: int, output: str
+) -> None:
+    config = replace(tiny_config(3 if len(shape) == 3 else 1), out_channels=maps, gives="map")
+    config = replace(config, final="sigmoid")
+    model = model_file(tmp_path, config)
+    image = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    photometric = "rgb" if len(shape) == 3 else "minisblack"
+    tifffile.imwrite(tmp_path / "in.tif", image, photometric=photometric, rowsperstrip=32)
+    for budget_bytes in (smallest(shape, "uint8", config) + 80 * MB, 1000 * MB):
         report = run_aside(
             tmp_path / "in.tif", tmp_path / f"{budget_bytes}{output}", model, budget_bytes
         )

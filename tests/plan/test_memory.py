@@ -86,6 +86,24 @@ def test_terms_are_the_products_they_should_be(config: NetConfig) -> None:
     assert terms.weights == (packed_bytes(layout, LANES) + live * frozen_bytes(layout, LANES))
 
 
+def test_maps_count_what_is_written_and_no_image() -> None:
+    config = replace(CONFIG, out_channels=17, gives="map")
+    layout, written = make_layout(config, BAND), 4
+    image = Pixels(HEIGHT, WIDTH, SAMPLES, ITEMSIZE, NETS)
+    maps = replace(image, maps=NETS * 17, written_itemsize=written, may_have_gaps=True)
+    terms, of_image = (
+        project(
+            CpuEngine(), layout, pixels, storage(SOURCE_ROWS, 19, 0, 11),
+            storage(SINK_ROWS, 29, RESIDENT, 31), WORKERS, THREADS, READ_PX, WRITE_PX, 0,
+        )[0]
+        for pixels in (maps, replace(image, may_have_gaps=True))
+    )  # fmt: skip
+    buffers = SINK_ROWS * WRITE_PX * (2 * NETS * 17 * written + 31)
+    assert terms.sink == RESIDENT + WORKERS * buffers
+    kept = WORKERS * (layout.lag_rows + BAND) * WRITE_PX
+    assert of_image.image_rows - terms.image_rows == kept * (SAMPLES * ITEMSIZE - NETS)
+
+
 def test_a_streams_bytes_are_those_of_its_maps_worked_out_by_hand() -> None:
     """One level, so that every lag can be counted: intro 1, each block 1, the ending 1 more."""
     config = NetConfig(13, 17, 11, (1,), 1, (1,))

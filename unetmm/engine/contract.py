@@ -49,6 +49,20 @@ class Pixels:
     """Whether pixels can be without a measurement, so that others stand in for them."""
     alpha: bool = False
     """Whether the last sample is opacity."""
+    maps: int = 0
+    """Values of a pixel of the output, where it is no image; 0: as many as read."""
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of a pixel that are kept while it is under way: as stored, or, of maps, flags."""
+        if self.maps:
+            return self.nets * self.may_have_gaps
+        return self.samples * self.itemsize + self.mask_bytes
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of a pixel as written."""
+        return (self.maps or self.samples) * (self.written_itemsize or self.itemsize)
 
     @property
     def widest_itemsize(self) -> int:

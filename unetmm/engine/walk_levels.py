@@ -36,7 +36,7 @@ class LevelsWalk(Walk):
             else:
                 skip, fine = self.expand(level, *aggregate, lag)
             x, lag = self.merge(i, x, skip, fine, count)
-        self.end(x, lag, config.in_channels == config.out_channels)
+        self.end(x, lag, config.adds_image)
         return self.layout
 
     @abstractmethod

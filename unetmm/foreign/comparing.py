@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.engine.finals import finish_rows
 from unetmm.errors import WeightsError
 from unetmm.foreign.found import ForeignNet
 from unetmm.geometry import round_up
@@ -105,6 +106,7 @@ def difference_from(path: Path, model: Model, found: ForeignNet) -> float:
         bands = [each.copy() for each in stream.push(pixels)]
         bands += [each.copy() for each in stream.flush()]
         answer = unshuffled(np.concatenate(bands), config.output_scale)
+        finish_rows(answer, config.final)
         return answer.transpose(2, 0, 1)[None]
 
     if rows % config.stride_px or columns % config.stride_px:

@@ -29,3 +29,5 @@ class ForeignNet:
     """Whether a graph computes with 16 bits, which we do with 32."""
     axes: tuple[int, ...] = (0, 1, 2, 3)
     """Order in which a graph has the axes of (1, channels, rows, columns)."""
+    end: str = ""
+    """Function at the very end that tells what it gives: sigmoid, softmax or argmax, if any."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from unetmm.extras import has
 from unetmm.foreign.checkpoints import LAYOUTS, not_streamed
 from unetmm.foreign.comparing import NotRunError, difference_from
 from unetmm.foreign.found import ForeignNet
+from unetmm.foreign.meaning import meaning_of
 from unetmm.foreign.reading import Reading, Used, joined_norms
 from unetmm.models.checkpoints import infer_config, read_checkpoint
 from unetmm.models.weights import Model
@@ -44,7 +45,13 @@ class Imported:
 
 
 def import_model(
-    path: Path, *, noise: float | None = None, scale: int | None = None, task: str | None = None
+    path: Path,
+    *,
+    noise: float | None = None,
+    scale: int | None = None,
+    task: str | None = None,
+    gives: str | None = None,
+    names: Sequence[str] = (),
 ) -> Imported:
     """Read a checkpoint (.pth, .safetensors) or an ONNX graph whose layers can be streamed.
 
@@ -53,6 +60,8 @@ def import_model(
     noise : level of noise that nets which are told one are to be told, in counts of 255.
     scale : factor of enlargement, for files that hold several.
     task : what the net is for; None: enlarging ones for "upscale", all others for "denoise".
+    gives : "image", "map" or "classes"; None: as its channels and its end tell.
+    names : of the maps or classes, in their order.
 
     Raises
     ------
@@ -64,15 +73,10 @@ def import_model(
         raise WeightsError(f"task is one of {', '.join(TASKS)}, found {task}")
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file")
-    if path.suffix.lower() == ".onnx":
-        from unetmm.foreign.onnx_graph import read_onnx
-
-        found = read_onnx(path)
-    else:
-        found = _from_checkpoint(path, noise, scale)
-    config, lines = found.config, list(found.lines)
-    if scale not in (None, config.output_scale):
-        raise WeightsError(f"{path}: it enlarges {config.output_scale} times, not {scale} times")
+    found = _read(path, noise, scale)
+    meant, said = meaning_of(path, found, gives if task is None else gives or "image")
+    found = replace(found, config=meant)
+    config, lines = found.config, [*found.lines, *said]
     if noise is not None and not any(line.startswith("frozen: noise") for line in lines):
         lines.append("left out: --noise, as this net is not told how strong the noise is")
     card = {
@@ -82,31 +86,65 @@ def import_model(
         "what": f"{found.layout} of another project, imported",
         "licence": "that of its authors; not known to unetmm",
     }
+    if names:
+        card["output_names"] = _checked_names(path, config, names)
     model = Model(path.stem, config, card, None, found.tensors)
-    difference = None
     if found.is_half:
         lines.append("assumed: 32 bits do for what the graph computes with 16")
-    if found.size_px is not None and has("onnxruntime"):
-        try:
-            difference = difference_from(path, model, found)
-        except NotRunError as error:
-            lines.append(f"not checked: {str(error).removeprefix(f'{path}: ')}")
+    difference, said = _checked(path, model, found)
+    lines += said
     return Imported(model, found.layout, tuple(lines), difference)
+
+
+def _read(path: Path, noise: float | None, scale: int | None) -> ForeignNet:
+    """The net of a checkpoint or of a graph."""
+    if path.suffix.lower() == ".onnx":
+        from unetmm.foreign.onnx_graph import read_onnx
+
+        found = read_onnx(path)
+    else:
+        found = _from_checkpoint(path, noise, scale)
+    factor = found.config.output_scale
+    if scale not in (None, factor):
+        raise WeightsError(f"{path}: it enlarges {factor} times, not {scale} times")
+    return found
+
+
+def _checked(path: Path, model: Model, found: ForeignNet) -> tuple[float | None, list[str]]:
+    """Difference from the graph in onnxruntime, if it can be run, and lines if it cannot."""
+    if found.size_px is None:
+        return None, []
+    if found.end == "argmax":
+        return None, ["left out: argmax at the end, which is done when labels are written"]
+    if not has("onnxruntime"):
+        return None, []
+    try:
+        return difference_from(path, model, found), []
+    except NotRunError as error:
+        return None, [f"not checked: {str(error).removeprefix(f'{path}: ')}"]
 
 
 def _task(path: Path, config: NetConfig, asked: str | None) -> str:
     """What a net is for, unless it cannot be."""
+    if config.gives != "image":
+        if asked is not None:
+            what = "maps" if config.gives == "map" else config.gives
+            raise WeightsError(f"{path}: it gives {what}, and so cannot {asked} an image")
+        return "apply"
     task = asked or ("upscale" if config.output_scale > 1 else "denoise")
     if (config.output_scale > 1) != (task == "upscale"):
         raise WeightsError(
             f"{path}: a net that enlarges {config.output_scale} times is not one to {task}"
         )
-    if config.in_channels != config.out_channels:
-        raise WeightsError(
-            f"{path}: it takes {config.in_channels} channels and gives {config.out_channels}; only "
-            "nets that give as many as they take can restore an image"
-        )
     return task
+
+
+def _checked_names(path: Path, config: NetConfig, names: Sequence[str]) -> list[str]:
+    """Names of what a net gives, if there are as many."""
+    if config.gives == "image" or len(names) != config.out_channels:
+        found = "an image" if config.gives == "image" else f"{config.out_channels} channels"
+        raise WeightsError(f"{path}: {len(names)} names for a net that gives {found}")
+    return list(names)
 
 
 def _from_checkpoint(path: Path, noise: float | None, scale: int | None) -> ForeignNet:

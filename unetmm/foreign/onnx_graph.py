@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from unetmm.errors import ShapeError, WeightsError
 from unetmm.extras import need
 from unetmm.foreign.builder import Builder, Value
 from unetmm.foreign.found import ForeignNet
+from unetmm.foreign.onnx_ends import EndOperators
 from unetmm.foreign.onnx_folding import folded
 from unetmm.foreign.onnx_maps import PLAIN_AXES
-from unetmm.foreign.onnx_operators import FLOATS, Operators
+from unetmm.foreign.onnx_operators import FLOATS
 from unetmm.foreign.reasons import REASONS, UNKNOWN
 from unetmm.nets.config import MOST_PARAMETERS, NetConfig
 
@@ -30,7 +32,7 @@ INSTALL_ONNX = 'pip install "unetmm[onnx]"'
 
 FOLDING = ("Reshape", "Transpose")
 """Operators that may read a map whose axes were divided."""
-OWN_ORDER = ("Transpose", "Gather", "GatherND")
+OWN_ORDER = ("Transpose", "Gather", "GatherND", "Softmax", "ArgMax", "Squeeze")
 """Operators that know in which order a map's axes are."""
 ANY_ORDER = (
     "Add",
@@ -81,8 +83,8 @@ def read_onnx(path: Path) -> ForeignNet:
     except ShapeError as error:
         raise WeightsError(f"{path}: {error}") from error
     lines = tuple(graph.lines(config))
-    is_half = _is_half(model.graph)
-    return ForeignNet("ONNX", config, tensors, lines, graph.made_for_px, is_half, graph.axes)
+    how = graph.made_for_px, _is_half(model.graph), graph.axes, graph.end
+    return ForeignNet("ONNX", config, tensors, lines, *how)
 
 
 def _is_half(graph: Any) -> bool:
@@ -132,7 +134,7 @@ def _are_same(first: Net, second: Net) -> bool:
     return all(np.array_equal(tensor, second[1][name]) for name, tensor in first[1].items())
 
 
-class Graph(Operators):
+class Graph(EndOperators):
     """A graph that is being read: constants, and values that depend on the image."""
 
     def __init__(self, model: Any, where: str) -> None:
@@ -143,6 +145,8 @@ class Graph(Operators):
         self.counts: Counter[str] = Counter()
         self.axes = PLAIN_AXES
         """Order of the axes of the image that goes in, and of what comes out."""
+        self.end = ""
+        """Function at the very end that tells what the net gives, if there is one."""
         self.asks_sizes = False
         """Whether something was computed of the image's size."""
         versions = [each.version for each in model.opset_import if each.domain in ("", "ai.onnx")]
@@ -192,10 +196,16 @@ class Graph(Operators):
             self.take(node)
         if self.output not in self.values:
             raise WeightsError(f"{self.where}: what it gives does not depend on the image")
+        self.end = self.ends.get(self.output, "")
+        if self.end == "argmax":  # its channels are gone, in whichever order the axes were
+            self.turned[self.output] = self.axes
         wrong_order = self.turned.get(self.output, PLAIN_AXES) != self.axes
         if self.output in self.pads or self.output in self.folds or wrong_order:
             raise WeightsError(f"{self.where}: it gives something else than an image")
-        return self.builder.finish(self.values[self.output])
+        config, tensors = self.builder.finish(self.values[self.output])
+        if self.end == "softmax":
+            config = replace(config, gives="classes", final="softmax")
+        return config, tensors
 
     def take(self, node: Any) -> None:
         """Make layers of a node, or a constant."""
@@ -220,6 +230,7 @@ class Graph(Operators):
             raise WeightsError(f"{self._called(node)}: {REASONS['Reshape']}")
         self._check_order(node, inputs)
         try:
+            self.pass_on(node)
             if make is None:
                 self._measure(node, attributes)
                 return
@@ -258,7 +269,8 @@ class Graph(Operators):
         lines = [f"recognised: {kinds}"]
         if self.counts["BatchNormalization"]:
             lines.append(f"folded: {self.counts['BatchNormalization']} batch normalisations")
-        lines.append("assumed: it takes and gives floats, black 0 and white 1")
+        gives = "and gives " if config.in_channels == config.out_channels else ""
+        lines.append(f"assumed: it takes {gives}floats, black 0 and white 1")
         if config.stride_px > 1:
             lines.append(
                 f"assumed: sides that are no multiples of {config.stride_px} px are continued by "

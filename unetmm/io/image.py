@@ -27,6 +27,15 @@ Plane = tuple[int, int, int]
 """Index (t, c, z) of a plane."""
 
 
+def planes_of_maps(plane: Plane, maps: int) -> list[Plane]:
+    """The planes of an output that come of a plane of its input, where a net makes maps of it.
+
+    maps : number of channels of the output that come of each of the input's.
+    """
+    t, c, z = plane
+    return [(t, c * maps + i, z) for i in range(maps)]
+
+
 class Planes(Sequence[Plane]):
     """Every plane of an image, t slowest, z fastest. None is kept: a film has many thousands."""
 
@@ -274,6 +283,8 @@ class SinkOptions:
     """Side of an output chunk or tile in pixels."""
     encoding: Encoding = Encoding()
     """Way in which pixels are stored."""
+    maps: int = 1
+    """Channels of the output that come of each of its input's, and are written together."""
 
     @property
     def file(self) -> Path:

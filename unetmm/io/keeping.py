@@ -127,7 +127,8 @@ def _has_camera(info: ImageInfo) -> bool:
 
 
 def _has_map(info: ImageInfo) -> bool:
-    maps = info.metadata.display.colour_maps
+    display = info.metadata.display
+    maps = () if display.class_names else display.colour_maps  # those of classes are made up
     return any(not is_plain_grey(unpack_map(packed)) for packed in maps)
 
 

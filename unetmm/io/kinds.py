@@ -31,8 +31,9 @@ class Given:
     """Letters of the axes; None where they are to be guessed."""
     nodata: float | None
     """Value of pixels that hold no measurement, as the image says it; None where it does not."""
-    back: Callable[[Any], Any]
-    """Function that makes the same kind of image of restored pixels."""
+    back: Callable[[Any, str], Any]
+    """Function that makes the same kind of image of restored pixels, with their axes where these
+    are others than the image's."""
 
 
 def as_given(image: Any, axes: str | None = None) -> Given:
@@ -55,7 +56,7 @@ def as_given(image: Any, axes: str | None = None) -> Given:
             "whose NaN stay as they are"
         )
     if isinstance(image, np.ndarray) or is_dask_array(image):
-        return Given(image, axes, None, lambda pixels: pixels)
+        return Given(image, axes, None, lambda pixels, axes: pixels)
     for (package, name), take in _TAKEN.items():
         if _is_a(image, package, name):
             return take(image, axes)
@@ -94,13 +95,27 @@ def _of_xarray(image: Any, axes: str | None) -> Given:
     known = None if nodata is None else float(nodata)
     named = axes or _axes_of(tuple(map(str, image.dims)))
 
-    def back(pixels: Any) -> Any:
+    def back(pixels: Any, axes: str) -> Any:
+        if axes:
+            return _of_maps(image, pixels, dict(zip(named, image.dims, strict=True)), axes)
         if pixels.shape == image.shape:
             return image.copy(data=pixels)
         coordinates = dict(_enlarged_coordinates(image, pixels.shape))
         return type(image)(pixels, coordinates, image.dims, image.name, image.attrs)
 
     return Given(image.data, named, known, back)
+
+
+def _of_maps(image: Any, pixels: Any, dims: dict[str, Any], axes: str) -> Any:
+    """A DataArray of maps of another: coordinates of the axes that stayed."""
+    names = [dims.get(axis, "channel" if axis == "C" else axis.lower()) for axis in axes]
+    sizes = dict(zip(names, pixels.shape, strict=True))
+    kept = {
+        name: coordinate
+        for name, coordinate in image.coords.items()
+        if all(sizes.get(d) == n for d, n in zip(coordinate.dims, coordinate.shape, strict=True))
+    }
+    return type(image)(pixels, kept, names, image.name)
 
 
 def _enlarged_coordinates(image: Any, shape: tuple[int, ...]) -> Iterator[tuple[str, Any]]:
@@ -147,7 +162,7 @@ def _of_pil(image: Any, axes: str | None) -> Given:
             f'{wanted if image.mode != "1" else "L"}")'
         )
 
-    def back(pixels: Any) -> Any:
+    def back(pixels: Any, axes: str) -> Any:
         from PIL import Image
 
         try:
@@ -172,9 +187,9 @@ def _of_torch(image: Any, axes: str | None) -> Given:
     detached = image.detach().cpu()
     pixels = (detached.float() if image.dtype is torch.bfloat16 else detached).numpy()
 
-    def back(restored: Any) -> Any:
+    def back(restored: Any, axes: str) -> Any:
         made = torch.from_numpy(np.ascontiguousarray(restored)).to(image.device)
-        return made.to(image.dtype) if image.dtype is torch.bfloat16 else made
+        return made.to(image.dtype) if image.dtype is torch.bfloat16 and not axes else made
 
     return Given(pixels, axes, None, back)
 

@@ -149,6 +149,10 @@ class DisplayFacts:
     colour_maps: tuple[bytes, ...] = ()
     """Packed colour map that shows the values of each channel, or the one that all of them have;
     see `unetmm.io.palette`."""
+    meaning: str = ""
+    """Word for values that are no image's: "map", "scores" or "labels", which a net made."""
+    class_names: tuple[str, ...] = ()
+    """Name of the class of each label, from 0."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +256,7 @@ NAMES = (
     *("geo", "descriptions", "color_interpretation", "channel_colors", "origin", "omero"),
     *("palette", "classes", "colour_maps", "animation", "other_files", "sidecars", "remedy"),
     *("other_scenes", "guessed_axes", "xmp", "iptc", "image_resources", "thumbnail", "left_out"),
-    "labels",
+    *("labels", "meaning", "class_names"),
 )
 """Names of `Metadata.as_dict`, in the order in which a reader sees them."""
 _SHOWN_AS = {"tags": "tiff_tags"}

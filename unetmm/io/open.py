@@ -92,6 +92,11 @@ def open_sink(
     assert chosen is not None and chosen.store is not None, "output_format names what is written"
     if str(options.path.resolve()) in info.metadata.reading.other_files:
         raise ImageError(f"{options.path}: is a part of the input; choose another output")
+    if chosen.name == "jpeg" and (meaning := info.metadata.display.meaning):
+        what = "a map" if meaning == "map" else meaning
+        raise ImageError(
+            f"{options.path}: JPEG would change the values of {what}; write .png, .tif"
+        )
     check_destination(options.path, overwrite=options.overwrite, folder=chosen.is_folder)
     encoding = options.encoding
     of_ome_zarr = encoding.shard_px or encoding.ome_zarr != Encoding.ome_zarr
@@ -103,7 +108,8 @@ def open_sink(
         if not 1 <= encoding.quality <= 100:
             raise ImageError(f"{options.path}: quality {encoding.quality} is none; give 1 to 100")
     lost = not_kept(info, chosen.name, options.path.name, 2 if encoding.ome_zarr == "0.4" else 3)
-    return Output(options.path, info, chosen.store(options, info), masks, lost, TOLD)
+    store = chosen.store(options, info)
+    return Output(options.path, info, store, masks, lost, TOLD, options.maps)
 
 
 def output_format(path: Place | str, requested: str | None = None) -> str:

@@ -18,9 +18,10 @@ def sample_groups(config: NetConfig, info: ImageInfo) -> list[tuple[int, ...]]:
     Raises
     ------
     ShapeError
-        If the net's channels do not fit the image's samples, or it gives others than it takes.
+        If the net's channels do not fit the image's samples, or an image that it gives has others
+        than it takes.
     """
-    if config.in_channels != config.out_channels:
+    if config.gives == "image" and config.in_channels != config.out_channels:
         raise ShapeError(
             f"the net makes {config.out_channels} channels of {config.in_channels}, so its output "
             "is no restored image; use a model that gives as many as it takes"

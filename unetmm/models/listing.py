@@ -18,6 +18,8 @@ class ModelFacts:
     """Name to ask for it by."""
     task: str
     """Name of what it does, such as denoise."""
+    gives: str
+    """Meaning of its output: image, map or classes."""
     channels: int
     """Number of samples that it takes at once: 3 are colours, 1 restores each sample alone."""
     parameters: int
@@ -41,6 +43,7 @@ def facts_of(model: Model) -> ModelFacts:
     return ModelFacts(
         model.name,
         model.task,
+        model.config.gives,
         model.config.in_channels,
         model.parameters,
         model.path.stat().st_size if model.path else 0,

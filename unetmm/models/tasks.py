@@ -27,12 +27,17 @@ UPSCALE = ModelTask("upscale", "_upscaled", removes_noise=False, keeps_details=F
 DEBLUR = ModelTask("deblur", "_deblurred", removes_noise=False, keeps_details=False)
 TASKS = {task.name: task for task in (DENOISE, UPSCALE, DEBLUR)}
 """Name -> task."""
+MAP = ModelTask("apply", "_map", removes_noise=False, keeps_details=False)
+CLASSES = ModelTask("apply", "_classes", removes_noise=False, keeps_details=False)
+"""Tasks of models that give no image, whatever their card says."""
 RESTORE = ModelTask("restore", "_restored")
 """Task of all other models."""
 
 
 def task_of(model: Model) -> ModelTask:
     """The task of a model."""
+    if model.config.gives != "image":
+        return MAP if model.config.gives == "map" else CLASSES
     return TASKS.get(model.task, RESTORE)
 
 

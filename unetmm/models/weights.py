@@ -101,7 +101,8 @@ class Model:
 
     @property
     def task(self) -> str:
-        return str(self.card.get("task", "denoise"))
+        usual = "denoise" if self.config.gives == "image" else "apply"
+        return str(self.card.get("task", usual))
 
     @property
     def parameters(self) -> int:

@@ -29,6 +29,13 @@ def continued(image: Tensor, config: NetConfig) -> Tensor:
     return image
 
 
+def finished(answer: Tensor, config: NetConfig) -> Tensor:
+    """(b, out_channels, h, w) -> the same after the function at the very end of the net."""
+    if config.final == "sigmoid":
+        return torch.sigmoid(answer)
+    return torch.softmax(answer, 1) if config.final == "softmax" else answer
+
+
 def _mirrored(length: int, stride: int, device: torch.device) -> Tensor:
     """As `geometry.mirrored`: rows up to a multiple of the stride, of which the last go back.
 
@@ -91,7 +98,7 @@ class EncoderDecoder(nn.Module):
     (b, in_channels, h, w), nominally in [0, 1] -> (b, out_channels, s * h, s * w) with the config's
     output scale s. Sizes that are not a multiple of the stride are continued at the bottom and
     right as the config says, and cropped again. The image is added to the answer, each pixel to all
-    that come of it, where it has as many channels.
+    that come of it, where it has as many channels and gives an image.
     """
 
     intro: nn.Module
@@ -151,6 +158,7 @@ class EncoderDecoder(nn.Module):
             x = blocks(x)
         x = self.ending(x)[..., :h, :w]  # b, out_channels * s * s, h, w
         scale = self.config.output_scale
-        if self.config.in_channels == self.config.out_channels:
+        if self.config.adds_image:
             x = x + image[..., :h, :w].repeat_interleave(scale**2, dim=1)
-        return functional.pixel_shuffle(x, scale)  # b, out_channels, s * h, s * w
+        x = functional.pixel_shuffle(x, scale)  # b, out_channels, s * h, s * w
+        return finished(x, self.config)

@@ -29,6 +29,11 @@ OUTPUT_SCALES = (1, 2, 3, 4)
 """Factors by which a net may enlarge an image."""
 PADDINGS = ("mirror", "zeros")
 """Ways in which an image is continued to a multiple of a net's stride, at the bottom and right."""
+GIVES = ("image", "map", "classes")
+"""Meanings of what a net gives: the image restored; maps of something else, such as opacity or a
+probability; or a score for each of several classes."""
+FINALS = ("", "sigmoid", "softmax")
+"""Functions at the very end of a net: of each value, or of a pixel's channels together."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,11 @@ class NetConfig:
     the public NAFNet code see zeros, which darkens the edges a little."""
     layers: Layers = ()
     """Layers of a net with the body "layers", in order, which then has no blocks; else empty."""
+    gives: str = "image"
+    """Meaning of the output channels, a name of GIVES; only of an image has the output the input's
+    values."""
+    final: str = ""
+    """Function at the very end, a name of FINALS; only of nets that give no image."""
 
     def __post_init__(self) -> None:
         self._check_numbers()
@@ -87,11 +97,12 @@ class NetConfig:
             raise ShapeError(f"net config: block counts must not be negative, found {self}")
         if self.output_scale not in OUTPUT_SCALES:
             raise ShapeError(f"net config: output_scale is 1, 2, 3 or 4, found {self.output_scale}")
-        for name, known in (("body", BODIES), ("padding", PADDINGS)):
+        choices = {"body": BODIES, "padding": PADDINGS, "gives": GIVES, "final": FINALS}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
-                raise ShapeError(
-                    f"net config: {name} is {' or '.join(known)}, found {getattr(self, name)}"
-                )
+                named = " or ".join(word or "nothing" for word in known)
+                raise ShapeError(f"net config: {name} is {named}, found {getattr(self, name)}")
+        self._check_meaning()
         if self.body == "layers" or self.layers:
             self._check_layers()
         else:
@@ -112,6 +123,14 @@ class NetConfig:
             )
         if self.aggregate is not None:
             self._check_aggregate(self.aggregate)
+
+    def _check_meaning(self) -> None:
+        if self.gives == "classes" and self.out_channels < 2:
+            raise ShapeError("net config: classes need a channel for each, found 1; give a map")
+        if self.final and self.gives == "image":
+            raise ShapeError(f"net config: a {self.final} at the end gives no image, but a map")
+        if self.final == "softmax" and self.gives != "classes":
+            raise ShapeError("net config: a softmax is of classes, which this net does not give")
 
     def _check_layers(self) -> None:
         blocks = self.encoder_blocks or self.middle_blocks or self.decoder_blocks
@@ -173,6 +192,18 @@ class NetConfig:
         return self.out_channels * self.output_scale**2
 
     @property
+    def widest_end(self) -> int:
+        """Channels of rows before or behind the stream, whichever are more."""
+        return (
+            self.in_channels if self.gives == "image" else max(self.in_channels, self.out_channels)
+        )
+
+    @property
+    def adds_image(self) -> bool:
+        """Whether a net with blocks adds the image to its answer: if that is an image like it."""
+        return self.gives == "image" and self.in_channels == self.out_channels
+
+    @property
     def levels(self) -> int:
         """Number of resolutions that have a skip-connection."""
         return len(self.encoder_blocks)
@@ -222,12 +253,14 @@ class NetConfig:
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads back.
 
-        Default body and padding are left out: files with them stay what they were before there
-        were others.
+        Newer fields are left out where they are their defaults: files with them stay what they
+        were before there were others.
         """
         fields = dataclasses.asdict(self)
         fields["layers"] = listed.layers_to_json(self.layers)
-        for name, default in (("body", BODIES[0]), ("padding", PADDINGS[0]), ("layers", [])):
+        newer = {"body": BODIES[0], "padding": PADDINGS[0], "layers": []}
+        newer |= {"gives": GIVES[0], "final": FINALS[0]}
+        for name, default in newer.items():
             if fields[name] == default:
                 del fields[name]
         return json.dumps(fields)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unetmm.nets.body import continued
+from unetmm.nets.body import continued, finished
 from unetmm.nets.config import NetConfig
 from unetmm.nets.layers import BORDERS, IMAGE, NetLayer, layer_tensors
 
@@ -42,7 +42,7 @@ class LayersNet(nn.Module):
         for layer in self.config.layers:
             maps[layer.name] = self.make(layer, [maps[s] for s in layer.sources])
         answer = maps[self.config.layers[-1].name][..., :h, :w]
-        return F.pixel_shuffle(answer, self.config.output_scale)
+        return finished(F.pixel_shuffle(answer, self.config.output_scale), self.config)
 
     def make(self, layer: NetLayer, sources: list[Tensor]) -> Tensor:
         """The map of one layer."""

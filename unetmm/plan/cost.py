@@ -77,7 +77,8 @@ def least_s(request: Request, cut: Cut, cores: int) -> float:
 def _storing_s(request: Request, cut: Cut) -> float:
     """Seconds of reading a task's box, of converting its samples and of writing them."""
     pixels, strips, segments = request.pixels, cut.strips, cut.segments
-    samples = segments.write_px * strips.read_px * pixels.samples * request.config.output_scale**2
+    samples = segments.write_px * strips.read_px * (pixels.maps or pixels.samples)
+    samples *= request.config.output_scale**2
     stored_bytes = samples * pixels.itemsize
     if not request.source.by_row:  # every chunk that is touched is decoded
         touched = segments.touched_px * strips.touched_px

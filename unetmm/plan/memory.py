@@ -174,8 +174,8 @@ def project(
     streams = engine.footprint(layout, read_px, pixels, workers, threads)
     # The rows as stored, for what must pass through unchanged.
     kept_rows = layout.lag_rows + (1 + engine.delay_bands) * band
-    pixel_bytes = pixels.samples * pixels.itemsize + pixels.mask_bytes
-    stored = workers * (kept_rows * write_px * pixel_bytes + gap_bytes(pixels, band, read_px))
+    kept_bytes = kept_rows * write_px * pixels.kept_bytes
+    stored = workers * (kept_bytes + gap_bytes(pixels, band, read_px))
     stored += workers * opacity_bytes(pixels, band, kept_rows, write_px, config.output_scale)
     mirrored = workers * pixels.nets * mirrored_bytes(config, read_px)
     across = read_px + 2 * outliers.REACH_PX * searches, write_px
@@ -273,7 +273,7 @@ def opacity_bytes(pixels: Pixels, band: int, kept_rows: int, write_px: int, scal
     """Bytes of a worker for the opacity of an output that is larger: rows that are under way with
     those around them, a band of them, one in float64, and flags of the output's pixels.
     """
-    if scale == 1 or not pixels.alpha:
+    if scale == 1 or not pixels.alpha or pixels.maps:
         return 0
     wide_px, itemsize = write_px + 2, pixels.widest_itemsize
     around = (kept_rows + 2) * itemsize + (band + 2) * (itemsize + 6) + 6 * 8
@@ -299,8 +299,9 @@ def _storing_bytes(
     # A mask is there twice while it is put together.
     with_mask = pixel_bytes + 2 * pixels.mask_bytes
     read = read_rows * read_px * with_mask + source.scratch_bytes(rows_in, read_px)
-    written_bytes = pixels.samples * (pixels.written_itemsize or pixels.itemsize)
-    written_bytes *= output_scale**2
+    written_bytes = pixels.written_bytes * output_scale**2
     write = written_rows * write_px * written_bytes + sink.scratch_bytes(rows_out, write_px)
+    if pixels.maps:  # which no guard looks at
+        return read, write
     channels = max(1, pixels.samples // pixels.nets)
     return read, write + guard_bytes(band, write_px, channels, pixels.nets)

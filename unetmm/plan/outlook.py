@@ -30,7 +30,7 @@ from unetmm.plan.memory import Storage, Terms, sink_storage, source_storage
 from unetmm.plan.search import plan_run
 from unetmm.plan.types import Plan, Request
 from unetmm.process import available_cores
-from unetmm.sizes import default_budget_bytes
+from unetmm.sizes import default_budget_bytes, format_size
 from unetmm.version import __version__
 
 COMPARED_BAND_STEPS = (1, 2, 4, 8)
@@ -99,6 +99,7 @@ def _plan_with(
             mask_bytes=int(info.has_mask),
             may_have_gaps=info.may_have_gaps,
             alpha=info.alpha,
+            maps=0 if options.answer is None else options.answer.maps(info),
         ),  # fmt: skip
         planes=len(info.planes),
         source=source,
@@ -110,6 +111,7 @@ def _plan_with(
         engine=engine,
         device_budget_bytes=options.device_budget_bytes or engine.default_device_budget_bytes,
         exceeds=model.config.output_scale == 1
+        and model.config.gives == "image"
         and leaves_base_range(info.dtype, options.fixed_range),
         searches=options.outliers_of(info) != "none",
         crop=options.frame(info),
@@ -172,6 +174,8 @@ class Outlook:
     """NAFNet and UNet-- of the model's body at the same budget; none of a net of layers."""
     choice: ModelChoice | None = None
     """Reason for the model, where it was chosen by looking at the image."""
+    holds: str = ""
+    """Words for what the output holds where that is no image, with type and size."""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`; `plan` has the fields of a report's plan."""
@@ -182,6 +186,7 @@ class Outlook:
             "model": self.model.name,
             "model_choice": self.choice.as_dict() if self.choice else None,
             "megapixels": self.info.megapixels,
+            **({"holds": self.holds} if self.holds else {}),
             "plan": self.plan.as_dict(),
             "estimated_s": round(self.plan.estimated_s, 3),
             "comparison": {v.name.lower(): v.as_dict() for v in self.variants} or None,
@@ -211,7 +216,7 @@ def look_ahead(
         info, model = source.info, pick_model(options.model, source.info)
         planned = plannable(output) if makes_folder and isinstance(output, Path) else output
         kept = options.output_info(info)
-        wanted = replace(options, overwrite=True).sink(planned)
+        wanted = replace(options, overwrite=True).sink(planned, info)
         sink = open_sink(wanted, kept, options.format, options.framed(source))
         storages = source_storage(source), sink_storage(sink, options.output_scale)
         held = process.held_bytes() if held_bytes is None else held_bytes
@@ -223,7 +228,18 @@ def look_ahead(
         device_budget_bytes=plan.device_budget_bytes or None,
     )
     run = _Run(info, storages, options, plan, held)
-    return Outlook(path, output, info, model, plan, _variants(model, run), options.choice)
+    variants, holds = _variants(model, run), _holds(options, kept)
+    return Outlook(path, output, info, model, plan, variants, options.choice, holds)
+
+
+def _holds(options: Options, kept: ImageInfo) -> str:
+    """What an output holds, in words; nothing of an image."""
+    if options.answer is None:
+        return ""
+    channels = kept.length("C")
+    many = f"{channels} channels, " if channels > 1 else ""
+    size = format_size(len(kept.planes) * kept.plane_bytes)
+    return f"{options.answer.in_words}: {many}{kept.dtype}, {size} before compression"
 
 
 def _variants(model: Model, run: _Run) -> tuple[Variant, ...]:

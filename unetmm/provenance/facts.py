@@ -19,6 +19,7 @@ from typing import Any
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ImageError, ResumeError
 from unetmm.intensities.validity import Values
+from unetmm.io.answered import Answer
 from unetmm.io.framed import crop_text
 from unetmm.io.hdf5.arrays import split_place
 from unetmm.io.image import Box, Encoding, ImageInfo
@@ -37,6 +38,7 @@ PROBE_BYTES = 2**16
 """Number of bytes read at either end of an input. They tell files of one name, size and time
 apart."""
 UNSAID = {
+    "output": "an image",
     "dtype": "of the input",
     "rounding": "nearest",
     "outliers": "keep",
@@ -88,6 +90,8 @@ def _crop_fact(info: ImageInfo, options: Options) -> dict[str, str]:
 def _storing_facts(info: ImageInfo, options: Options) -> dict[str, str]:
     """How values are stored, where that is not as usual; older outputs have no such facts."""
     storing, found = options.storing, {}
+    if options.answer is not None:
+        found["output"] = options.answer.fact
     dtype = storing.type_of(info.dtype)
     if dtype != info.dtype:
         found["dtype"] = dtype.name
@@ -170,6 +174,7 @@ def make_job_record(
         "encoding": asdict(options.encoding),
         "dtype": output.info.dtype.name,
         "output_scale": options.output_scale,
+        "answer": None if options.answer is None else asdict(options.answer),
         "nodata": None if options.nodata is None else list(map(repr, options.nodata)),
         "crop": None if options.crop is None else asdict(options.crop),
         "facts": dict(facts),
@@ -207,6 +212,12 @@ def crop_of(job: Mapping[str, Any]) -> Box | None:
 def encoding_of(job: Mapping[str, Any]) -> Encoding:
     """How a job's output stores its pixels."""
     return Encoding(**job.get("encoding", {}))
+
+
+def answer_of_job(job: Mapping[str, Any]) -> Answer | None:
+    """What a job's output holds where that is no image."""
+    found = job.get("answer")
+    return None if found is None else Answer(**found | {"names": tuple(found["names"])})
 
 
 def check_same(output: Output, begun: Mapping[str, str], now: Mapping[str, str]) -> None:

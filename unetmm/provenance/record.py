@@ -81,6 +81,7 @@ def summary(record: Mapping[str, Any], finished: bool) -> dict[str, Any]:
         "model": facts.get("model"),
         "model_choice": record.get("model_choice"),
         "input": source[: stated.start()] if stated else source,
+        "holds": facts.get("output"),
         "strength": facts.get("strength"),
         "precision": facts.get("precision"),
         "calibration": bool(record.get("calibration")),

@@ -122,7 +122,7 @@ def _missing_shares(output: Output, writers: Sequence[Writer]) -> Iterator[str]:
     counts = {share.count for share in shares if share is not None}
     if len(counts) != 1 or (count := counts.pop()) < 2:
         return
-    whole = (output.table.rows_missing(plane, slice(None)) for plane in output.info.planes)
+    whole = (output.rows_missing(plane, slice(None)) for plane in output.inputs)
     missing = np.concatenate(list(whole))
     for share in (Share(index, count) for index in range(count)):
         if any(missing[row] for row in share.of(len(missing))):

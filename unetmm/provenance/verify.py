@@ -13,17 +13,25 @@ from numpy.typing import NDArray
 
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ImageError, ResumeError
+from unetmm.io.answered import Answer, answered_info
 from unetmm.io.enlarged import chunk_px, enlarged
 from unetmm.io.formats import find_format
-from unetmm.io.image import SinkOptions, Source
+from unetmm.io.image import ImageInfo, SinkOptions, Source
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.output.levels import Level
 from unetmm.io.output.output import Output, is_intact
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
 from unetmm.io.retyped import retype
+from unetmm.io.select import Selection
 from unetmm.options import Options
-from unetmm.provenance.facts import crop_of, encoding_of, nodata_of, selection_of
+from unetmm.provenance.facts import (
+    answer_of_job,
+    crop_of,
+    encoding_of,
+    nodata_of,
+    selection_of,
+)
 from unetmm.provenance.record import find_begun, remove_leftovers
 
 
@@ -52,7 +60,7 @@ def verify(path: Place) -> Verification:
             f"{path}: is not finished, so there is nothing to compare yet; unetmm status tells "
             "how far it is, and the command that began it goes on with it"
         )
-    source = open_source(path)
+    source = open_source(path, Selection(labels=True))
     try:
         expected = _checksums(path, source)
         level = Level(source.info.height, source.info.width, source.info.chunk)
@@ -115,12 +123,21 @@ def reopened(path: Place, job: Mapping[str, Any]) -> Iterator[Output]:
     """An output under way as its job describes it; nothing is written by this."""
     with closing(open_source(job["input"], selection_of(job), nodata_of(job))) as source:
         scale = int(job.get("output_scale", 1))
+        answer = answer_of_job(job)
         options = SinkOptions(
             path, overwrite=True, chunk_px=chunk_px(SinkOptions.chunk_px, scale),
-            encoding=encoding_of(job),
+            encoding=encoding_of(job), maps=1 if answer is None else answer.maps(source.info),
         )  # fmt: skip
         written = enlarged(Options(crop=crop_of(job)).framed(source), scale)
-        info = retype(written.info, job.get("dtype"))
+        info = _written_info(written.info, answer, job.get("dtype"))
         output: Output = open_sink(options, info, job["format"], written)
-        output.halving.set_range(*Calibration.from_json(job["calibration"]).span)
+        if answer is None:
+            output.halving.set_range(*Calibration.from_json(job["calibration"]).span)
         yield output
+
+
+def _written_info(info: ImageInfo, answer: Answer | None, dtype: str | None) -> ImageInfo:
+    """Facts of an output, from those of an image of its size."""
+    if answer is None:
+        return retype(info, dtype)
+    return answered_info(info, answer, np.dtype(dtype))

@@ -228,6 +228,9 @@ def score_pair(path: Path, noisy: Pixels, clean: Pixels, affine: bool, restore: 
 
 def _check_model(model: Model) -> None:
     config = model.config
+    if config.gives != "image":
+        what = "maps" if config.gives == "map" else config.gives
+        raise ShapeError(f"model {model.name} gives {what}; give one that restores an image")
     if config.in_channels != config.out_channels or config.output_scale != 1:
         raise ShapeError(
             f"model {model.name} makes {config.out_channels} channels of {config.in_channels} at "

@@ -63,6 +63,9 @@ class ExcessCells:
         self.enlarges = config.output_scale > 1 and may_exceed(info.dtype, statistics)
         """Whether values may exceed the base range of a net that enlarges, which takes them as they
         are: what it adds to a pixel is small, whatever the pixel."""
+        self.clips = config.gives != "image" and may_exceed(info.dtype, statistics)
+        """Whether they may exceed that of a net that gives no image, which sees them clipped: what
+        is beyond has no place in its answer."""
         self.active = (
             job.kernels is not None
             and min(plan.halo_px, plan.lag_rows) >= REACH_PX
@@ -100,9 +103,11 @@ class ExcessCells:
     def watch(self, rows: NDArray[np.float32], first_row: int) -> None:
         """Take rows on the net's scale, remember what exceeds the base range, and clip it."""
         if not self.active:
-            if self.enlarges and without_far(rows, self.fill):
+            if (self.enlarges or self.clips) and without_far(rows, self.fill):
                 self.any_far = True
                 self.job.excess.warn()
+            if self.clips:
+                np.clip(rows, 1 - CLIPPED, CLIPPED, out=rows)
             return
         index = np.arange(first_row, first_row + len(rows)) % len(self.values)
         found = exceeds(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from unetmm.intensities.range import leaves_base_range
 from unetmm.intensities.rounding import Dimness, Losses
 from unetmm.intensities.stored import Storing
 from unetmm.intensities.validity import NoData
+from unetmm.io.answered import Answer
 from unetmm.io.image import Box, ImageInfo, Sink, Source
 from unetmm.models.groups import Groups, sample_groups
 from unetmm.models.tasks import task_of
@@ -39,6 +41,8 @@ from unetmm.run.scales import say_scales, say_unused
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
     from unetmm.engine.cpu.net import CpuNet
+
+log = logging.getLogger(__name__)
 
 _ATTENTION = ".sca."
 """Part of the names of tensors that a block's channel attention is computed by, after its name."""
@@ -97,6 +101,8 @@ class Job:
     """Whether small parts of the image are to keep their means."""
     removes_noise: bool = True
     """Whether noise is to be gone from the output."""
+    answer: Answer | None = None
+    """Nature of the output's values where they are no restored image's."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
@@ -192,19 +198,28 @@ def make_job(
     groups = sample_groups(model.config, source.info)
     task = task_of(model)
     say_scales(calibration)
+    if options.answer is not None and source.info.metadata.display.photometric == "miniswhite":
+        log.warning("0 is white in this image, and the net sees it as black; invert it first")
     return Job(
         source, sink, net, groups, calibration, plan, options.strength, options.storing,
         kernels=kernels, outliers=options.outliers_of(source.info),
         crop=options.frame(source.info), keeps_details=task.keeps_details,
-        removes_noise=task.removes_noise,
+        removes_noise=task.removes_noise, answer=options.answer,
     )  # fmt: skip
 
 
 def bracket_kernels(
     model: Model, options: Options, info: ImageInfo, loaded: Loaded
 ) -> CompiledNet | None:
-    """The net that restores what exceeds the base range; None where nothing can, or it enlarges."""
-    if model.config.output_scale > 1 or not leaves_base_range(info.dtype, options.fixed_range):
+    """The net that restores what exceeds the base range; None where nothing can, or it enlarges or
+    gives no image.
+    """
+    config = model.config
+    if (
+        config.output_scale > 1
+        or config.gives != "image"
+        or not leaves_base_range(info.dtype, options.fixed_range)
+    ):
         return None
     kernels = cast("CpuNet", loaded.fold(model, options.engine.calibrator))
     return kernels.compiled
@@ -226,10 +241,11 @@ def compile_and_calibrate(
         say_unused(known, source.info.length("C") * len(groups))
     else:
         kernels = cast("CpuNet", loaded.fold(model, engine.calibrator))
+        takes_noise = model.takes_noise or model.config.gives != "image"
         known = calibrate(
             source, kernels.compiled, model.name, groups, options.fixed_range, cores,
-            options.outliers_of(source.info) != "none", transform_for(options, model),
-            model.knows_counts, task_of(model).removes_noise, model.takes_noise,
+            options.measured_outliers_of(source.info) != "none", transform_for(options, model),
+            model.knows_counts, task_of(model).removes_noise, takes_noise,
         )  # fmt: skip
     return loaded.fold(model, engine), known
 

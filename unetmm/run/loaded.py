@@ -12,13 +12,14 @@ from unetmm.geometry import round_up
 from unetmm.io.image import ImageInfo
 from unetmm.models.choice import is_auto, pick_model
 from unetmm.models.weights import Model
+from unetmm.nets.config import NetConfig
 from unetmm.plan.memory import RUNTIME_BYTES
 
 STEP_BYTES = 4 * 10**6
 """Unit in which the memory that a process holds is counted."""
 
-NetKey = tuple[str, str, str]
-"""Checksum of a model, label and precision of an engine."""
+NetKey = tuple[str, NetConfig, str, str]
+"""Checksum and config of a model, label and precision of an engine."""
 
 
 class Loaded:
@@ -81,4 +82,4 @@ def compiling_bytes(engine: Engine) -> int:
 
 
 def _key(model: Model, engine: Engine) -> NetKey:
-    return model.checksum, engine.label, engine.precision
+    return model.checksum, model.config, engine.label, engine.precision

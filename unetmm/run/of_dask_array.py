@@ -17,10 +17,11 @@ from unetmm.intensities.brackets import CELL_PX, MARGIN_PX
 from unetmm.intensities.outliers import OutlierChoice
 from unetmm.intensities.standins import REACH_PX
 from unetmm.intensities.stored import Storing
+from unetmm.io.answered import Answer
 from unetmm.io.array import array_info
 from unetmm.io.axes import AXES
 from unetmm.io.enlarged import chunk_px
-from unetmm.io.image import Box, ImageInfo, Plane
+from unetmm.io.image import Box, ImageInfo, Plane, planes_of_maps
 from unetmm.models.choice import pick_model
 from unetmm.models.groups import sample_groups
 from unetmm.models.tasks import ModelTask, task_of
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 
 
 def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -> da.Array:
-    """A Dask array of the image's shape and chunks, restored plane by plane and box by box.
+    """A Dask array of the image's shape and chunks, restored plane by plane and box by box; where
+    the net gives maps, each is a channel.
 
     Calibration is one task of the graph; the boxes follow the plan, so with the threaded
     scheduler and `plan.workers` threads the run keeps the budget, apart from Dask's own copies of
@@ -71,15 +73,32 @@ def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -
     ]  # t, c, z, y, x, s
     common = dask.delayed(_Preparation(_Patches(full, info), plan, options))()
     scale, dtype = options.output_scale, kept.dtype
-    planes = [_plane(full[p], p, info, dtype, plan, common, scale) for p in info.planes]
-    t, c, z = (info.length(a) for a in "TCZ")
-    stacked = da.stack(planes).reshape((t, c, z, kept.height, kept.width, info.samples))
-    found = stacked[tuple(slice(None) if a in info.axes else 0 for a in AXES)]
-    chunks = tuple(
-        tuple(n * scale for n in sides) if axis in "YX" else sides
-        for axis, sides in zip(info.axes, image.chunks, strict=True)
-    )
-    return found.transpose([order.index(i) for i in range(image.ndim)]).rechunk(chunks)
+    maps = 0 if options.answer is None else options.answer.maps(info)
+    shape = kept.height, kept.width, maps or info.samples
+    planes = [_plane(full[p], p, info, (shape, dtype), plan, common, scale) for p in info.planes]
+    if maps:
+        planes = _maps_apart(planes, info, kept, maps)
+    lengths = (*map(kept.length, "TCZ"), kept.height, kept.width, kept.samples)
+    stacked = da.stack(planes).reshape(lengths)
+    found = stacked[tuple(slice(None) if a in kept.axes else 0 for a in AXES)]
+    chunks = dict(zip(info.axes, image.chunks, strict=True))
+    chunks |= {axis: tuple(n * scale for n in chunks[axis]) for axis in "YX"}
+    chunks |= {"C": (kept.length("C"),)} if maps else {}
+    places = [a for a in AXES if a in kept.axes]
+    found = found.transpose([places.index(a) for a in kept.axes])
+    return found.rechunk(tuple(chunks[axis] for axis in kept.axes))
+
+
+def _maps_apart(
+    planes: Sequence[da.Array], info: ImageInfo, kept: ImageInfo, maps: int
+) -> list[da.Array]:
+    """The planes of an output from those of its input, each of which has several maps."""
+    parted = {
+        place: plane[..., i : i + 1]
+        for plane, of_input in zip(planes, info.planes, strict=True)
+        for i, place in enumerate(planes_of_maps(of_input, maps))
+    }
+    return [parted[place] for place in kept.planes]
 
 
 class _Patches:
@@ -140,6 +159,8 @@ class _Common:
     """Choice of what becomes of pixels that no optics can make."""
     task: ModelTask
     """Task of the net."""
+    answer: Answer | None
+    """Nature of the output's values where they are no restored image's."""
 
 
 class _Preparation:
@@ -184,6 +205,7 @@ def _prepare(patches: _Patches, plan: Plan, options: Options) -> _Common:
         kernels,
         options.outliers_of(patches.info),
         task_of(model),
+        options.answer,
     )
 
 
@@ -191,12 +213,15 @@ def _plane(
     pixels: da.Array,
     plane: Plane,
     info: ImageInfo,
-    dtype: np.dtype[Any],
+    made: tuple[tuple[int, int, int], np.dtype[Any]],
     plan: Plan,
     common: Any,
     scale: int,
 ) -> da.Array:
-    """One plane (height, width, samples) as a grid of lazily restored boxes."""
+    """One plane (height, width, samples) as a grid of lazily restored boxes.
+
+    made: shape and type of what it becomes.
+    """
     import dask
     import dask.array as da
 
@@ -204,7 +229,8 @@ def _plane(
         rows, columns = _window(segment, info.height), _window(strip, info.width)
         read = pixels[rows, columns].rechunk(-1).to_delayed().ravel()[0]
         box = dask.delayed(_restore_box)(read, plane, segment, strip, common)
-        shape = segment.write_px * scale, strip.write_px * scale, info.samples
+        (*_, samples), dtype = made
+        shape = segment.write_px * scale, strip.write_px * scale, samples
         return da.from_delayed(box, shape, dtype)
 
     return da.block([[[cell(seg, strip)] for strip in plan.strips] for seg in plan.segments])
@@ -227,12 +253,14 @@ def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: 
     window = _Window(np.asarray(pixels), info, y0, x0)
     dtype = common.storing.type_of(info.dtype)
     scale = net.config.output_scale
-    out = _BoxSink((segment.write_px * scale, strip.write_px * scale, info.samples), dtype, scale)
+    maps = 0 if common.answer is None else common.answer.maps(info)
+    shape = segment.write_px * scale, strip.write_px * scale, maps or info.samples
+    out = _BoxSink(shape, dtype, scale)
     groups = sample_groups(net.config, info)
     job = Job(
         window, out, net, groups, common.calibration, common.plan, common.strength, common.storing,
         kernels=common.kernels, outliers=common.outliers, keeps_details=common.task.keeps_details,
-        removes_noise=common.task.removes_noise,
+        removes_noise=common.task.removes_noise, answer=common.answer,
     )  # fmt: skip
     with net.exclusive():
         run_task(job, Task(plane, strip, segment))
@@ -272,4 +300,8 @@ class _BoxSink:
 
     def write(self, plane: Plane, box: Box, pixels: Any) -> None:
         y, x = self.origin = self.origin or (box.y0, box.x0)  # the first box is the uppermost
-        self.pixels[box.y0 - y : box.y1 - y, box.x0 - x : box.x1 - x] = pixels
+        target = self.pixels[box.y0 - y : box.y1 - y, box.x0 - x : box.x1 - x]
+        if target.shape == pixels.shape:
+            target[...] = pixels
+        else:  # one of several maps, each of which is a plane
+            target[..., plane[1] % target.shape[-1]] = pixels[..., 0]

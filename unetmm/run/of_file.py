@@ -140,7 +140,7 @@ def _finished(
     """The report of an output that is there, by what it says of itself."""
     info, record = source.info, read_record(output)
     # Without a record it is refused, because it exists.
-    wanted = replace(options, overwrite=record is not None).sink(output)
+    wanted = replace(options, overwrite=record is not None).sink(output, info)
     sink = open_sink(wanted, options.output_info(info), options.format)
     assert record is not None
     model, options = _settled(options, source, loaded, record, path.name)
@@ -149,6 +149,7 @@ def _finished(
     return Report(
         str(path), str(output), model.name, None, 0.0, calibration, already_done=True,
         choice=options.choice, not_kept=sink.not_kept,
+        holds=options.answer.in_words if options.answer else "",
     )  # fmt: skip
 
 
@@ -202,7 +203,8 @@ def _plan_work(
 ) -> _Work:
     """Open the output, settle on a model and make the plan; nothing is written yet."""
     kept = options.output_info(source.info)
-    sink = open_sink(options.sink(output), kept, options.format, options.framed(source))
+    wanted = options.sink(output, source.info)
+    sink = open_sink(wanted, kept, options.format, options.framed(source))
     storages = source_storage(source), sink_storage(sink, options.output_scale)
     # Before nets are tried, whose memory is given back.
     options.engine.prepare(lambda: progress(Progress("compile kernels", 0, kept.pixels, 0, None)))
@@ -235,7 +237,8 @@ def _begin(work: _Work) -> Job:
         if begun is not None:
             options = replace(options, calibration=Calibration.from_json(begun["calibration"]))
         job = make_job(work.source, output, work.model, work.plan, options, work.loaded)
-        output.halving.set_range(*job.calibration.span)
+        if options.answer is None:
+            output.halving.set_range(*job.calibration.span)
         if begun is None:
             output.create(make_record(facts, job.calibration, options.choice))
             content = make_job_record(work.path, facts, options, output, job.calibration)
@@ -274,13 +277,13 @@ def _compute(
     plan, output = work.plan, work.output
     info, crop = output.info, work.options.frame(work.source.info)
     config = work.model.config
-    total_px = info.pixels
+    total_px = info.pixels // output.maps
     scale = config.output_scale
     progress(Progress("calibrate", 0, total_px, 0.0, plan))
     calibrating = time.monotonic()
     job = _begin(work)
     job.stop = stop or job.stop
-    rows = work.share.of(rows_of(output, info))
+    rows = work.share.of(rows_of(output))
     wrong = output.distrust(rows)
     if wrong:
         log.warning("%s: %d chunks were damaged and are made again", output.path, wrong)
@@ -289,7 +292,7 @@ def _compute(
 
     def tasks_left(plan: Plan) -> Iterator[Task]:
         def left() -> Iterator[Task]:
-            return open_tasks(plan, info.planes, output, rows, config.stride_px, crop, scale)
+            return open_tasks(plan, output, rows, config.stride_px, crop, scale)
 
         # Gone through once more for their pixels: a list of a film's tasks is part of the budget.
         told.begin(pixels_of(left()) * scale**2)
@@ -298,7 +301,7 @@ def _compute(
     job.progress = lambda pixels: told.add(pixels * scale**2)
     run_or_shrink(job, tasks_left)
     left_px = told.left_px[0]
-    resumed_px = total_px * len(rows) // rows_of(output, info) - left_px
+    resumed_px = total_px * len(rows) // rows_of(output) - left_px
     seconds = {
         **job.seconds,
         "calibrate": computing - calibrating,
@@ -320,7 +323,8 @@ def _conclude(job: Job, report: Report, output: Output) -> None:
     """Report what was found, in all of the image if this process has finished it, and say it."""
     if output.findings is not None:
         job.guard = Guard(output.findings)
-    report.guard = job.guard_as_dict()
+    report.holds = job.answer.in_words if job.answer else ""
+    report.guard = {} if job.answer else job.guard_as_dict()
     say_remarks(job, str(output.path))
 
 

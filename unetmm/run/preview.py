@@ -182,6 +182,11 @@ def _make_job(
     """A run over all of the image, its statistics measured, with memory left for the crops."""
     info = source.info
     model = loaded.pick(options.model, info)
+    if options.answer is not None:
+        raise ImageError(
+            f"a preview shows restored images, and model {model.name} gives "
+            f"{options.answer.in_words}; write a part instead: unetmm apply --crop"
+        )
     # What was read, and what other models have made, is held already.
     storage = crop_storage(options.output_info(info), crops, 1 + max(1, len(wishes.strengths)))
     takes = max(1, len(wishes.models)) * max(1, len(wishes.strengths))

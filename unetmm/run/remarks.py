@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
+import numpy as np
+
 from unetmm.run.job import Job
 from unetmm.run.report import doubts
 
@@ -65,12 +67,25 @@ def _above(job: Job) -> str:
 
 def _losses(job: Job) -> Iterator[str]:
     losses, dtype = job.losses, job.storing.type_of(job.source.info.dtype)
-    if losses.clipped:
+    if losses.clipped and dtype.kind == "f" and job.answer is not None:
+        yield f"{losses.clipped} values are too large for {dtype.name}; --dtype float32 keeps them"
+    elif losses.clipped and job.answer is not None:
+        most = np.iinfo(dtype).max
+        yield (
+            f"{losses.clipped} values lie outside of 0 to 1, which {dtype.name} stores as 0 to "
+            f"{most}, and became 0 or {most}; --dtype float32 keeps them"
+        )
+    elif losses.clipped:
         yield (
             f"{losses.clipped} values do not fit into {dtype.name} and became its least or its "
             "largest value; a wider --dtype keeps them"
         )
-    if losses.unmeasured:
+    if losses.unmeasured and job.answer is not None:
+        yield (
+            f"{losses.unmeasured} values are of pixels that hold no measurement and became 0, as "
+            f"{dtype.name} has no other; --dtype float32 writes NaN"
+        )
+    elif losses.unmeasured:
         yield (
             f"{losses.unmeasured} values are NaN or infinite, which {dtype.name} cannot hold, and "
             "became 0; --dtype float32 keeps them"

@@ -104,6 +104,8 @@ class Report:
     """Names of what the input says and the output has no place for."""
     choice: ModelChoice | None = None
     """Reason for the model, where it was chosen by looking at the image."""
+    holds: str = ""
+    """Words for what the output holds where that is no image: then nothing was compared."""
     measured_device_peak_bytes: int | None = None
     """Peak of a GPU's memory in bytes as measured, libraries' own workspaces apart; None where the
     CPU computed."""
@@ -120,6 +122,7 @@ class Report:
             "plan": self.plan.as_dict() if self.plan else None,
             "measured_peak_bytes": self.measured_peak_bytes,
             **self._device_as_dict(),
+            **({"holds": self.holds} if self.holds else {}),
             "seconds": {k: round(v, 3) for k, v in self.seconds.items()},
             "megapixels": self.megapixels,
             "megapixels_per_s": round(self.megapixels / compute_s, 3) if compute_s else None,

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from unetmm.geometry import mirrored
 from unetmm.intensities.range import normalise
 from unetmm.models.groups import slice_of
+from unetmm.run.answers import AnswerWriter
+from unetmm.run.chunk_rows import ChunkRows
 from unetmm.run.excess import ExcessCells
 from unetmm.run.job import Cancelled, Job
 from unetmm.run.outliers import reach_px, rows_with_stand_ins
@@ -32,14 +34,14 @@ def run_task(job: Job, task: Task) -> None:
     """Restore one strip of one segment and write it."""
     # Both end before we do, whatever happens, so nobody reads or writes afterwards.
     with ThreadPoolExecutor(1, "unetmm-read") as reader, ThreadPoolExecutor(1, "unetmm-write") as w:
-        writer = ChunkRowWriter(job, task, w)
+        is_image = job.net.config.gives == "image"
+        writer = ChunkRowWriter(job, task, w) if is_image else AnswerWriter(job, task, w)
         rows = stored_rows(job, task, reader, reach_px(job))
         _stream(job, task, rows_with_stand_ins(job, task, rows), writer)
-        writer.settle()
-        writer.watch.hand_over()
+        writer.end()
 
 
-def _stream(job: Job, task: Task, rows: Iterator[Rows], writer: ChunkRowWriter) -> None:
+def _stream(job: Job, task: Task, rows: Iterator[Rows], writer: ChunkRows) -> None:
     """Push the task's rows through its streams until everything is handed to the writer."""
     streams = [GroupStream(job, task, i) for i in range(len(job.groups))]
     writer.excess = [stream.excess for stream in streams]
@@ -63,7 +65,7 @@ def _stream(job: Job, task: Task, rows: Iterator[Rows], writer: ChunkRowWriter) 
         _write_finished(job, writer, streams)
 
 
-def _write_finished(job: Job, writer: ChunkRowWriter, streams: list[GroupStream]) -> None:
+def _write_finished(job: Job, writer: ChunkRows, streams: list[GroupStream]) -> None:
     """Hand over what all streams have finished; they run in step, so the counts agree."""
     for bands in zip(*(stream.finished for stream in streams), strict=True):
         done = writer.write(list(bands))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from unetmm.geometry import Span, make_span
-from unetmm.io.image import Box, ImageInfo, Plane, Planes
+from unetmm.io.image import Box, Plane, Planes
 from unetmm.io.output.output import Output
 from unetmm.plan.types import Plan
 
@@ -34,7 +34,6 @@ def tasks_of(plan: Plan, planes: Planes) -> Iterator[Task]:
 
 def open_tasks(
     plan: Plan,
-    planes: Planes,
     output: Output,
     rows: range,
     stride_px: int,
@@ -45,7 +44,7 @@ def open_tasks(
 
     They may be asked for while others are under way: a task writes whole chunks, all its own.
 
-    rows: rows of chunks that this process does, counted over all planes.
+    rows: rows of chunks that this process does, counted over all planes of the input.
     crop: the part of each plane that is written, None for all of it.
     output_scale: pixels of the output per pixel of the input and axis.
     """
@@ -53,11 +52,11 @@ def open_tasks(
     top, left_edge = (crop.y0, crop.x0) if crop else (0, 0)
     align_px = math.lcm(stride_px, chunk[0])
     rows_a_plane = output.store.levels[0].grid[0]
-    for task in tasks_of(plan, planes):
+    for task in tasks_of(plan, output.inputs):
         strip, segment = task.strip, task.segment
         columns = _chunks(strip, left_edge, chunk[1])
-        missing = output.table.rows_missing(task.plane, columns)
-        first = rows_a_plane * planes.number(task.plane)
+        missing = output.rows_missing(task.plane, columns)
+        first = rows_a_plane * output.inputs.number(task.plane)
         own = _chunks(segment, top, chunk[0])
         left = [r for r in range(own.start, own.stop) if missing[r] and first + r in rows]
         if left:
@@ -78,6 +77,6 @@ def pixels_of(tasks: Iterable[Task]) -> int:
     return sum(t.segment.write_px * t.strip.write_px for t in tasks)
 
 
-def rows_of(output: Output, info: ImageInfo) -> int:
-    """Number of rows of chunks in all planes of an output."""
-    return len(info.planes) * output.store.levels[0].grid[0]
+def rows_of(output: Output) -> int:
+    """Number of rows of chunks that an output is made by, in all planes of its input."""
+    return len(output.inputs) * output.store.levels[0].grid[0]

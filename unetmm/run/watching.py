@@ -44,6 +44,32 @@ class Stored(NamedTuple):
         return Stored(self.pixels[one], self.nodata, given)
 
 
+def check_finite(job: Job, task: Task, answer: NDArray[np.float32], row: int) -> None:
+    """Refuse a net's answer that is not finite; `row` is its first one.
+
+    Raises
+    ------
+    WeightsError
+        It names the model and the place.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(answer.sum()):
+            return
+    bad = np.argwhere(~np.isfinite(answer))
+    if len(bad):
+        y, x = int(bad[0][0]) + row, int(bad[0][1]) + task.strip.write_start
+        plan = job.plan
+        remedy = (
+            "its weights or the image's range are far out; try another model or --range"
+            if plan.precision == "fp32"
+            else f"{plan.precision} is too coarse for it; give --precision fp32"
+        )
+        raise WeightsError(
+            f"model {plan.model}: its answer in plane {task.plane} at row {y}, column {x} "
+            f"is not a finite number; {remedy}"
+        )
+
+
 class RowWatch:
     """What a task's writer tells about the rows that it writes."""
 
@@ -76,31 +102,6 @@ class RowWatch:
             for number, group in enumerate(job.groups)
             if all(sides)
         ]  # fmt: skip
-
-    def check(self, answer: NDArray[np.float32], row: int) -> None:
-        """Refuse a net's answer that is not finite; `row` is its first one.
-
-        Raises
-        ------
-        WeightsError
-            It names the model and the place.
-        """
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(answer.sum()):
-                return
-        bad = np.argwhere(~np.isfinite(answer))
-        if len(bad):
-            y, x = int(bad[0][0]) + row, int(bad[0][1]) + self.task.strip.write_start
-            plan = self.job.plan
-            remedy = (
-                "its weights or the image's range are far out; try another model or --range"
-                if plan.precision == "fp32"
-                else f"{plan.precision} is too coarse for it; give --precision fp32"
-            )
-            raise WeightsError(
-                f"model {plan.model}: its answer in plane {self.task.plane} at row {y}, column {x} "
-                f"is not a finite number; {remedy}"
-            )
 
     def add(self, group: int, stored: Stored, made: NDArray[Any], row: int) -> None:
         """Compare rows of a group as they were with what they became: of an enlarged image with the

@@ -1,12 +1,8 @@
-"""Turns a task's restored rows into stored values and writes them by whole rows of chunks.
-
-Rows and columns are counted in the input's pixels. Where the net enlarges, the buffers and what the
-sink is told are larger by its scale.
-"""
+"""Turns a task's restored rows into stored values and writes them by whole rows of chunks."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,36 +15,23 @@ from unetmm.io.enlarged import averaged, repeated, unshuffled
 from unetmm.io.image import Box
 from unetmm.io.output.output import Output
 from unetmm.models.groups import slice_of
-from unetmm.run.excess import ExcessCells
+from unetmm.run.chunk_rows import ChunkRows
 from unetmm.run.job import Job
 from unetmm.run.kept_outliers import KeptOutliers
 from unetmm.run.kept_rows import KeptRows
 from unetmm.run.opacity import KeptOpacity
 from unetmm.run.slab import Rows
 from unetmm.run.task import Task
-from unetmm.run.watching import SAMPLED_ROW, SAMPLED_ROWS, RowWatch, Stored
+from unetmm.run.watching import SAMPLED_ROW, SAMPLED_ROWS, RowWatch, Stored, check_finite
 
 
-class ChunkRowWriter:
-    """Turns finished rows back into stored values and has whole rows of chunks written.
-
-    One row of chunks is filled while `background` writes the one before it.
-    """
+class ChunkRowWriter(ChunkRows):
+    """Turns the finished rows of a restored image back into stored values."""
 
     def __init__(self, job: Job, task: Task, background: ThreadPoolExecutor) -> None:
-        self.job, self.task, info = job, task, job.source.info
-        self.sink = job.sink
-        self.background = background
-        self.writing: Future[None] | None = None
-        self.scale, self.width = job.output_scale, task.strip.write_px
-        width, samples = self.width, info.samples
-        self.chunk_rows = min(job.chunk[0], job.written.height)
-        self.top = job.written.y0
-        """Row of the image that is the first of the output."""
-        shape = (self.chunk_rows * self.scale, width * self.scale, samples)
-        dtype = job.storing.type_of(info.dtype)
-        self.buffer, self.spare = np.zeros(shape, dtype), np.zeros(shape, dtype)
-        kept_rows = job.plan.lag_rows + job.plan.band_rows + job.plan.delay_rows
+        info = job.source.info
+        super().__init__(job, task, background, info.samples)
+        width, samples, kept_rows = self.width, info.samples, self.under_way_rows
         self.kept = np.zeros((kept_rows, width, samples), info.dtype)
         self.kept_mask = np.ones((kept_rows, width), bool) if info.has_mask else None
         self.opacity = KeptOpacity(job, task) if info.alpha and self.scale > 1 else None
@@ -59,22 +42,11 @@ class ChunkRowWriter:
         rows = job.plan.band_rows
         self.scratch = np.zeros((rows * self.scale, width * self.scale, channels), np.float32)
         self.watch = RowWatch(job, task, self.scratch.reshape(-1)[: rows * width * channels])
-        self.kept_rows = task.segment.read_start
-        self.seen_row = task.segment.read_start
-        self.next_row = task.segment.write_start
         groups = range(len(job.groups))
         self.statistics = [job.calibration.entry(task.plane[1], g) for g in groups]
         self.nodata = [job.nodata(task.plane[1], g) for g in groups]
-        self.excess: list[ExcessCells] = []
-        """Of each group, what of it is no measurement and stays as it is."""
-        self.first_column = task.strip.write_start - task.strip.read_start
-
-    @property
-    def complete(self) -> bool:
-        return self.next_row >= self.task.segment.write_stop
 
     def keep(self, rows: Rows) -> None:
-        """Remember rows and their mask until their restored values come out."""
         stored, given = rows.stored, rows.given
         index = np.arange(self.kept_rows, self.kept_rows + len(stored)) % len(self.kept)
         columns = slice(self.first_column, self.first_column + self.width)
@@ -89,24 +61,7 @@ class ChunkRowWriter:
             self.points.keep(rows.points[:, columns], self.kept_rows)
         self.kept_rows += len(stored)
 
-    def write(self, bands: list[NDArray[np.float32]]) -> int:
-        """Take the next finished rows of every group; returns the pixels that count as done."""
-        first = self.seen_row
-        self.seen_row += len(bands[0])
-        start = max(first, self.task.segment.write_start)
-        stop = min(self.seen_row, self.task.segment.write_stop)
-        y = start
-        while y < stop:
-            base = y - (y - self.top) % self.chunk_rows
-            end = min(stop, base + self.chunk_rows)
-            self._fill(bands, y - first, end - first, y - base, y)
-            self.next_row = y = end
-            if y == base + self.chunk_rows or self.complete:
-                self._flush(base, y)
-        return max(0, stop - start) * self.width
-
-    def _fill(self, bands: list[NDArray[np.float32]], a: int, b: int, to: int, row: int) -> None:
-        """Rows a..b of the bands become stored values in the buffer from row `to` on."""
+    def fill(self, bands: list[NDArray[np.float32]], a: int, b: int, to: int, row: int) -> None:
         scale = self.scale
         target = self.buffer[to * scale : (to + b - a) * scale]
         index = np.arange(row, row + b - a) % len(self.kept)
@@ -125,7 +80,7 @@ class ChunkRowWriter:
         for number, (group, band) in enumerate(zip(self.job.groups, bands, strict=True)):
             samples = slice_of(group)
             inside = slice(self.first_column, self.first_column + self.width)
-            self.watch.check(band[a:b, inside], row)
+            check_finite(self.job, self.task, band[a:b, inside], row)
             stored = Stored(original[..., samples], self.nodata[number], given)
             made = target[..., samples]
             # Columns beside those that are written stay where they are, unless pixels move.
@@ -198,31 +153,11 @@ class ChunkRowWriter:
         column = self.task.strip.write_start * scale
         return Spot(self.task.plane, row * scale, column, group[0], samples)
 
-    def _flush(self, base: int, stop: int) -> None:
-        strip, left = self.task.strip, self.job.written.x0
-        start = max(base, self.task.segment.write_start)
-        columns = strip.write_start - left, strip.write_stop - left
-        box = Box(start - self.top, columns[0], stop - self.top, columns[1]).enlarged(self.scale)
+    def note(self, box: Box) -> None:
         found = self.watch.take()
-        self.settle()
         if isinstance(self.sink, Output):
             self.sink.note(self.task.plane, box, [f.as_note(self.task.plane) for f in found])
-        self.writing = self.background.submit(
-            self._write, box, self.buffer[(start - base) * self.scale : (stop - base) * self.scale]
-        )
-        self.buffer, self.spare = self.spare, self.buffer
 
-    def _write(self, box: Box, pixels: NDArray[Any]) -> None:
-        with self.job.clock("write"):
-            self.sink.write(self.task.plane, box, pixels)
-
-    def settle(self) -> None:
-        """Wait for what is being written.
-
-        Raises
-        ------
-        ImageError
-            If it could not be written.
-        """
-        if self.writing is not None:
-            self.writing.result()
+    def end(self) -> None:
+        super().end()
+        self.watch.hand_over()

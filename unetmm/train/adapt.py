@@ -159,6 +159,9 @@ def adapt(
             f"asked for {options.minutes:g} minutes and {options.steps} steps; give more than 0"
         )
     config = model.config
+    if config.gives != "image":
+        what = "maps" if config.gives == "map" else config.gives
+        raise ShapeError(f"model {model.name} gives {what}; give one that restores an image")
     if config.in_channels != config.out_channels or config.output_scale != 1:
         raise ShapeError(
             f"model {model.name} makes {config.out_channels} channels of {config.in_channels} at "

@@ -12,7 +12,7 @@ from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
 from unetmm.models.choice import is_auto
 from unetmm.models.tasks import DENOISE, ModelTask, task_of
-from unetmm.models.weights import load_model
+from unetmm.models.weights import Model, load_model
 from unetmm.plan.share import WHOLE
 from unetmm.run.job import Cancelled
 from unetmm.run.loaded import Loaded
@@ -38,9 +38,32 @@ def check_task(choices: Choices, task: ModelTask) -> None:
     if task is DENOISE and is_auto(choice):
         return
     model = load_model(choice or "")
-    if model.task != task.name:
+    command = task_of(model).name
+    if command != task.name:
+        what = "maps" if model.config.gives == "map" else model.config.gives
+        is_for = f"is for {model.task}" if what == "image" else f"gives {what}, no restored image"
+        raise WeightsError(f"model {model.name} {is_for}; run it with unetmm {command}")
+
+
+def check_gives_maps(choices: Choices) -> Model:
+    """The model that is asked for, which gives something else than an image.
+
+    Raises
+    ------
+    WeightsError
+        If it does not, none is asked for, or there is no such model.
+    """
+    choice = choices.restoration.model
+    if choice is None or is_auto(choice):
+        raise WeightsError(
+            "apply needs --model FILE, as no model of the zoo gives maps or classes; unetmm import "
+            "makes one of a net of yours"
+        )
+    model = load_model(choice)
+    if model.config.gives == "image":
         command = task_of(model).name
-        raise WeightsError(f"model {model.name} is for {model.task}; run it with unetmm {command}")
+        raise WeightsError(f"model {model.name} gives an image; run it with unetmm {command}")
+    return model
 
 
 def task_named(choices: Choices) -> ModelTask:

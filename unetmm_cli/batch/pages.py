@@ -59,6 +59,11 @@ def check_page_place(page: Path | None, path: Place, output: Place, choices: Cho
     """
     if page is None:
         return
+    if (answer := choices.to_options().answer) is not None:
+        raise ImageError(
+            f"{output}: is to hold {answer.in_words}, which no page can compare with the image; "
+            f"leave out {OPTION}"
+        )
     of_part = choices.input.crop is not None or choices.input.selection is not None
     if of_part and output.suffix.lower() in RECORDLESS_SUFFIXES:
         raise ImageError(

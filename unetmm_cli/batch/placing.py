@@ -155,6 +155,14 @@ def _items(found: list[Found], folder: Place, choices: Choices) -> list[Item]:
     ]
 
 
+def _fitting(suffix: str, format: str, choices: Choices) -> str:
+    """Extension of an output in the format of its input, or in one that holds maps or labels."""
+    answer = choices.to_options().answer if format in ("jpeg", "png") else None
+    if answer is None or (answer.kind == "labels" and format == "png"):
+        return suffix
+    return ".png" if answer.kind == "labels" else ".tif"
+
+
 def output_name(name: str, ending: str, choices: Choices) -> str:
     """Name of an image's output: with an ending, in its own format where that is written."""
     stem, suffix = split_name(name)
@@ -162,8 +170,7 @@ def output_name(name: str, ending: str, choices: Choices) -> str:
         kept = OUTPUT_SUFFIX[choices.output.format]
     else:
         try:
-            output_format(Path(name))
-            kept = suffix
+            kept = _fitting(suffix, output_format(Path(name)), choices)
         except ImageError:  # a format that is read but not written
             kept = OUTPUT_SUFFIX[WRITTEN_AS.get(suffix.lower(), "ome-zarr")]
     return f"{stem}{ending}{kept}"

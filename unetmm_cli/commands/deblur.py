@@ -13,7 +13,7 @@ HELPS = {
 """Option -> what it means here."""
 
 
-@with_choices(without=("same_model",), helps=HELPS)
+@with_choices(without=("same_model", "scores"), helps=HELPS)
 def deblur(inputs: Inputs, choices: Choices, output: Output = None) -> None:
     """Sharpen images that are soft, out of focus or a little shaken.
 

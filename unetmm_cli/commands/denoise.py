@@ -6,7 +6,7 @@ from unetmm_cli.options.arguments import Inputs, Output
 from unetmm_cli.options.choices import Choices, with_choices
 
 
-@with_choices()
+@with_choices(without=("scores",))
 def denoise(inputs: Inputs, choices: Choices, output: Output = None) -> None:
     """Remove noise from an image, or from many.
 

@@ -40,6 +40,18 @@ Scale = Annotated[
 Task = Annotated[
     str | None, typer.Option(metavar="TASK", help="What it is for: denoise, deblur or upscale.")
 ]
+Gives = Annotated[
+    str | None,
+    typer.Option(
+        metavar="image|map|classes",
+        help="What its output is: the image restored, maps of something else (opacity, a "
+        "probability), or scores of classes. By default as its channels and its end tell.",
+    ),
+]
+Names = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,...", help="Names of the maps or classes, in their order."),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the weight file if it is there.")
 ]
@@ -51,6 +63,8 @@ def import_model(
     noise: Noise = None,
     scale: Scale = None,
     task: Task = None,
+    gives: Gives = None,
+    names: Names = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -63,13 +77,15 @@ def import_model(
     Example: unetmm import ffdnet_color.pth --noise 25 -o ffdnet.safetensors
     """
     from unetmm.foreign.importing import import_model as read_net
+    from unetmm.models.answers import answer_of
     from unetmm.models.weights import save_model
     from unetmm.nets.shapes import macs_per_px
 
     if not file.is_file():
         raise WeightsError(f"{file}: there is no such file")
     check_new_file(output, ".safetensors", overwrite, file)
-    found = read_net(file, noise=noise, scale=scale, task=task)
+    named = tuple(name.strip() for name in names.split(",")) if names else ()
+    found = read_net(file, noise=noise, scale=scale, task=task, gives=gives, names=named)
     model = found.model
     save_model(output, model.config, model.tensors, model.card)
     if as_json:
@@ -79,8 +95,10 @@ def import_model(
     enlarges = f", enlarges {config.output_scale} times" * (config.output_scale > 1)
     colours = "colour" if config.in_channels == 3 else "single channels"
     kmac = macs_per_px(config) / 1000
+    meant = answer_of(model, scores=config.gives == "classes")
+    does = f"to {model.task}" if meant is None else f"that gives {meant.in_words}"
     display.result(
-        f"{output}: {found.layout} to {model.task}{enlarges}, {colours}, {model.parameters} "
+        f"{output}: {found.layout} {does}{enlarges}, {colours}, {model.parameters} "
         f"weights, {kmac:.3g} kMAC/px"
     )
     for line in (*found.lines, checked(found.difference, "the file")):

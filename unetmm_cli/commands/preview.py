@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NOT_TAKEN = (
     "crop", "model", "same_model", "strength", "watch", "watch_for", "format", "compression",
     "pyramid", "ome_zarr", "shard_px", "suffix", "share", "save_calibration", "report",
-    "report_html", "quiet", "log", "scheduler", "cluster", "jobs",
+    "report_html", "scores", "quiet", "log", "scheduler", "cluster", "jobs",
 )  # fmt: skip
 """Options of denoise that a preview does not have, or has in another way."""
 MARK = "unetmm preview"

@@ -20,7 +20,7 @@ HELPS = {
 """Option -> what it means here."""
 
 
-@with_choices(without=("same_model", "strength"), helps=HELPS)
+@with_choices(without=("same_model", "strength", "scores"), helps=HELPS)
 def upscale(
     inputs: Inputs,
     choices: Choices,

@@ -107,14 +107,25 @@ def _made_rows(made: dict[str, Any] | None) -> dict[str, Any]:
         "made from": made["input"],
         "model": made["model"],
         "because": (made.get("model_choice") or {}).get("reason"),
+        "holds": made.get("holds"),
         "strength": made["strength"],
         "precision": made["precision"],
         "calibration": "kept within" if made["calibration"] else None,
         "finished": finished,
         "compared": verdict(made["guard"]) if made.get("guard") else None,
-        "for methods": f"Images were restored with unetmm {made['unetmm']} (UNet--, model "
-        f"{made['model']}, strength {made['strength']}).",
+        "for methods": _for_methods(made),
     }
+
+
+def _for_methods(made: dict[str, Any]) -> str:
+    """A sentence for the methods of a paper."""
+    if holds := made.get("holds"):
+        what = str(holds).partition(" (")[0]
+        return f"They are {what}, made with unetmm {made['unetmm']} (model {made['model']})."
+    return (
+        f"Images were restored with unetmm {made['unetmm']} (UNet--, model {made['model']}, "
+        f"strength {made['strength']})."
+    )
 
 
 def sparkline(counts: tuple[int, ...]) -> str:

@@ -85,6 +85,7 @@ def _summary(outlook: Outlook) -> dict[str, Any]:
         "input": f"{outlook.input}: {info.width} x {info.height} px, "
         f"{len(info.planes)} plane{'s' * (len(info.planes) > 1)}{samples}, {info.dtype}",
         "output": str(outlook.output),
+        **({"holds": outlook.holds} if outlook.holds else {}),
         "model": f"{plan.model}, {outlook.model.parameters / 10**6:.2f} M parameters{precision}",
         **(choice_rows(outlook.choice) if outlook.choice else {}),
         "strips": f"{len(plan.strips)} of at most {plan.strip_width_px} px",

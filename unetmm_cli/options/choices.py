@@ -101,6 +101,7 @@ class Choices:
             rounding=output.rounding,
             outliers=how.outliers,
             transform=how.transform,
+            scores=output.scores,
         )
 
 

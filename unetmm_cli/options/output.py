@@ -41,6 +41,14 @@ class OutputChoices:
             "those that do not fit are clipped and counted.",
         ),
     ] = "input"
+    scores: Annotated[
+        bool,
+        typer.Option(
+            "--scores",
+            help="Of a model that tells classes apart, write the scores of all of them, each as a "
+            "channel, instead of one label image.",
+        ),
+    ] = False
     rounding: Annotated[
         Rounding,
         typer.Option(

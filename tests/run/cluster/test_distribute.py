@@ -255,3 +255,18 @@ def test_a_missing_package_is_named(
     command = ["denoise", str(folder / "in.tif"), "-o", str(tmp_path / "o.tif")]
     assert run_command([*command, "--scheduler", "local"]) == 1
     assert "pip install dask-jobqueue distributed" in capsys.readouterr().err
+
+
+def test_maps_are_shared_as_images_are(folder: Path, tmp_path: Path, client: Any) -> None:
+    config = NetConfig(1, 2, 8, (1,), 1, (1,), body="unet", gives="map", final="sigmoid")
+    save_model(tmp_path / "maps.safetensors", config, lively_model(config).tensors, {})
+    seen: list[Progress] = []
+    asked = options(folder, model=tmp_path / "maps.safetensors")
+    report = restore_distributed(
+        folder / "in.tif", tmp_path / "o.ome.zarr", asked, client, 4, progress=seen.append
+    )
+    assert report.complete and report.holds == "2 maps" and not report.guard
+    assert all(0 <= p.done_px <= HEIGHT_PX * WIDTH_PX == p.total_px for p in seen)
+    (tmp_path / "alone").mkdir()
+    restore_file(folder / "in.tif", tmp_path / "alone" / "o.ome.zarr", asked)
+    assert content(tmp_path / "o.ome.zarr") == content(tmp_path / "alone" / "o.ome.zarr")

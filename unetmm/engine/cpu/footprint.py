@@ -260,4 +260,4 @@ def converted_bytes(layout: Layout, width_px: int, itemsize: int) -> int:
     wide = 4 if itemsize >= FLOAT_BYTES else 0
     copies = 3 + wide + 2 * (config.output_scale > 1)
     pixels = layout.band_rows * width_px * config.output_scale**2
-    return copies * pixels * config.in_channels * FLOAT_BYTES
+    return copies * pixels * config.widest_end * FLOAT_BYTES

@@ -234,7 +234,7 @@ def converted_bytes(layout: Layout, width_px: int, pixels: Pixels) -> int:
     The normalised rows of each net; the rows compared with the answer; as stored: the original, the
     chosen samples before and after; masks; sums in float64 where the type is wide.
     """
-    channels, item = layout.config.in_channels, pixels.widest_itemsize
+    channels, item = layout.config.widest_end, pixels.widest_itemsize
     wide = 16 if item >= FLOAT_BYTES else 0
     normalised = FLOAT_BYTES * channels * (pixels.nets + 1)
     per_px = normalised + channels * (4 * item + 3 + wide) + pixels.samples * item

@@ -12,6 +12,7 @@ from unetmm.io.fluorophores import colour_of
 from unetmm.io.image import ImageInfo
 from unetmm.io.omezarr.kept import pack_metadata
 from unetmm.io.output.levels import Level
+from unetmm.io.palette import unpack_map
 from unetmm.io.units import in_unit
 
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
@@ -38,8 +39,10 @@ def write_attributes(
     datasets = [_dataset(number, axes, info) for number in range(len(levels))]
     image: dict[str, Any] = {"name": name, "axes": entries, "datasets": datasets}
     if len(levels) > 1:
-        image |= {"type": "mean"}
-    omero = _omero(info, _measured_ranges(record or {}))
+        image |= {"type": "nearest" if info.metadata.display.class_names else "mean"}
+    is_image = not info.metadata.display.meaning
+    omero = _omero(info, _measured_ranges(record or {}) if is_image else {})
+    named = {"image-label": _image_label(info)} if info.metadata.display.class_names else {}
     own: dict[str, Any] = {"samples": info.samples > 1, "alpha": info.alpha}
     if info.nodata.single is not None:
         own["nodata"] = str(info.nodata.single)  # text, for JSON has no NaN
@@ -49,8 +52,22 @@ def write_attributes(
     own |= {"notes": kept} if (kept := pack_metadata(info.metadata)) else {}
     if version == "0.4":
         image = {"version": version, **image}
-        return {"multiscales": [image], "omero": omero | {"version": version}, "unetmm": own}
-    return {"ome": {"version": version, "multiscales": [image], "omero": omero}, "unetmm": own}
+        said = {name: facts | {"version": version} for name, facts in named.items()}
+        omero |= {"version": version}
+        return {"multiscales": [image], "omero": omero, "unetmm": own, **said}
+    ome = {"version": version, "multiscales": [image], "omero": omero, **named}
+    return {"ome": ome, "unetmm": own}
+
+
+def _image_label(info: ImageInfo) -> dict[str, Any]:
+    """Colours and names of classes."""
+    display = info.metadata.display
+    colours = unpack_map(display.colour_maps[0]) >> 8
+    names = list(enumerate(display.class_names))
+    return {
+        "colors": [{"label-value": i, "rgba": [*map(int, colours[i]), 255]} for i, _ in names],
+        "properties": [{"label-value": i, "class": name} for i, name in names],
+    }
 
 
 def _axis(axis: str, info: ImageInfo) -> dict[str, str]:
@@ -130,6 +147,8 @@ def _window(info: ImageInfo, measured: tuple[float, float] | None) -> dict[str, 
         bits = info.metadata.display.bits or 8 * info.dtype.itemsize
         low = float(limits.min)
         high = float(min(limits.max, 2**bits - 1) if limits.min == 0 else limits.max)
+        if classes := len(info.metadata.display.class_names):
+            measured = 0.0, float(classes - 1)
     start, end = measured or (low, high)
     start, end = max(start, low), min(end, high)
     if start >= end:

@@ -29,13 +29,16 @@ A row of 32768 px of 16 bits, higher levels included, takes as much.
 class Halves:
     """Halved chunks by the chunk that they came from; safe to use from several threads."""
 
-    def __init__(self, info: ImageInfo, levels: tuple[Level, ...], halving: Halving) -> None:
+    def __init__(
+        self, info: ImageInfo, levels: tuple[Level, ...], halving: Halving, maps: int = 1
+    ) -> None:
+        """maps: planes whose rows are written together."""
         self._level_count, self._halving = len(levels), halving
         # A row of chunks leaves halves of a quarter of its size, those of higher levels together
         # as much again. Two rows may wait: the one that grows, and one at the border of what
         # another process makes.
         rows = min(levels[0].chunk[0], info.height)
-        row_bytes = -(-rows // 2) * info.width * info.samples * info.dtype.itemsize
+        row_bytes = maps * -(-rows // 2) * info.width * info.samples * info.dtype.itemsize
         self.limit_bytes = min(MOST_BYTES, 2 * row_bytes) if len(levels) > 1 else 0
         """Most memory of the halves that are kept, in bytes."""
         self._waiting: dict[ChunkKey, NDArray[Any]] = {}

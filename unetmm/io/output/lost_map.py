@@ -16,6 +16,7 @@ def warn_of_lost_map(path: Place, info: ImageInfo, why: str) -> None:
 
     why : reason, in words that follow the name of the thing.
     """
-    maps = info.metadata.display.colour_maps
+    display = info.metadata.display
+    maps = () if display.class_names else display.colour_maps  # those of classes are made up
     if any(not is_plain_grey(unpack_map(packed)) for packed in maps):
         log.warning("%s: the input's colour map is left out, %s; the values are kept", path, why)

@@ -14,10 +14,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.intensities.guard import Findings
-from unetmm.io.image import Box, ImageInfo, Plane, Source
+from unetmm.io.image import Box, ImageInfo, Plane, Planes, Source, planes_of_maps
 from unetmm.io.output.chunks import ChunkKey, ChunkTable, checksum
 from unetmm.io.output.halves import Halves
 from unetmm.io.output.halving import Halving
@@ -44,19 +45,21 @@ class Output:
         masks: Source | None = None,
         not_kept: tuple[str, ...] = (),
         told: tuple[str, ...] = (),
+        maps: int = 1,
     ) -> None:
         """masks: image with the mask that leaves pixels out of the pyramid.
 
         not_kept: names of what the input says and the output does not.
         told: those of them that the store says itself, with more words.
+        maps: channels that come of each of the input's, and are written together.
         """
         self.path, self.info, self.store = path, info, store
-        self.not_kept, self.told = not_kept, told
+        self.not_kept, self.told, self.maps = not_kept, told, maps
         self.chunk = store.levels[0].chunk
         self.workspace = workspace_of(path)
         self.table = ChunkTable(info, store.levels)
         self.halving = Halving(info, store.levels, masks)
-        self._halves = Halves(info, store.levels, self.halving)
+        self._halves = Halves(info, store.levels, self.halving, maps)
         self._journal: Journal | RemoteJournal | None = None
         self._begun: dict[str, Any] | None = None
         """Job of the workspace that was joined, to tell it from one that came after it."""
@@ -89,6 +92,22 @@ class Output:
             halving = 4 * chunk_bytes
             halving += self.halving.scratch_bytes
         return chunk_bytes + self.store.chunk_bytes + halving
+
+    @property
+    def inputs(self) -> Planes:
+        """The planes of the input, each of which becomes one plane, or several maps."""
+        t, c, z = (self.info.length(axis) for axis in "TCZ")
+        return Planes(t, c // self.maps, z)
+
+    def rows_missing(self, plane: Plane, columns: slice) -> NDArray[np.bool_]:
+        """Per row of chunks: whether one of these columns is not written of what becomes of a plane
+        of the input.
+        """
+        own = planes_of_maps(plane, self.maps)
+        missing = self.table.rows_missing(own[0], columns)
+        for each in own[1:]:
+            missing |= self.table.rows_missing(each, columns)
+        return missing
 
     @property
     def taking_part(self) -> bool:
@@ -160,13 +179,15 @@ class Output:
     def distrust(self, rows: range) -> int:
         """Compare recorded chunks with their checksums, forget those that differ, count them.
 
-        rows: of chunks of the finest level, counted over all planes; what is made of them counts
-        as theirs.
+        rows: of chunks of the finest level, counted over all planes of the input; what is made of
+        them counts as theirs.
         """
-        planes, grid_rows = self.info.planes, self.store.levels[0].grid[0]
+        planes, grid_rows = self.inputs, self.store.levels[0].grid[0]
 
         def is_own(key: ChunkKey) -> bool:
-            return planes.number(key.plane) * grid_rows + (key.row << key.level) in rows
+            t, c, z = key.plane
+            number = planes.number((t, c // self.maps, z))
+            return number * grid_rows + (key.row << key.level) in rows
 
         own = (key for key in self.table.written() if is_own(key))
         wrong = [key for key in own if not self._holds(key)]

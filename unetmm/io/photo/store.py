@@ -201,6 +201,11 @@ def check_one_plane(path: Path, info: ImageInfo, format: str, dtypes: tuple[str,
             f"({info.axes}); write .tif or .ome.zarr"
         )
     if info.dtype.name not in dtypes:
+        if info.metadata.display.meaning == "map":
+            raise ImageError(
+                f"{path}: {format} holds {' or '.join(dtypes)}, the map is {info.dtype.name}; give "
+                f"--dtype {' or '.join(dtypes)} for one from 0 to 1, or write .tif or .ome.zarr"
+            )
         others = ".png, .tif" if format == "JPEG" and info.dtype == np.uint16 else ".tif"
         raise ImageError(
             f"{path}: {format} holds {' or '.join(dtypes)}, the image is {info.dtype.name}; "

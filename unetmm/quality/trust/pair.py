@@ -226,6 +226,11 @@ def open_pair(
     """
     record = read_record(after)
     facts: Mapping[str, str] = record["facts"] if record is not None else {}
+    if held := facts.get("output"):
+        raise ImageError(
+            f"{after}: holds {held}, no restored image, so there is nothing to compare with "
+            f"{before}; look at both in a viewer"
+        )
     selection = Selection.of_part(facts.get("part of the image", "all"))
     first = open_source(before, selection)
     stack.callback(first.close)

@@ -81,15 +81,16 @@ def restore_distributed(
     with closing(open_source(path, options.select, options.nodata)) as source:
         info = source.info
         kept = options.output_info(info)
-        sink = open_sink(options.sink(output), kept, options.format, options.framed(source))
+        wanted = options.sink(output, info)
+        sink = open_sink(wanted, kept, options.format, options.framed(source))
         begun = sink.workspace.read_job() if sink.holds_chunks() else None
         options = settle(options, source, Loaded(), begun, name=path.name)
         model = pick_model(options.model, info)
         options = replace(options, calibration=known_calibration(options, model))
         storages = source_storage(source), sink_storage(sink, options.output_scale)
         plan = plan_image(info, *storages, model, options)
-        total_px = kept.pixels
-        count = max(1, min(shares, rows_of(sink, info)))
+        total_px = kept.pixels // sink.maps
+        count = max(1, min(shares, rows_of(sink)))
     first = Share(0, count)
     task = ShareTask(path, output, options, first, output_state(output), uuid.uuid4().hex)
     return _ClusterRun(
@@ -209,7 +210,8 @@ class _ClusterRun:
             self._calibration = Calibration.from_json(job["calibration"]) if job else None
         self._output.load_records()
         missing = (level.box(k.row, k.column) for k in table.missing(0))
-        done_px = self._total_px - sum(box.height * box.width for box in missing)
+        missing_px = sum(box.height * box.width for box in missing) // self._output.maps
+        done_px = self._total_px - missing_px
         if self._resumed_px < 0:
             self._resumed_px = done_px
         now = time.monotonic()
@@ -234,7 +236,7 @@ class _ClusterRun:
             calibration, plan = self._calibration or Calibration("", {}), self._plan
         compute_s = time.monotonic() - (self._computing or time.monotonic())
         self._progress(Progress("finish", self._total_px, self._total_px, compute_s, self._plan))
-        found = merged(reports)
+        found, answer = merged(reports), self._task.options.answer
         record = read_record(self._task.output) or {}
         found["guard"] = record.get("guard") or found["guard"]
         return Report(
@@ -249,5 +251,6 @@ class _ClusterRun:
             max(0, self._resumed_px) // info.width,
             choice=self._task.options.choice,
             not_kept=self._output.not_kept,
+            holds=answer.in_words if answer else "",
             **found,
         )
