@@ -37,12 +37,15 @@ def compared(
     name: str,
     tolerance: float = TOLERANCE,
     axes: tuple[int, ...] = (0, 1, 2, 3),
+    values: tuple[float, float] = (0.0, 1.0),
+    gives_image: bool = True,
 ) -> float:
     """Largest difference of two answers to a random image, as a share of their range.
 
     ours : gives the answer to (1, channels, rows, columns).
     size : channels, rows and columns of the image.
     axes : order in which the graph has images, channels, rows and columns.
+    values : of black and white in the graph; 0 and 1 in our answer, where that is an image.
 
     Raises
     ------
@@ -52,7 +55,10 @@ def compared(
         If onnxruntime cannot carry the graph out.
     """
     image = np.random.default_rng(0).random((1, *size), np.float32)
-    theirs = _run(path, image, axes)
+    black, width = np.float32(values[0]), np.float32(values[1] - values[0])
+    theirs = _run(path, image * width + black, axes)
+    if gives_image:
+        theirs = (theirs - black) / width
     mine = ours(image)
     if mine.shape != theirs.shape:
         raise WeightsError(
@@ -117,5 +123,6 @@ def difference_from(path: Path, model: Model, found: ForeignNet) -> float:
     if rows * columns > MOST_PX:
         raise NotRunError(f"{path}: it is made for images of {rows} x {columns} px")
     return compared(
-        path, ours, (config.in_channels, rows, columns), model.name, tolerance, found.axes
-    )
+        path, ours, (config.in_channels, rows, columns), model.name, tolerance, found.axes,
+        found.values, config.gives == "image",
+    )  # fmt: skip

@@ -29,5 +29,7 @@ class ForeignNet:
     """Whether a graph computes with 16 bits, which we do with 32."""
     axes: tuple[int, ...] = (0, 1, 2, 3)
     """Order in which a graph has the axes of (1, channels, rows, columns)."""
+    values: tuple[float, float] = (0.0, 1.0)
+    """Values of black and white that the file's own net sees."""
     end: str = ""
     """Function at the very end that tells what it gives: sigmoid, softmax or argmax, if any."""

@@ -16,6 +16,7 @@ from unetmm.foreign.checkpoints import LAYOUTS, not_streamed
 from unetmm.foreign.comparing import NotRunError, difference_from
 from unetmm.foreign.found import ForeignNet
 from unetmm.foreign.meaning import meaning_of
+from unetmm.foreign.ranged import USUAL, in_range
 from unetmm.foreign.reading import Reading, Used, joined_norms
 from unetmm.models.checkpoints import infer_config, read_checkpoint
 from unetmm.models.weights import Model
@@ -52,6 +53,7 @@ def import_model(
     task: str | None = None,
     gives: str | None = None,
     names: Sequence[str] = (),
+    net_range: tuple[float, float] = USUAL,
 ) -> Imported:
     """Read a checkpoint (.pth, .safetensors) or an ONNX graph whose layers can be streamed.
 
@@ -62,6 +64,7 @@ def import_model(
     task : what the net is for; None: enlarging ones for "upscale", all others for "denoise".
     gives : "image", "map" or "classes"; None: as its channels and its end tell.
     names : of the maps or classes, in their order.
+    net_range : values of black and white that the net was trained with.
 
     Raises
     ------
@@ -75,7 +78,7 @@ def import_model(
         raise WeightsError(f"{path}: there is no such file")
     found = _read(path, noise, scale)
     meant, said = meaning_of(path, found, gives if task is None else gives or "image")
-    found = replace(found, config=meant)
+    found = in_range(path, replace(found, config=meant), *net_range)
     config, lines = found.config, [*found.lines, *said]
     if noise is not None and not any(line.startswith("frozen: noise") for line in lines):
         lines.append("left out: --noise, as this net is not told how strong the noise is")

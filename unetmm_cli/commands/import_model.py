@@ -11,6 +11,7 @@ from unetmm.errors import WeightsError
 from unetmm_cli import display
 from unetmm_cli.files import check_new_file
 from unetmm_cli.options.arguments import AsJson
+from unetmm_cli.parsing import parse_range
 
 if TYPE_CHECKING:
     from unetmm.foreign.importing import Imported
@@ -52,6 +53,16 @@ Names = Annotated[
     str | None,
     typer.Option(metavar="A,B,...", help="Names of the maps or classes, in their order."),
 ]
+NetRange = Annotated[
+    Any,
+    typer.Option(
+        "--net-range",
+        metavar="BLACK,WHITE",
+        parser=parse_range,
+        help="Values that the net takes for black and white, where they are not 0 and 1: 0,255 or "
+        "-1,1.",
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the weight file if it is there.")
 ]
@@ -65,6 +76,7 @@ def import_model(
     task: Task = None,
     gives: Gives = None,
     names: Names = None,
+    net_range: NetRange = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -85,7 +97,10 @@ def import_model(
         raise WeightsError(f"{file}: there is no such file")
     check_new_file(output, ".safetensors", overwrite, file)
     named = tuple(name.strip() for name in names.split(",")) if names else ()
-    found = read_net(file, noise=noise, scale=scale, task=task, gives=gives, names=named)
+    found = read_net(
+        file, noise=noise, scale=scale, task=task, gives=gives, names=named,
+        net_range=net_range or (0.0, 1.0),
+    )  # fmt: skip
     model = found.model
     save_model(output, model.config, model.tensors, model.card)
     if as_json:
