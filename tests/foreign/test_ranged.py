@@ -12,6 +12,8 @@ from unetmm.errors import WeightsError
 from unetmm.foreign.importing import import_model
 from unetmm.models.weights import Model
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's old exporter
+
 
 class Residual(torch.nn.Module):
     """Two convolutions with borders of zeros, whose biases make the range matter."""

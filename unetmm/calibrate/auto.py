@@ -51,6 +51,8 @@ ANSWERED = 0.03
 FAR_SHARE = 0.01
 """Share of an image near what lies far beyond its base range, from which on growth with the signal
 says nothing."""
+PATTERN_TAKEN = 0.3
+"""Correlation of far pixels in what a model removes, from which on that is a part of a pattern."""
 REMOVED_SHARE = 0.7
 """Smallest share of what another removes in flat places that a candidate has to remove as well."""
 DRAWN = (
@@ -58,6 +60,11 @@ DRAWN = (
     "restores it all the same"
 )
 """Reason for leaving an image alone."""
+PATTERN = (
+    "all models would take its regular pattern for noise in part, so it is left as it is; "
+    "--model NAME restores it all the same"
+)
+"""Reason for leaving a pattern alone that no net keeps."""
 LABELS = "{}, and is left as it is; --model NAME restores it all the same"
 """Reason for leaving labels alone, whose numbers are names."""
 
@@ -112,13 +119,15 @@ def choose_model(
         return models[0], ModelChoice(models[0].name, reason)
     found = _judge_all(source, models, fold, benches, terms)
     chosen, reason = _decide([model.name for model in models], found, benches)
+    alone = chosen is None
+    chosen = chosen or 0
     errors = tuple(
         (model.name, float(np.mean([one.risk for one in judged])))
         for model, judged in zip(models, found, strict=True)
     )
     reason = f"{why}; {reason}" if why else reason
     words = in_words([bench.noise for bench in benches])
-    return models[chosen], ModelChoice(models[chosen].name, reason, words, errors)
+    return models[chosen], ModelChoice(models[chosen].name, reason, words, errors, alone)
 
 
 def _candidates(terms: ChoiceTerms, source: Source, one_by_one: bool = False) -> list[Model]:
@@ -182,8 +191,11 @@ def _decide(
     names: Sequence[str],
     found: Sequence[Sequence[Judged]],
     benches: Sequence[Bench],
-) -> tuple[int, str]:
-    """Which of the models is taken, and why; the first is the one for white noise."""
+) -> tuple[int | None, str]:
+    """Which of the models is taken, and why; the first is the one for white noise.
+
+    None if all of them would harm.
+    """
     noise = [bench.noise for bench in benches]
     risks = [float(np.mean([one.risk for one in judged])) for judged in found]
     flats = [float(np.mean([one.removed_in_flats for one in judged])) for judged in found]
@@ -192,10 +204,14 @@ def _decide(
     white = names[0]
     removed = [float(np.mean([one.removed for one in judged])) for judged in found]
     least = int(np.argmin(removed))
+    if any(one.is_regular for one in noise):
+        keeping = _keeping_patterns(found)
+        if not keeping:
+            return None, PATTERN
+        least = min(keeping, key=lambda i: removed[i])
+        return least, f"a regular pattern hides what noise there is; {names[least]} changes least"
     if max(flats) < HARDLY_ANY:
         return least, f"no model finds much noise; {names[least]} changes least"
-    if any(one.is_regular for one in noise):
-        return least, f"a regular pattern hides what noise there is; {names[least]} changes least"
     if _is_smeared(noise):
         if max(gain, removed[other]) > LITTLE:
             return other, f"noise is smeared over several pixels, which {white} would leave in"
@@ -211,6 +227,12 @@ def _decide(
     if any(max(one.reach_px) for one in noise):
         return 0, f"no other model is estimated to do better than {white}"
     return 0, "noise is independent from pixel to pixel"
+
+
+def _keeping_patterns(found: Sequence[Sequence[Judged]]) -> list[int]:
+    """Numbers of the models that remove no part of a regular pattern."""
+    taken = [max(one.regular for one in judged) for judged in found]
+    return [i for i, regular in enumerate(taken) if regular < PATTERN_TAKEN]
 
 
 def _is_smeared(noise: Sequence[ImageNoise]) -> bool:

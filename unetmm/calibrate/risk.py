@@ -24,7 +24,7 @@ from unetmm.calibrate.preparing import Prepared, prepare
 from unetmm.calibrate.through import Floats, Through
 from unetmm.intensities.image_noise import ImageNoise, noise_of
 from unetmm.intensities.range import ValueScale, fits_float32
-from unetmm.intensities.smear import BLOCK_PX, block_view
+from unetmm.intensities.smear import BLOCK_PX, block_view, measure_smear
 from unetmm.intensities.validity import NOTHING, NoData, valid_mask
 
 JUDGED_PX = 2**17
@@ -63,6 +63,8 @@ class Judged:
     """Squared change, as a share of the noise's variance."""
     removed_in_flats: float
     """Deviation of the change in flat places, as a share of the range."""
+    regular: float = 0.0
+    """Correlation of far pixels in what is removed, where the image has a regular pattern."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,18 @@ class Bench:
         in_flats = in_flats[np.isfinite(in_flats)]
         flat = float(np.quantile(in_flats, FLAT_QUANTILE)) if in_flats.size else 0.0
         return Judged(
-            (squares + 2 * answers) / variance - 1, squares / variance, float(np.sqrt(flat))
+            (squares + 2 * answers) / variance - 1,
+            squares / variance,
+            float(np.sqrt(flat)),
+            self._regular(changes),
         )
+
+    def _regular(self, changes: list[Floats]) -> float:
+        """Correlation of far pixels in changes of an image with a regular pattern."""
+        if not self.noise.is_regular:
+            return 0.0
+        finite = [np.nan_to_num(change) for change in changes]
+        return max((smear.far for smear in measure_smear(finite) if smear), default=0.0)
 
 
 def _beside_far(patch: Patch, base: ValueScale) -> NDArray[np.bool_]:

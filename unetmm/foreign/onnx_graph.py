@@ -83,8 +83,10 @@ def read_onnx(path: Path) -> ForeignNet:
     except ShapeError as error:
         raise WeightsError(f"{path}: {error}") from error
     lines = tuple(graph.lines(config))
-    how = graph.made_for_px, _is_half(model.graph), graph.axes, graph.end
-    return ForeignNet("ONNX", config, tensors, lines, *how)
+    return ForeignNet(
+        "ONNX", config, tensors, lines, graph.made_for_px, _is_half(model.graph), graph.axes,
+        end=graph.end,
+    )  # fmt: skip
 
 
 def _is_half(graph: Any) -> bool:

@@ -36,8 +36,12 @@ def in_range(path: Path, found: ForeignNet, black: float, white: float) -> Forei
         return found
     lines = (*found.lines, f"set: it sees black as {black:g} and white as {white:g}")
     if config.body == "layers":
-        made = _around(config, black, width)
-        return replace(found, config=made, lines=lines, values=(black, white))
+        tensors = dict(found.tensors)
+        eye = np.eye(config.in_channels, dtype=np.float32)[:, :, None, None]
+        tensors[f"{_BEFORE}.weight"] = eye * np.float32(width)
+        tensors[f"{_BEFORE}.bias"] = np.full(config.in_channels, black, np.float32)
+        made, values = _around(config, black, width), (black, white)
+        return replace(found, config=made, tensors=tensors, lines=lines, values=values)
     if config.body != "nafnet" or black:
         raise WeightsError(
             f"{path}: a {config.body} is given the values 0 to a number only; save it as ONNX"
@@ -51,7 +55,8 @@ def in_range(path: Path, found: ForeignNet, black: float, white: float) -> Forei
 
 def _around(config: NetConfig, black: float, width: float) -> NetConfig:
     """Layers between one that makes the net's values of ours and one that does the reverse."""
-    first = NetLayer(_BEFORE, "add", (IMAGE,), config.in_channels, factors=(width,), shift=black)
+    # The image itself is read by convolutions alone.
+    first = NetLayer(_BEFORE, "conv", (IMAGE,), config.in_channels)
     layers = [first]
     for layer in config.layers:
         sources = tuple(_BEFORE if source == IMAGE else source for source in layer.sources)

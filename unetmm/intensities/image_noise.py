@@ -22,7 +22,7 @@ GROWS = 0.3
 PARTLY_WHITE = 0.25
 """Share of the variance that is independent from pixel to pixel, from which on what is left may be
 fine texture: smeared noise of cameras, of compression and of enlarged images has less."""
-REGULAR = 0.8
+REGULAR = 0.6
 """Correlation of far pixels from which on what is taken for noise is a regular pattern."""
 CORRELATED = 0.1
 """Correlation of neighbours down to which there is anything but independent noise."""
