@@ -12,6 +12,7 @@ import typer
 
 from unetmm.errors import ImageError
 from unetmm.io.formats import IMAGE_SUFFIXES
+from unetmm.io.hdf5.arrays import split_place
 from unetmm.io.places import Place, RemotePath, to_place
 from unetmm_cli import display
 from unetmm_cli.batch.inputs import PIPE, looks_like_zarr
@@ -85,8 +86,13 @@ def default_output(path: Place, choices: Choices, ending: str = "_denoised") -> 
 
 def output_beside(path: Place, choices: Choices, ending: str) -> Place:
     """A place in the folder of an image, in its own format where that is written."""
-    name = path.resolve().name if isinstance(path, Path) else path.name
-    return path.parent / output_name(name, choices.output.suffix or ending, choices)
+    name, folder = path.name, path.parent
+    if isinstance(path, Path):
+        file, within = split_place(path.resolve())
+        name, folder = file.name, file.parent if within else path.parent
+        if within:  # an array in an HDF5 gets its output beside the file
+            name = f"{file.stem}_{path.name}{file.suffix}"
+    return folder / output_name(name, choices.output.suffix or ending, choices)
 
 
 def check_is_folder(output: str, count: int) -> None:

@@ -15,7 +15,10 @@ from unetmm_cli.display.batch import left_out
 from unetmm_cli.files import check_folder, check_paths, overlap, split_name
 from unetmm_cli.options.choices import Choices
 
-WRITTEN_AS = {**dict.fromkeys((".webp", ".bmp", ".pgm", ".ppm"), "png"), ".jp2": "tiff"}
+WRITTEN_AS = {
+    **dict.fromkeys((".webp", ".bmp", ".pgm", ".ppm", ".avif", ".heic", ".heif", ".hif"), "png"),
+    **dict.fromkeys((".jp2", ".exr", ".dcm", ".dicom"), "tiff"),
+}
 """Extension of a format of pictures that is not written -> what their outputs are; OME-Zarr is for
 all others.
 """
