@@ -111,6 +111,67 @@ def _zarr(folder: Path) -> None:
         array[...] = GREY
 
 
+def _avif(folder: Path) -> None:
+    Image.fromarray(COLOUR).save(folder / "colour.avif", exif=Image.Exif().tobytes())
+    deep = COLOUR.astype(np.uint16) * 4
+    (folder / "deep.avif").write_bytes(imagecodecs.avif_encode(deep, bitspersample=10))
+
+
+def _heic(folder: Path) -> None:
+    import pillow_heif
+
+    several = pillow_heif.from_pillow(Image.fromarray(COLOUR))
+    several.add_from_pillow(Image.fromarray(COLOUR[::-1]))
+    several.save(folder / "several.heic", exif=Image.Exif().tobytes())
+
+
+def _hdf5(folder: Path) -> None:
+    import h5py
+
+    with h5py.File(folder / "scan.h5", "w") as file:
+        file.create_dataset("raw/plain", data=np.stack([GREY, GREY]))
+        packed = file.create_dataset("raw/packed", data=GREY, chunks=(16, 32), compression="gzip")
+        packed.attrs["axistags"] = '{"axes": [{"key": "y"}, {"key": "x"}]}'
+        packed.attrs["_FillValue"] = np.uint16(0)
+
+
+def _dicom(folder: Path) -> None:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import ExplicitVRLittleEndian, JPEGLosslessSV1
+
+    for name, syntax in {"plain": ExplicitVRLittleEndian, "packed": JPEGLosslessSV1}.items():
+        header = Dataset()
+        header.file_meta = FileMetaDataset()
+        header.file_meta.TransferSyntaxUID = syntax
+        header.SOPClassUID, header.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
+        header.Rows, header.Columns, header.NumberOfFrames = *GREY.shape, 2
+        header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
+        header.BitsAllocated = header.BitsStored = 16
+        header.HighBit, header.PixelRepresentation = 15, 0
+        packed = encapsulate([imagecodecs.ljpeg_encode(GREY)] * 2)
+        header.PixelData = GREY.tobytes() * 2 if name == "plain" else packed
+        header.save_as(folder / f"{name}.dcm", enforce_file_format=True)
+
+
+def _nrrd(folder: Path) -> None:
+    import nrrd
+
+    for encoding in ("raw", "gzip", "bzip2"):
+        nrrd.write(str(folder / f"{encoding}.nrrd"), np.stack([GREY, GREY]), {"encoding": encoding})
+
+
+def _exr(folder: Path) -> None:
+    import OpenEXR
+
+    channels = {name: COLOUR[..., i].astype(np.float16) for i, name in enumerate("RGB")}
+    for name in ("ZIP", "PIZ", "DWAB", "NO"):
+        how = getattr(OpenEXR, f"{name}_COMPRESSION")
+        header = {"compression": how, "type": OpenEXR.scanlineimage}
+        with OpenEXR.File(header, channels) as file:
+            file.write(str(folder / f"{name.lower()}.exr"))
+
+
 def _weights(folder: Path) -> None:
     from unetmm.models.weights import save_model
     from unetmm.nets.config import AggregateConfig, NetConfig
@@ -123,6 +184,7 @@ def _weights(folder: Path) -> None:
 
 SEEDS: dict[str, Callable[[Path], None]] = {
     "tiff": _tiff, "png": _png, "jpeg": _jpeg, "jpeg2000": _jpeg2000, "webp": _webp, "bmp": _bmp,
-    "npy": _npy, "zarr": _zarr, "weights": _weights,
+    "npy": _npy, "zarr": _zarr, "avif": _avif, "heic": _heic, "hdf5": _hdf5, "dicom": _dicom,
+    "nrrd": _nrrd, "exr": _exr, "weights": _weights,
 }  # fmt: skip
 """Name of a reader -> what writes its seeds into a folder."""

@@ -31,6 +31,8 @@ _CODECS = {
     "1.2.840.10008.1.2.4.81": "jpegls",
 }
 """Compressions of which pydicom has no decoder of its own -> names of codecs of imagecodecs."""
+_FRAME_MARKERS = (0xC3, 0xF7)
+"""Second bytes of the markers before the size of a lossless JPEG and of a JPEG-LS."""
 _GREYS = ("MONOCHROME1", "MONOCHROME2")
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
@@ -70,11 +72,32 @@ def _decode(header: Any, codec: str, number: int, dtype: np.dtype[Any]) -> NDArr
 
     count = int(header.get("NumberOfFrames") or 1)
     data = get_frame(header.PixelData, number, number_of_frames=count)
+    # Codecs write beyond their memory where a frame is of another size than they are told.
+    expected = int(header.Rows), int(header.Columns), int(header.SamplesPerPixel)
+    if (found_size := _size_of(data)) != expected:
+        raise ImageError(f"frame {number} is of size {found_size}, not {expected}; it is damaged")
     found: NDArray[Any] = getattr(imagecodecs, f"{codec}_decode")(data)
     if dtype.kind == "i" and found.dtype.kind == "u":  # codecs do not know of signs
         unused = 8 * dtype.itemsize - int(header.BitsStored)
         found = (found.astype(f"u{dtype.itemsize}") << unused).view(dtype) >> unused
     return found.astype(dtype, copy=False)
+
+
+def _size_of(data: bytes) -> tuple[int, int, int]:
+    """(rows, columns, samples) by the header of a lossless JPEG or JPEG-LS; zeros if it has none.
+
+    Source: ITU-T T.81, B.2.2.
+    """
+    at = 2
+    while at + 10 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] in _FRAME_MARKERS:
+            return (
+                int.from_bytes(data[at + 5 : at + 7]),
+                int.from_bytes(data[at + 7 : at + 9]),
+                data[at + 9],
+            )
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    return 0, 0, 0
 
 
 def _describe(path: Path, header: Any) -> tuple[ImageInfo, Frames]:
@@ -90,8 +113,8 @@ def _describe(path: Path, header: Any) -> tuple[ImageInfo, Frames]:
     height = int(header.get("TotalPixelMatrixRows") or rows)
     width = int(header.get("TotalPixelMatrixColumns") or columns)
     is_tiled = (height, width) != (rows, columns)
-    frames = _tiles(path, header, count) if is_tiled else Frames(_stack(count), rows, columns)
-    planes = len(frames.numbers)
+    frames = _tiles(path, header, count) if is_tiled else Frames(None, rows, columns)
+    planes = 1 if is_tiled else count
     shape = [height, width]
     axes = "YX"
     if planes > 1:
@@ -169,10 +192,6 @@ def _own_codec(path: Path, header: Any) -> str | None:
             f"{path}: is compressed by {syntax.name}; to read it: pip install pylibjpeg[all]"
         )
     return None
-
-
-def _stack(count: int) -> NDArray[np.int64]:
-    return np.arange(count).reshape(-1, 1, 1)
 
 
 def _tiles(path: Path, header: Any, count: int) -> Frames:

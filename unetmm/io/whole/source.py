@@ -24,8 +24,9 @@ Decode = Callable[[int], NDArray[Any]]
 class Frames:
     """How the planes of an image are cut into frames."""
 
-    numbers: NDArray[np.int64]
-    """Number of each frame by (plane, row of frames, column of frames); -1 where there is none."""
+    numbers: NDArray[np.int64] | None
+    """Number of each frame by (plane, row of frames, column of frames), -1 where there is none;
+    None where each plane is one frame."""
     height: int
     """Rows of a frame; those beyond the image are left out."""
     width: int
@@ -50,7 +51,7 @@ class FrameSource:
         self.path, self.info, self._kept_bytes = path, info, kept_bytes
         self._frames, self._decode, self._copies = frames, decode, copies
         self._kept: OrderedDict[int, NDArray[Any]] = OrderedDict()
-        self._most = frames.numbers.shape[2]
+        self._most = 1 if frames.numbers is None else frames.numbers.shape[2]
         self._lock = threading.Lock()
 
     @property
@@ -68,8 +69,8 @@ class FrameSource:
 
     def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
         out = np.zeros((box.height, box.width, self.info.samples), self.info.dtype)
-        frames = self._frames
-        table = frames.numbers[self.info.plane_number(plane)]
+        frames, number = self._frames, self.info.plane_number(plane)
+        table = np.array([[number]]) if frames.numbers is None else frames.numbers[number]
         for i in range(box.y0 // frames.height, -(-box.y1 // frames.height)):
             for j in range(box.x0 // frames.width, -(-box.x1 // frames.width)):
                 if table[i, j] < 0:
@@ -108,5 +109,4 @@ class FrameSource:
 
 def one_frame(info: ImageInfo) -> Frames:
     """Frames of an image each of whose planes is decoded as a whole."""
-    planes = np.arange(len(info.planes)).reshape(-1, 1, 1)
-    return Frames(planes, info.height, info.width)
+    return Frames(None, info.height, info.width)
