@@ -68,4 +68,6 @@ def _on_gpu(device: str, index: int, precision: Precision) -> TorchEngine:
             f"precision bf16 needs a GPU of compute capability 8 or more, {cuda.model(index)} has "
             "less; use fp32 or fp16"
         )
-    return TorchEngine(CpuEngine(), precision, index, cuda.model(index), cuda.free_bytes(index))
+    fusing = cuda.fusing(index, precision)
+    free_bytes = cuda.free_bytes(index)
+    return TorchEngine(CpuEngine(), precision, index, cuda.model(index), free_bytes, fusing)

@@ -1,0 +1,78 @@
+"""The stages of a stream whose blocks are fused kernels; needs Triton."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unetmm.engine.layout import Block
+from unetmm.engine.torch.folded import BlockWeights
+from unetmm.engine.torch.kernels.launch import (
+    depthwise_band,
+    gated_depthwise,
+    pointwise,
+    product,
+)
+from unetmm.engine.torch.kernels.tiles import Fusing, Tile
+from unetmm.engine.torch.stages import Map, Stages, flat
+
+
+class FusedStages(Stages):
+    """As `Stages`, with one or two kernels a block, or one an operation where maps are wide."""
+
+    def block(self, stage: Block, step: int) -> None:
+        self.arena.end = 0
+        x, band = self.maps[stage.ring.name], stage.ring.band
+        new = step * band - stage.lag
+        if not (x.misses(new, band) and x.misses(new - 1, band)):
+            w, third = self.net.blocks[stage.name], self.frozen[stage.name]
+            fusing, kept = self.net.fusing, self.kept[stage.name]
+            assert fusing is not None, "these stages are of a net with fused kernels"
+            tiles = fusing.halves(stage.channels)
+            with on_device(x.data):
+                if tiles is None:
+                    self._by_operation(w, third, kept, x, new)
+                else:
+                    self._by_half(w, third, kept, x, new, fusing, tiles)
+        x.clear_outside(new - 1, band)
+
+    def _by_half(
+        self, w: BlockWeights, third: Tensor, kept: Tensor, x: Map, new: int,
+        fusing: Fusing, tiles: tuple[Tile, Tile],
+    ) -> None:  # fmt: skip
+        """The band's rows before and after; the two rows above are kept as they were."""
+        c, band, width = len(x.data), x.band, x.data.shape[2]
+        taken, out = x.rows(new, band), x.rows(new - 1, band)
+        cut = fusing.cut(tiles[0], c, band, width)
+        middle = self.arena.take((c, band, width))
+        scratch = self.arena.take((cut.scratch,))
+        weights = w.first, w.first_bias, w.depthwise, w.depthwise_bias, third, w.third_bias
+        depthwise_band(taken, kept, middle, scratch, weights, new - 2, x.height, tiles[0], cut)
+        if band == 1:
+            kept[:, 0].copy_(kept[:, 1])
+            kept[:, 1].copy_(taken[:, 0])
+        else:
+            kept.copy_(taken[:, band - 2 :])
+        pointwise(
+            flat(middle), flat(out), (w.fourth, w.fourth_bias, w.fifth, w.fifth_bias), tiles[1]
+        )
+
+    def _by_operation(self, w: BlockWeights, third: Tensor, kept: Tensor, x: Map, new: int) -> None:
+        """As torch's operations do it, but normalisation, gates and residuals with the products."""
+        c, band, width = len(x.data), x.band, x.data.shape[2]
+        taken, out = flat(x.rows(new, band)), flat(x.rows(new - 1, band))
+        gated = self.arena.take((c, band, width))
+        hidden = self.arena.take((2 * c, band + 2, width))
+        hidden[:, :2].copy_(kept)
+        rows = new, x.height, width
+        product(w.first, w.first_bias, taken, flat(hidden[:, 2:]), norm=True, rows=rows)
+        kept.copy_(hidden[:, band:])
+        gated_depthwise(hidden, w.depthwise, w.depthwise_bias, gated)
+        product(third, w.third_bias, flat(gated), out, base=out)
+        product(w.fourth, w.fourth_bias, out, flat(gated), norm=True, gate=True)
+        product(w.fifth, w.fifth_bias, flat(gated), out, base=out)
+
+
+def on_device(tensor: Tensor) -> torch.cuda.device | torch.device:
+    """Context in which Triton starts kernels on a tensor's GPU."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else tensor.device

@@ -1,0 +1,133 @@
+"""How the fused kernels are cut: integers only, so that a plan can count their scratch memory.
+
+The tables come of compiling for compute capability 9: in each, as many pixels as need no more than
+the registers of a program. `benchmarks/gpu_kernels.py` measures others on a GPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+LEAST_CHANNELS = 16
+"""Fewest channels of a tile: a product of the hardware takes no less."""
+WALKS = 16, 8, 4
+"""Rows that a program of the depthwise half may do at once, beside two of the rim."""
+PROGRAMS = 4
+"""Programs for each processor of a GPU that share its scratch memory's parts."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Size of a program of a kernel."""
+
+    pixels: int
+    """Pixels of a tile, a power of two."""
+    warps: int
+    """Groups of 32 threads."""
+    shared_bytes: int
+    """Shared memory that the compiled kernel takes."""
+
+
+DEPTHWISE: dict[tuple[int, int], Tile] = {
+    (2, 16): Tile(64, 4, 3072),
+    (2, 32): Tile(64, 4, 8192),
+    (2, 64): Tile(64, 8, 24576),
+    (2, 128): Tile(32, 8, 73728),
+    (4, 16): Tile(64, 4, 10240),
+    (4, 32): Tile(64, 4, 24576),
+    (4, 64): Tile(32, 8, 16384),
+}
+"""Tiles of the depthwise half, by the bytes of a number and the channels of a tile."""
+POINTWISE: dict[tuple[int, int], Tile] = {
+    (2, 16): Tile(64, 4, 2560),
+    (2, 32): Tile(64, 4, 6144),
+    (2, 64): Tile(64, 8, 16384),
+    (2, 128): Tile(32, 8, 40960),
+    (4, 16): Tile(64, 4, 10240),
+    (4, 32): Tile(64, 4, 24576),
+    (4, 64): Tile(32, 8, 16384),
+}
+"""Tiles of the pointwise half, by the same."""
+
+
+@dataclass(frozen=True)
+class WideTile:
+    """Size of a program of a matrix product."""
+
+    pixels: int
+    """Pixels of a tile."""
+    outputs: int
+    """Outputs of a tile."""
+    depth: int
+    """Inputs that are multiplied at once."""
+    warps: int
+    """Groups of 32 threads."""
+
+
+PRODUCT = {2: WideTile(128, 64, 64, 8), 4: WideTile(64, 64, 32, 8)}
+"""Tiles of the products of wide maps, by the bytes of a number."""
+GATE_PIXELS, GATE_CHANNELS = 64, 16
+"""Tile of the depthwise convolution of wide maps."""
+
+
+@dataclass(frozen=True)
+class Fusing:
+    """What of a GPU decides which kernels a block has."""
+
+    item_bytes: int
+    """Bytes of a number of a map."""
+    processors: int
+    """Multiprocessors of the GPU."""
+    shared_bytes: int
+    """Shared memory that a program may take."""
+
+    def halves(self, channels: int) -> tuple[Tile, Tile] | None:
+        """Tiles of both halves of a block; None: one kernel an operation instead."""
+        key = self.item_bytes, padded_channels(channels)
+        found = DEPTHWISE.get(key), POINTWISE.get(key)
+        if found[0] is None or found[1] is None:
+            return None
+        both = found[0], found[1]
+        return both if max(t.shared_bytes for t in both) <= self.shared_bytes else None
+
+    def cut(self, tile: Tile, channels: int, rows: int, width: int, images: int = 1) -> Tiling:
+        """How the depthwise half cuts maps of `rows` by `width`."""
+        across = -(-width // (tile.pixels - 2))
+        most = max(1, PROGRAMS * self.processors // images)
+        walk = WALKS[-1]
+        for walk in WALKS:
+            if across * -(-rows // walk) >= most:
+                break
+        walk = min(walk, rows)
+        tiles = across * -(-rows // walk)
+        row = tile.pixels * 2 * padded_channels(channels)
+        return Tiling(walk, across, tiles, min(tiles, most), (walk + 2) * row, images)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Tiles of the depthwise half."""
+
+    walk: int
+    """Rows of a tile."""
+    across: int
+    """Tiles side by side."""
+    tiles: int
+    """Tiles of an image."""
+    programs: int
+    """Programs that do them, one tile after the other."""
+    part: int
+    """Numbers of a program's scratch memory."""
+    images: int
+    """Images of a batch, each of which has programs of its own."""
+
+    @property
+    def scratch(self) -> int:
+        """Numbers of all programs' scratch memory."""
+        return prod((self.programs, self.images, self.part))
+
+
+def padded_channels(channels: int) -> int:
+    """Channels of a tile: the next power of two."""
+    return max(LEAST_CHANNELS, 1 << (channels - 1).bit_length())
