@@ -16,28 +16,37 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from unetmm.engine.torch.kernels import halves, products
+from unetmm.engine.torch.kernels import gradients, halves, products
 from unetmm.engine.torch.kernels.launch import options
-from unetmm.engine.torch.kernels.tiles import DEPTHWISE, POINTWISE, PRODUCT
+from unetmm.engine.torch.kernels.tiles import DEPTHWISE, GRADIENT, POINTWISE, PRODUCT
 
 TYPES = {2: ("bf16", tl.bfloat16), 4: ("fp32", tl.float32)}
 FLOATS = frozenset({"sums"})
 """Names of pointers that are float32 whatever the map is."""
+IN_TRAINING = frozenset(
+    """x given into_x third third_bias fourth fourth_bias fifth fifth_bias first first_bias taps
+    taps_bias of_third of_fourth of_fifth of_biases of_means of_taps of_first of_bias""".split()
+)
+"""Names of those that are so in training, where only maps between kernels are of half precision."""
 NUMBERS = frozenset("first height width rows walk across tiles pixels".split())
 
 
-def compiled(kernel: Any, item: int, capability: int, warps: int, **fixed: Any) -> Any:
+def compiled(
+    kernel: Any, item: int, capability: int, warps: int,
+    floats: frozenset[str] = FLOATS, **fixed: Any,
+) -> Any:  # fmt: skip
     """A kernel for maps of numbers of so many bytes; `fixed` are its constants."""
     name, dtype = TYPES[item]
     fixed = {"T": dtype, **fixed} if "T" in kernel.arg_names else fixed
     signature = {}
     for argument in kernel.arg_names:
+        is_number = argument in NUMBERS or argument[-2:] in ("_n", "_c", "_y", "_x", "_p")
         if argument in fixed:
             signature[argument] = "constexpr"
-        elif argument in NUMBERS or argument[-2:] in ("_n", "_c", "_y", "_x", "_p"):
-            signature[argument] = "i32"
+        elif argument in floats:
+            signature[argument] = "*fp32"
         else:
-            signature[argument] = "*fp32" if argument in FLOATS else f"*{name}"
+            signature[argument] = "i32" if is_number else f"*{name}"
     source = ASTSource(fn=kernel, signature=signature, constexprs=fixed)
     target = GPUTarget("cuda", capability, 32)
     return triton.compile(source, target=target, options=options(warps))
@@ -63,8 +72,28 @@ def kernels(capability: int, everything: bool) -> Iterator[tuple[str, int, int]]
             fixed = {**sizes, **flags, "N": tile.outputs, "x_p": 1, "out_p": 1, "base_p": 1}
             made = compiled(products.product_kernel, item, capability, tile.warps, **fixed)
             yield f"product {item} {norm} {gate}", made.metadata.shared, 48 * 1024
+    yield from in_training(capability, everything)
     made = compiled(products.depthwise_gate, 2, capability, 4, c=256, P=64, C=16)
     yield "depthwise_gate", made.metadata.shared, 48 * 1024
+
+
+def in_training(capability: int, everything: bool) -> Iterator[tuple[str, int, int]]:
+    """The same of the kernels of training."""
+    for (item, c), tile in GRADIENT.items():
+        if everything or (item, c) == (2, 32):
+            fixed = {"c": c, "C": c, "P": tile.pixels}
+            for kernel, other in (
+                (gradients.finish_gradient, frozenset()),
+                (gradients.first_gradient, frozenset({"given"})),
+            ):
+                floats = IN_TRAINING - other - ({"first"} if other == frozenset() else set())
+                made = compiled(kernel, item, capability, tile.warps, floats, **fixed)
+                yield f"{kernel.__name__} {item} {c}", made.metadata.shared, tile.shared_bytes
+    floats = frozenset({"taps", "taps_bias", "of_means", "of_taps"})
+    for kernel, size in ((gradients.gate_gradient, (64, 16)), (gradients.taps_gradient, (32, 32))):
+        fixed = {"c": 64, "P": size[0], "C": size[1]}
+        made = compiled(kernel, 2, capability, 4, floats, **fixed)
+        yield kernel.__name__, made.metadata.shared, 48 * 1024
 
 
 if __name__ == "__main__":

@@ -48,10 +48,10 @@ def narrow(x: Tensor, weights: tuple, bands: list[int]) -> tuple[Tensor, Tensor]
         (16, 6, 14, BF16),  # a tile exactly
         (12, 5, 9, FP16),  # no power of two
         (24, 1, 1, FP32),  # a single pixel
-        (32, 3, 16, BF16),
-        (48, 4, 7, FP32),
+        (48, 3, 7, FP32),
+        pytest.param(32, 3, 16, BF16, marks=pytest.mark.slow),
         (64, 2, 5, BF16),
-        (96, 2, 3, BF16),
+        pytest.param(96, 2, 3, BF16, marks=pytest.mark.slow),
         (128, 3, 4, BF16),
     ],
 )
@@ -91,9 +91,10 @@ def test_a_kernel_an_operation_equals_the_reference(
 
 
 def test_a_band_is_cut_into_programs_that_the_scratch_is_for() -> None:
-    fusing, tile = Fusing(2, 2, 10**6), Tile(64, 4, 0)
+    fusing, tile = Fusing(2, 2, 10**6), Tile(64, 4, 0, rows=16, resident=4)
     cut = fusing.cut(tile, 12, 40, 200)
     assert (cut.across, cut.walk) == (4, 16) and cut.tiles == 4 * 3
     assert cut.programs == 8 and cut.scratch == 8 * 18 * 64 * 2 * padded_channels(12)
+    assert fusing.cut(tile, 12, 11, 200).walk == 8  # or programs would have nothing to do
     assert fusing.cut(tile, 12, 2, 200).walk == 2
     assert Fusing(2, 2, 1000).halves(16) is None and Fusing(4, 2, 10**6).halves(200) is None

@@ -11,10 +11,8 @@ from math import prod
 
 LEAST_CHANNELS = 16
 """Fewest channels of a tile: a product of the hardware takes no less."""
-WALKS = 16, 8, 4
-"""Rows that a program of the depthwise half may do at once, beside two of the rim."""
-PROGRAMS = 4
-"""Programs for each processor of a GPU that share its scratch memory's parts."""
+LEAST_ROWS = 4
+"""Fewest rows of a tile of the depthwise half, beside two of the rim, unless a map has no more."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +25,23 @@ class Tile:
     """Groups of 32 threads."""
     shared_bytes: int
     """Shared memory that the compiled kernel takes."""
+    rows: int = 8
+    """Most rows of a tile of the depthwise half."""
+    resident: int = 4
+    """Programs for each processor, of those that go through tiles one after the other."""
 
 
 DEPTHWISE: dict[tuple[int, int], Tile] = {
     (2, 16): Tile(64, 4, 3072),
-    (2, 32): Tile(64, 4, 8192),
-    (2, 64): Tile(64, 8, 24576),
-    (2, 128): Tile(32, 8, 73728),
+    (2, 32): Tile(64, 4, 8192, resident=3),
+    (2, 64): Tile(64, 8, 24576, resident=2),
+    (2, 128): Tile(32, 8, 73728, resident=2),
     (4, 16): Tile(64, 4, 10240),
-    (4, 32): Tile(64, 4, 24576),
-    (4, 64): Tile(32, 8, 16384),
+    (4, 32): Tile(64, 4, 24576, resident=2),
+    (4, 64): Tile(32, 8, 16384, resident=1),
 }
-"""Tiles of the depthwise half, by the bytes of a number and the channels of a tile."""
+"""Tiles of the depthwise half, by the bytes of a number and the channels of a tile. The scratch
+memory of all programs is to fit the caches of an H100 (50 MB)."""
 POINTWISE: dict[tuple[int, int], Tile] = {
     (2, 16): Tile(64, 4, 2560),
     (2, 32): Tile(64, 4, 6144),
@@ -49,6 +52,15 @@ POINTWISE: dict[tuple[int, int], Tile] = {
     (4, 64): Tile(32, 8, 16384),
 }
 """Tiles of the pointwise half, by the same."""
+GRADIENT: dict[tuple[int, int], Tile] = {
+    (2, 16): Tile(32, 4, 6144, resident=3),
+    (2, 32): Tile(32, 4, 12288, resident=2),
+    (2, 64): Tile(32, 8, 32768, resident=1),
+    (4, 16): Tile(32, 4, 8192, resident=2),
+    (4, 32): Tile(32, 4, 16384, resident=2),
+    (4, 64): Tile(32, 8, 32768, resident=1),
+}
+"""Tiles of the gradients, which hold those of the weights: there are none for wider maps."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,10 @@ class Fusing:
     shared_bytes: int
     """Shared memory that a program may take."""
 
+    def programs(self, tile: Tile) -> int:
+        """Programs that go through tiles one after the other."""
+        return tile.resident * self.processors
+
     def halves(self, channels: int) -> tuple[Tile, Tile] | None:
         """Tiles of both halves of a block; None: one kernel an operation instead."""
         key = self.item_bytes, padded_channels(channels)
@@ -91,14 +107,18 @@ class Fusing:
         both = found[0], found[1]
         return both if max(t.shared_bytes for t in both) <= self.shared_bytes else None
 
+    def gradient(self, channels: int) -> Tile | None:
+        """Tile of a block's gradients; None: torch's operations do them."""
+        found = GRADIENT.get((self.item_bytes, padded_channels(channels)))
+        return found if found is not None and found.shared_bytes <= self.shared_bytes else None
+
     def cut(self, tile: Tile, channels: int, rows: int, width: int, images: int = 1) -> Tiling:
         """How the depthwise half cuts maps of `rows` by `width`."""
         across = -(-width // (tile.pixels - 2))
-        most = max(1, PROGRAMS * self.processors // images)
-        walk = WALKS[-1]
-        for walk in WALKS:
-            if across * -(-rows // walk) >= most:
-                break
+        most = max(1, self.programs(tile) // images)
+        walk = tile.rows
+        while walk > LEAST_ROWS and across * -(-rows // walk) < most:
+            walk //= 2
         walk = min(walk, rows)
         tiles = across * -(-rows // walk)
         row = tile.pixels * 2 * padded_channels(channels)
