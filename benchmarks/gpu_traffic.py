@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unetmm.engine.layout import FLOAT_BYTES, Block, Ending, Guide, Layout, Product, Ring
 from unetmm.engine.torch.footprint import frozen_numbers, weight_numbers
+from unetmm.engine.torch.kernels.tiles import Fusing
 
 
 def macs_per_px(layout: Layout) -> float:
@@ -22,16 +23,23 @@ def macs_per_px(layout: Layout) -> float:
     return total
 
 
-def moved_bytes_per_px(layout: Layout, width_px: int, item_bytes: int) -> float:
+def moved_bytes_per_px(
+    layout: Layout, width_px: int, item_bytes: int, fusing: Fusing | None = None
+) -> float:
     """Bytes per pixel of a steady step of the torch engine.
 
-    Every operation reads its operands once and writes its result once.
+    Every operation reads its operands once and writes its result once; what a fused kernel keeps
+    in its scratch memory is taken to stay in the caches.
     """
     pixels = layout.band_rows * width_px
     total = item_bytes * (weight_numbers(layout) + frozen_numbers(layout))
     for stage in layout.stages:
         if isinstance(stage, Block):
-            total += _block(stage, width_px, item_bytes)
+            total += (
+                _block(stage, width_px, item_bytes)
+                if fusing is None
+                else item_bytes * _fused(stage, width_px, fusing)
+            )
         elif isinstance(stage, Product):
             total += _product(stage, width_px, item_bytes)
         elif isinstance(stage, Guide):
@@ -65,6 +73,16 @@ def _block(stage: Block, width_px: int, item: int) -> int:
     residual = 3 * c * n + 2 * c * n  # the product onto x, then the bias
     fourth = 3 * c * n
     return 2 * normalise + item * (first + kept + depthwise + 2 * gate + 2 * residual + fourth)
+
+
+def _fused(stage: Block, width_px: int, fusing: Fusing) -> int:
+    """Numbers that a block of fused kernels moves, rows that it keeps included."""
+    c, kept = stage.channels, 2 * 2 * (stage.channels * 2 * (width_px // stage.ring.scale))
+    n = c * _pixels(stage.ring, width_px)
+    if fusing.halves(c) is not None:
+        return 4 * n + kept  # two kernels, each of which reads and writes the map
+    first, depthwise, residual, gate = 3 * n, 3 * n, 3 * n, 2 * n
+    return first + depthwise + 2 * residual + gate + 2 * kept
 
 
 def _product(stage: Product, width_px: int, item: int) -> int:

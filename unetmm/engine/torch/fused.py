@@ -53,9 +53,8 @@ class FusedStages(Stages):
             kept[:, 1].copy_(taken[:, 0])
         else:
             kept.copy_(taken[:, band - 2 :])
-        pointwise(
-            flat(middle), flat(out), (w.fourth, w.fourth_bias, w.fifth, w.fifth_bias), tiles[1]
-        )
+        last = w.fourth, w.fourth_bias, w.fifth, w.fifth_bias
+        pointwise(flat(middle), flat(out), last, tiles[1], fusing.programs(tiles[1]))
 
     def _by_operation(self, w: BlockWeights, third: Tensor, kept: Tensor, x: Map, new: int) -> None:
         """As torch's operations do it, but normalisation, gates and residuals with the products."""

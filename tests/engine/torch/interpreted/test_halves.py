@@ -37,7 +37,7 @@ def narrow(x: Tensor, weights: tuple, bands: list[int]) -> tuple[Tensor, Tensor]
     assert start == height + 1, "the bands cover the map"
     middle_map = torch.cat(middle, 1)[:, 1:].contiguous()
     out = torch.empty_like(middle_map)
-    pointwise(middle_map.flatten(1), out.flatten(1), weights[1], SMALL)
+    pointwise(middle_map.flatten(1), out.flatten(1), weights[1], SMALL, 2)
     return middle_map, out
 
 

@@ -30,7 +30,7 @@ def tile_of(pointer, p, stride, ch, mask):
     return tl.load(taken, mask=mask, other=0.0).to(tl.float32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pixels"])
 def finish(
     x, gated, out, third, third_bias, fourth, fourth_bias, fifth, fifth_bias, pixels,
     c: tl.constexpr, P: tl.constexpr, C: tl.constexpr, T: tl.constexpr,
@@ -70,7 +70,7 @@ def keep_matrix(pointer, total, c, C: tl.constexpr):
     tl.store(pointer + n * c + k, total, mask=(n < c) & (k < c))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pixels", "tiles"])
 def finish_gradient(
     x, gated, given, into_x, into_gated, third, third_bias, fourth, fourth_bias, fifth,
     of_third, of_fourth, of_fifth, of_biases, pixels, tiles,
@@ -138,7 +138,7 @@ def moved_tile(pointer, p, dy, dx, height, width, pixels, stride, ch, real):
     return tile_of(pointer, p + dy * width + dx, stride, ch, inside[:, None] & real[None, :])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width", "pixels"])
 def gate_gradient(
     hidden, given, of_means, out, taps, taps_bias, height, width, pixels,
     c: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
@@ -166,7 +166,7 @@ def gate_gradient(
     tl.store(at + c, narrowed(d * a, out.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width", "pixels", "tiles"])
 def taps_gradient(
     hidden, given, of_taps, height, width, pixels, tiles,
     c: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
@@ -206,7 +206,7 @@ def taps_gradient(
     tl.store(slot + 9 * c, tl.sum(total, 0), mask=real)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width", "pixels", "tiles"])
 def first_gradient(
     x, given, into_x, first, taps, of_first, of_bias, height, width, pixels, tiles,
     c: tl.constexpr, P: tl.constexpr, C: tl.constexpr, T: tl.constexpr,

@@ -29,7 +29,7 @@ def taken_row(
     return tl.load(taken, mask=mask, other=0.0).to(tl.float32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["first", "height", "rows", "walk", "across", "tiles"])
 def depthwise_half(
     x, above, out, sums, scratch, first_matrix, first_bias, taps, taps_bias, third, third_bias,
     first, height, width, rows, walk, across, tiles,
@@ -58,6 +58,7 @@ def depthwise_half(
     inner = (p > 0) & (p < P - 1)
     places = p[:, None] * (2 * C) + ch[None, :]
     total = tl.zeros((C,), tl.float32)
+    w_a, w_b = matrix(first_matrix, 0, c, C, T), matrix(first_matrix, c, c, C, T)
     for tile in range(program, tiles, tl.num_programs(0)):
         start = tile // across * walk
         stop = tl.minimum(start + walk, rows)
@@ -71,8 +72,8 @@ def depthwise_half(
                 x, above, s, columns, x_c, x_y, x_x, above_c, above_y, mask, ch, IS_BANDED
             )
             norm = narrowed(centred(pixels, real, c)[0], T)
-            a = product(norm, matrix(first_matrix, 0, c, C, T), tl.zeros((P, C), tl.float32))
-            b = product(norm, matrix(first_matrix, c, c, C, T), tl.zeros((P, C), tl.float32))
+            a = product(norm, w_a, tl.zeros((P, C), tl.float32))
+            b = product(norm, w_b, tl.zeros((P, C), tl.float32))
             # What lies outside the image is zero for the convolution, not the bias.
             a = tl.where(mask, a + vector(first_bias, real, ch)[None, :], 0.0)
             b = tl.where(mask, b + vector(first_bias, real, c + ch)[None, :], 0.0)
@@ -106,23 +107,27 @@ def depthwise_half(
         tl.store(sums + slot * c + ch, total, mask=real)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tiles"])
 def pointwise_half(
     x, out, fourth, fourth_bias, fifth, fifth_bias,
-    pixels, x_c, x_p, out_c, out_p,
+    pixels, tiles, x_c, x_p, out_c, out_p,
     c: tl.constexpr, P: tl.constexpr, C: tl.constexpr, T: tl.constexpr,
 ):  # fmt: skip
     """LayerNorm, 1x1, gate, 1x1, residual; `out` may be `x`."""
-    p, ch = tl.program_id(0) * P + tl.arange(0, P), tl.arange(0, C)
+    ch = tl.arange(0, C)
     real = ch < c
-    kept = (p < pixels)[:, None] & real[None, :]
-    given = tl.load(x + p[:, None] * x_p + ch[None, :] * x_c, mask=kept, other=0.0).to(tl.float32)
-    norm = narrowed(centred(given, real, c)[0], T)
+    w_a, w_b = matrix(fourth, 0, c, C, T), matrix(fourth, c, c, C, T)
+    w_5 = matrix(fifth, 0, c, C, T)
     zeros = tl.zeros((P, C), tl.float32)
-    a = product(norm, matrix(fourth, 0, c, C, T), zeros) + vector(fourth_bias, real, ch)[None, :]
-    b = product(norm, matrix(fourth, c, c, C, T), zeros)
-    b += vector(fourth_bias, real, c + ch)[None, :]
-    made = product(narrowed(a * b, T), matrix(fifth, 0, c, C, T), given)
-    made += vector(fifth_bias, real, ch)[None, :]
-    into = out + p[:, None] * out_p + ch[None, :] * out_c
-    tl.store(into, narrowed(made, out.dtype.element_ty), mask=kept)
+    for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
+        p = tile * P + tl.arange(0, P)
+        kept = (p < pixels)[:, None] & real[None, :]
+        taken = x + p[:, None] * x_p + ch[None, :] * x_c
+        given = tl.load(taken, mask=kept, other=0.0).to(tl.float32)
+        norm = narrowed(centred(given, real, c)[0], T)
+        a = product(norm, w_a, zeros) + vector(fourth_bias, real, ch)[None, :]
+        b = product(norm, w_b, zeros) + vector(fourth_bias, real, c + ch)[None, :]
+        made = product(narrowed(a * b, T), w_5, given)
+        made += vector(fifth_bias, real, ch)[None, :]
+        into = out + p[:, None] * out_p + ch[None, :] * out_c
+        tl.store(into, narrowed(made, out.dtype.element_ty), mask=kept)

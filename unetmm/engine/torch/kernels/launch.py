@@ -49,11 +49,14 @@ def depthwise_band(
     )  # fmt: skip
 
 
-def pointwise(x: Tensor, out: Tensor, weights: tuple[Tensor, ...], tile: Tile) -> None:
-    """The pointwise half of a planar map (c, pixels); `out` may be `x`."""
+def pointwise(
+    x: Tensor, out: Tensor, weights: tuple[Tensor, ...], tile: Tile, programs: int
+) -> None:
+    """The pointwise half of a planar map (c, pixels) by so many programs; `out` may be `x`."""
     c, pixels = x.shape
-    pointwise_half[(triton.cdiv(pixels, tile.pixels),)](
-        x, out, *weights, pixels, x.stride(0), 1, out.stride(0), 1,
+    tiles = triton.cdiv(pixels, tile.pixels)
+    pointwise_half[(min(tiles, programs),)](
+        x, out, *weights, pixels, tiles, x.stride(0), 1, out.stride(0), 1,
         c=c, P=tile.pixels, C=padded_channels(c), T=TYPES[x.dtype], **options(tile.warps),
     )  # fmt: skip
 

@@ -31,7 +31,7 @@ def moments(x, p, given, x_p, x_c, c: tl.constexpr, P: tl.constexpr, K: tl.const
     return mean, tl.rsqrt(spread / c + EPS)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["first", "height", "width"])
 def product_kernel(
     x, weights, bias, base, out, first, height, width,
     pixels, x_c, x_p, base_c, base_p, out_c, out_p, c: tl.constexpr, outputs: tl.constexpr,
@@ -79,7 +79,7 @@ def product_kernel(
     tl.store(into, narrowed(a, out.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "width"])
 def depthwise_gate(
     hidden, out, taps, taps_bias, rows, width, h_c, out_c, c: tl.constexpr,
     P: tl.constexpr, C: tl.constexpr,

@@ -32,24 +32,24 @@ class Tile:
 
 
 DEPTHWISE: dict[tuple[int, int], Tile] = {
-    (2, 16): Tile(64, 4, 3072),
-    (2, 32): Tile(64, 4, 8192, resident=3),
-    (2, 64): Tile(64, 8, 24576, resident=2),
-    (2, 128): Tile(32, 8, 73728, resident=2),
-    (4, 16): Tile(64, 4, 10240),
-    (4, 32): Tile(64, 4, 24576, resident=2),
-    (4, 64): Tile(32, 8, 16384, resident=1),
+    (2, 16): Tile(64, 4, 3584, resident=4),
+    (2, 32): Tile(64, 4, 10240, resident=3),
+    (2, 64): Tile(64, 8, 32768, resident=2),
+    (2, 128): Tile(32, 8, 106496, resident=2),
+    (4, 16): Tile(64, 4, 14336, resident=4),
+    (4, 32): Tile(64, 4, 40960, resident=2),
+    (4, 64): Tile(32, 8, 81920, resident=1),
 }
 """Tiles of the depthwise half, by the bytes of a number and the channels of a tile. The scratch
 memory of all programs is to fit the caches of an H100 (50 MB)."""
 POINTWISE: dict[tuple[int, int], Tile] = {
-    (2, 16): Tile(64, 4, 2560),
-    (2, 32): Tile(64, 4, 6144),
-    (2, 64): Tile(64, 8, 16384),
-    (2, 128): Tile(32, 8, 40960),
-    (4, 16): Tile(64, 4, 10240),
-    (4, 32): Tile(64, 4, 24576),
-    (4, 64): Tile(32, 8, 16384),
+    (2, 16): Tile(64, 4, 3584, resident=8),
+    (2, 32): Tile(64, 4, 10240, resident=6),
+    (2, 64): Tile(64, 8, 32768, resident=2),
+    (2, 128): Tile(32, 8, 106496, resident=2),
+    (4, 16): Tile(64, 4, 14336, resident=6),
+    (4, 32): Tile(64, 4, 40960, resident=3),
+    (4, 64): Tile(32, 8, 114688, resident=1),
 }
 """Tiles of the pointwise half, by the same."""
 GRADIENT: dict[tuple[int, int], Tile] = {

@@ -84,7 +84,7 @@ def _by_half(x: Tensor, first: Half, second: Half, fusing: Fusing) -> Tensor:
     made, scratch = torch.empty_like(x), x.new_empty(cut.scratch)
     depthwise_band(x, x[:, :2].clone(), made, scratch, first, -2, rows - 1, tiles[0], cut)
     out = made[:, 1:].contiguous()  # the first row that is made lies above the map
-    pointwise(out.flatten(1), out.flatten(1), second, tiles[1])
+    pointwise(out.flatten(1), out.flatten(1), second, tiles[1], fusing.programs(tiles[1]))
     return out
 
 
