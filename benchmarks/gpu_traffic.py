@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unetmm.engine.layout import FLOAT_BYTES, Block, Ending, Guide, Layout, Product, Ring
-from unetmm.engine.torch.footprint import frozen_numbers, weight_numbers
+from unetmm.engine.torch.footprint import frozen_numbers, is_fused, weight_numbers
 from unetmm.engine.torch.kernels.tiles import Fusing
 
 
@@ -40,6 +40,8 @@ def moved_bytes_per_px(
                 if fusing is None
                 else item_bytes * _fused(stage, width_px, fusing)
             )
+        elif fusing is not None and is_fused(stage):
+            total += _convolution(stage, layout, width_px, item_bytes)
         elif isinstance(stage, Product):
             total += _product(stage, width_px, item_bytes)
         elif isinstance(stage, Guide):
@@ -102,6 +104,17 @@ def _product(stage: Product, width_px: int, item: int) -> int:
     elif stage.accumulate:
         total += 3 * made * n  # reads what is there, and once more for the bias
     return total * item
+
+
+def _convolution(stage: Product | Ending, layout: Layout, width_px: int, item: int) -> int:
+    """A fused one reads its map once and writes its result, with what it is added to."""
+    read = stage.source.channels * _pixels(stage.source, width_px)
+    read *= FLOAT_BYTES if stage.source.name == "image" else item
+    if isinstance(stage, Ending):
+        outputs = layout.config.answer_channels * _pixels(stage.source, width_px)
+        return read + outputs * FLOAT_BYTES * (2 if stage.image else 1)
+    made = stage.target.channels * _pixels(stage.target, width_px) * item
+    return read + made * (2 if stage.accumulate else 1)
 
 
 def _three(

@@ -18,7 +18,7 @@ from triton.compiler import ASTSource
 
 from unetmm.engine.torch.kernels import gradients, halves, products
 from unetmm.engine.torch.kernels.launch import options
-from unetmm.engine.torch.kernels.tiles import DEPTHWISE, GRADIENT, POINTWISE, PRODUCT
+from unetmm.engine.torch.kernels.tiles import CONVOLUTION, DEPTHWISE, GRADIENT, POINTWISE, PRODUCT
 
 TYPES = {2: ("bf16", tl.bfloat16), 4: ("fp32", tl.float32)}
 FLOATS = frozenset({"sums"})
@@ -72,6 +72,12 @@ def kernels(capability: int, everything: bool) -> Iterator[tuple[str, int, int]]
             fixed = {**sizes, **flags, "N": tile.outputs, "x_p": 1, "out_p": 1, "base_p": 1}
             made = compiled(products.product_kernel, item, capability, tile.warps, **fixed)
             yield f"product {item} {norm} {gate}", made.metadata.shared, 48 * 1024
+    for item, wide in CONVOLUTION.items():
+        fixed = {"c": 32, "outputs": 64, "TAPS": 2, "STEP": 2, "PAD": 0, "REPEAT": 1, "SHARE": 1}
+        fixed |= {"P": wide.pixels, "K": wide.depth, "N": wide.outputs}
+        fixed |= {"BIASED": True, "ADDS": True, "RECTIFIES": True}
+        made = compiled(products.convolution, item, capability, wide.warps, **fixed)
+        yield f"convolution {item}", made.metadata.shared, 48 * 1024
     yield from in_training(capability, everything)
     made = compiled(products.depthwise_gate, 2, capability, 4, c=256, P=64, C=16)
     yield "depthwise_gate", made.metadata.shared, 48 * 1024

@@ -17,8 +17,9 @@ from typing import Literal
 
 from unetmm.engine.contract import DeviceTerms, Pixels
 from unetmm.engine.layout import FLOAT_BYTES, Block, Ending, Layout, Pointwise, Product, Ring, Stage
-from unetmm.engine.torch.kernels.tiles import Fusing
+from unetmm.engine.torch.kernels.tiles import MOST_CHANNELS, Fusing
 from unetmm.geometry import round_up
+from unetmm.nets.layers import BORDERS
 
 ALIGN = 128
 """Numbers of which every part begins at a multiple: 256 bytes or more."""
@@ -130,6 +131,8 @@ def scratch(
         if fusing and tiles:
             return [(c, band, width), (fusing.cut(tiles[0], c, band, width).scratch,)]
         return [(c, band, width), (2 * c, band + 2, width)]
+    if fusing and is_fused(stage):
+        return []
     if isinstance(stage, Ending):
         c, band, width = stage.source.channels, stage.source.band, width_px // stage.source.scale
         return [(3, c, band + 2, width), (layout.config.answer_channels, band, width)]
@@ -154,6 +157,16 @@ def _product_scratch(stage: Product, width_px: int) -> list[tuple[int, ...]]:
     if stage.repeat > 1:
         shapes.append((stage.repeat, stage.repeat, stage.target.channels, rows, width))
     return shapes
+
+
+def is_fused(stage: Stage) -> bool:
+    """Whether a product between blocks is a kernel of its own, where blocks are."""
+    if isinstance(stage, Ending):
+        return stage.source.channels <= MOST_CHANNELS
+    if isinstance(stage, Product):
+        most = max(stage.source.channels, stage.target.channels)
+        return most <= MOST_CHANNELS and stage.border == BORDERS[0]
+    return False
 
 
 def joins_cells(stage: Product) -> bool:

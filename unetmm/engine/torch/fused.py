@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unetmm.engine.layout import Block
+from unetmm.engine.layout import Block, Ending, Product
 from unetmm.engine.torch.folded import BlockWeights
+from unetmm.engine.torch.footprint import is_fused
 from unetmm.engine.torch.kernels.launch import (
+    convolve,
     depthwise_band,
     gated_depthwise,
     pointwise,
@@ -35,6 +37,43 @@ class FusedStages(Stages):
                 else:
                     self._by_half(w, third, kept, x, new, fusing, tiles)
         x.clear_outside(new - 1, band)
+
+    def product(self, stage: Product, step: int) -> None:
+        if not is_fused(stage):
+            super().product(stage, step)
+            return
+        source, target = self.maps[stage.source.name], self.maps[stage.target.name]
+        count = target.band // stage.repeat
+        j = step * count - stage.lag
+        first, rows = j * stage.repeat, target.band
+        if not target.misses(first, rows):
+            weights, out = self.net.products[stage.name], target.rows(first, rows)
+            read = stage.step * j - stage.pad
+            taken = source.rows(read, stage.step * (count - 1) + stage.taps)
+            with on_device(out):
+                convolve(
+                    taken, weights.matrix, weights.bias, out, self.net.dtype, stage.taps,
+                    stage.step, stage.pad, stage.repeat, out if stage.accumulate else None,
+                    rectify=stage.rectify,
+                )  # fmt: skip
+        target.clear_outside(first, rows)
+
+    def ending(self, stage: Ending, step: int, out: Tensor) -> None:
+        source = self.maps[stage.source.name]
+        first, band = step * source.band - stage.lag, source.band
+        if not is_fused(stage):
+            super().ending(stage, step, out)
+        elif not source.misses(first, band):
+            weights, image, share = self.net.products["ending"], None, 1
+            if stage.image is not None:
+                image = self.maps[stage.image.name].rows(first, band)
+                share = len(out) // len(image)  # several, where the net enlarges
+            taken = source.rows(first - 1, band + 2)
+            with on_device(out):
+                convolve(
+                    taken, weights.matrix, weights.bias, out, self.net.dtype, taps=3, pad=1,
+                    base=image, share=share,
+                )  # fmt: skip
 
     def _by_half(
         self, w: BlockWeights, third: Tensor, kept: Tensor, x: Map, new: int,

@@ -33,6 +33,9 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
         ("nafnet", "fp32", 10**6),
         ("other_channels", "bf16", 10**6),  # 24 and 48 channels: tiles are padded
         ("other_channels", "fp32", -1),  # one kernel an operation
+        ("unetmm_full_scale", "fp32", 10**6),
+        ("unetmm_unet", "fp32", 10**6),  # pooling, ReLU
+        ("bordered", "fp32", 10**6),  # repeated edges are torch's
     ],
 )
 def test_the_stream_equals_that_of_torch(

@@ -4,9 +4,10 @@ a CPU, but Triton's interpreter runs all of it there (`TRITON_INTERPRET=1`), whi
     tiles.py      how a kernel is cut, and for which widths there is one; integers, no torch
     parts.py      what the kernels share: normalisation, products, depthwise taps
     halves.py     the two halves of a block, for maps of few channels
-    products.py   the same as one kernel an operation, for maps of many channels
+    products.py   the same as one kernel an operation, for maps of many channels; convolutions
     launch.py     starts them on tensors
-    backward.py, gradients.py    the halves' gradients, and what starts them
+    gradients.py, backward.py    the halves' gradients, and what starts them
+    trial.py      whether they work on a GPU at all
 
 A map is (channels, rows, columns) or channels-last: kernels take strides. Products have operands in
 the maps' precision and sums in float32; all else is float32. A pixel's value depends on its 3x3

@@ -10,8 +10,9 @@ import triton.language as tl
 from torch import Tensor
 
 from unetmm.engine.torch.kernels.halves import depthwise_half, pointwise_half
-from unetmm.engine.torch.kernels.products import depthwise_gate, product_kernel
+from unetmm.engine.torch.kernels.products import convolution, depthwise_gate, product_kernel
 from unetmm.engine.torch.kernels.tiles import (
+    CONVOLUTION,
     GATE_CHANNELS,
     GATE_PIXELS,
     PRODUCT,
@@ -93,4 +94,30 @@ def gated_depthwise(hidden: Tensor, taps: Tensor, bias: Tensor, out: Tensor) -> 
     depthwise_gate[grid](
         hidden, out, taps, bias, rows, width, hidden.stride(0), out.stride(0), c=c,
         P=GATE_PIXELS, C=GATE_CHANNELS, **options(4),
+    )  # fmt: skip
+
+
+def convolve(
+    x: Tensor, weights: Tensor, bias: Tensor | None, out: Tensor, dtype: torch.dtype,
+    taps: int, step: int = 1, pad: int = 0, repeat: int = 1,
+    base: Tensor | None = None, share: int = 1, rectify: bool = False,
+) -> None:  # fmt: skip
+    """A square convolution of planar maps with zeros beside them.
+
+    x : (c, rows, width) from the first row that is read on.
+    weights : (repeat * repeat * outputs, taps, taps * c) in `dtype`, that of the operands.
+    out : (outputs, rows, width) of any type. base : a map that is added, which may be `out`; each
+        of its channels belongs to `share` outputs.
+    """
+    (c, _, width), (outputs, rows, wide) = x.shape, out.shape
+    rows, across, tile = rows // repeat, wide // repeat, CONVOLUTION[weights.element_size()]
+    block = min(tile.outputs, padded_channels(outputs))
+    added = out if base is None else base
+    grid = triton.cdiv(rows * across, tile.pixels), repeat**2 * triton.cdiv(outputs, block)
+    convolution[grid](
+        x, weights, weights if bias is None else bias, added, out, rows, across, width,
+        x.stride(0), x.stride(1), added.stride(0), added.stride(1), out.stride(0), out.stride(1),
+        c=c, outputs=outputs, TAPS=taps, STEP=step, PAD=pad, REPEAT=repeat, SHARE=share,
+        P=tile.pixels, K=min(tile.depth, padded_channels(c)), N=block, T=TYPES[dtype],
+        BIASED=bias is not None, ADDS=base is not None, RECTIFIES=rectify, **options(tile.warps),
     )  # fmt: skip

@@ -101,3 +101,49 @@ def depthwise_gate(
         b += vb * vector(taps, real, (c + ch) * 9 + tap)[None, :]
     into = out + p[:, None] + ch[None, :] * out_c
     tl.store(into, narrowed(a * b, out.dtype.element_ty), mask=given[:, None] & real[None, :])
+
+
+@triton.jit(do_not_specialize=["rows", "across", "width"])
+def convolution(
+    x, weights, bias, base, out, rows, across, width, x_c, x_y, base_c, base_y, out_c, out_y,
+    c: tl.constexpr, outputs: tl.constexpr, TAPS: tl.constexpr, STEP: tl.constexpr,
+    PAD: tl.constexpr, REPEAT: tl.constexpr, SHARE: tl.constexpr,
+    P: tl.constexpr, K: tl.constexpr, N: tl.constexpr, T: tl.constexpr,
+    BIASED: tl.constexpr, ADDS: tl.constexpr, RECTIFIES: tl.constexpr,
+):  # fmt: skip
+    """A square convolution with a step, whose outputs may become REPEAT * REPEAT pixels.
+
+    x : row 0 is the first that is read; columns outside 0 to width are zero.
+    weights : (REPEAT, REPEAT, outputs, TAPS, TAPS, c). rows, across : pixels before the repeat.
+    ADDS: to `base`, each channel of which SHARE outputs have.
+    """
+    p = tl.program_id(0) * P + tl.arange(0, P)
+    y, column = p // across, p % across
+    given = y < rows
+    blocks: tl.constexpr = (outputs + N - 1) // N
+    cell = tl.program_id(1) // blocks
+    n = tl.program_id(1) % blocks * N + tl.arange(0, N)
+    made = n < outputs
+    total = tl.zeros((P, N), tl.float32)
+    for tap in range(TAPS * TAPS):
+        place = column * STEP + tap % TAPS - PAD
+        inside = given & (place >= 0) & (place < width)
+        at = x + (y * STEP + tap // TAPS) * x_y + place
+        for k0 in range(0, c, K):
+            k = k0 + tl.arange(0, K)
+            mask = inside[:, None] & (k < c)[None, :]
+            v = tl.load(at[:, None] + k[None, :] * x_c, mask=mask, other=0.0).to(tl.float32)
+            w = weights + ((cell * outputs + n)[None, :] * (TAPS * TAPS) + tap) * c + k[:, None]
+            taken = tl.load(w, mask=made[None, :] & (k < c)[:, None], other=0.0).to(T)
+            total = product(narrowed(v, T), taken, total)
+    if BIASED:
+        total += vector(bias, made, cell * outputs + n)[None, :]
+    row, column = y * REPEAT + cell // REPEAT, column * REPEAT + cell % REPEAT
+    mask = given[:, None] & made[None, :]
+    if ADDS:
+        before = base + (row * base_y + column)[:, None] + (n // SHARE)[None, :] * base_c
+        total += tl.load(before, mask=mask, other=0.0).to(tl.float32)
+    if RECTIFIES:
+        total = tl.maximum(total, 0.0)
+    into = out + (row * out_y + column)[:, None] + n[None, :] * out_c
+    tl.store(into, narrowed(total, out.dtype.element_ty), mask=mask)

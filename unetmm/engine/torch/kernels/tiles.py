@@ -79,6 +79,11 @@ class WideTile:
 
 PRODUCT = {2: WideTile(128, 64, 64, 8), 4: WideTile(64, 64, 32, 8)}
 """Tiles of the products of wide maps, by the bytes of a number."""
+CONVOLUTION = {2: WideTile(128, 64, 32, 8), 4: WideTile(64, 64, 32, 4)}
+"""Tiles of the convolutions between blocks, by the same."""
+MOST_CHANNELS = 128
+"""Most channels of a map between blocks that is made or read by such a convolution: of wider ones
+the library's products are quicker than what they move."""
 GATE_PIXELS, GATE_CHANNELS = 64, 16
 """Tile of the depthwise convolution of wide maps."""
 

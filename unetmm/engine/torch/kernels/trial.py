@@ -1,4 +1,4 @@
-"""Whether the kernels work on a GPU at all: a small block by them, and by torch's operations."""
+"""Whether the kernels work on a GPU at all: a block and a convolution by them, and by torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unetmm.engine.torch.kernels.launch import (
+    convolve,
     depthwise_band,
     gated_depthwise,
     pointwise,
@@ -51,7 +52,22 @@ def _worst(device: torch.device, dtype: torch.dtype, fusing: Fusing) -> float:
     ways = [_by_operation(x, first, second)]
     if fusing.halves(c) is not None:
         ways.append(_by_half(x, first, second, fusing))
-    return float(torch.stack([(way.float() - expected).abs().max() for way in ways]).max())
+    differences = [(way.float() - expected).abs().max() for way in ways]
+    taps, made = some(c, 3, 3 * c) * root / 3, torch.empty_like(x[:, 2:])
+    convolve(x, taps, None, made, dtype, taps=3, pad=1)
+    differences.append((made.float() - _convolved(x.float(), taps.float())).abs().max())
+    return float(torch.stack(differences).max())
+
+
+def _convolved(x: Tensor, taps: Tensor) -> Tensor:
+    """A 3x3 convolution, its rows not padded."""
+    c, rows, width = len(x), x.shape[1] - 2, x.shape[2]
+    padded, cells = F.pad(x, (1, 1)), taps.view(c, 3, 3, c)
+    return sum(  # type: ignore[return-value]
+        (cells[:, i, j, :, None, None] * padded[None, :, i : i + rows, j : j + width]).sum(1)
+        for i in range(3)
+        for j in range(3)
+    )
 
 
 def _plain(x: Tensor, first: Half, second: Half) -> Tensor:
