@@ -22,6 +22,7 @@ from unetmm.engine.torch.kernels.backward import (
     gate,
     gate_backward,
 )
+from unetmm.engine.torch.kernels.launch import on_device
 from unetmm.engine.torch.kernels.tiles import Fusing, Tile
 from unetmm.nets.blocks import NAFBlock
 
@@ -86,7 +87,8 @@ class Finish(torch.autograd.Function):
 def fused_block(block: NAFBlock, way: Way, x: Tensor) -> Tensor:
     """A block's forward pass: (b, c, h, w) -> (b, c, h, w), float32."""
     c = x.shape[1]
-    with torch.autocast(x.device.type, enabled=False):  # weights are folded in float32
+    # Weights are folded in float32, and Triton starts kernels on the current GPU.
+    with torch.autocast(x.device.type, enabled=False), on_device(x):
         first, first_bias = normed(block.conv1, block.norm1.weight, block.norm1.bias)
         fourth, fourth_bias = normed(block.conv4, block.norm2.weight, block.norm2.bias)
         beta, gamma = block.beta.view(c, 1), block.gamma.view(c, 1)

@@ -23,6 +23,7 @@ from unetmm.engine.torch.footprint import (
     shapes_of,
 )
 from unetmm.engine.torch.kernels.tiles import Fusing
+from unetmm.errors import ShapeError
 from unetmm.nets.config import NetConfig
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class TorchEngine:
     """Memory of the GPU that was free when it was looked at."""
     fusing: Fusing | None = None
     """Cut of the blocks' fused kernels; None: torch operations alone."""
+    described: str = ""
+    """Name of a GPU that is not here, which can only be planned for."""
 
     delay_bands = 1
     one_strip_at_once = True
@@ -64,7 +67,7 @@ class TorchEngine:
 
     @property
     def label(self) -> str:
-        return "torch" if self.gpu is None else self.device
+        return self.described or ("torch" if self.gpu is None else self.device)
 
     @property
     def item_bytes(self) -> int:
@@ -73,8 +76,14 @@ class TorchEngine:
 
     @property
     def recorded(self) -> str:
+        if self.described:
+            return f"{self.precision} on {self.device_name}"
         where = "CPU, " if self.gpu is None else f"{self.device_name} "
-        fused = f" and triton {metadata.version('triton')}" if self.fusing else ""
+        fused = ""
+        if self.fusing:  # imported then; its package has several names
+            import triton
+
+            fused = f" and triton {triton.__version__}"
         return f"{self.precision} on {where}by torch {metadata.version('torch')}{fused}"
 
     @property
@@ -137,6 +146,11 @@ class TorchEngine:
         return cost.compute_s(layout, self.place, self.item_bytes, rows, width_px, threads)
 
     def prepare(self, told: Callable[[], None]) -> None:
+        if self.described:
+            raise ShapeError(
+                f"device {self.described}: a GPU that is not here, which only `plan` takes; give "
+                "cuda on a machine that has it, or cpu"
+            )
         self.calibrator.prepare(told)
 
     def fold(self, config: NetConfig, tensors: Tensors) -> TorchNet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from unetmm.engine.layout import Block, Ending, Product
@@ -12,6 +11,7 @@ from unetmm.engine.torch.kernels.launch import (
     convolve,
     depthwise_band,
     gated_depthwise,
+    on_device,
     pointwise,
     product,
 )
@@ -109,8 +109,3 @@ class FusedStages(Stages):
         product(third, w.third_bias, flat(gated), out, base=out)
         product(w.fourth, w.fourth_bias, out, flat(gated), norm=True, gate=True)
         product(w.fifth, w.fifth_bias, flat(gated), out, base=out)
-
-
-def on_device(tensor: Tensor) -> torch.cuda.device | torch.device:
-    """Context in which Triton starts kernels on a tensor's GPU."""
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else tensor.device

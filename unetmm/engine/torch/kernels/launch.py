@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -22,6 +23,11 @@ from unetmm.engine.torch.kernels.tiles import (
 )
 
 TYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
+
+
+def on_device(tensor: Tensor) -> AbstractContextManager[object]:
+    """Context in which Triton starts kernels on a tensor's GPU."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
 def options(warps: int) -> dict[str, Any]:
