@@ -1,5 +1,6 @@
-"""Kernels compiled for GPUs that are not there; run by `test_kernels_compile.py` in a process where
-Triton is itself, for in the interpreter's process it compiles nothing.
+"""Kernels compiled by what starts them, for a GPU that is not there: all but the start itself.
+
+`test_kernels_compile.py` runs it in a process of its own, for it replaces Triton's driver.
 
     python tests/engine/torch/ahead.py 90 all
 """
@@ -11,96 +12,112 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import triton
-import triton.language as tl
+import torch
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
 
-from unetmm.engine.torch.kernels import gradients, halves, products
-from unetmm.engine.torch.kernels.launch import options
-from unetmm.engine.torch.kernels.tiles import CONVOLUTION, DEPTHWISE, GRADIENT, POINTWISE, PRODUCT
+from unetmm.engine.torch.kernels import launch
+from unetmm.engine.torch.kernels.tiles import DEPTHWISE, GRADIENT, POINTWISE, Fusing
+from unetmm.nets.blocks import NAFBlock
+from unetmm.train.fused import fused_block, way_of
 
-TYPES = {2: ("bf16", tl.bfloat16), 4: ("fp32", tl.float32)}
-FLOATS = frozenset({"sums"})
-"""Names of pointers that are float32 whatever the map is."""
-IN_TRAINING = frozenset(
-    """x given into_x third third_bias fourth fourth_bias fifth fifth_bias first first_bias taps
-    taps_bias of_third of_fourth of_fifth of_biases of_means of_taps of_first of_bias""".split()
-)
-"""Names of those that are so in training, where only maps between kernels are of half precision."""
-NUMBERS = frozenset("first height width rows walk across tiles pixels".split())
+Entry = tuple[str, int, int]
+"""Name of a kernel, shared memory that it takes, shared memory that the tables say."""
+LEAST_SHARED_BYTES = 48 * 1024
+"""Shared memory that any program may take, for kernels that are in no table."""
+TYPES = {2: torch.bfloat16, 4: torch.float32}
 
 
-def compiled(
-    kernel: Any, item: int, capability: int, warps: int,
-    floats: frozenset[str] = FLOATS, **fixed: Any,
-) -> Any:  # fmt: skip
-    """A kernel for maps of numbers of so many bytes; `fixed` are its constants."""
-    name, dtype = TYPES[item]
-    fixed = {"T": dtype, **fixed} if "T" in kernel.arg_names else fixed
-    signature = {}
-    for argument in kernel.arg_names:
-        is_number = argument in NUMBERS or argument[-2:] in ("_n", "_c", "_y", "_x", "_p")
-        if argument in fixed:
-            signature[argument] = "constexpr"
-        elif argument in floats:
-            signature[argument] = "*fp32"
-        else:
-            signature[argument] = "i32" if is_number else f"*{name}"
-    source = ASTSource(fn=kernel, signature=signature, constexprs=fixed)
-    target = GPUTarget("cuda", capability, 32)
-    return triton.compile(source, target=target, options=options(warps))
+class Absent:
+    """A driver of a GPU that is not there."""
+
+    def __init__(self, capability: int) -> None:
+        self.target = GPUTarget("cuda", capability, 32)
+
+    def get_current_target(self) -> GPUTarget:
+        return self.target
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
 
 
-def kernels(capability: int, everything: bool) -> Iterator[tuple[str, int, int]]:
-    """(kernel, shared memory it takes, shared memory that the tables say)."""
-    for table, kernel, fixed in (
-        (DEPTHWISE, halves.depthwise_half, {"x_x": 1, "out_x": 1}),
-        (POINTWISE, halves.pointwise_half, {"x_p": 1, "out_p": 1}),
-    ):
-        for (item, c), tile in table.items():
-            if everything or (item, c) == (2, 32):
-                given = {**fixed, "c": c, "C": c, "P": tile.pixels}
-                if table is DEPTHWISE:
-                    given |= {"IS_BANDED": True, "ATTENDS": False}
-                made = compiled(kernel, item, capability, tile.warps, **given)
-                yield f"{kernel.__name__} {item} {c}", made.metadata.shared, tile.shared_bytes
-    for item, tile in PRODUCT.items() if everything else [(2, PRODUCT[2])]:
-        for norm, gate in ((True, False), (True, True), (False, False)):
-            sizes = {"c": 256, "outputs": 256, "P": tile.pixels, "K": tile.depth}
-            flags = {"NORM": norm, "GATE": gate, "RESIDUAL": not norm, "ROWS": norm and not gate}
-            fixed = {**sizes, **flags, "N": tile.outputs, "x_p": 1, "out_p": 1, "base_p": 1}
-            made = compiled(products.product_kernel, item, capability, tile.warps, **fixed)
-            yield f"product {item} {norm} {gate}", made.metadata.shared, 48 * 1024
-    for item, wide in CONVOLUTION.items():
-        fixed = {"c": 32, "outputs": 64, "TAPS": 2, "STEP": 2, "PAD": 0, "REPEAT": 1, "SHARE": 1}
-        fixed |= {"P": wide.pixels, "K": wide.depth, "N": wide.outputs}
-        fixed |= {"BIASED": True, "ADDS": True, "RECTIFIES": True}
-        made = compiled(products.convolution, item, capability, wide.warps, **fixed)
-        yield f"convolution {item}", made.metadata.shared, 48 * 1024
-    yield from in_training(capability, everything)
-    made = compiled(products.depthwise_gate, 2, capability, 4, c=256, P=64, C=16)
-    yield "depthwise_gate", made.metadata.shared, 48 * 1024
+def compile_only(capability: int) -> list[tuple[str, int]]:
+    """Compile kernels from now on, and start none: a list that grows by names and shared memory."""
+    driver.set_active(Absent(capability))
+    seen, run = [], JITFunction.run
+
+    def compiled(self: Any, *given: Any, grid: Any, warmup: bool, **named: Any) -> Any:
+        kernel = run(self, *given, grid=grid, warmup=True, **named)
+        seen.append((self.__name__, kernel.metadata.shared))
+        return kernel
+
+    JITFunction.run = compiled
+    return seen
 
 
-def in_training(capability: int, everything: bool) -> Iterator[tuple[str, int, int]]:
-    """The same of the kernels of training."""
-    for (item, c), tile in GRADIENT.items():
-        if everything or (item, c) == (2, 32):
-            fixed = {"c": c, "C": c, "P": tile.pixels}
-            for kernel, other in (
-                (gradients.finish_gradient, frozenset()),
-                (gradients.first_gradient, frozenset({"given"})),
-            ):
-                floats = IN_TRAINING - other - ({"first"} if other == frozenset() else set())
-                made = compiled(kernel, item, capability, tile.warps, floats, **fixed)
-                yield f"{kernel.__name__} {item} {c}", made.metadata.shared, tile.shared_bytes
-    floats = frozenset({"taps", "taps_bias", "of_means", "of_taps"})
-    for kernel, size in ((gradients.gate_gradient, (64, 16)), (gradients.taps_gradient, (32, 32))):
-        fixed = {"c": 64, "P": size[0], "C": size[1]}
-        made = compiled(kernel, 2, capability, 4, floats, **fixed)
-        yield kernel.__name__, made.metadata.shared, 48 * 1024
+def entries(capability: int, everything: bool) -> Iterator[Entry]:
+    """All kernels, or those of bfloat16 with 32 channels."""
+    seen = compile_only(capability)
+    for item, c in DEPTHWISE if everything else [(2, 32)]:
+        halves(item, c)
+        stated = DEPTHWISE[item, c].shared_bytes, POINTWISE[item, c].shared_bytes
+        for (name, shared), bytes_ in zip(seen, stated, strict=True):
+            yield f"{name} {item} {c}", shared, bytes_
+        seen.clear()
+    for item, c in GRADIENT if everything else [(2, 32)]:
+        training(item, c)
+        for name, shared in seen:
+            stated_bytes = max(LEAST_SHARED_BYTES, DEPTHWISE[item, c].shared_bytes)
+            if "gradient" in name:
+                stated_bytes = GRADIENT[item, c].shared_bytes
+            yield f"{name} {item} {c} in training", shared, stated_bytes
+        seen.clear()
+    for item in (2, 4) if everything else (2,):
+        wide(item)
+        yield from ((f"{name} {item}", shared, LEAST_SHARED_BYTES) for name, shared in seen)
+        seen.clear()
+
+
+def halves(item: int, c: int) -> None:
+    """Both halves of a block, as a stream starts them."""
+    x = torch.zeros((c, 6, 128), dtype=TYPES[item])
+    fusing, w = Fusing(item, 4, 10**6), x.new_zeros(18 * c * c)
+    tile, other = DEPTHWISE[item, c], POINTWISE[item, c]
+    cut = fusing.cut(tile, c, 6, 128)
+    scratch = x.new_zeros(cut.scratch)
+    launch.depthwise_band(x, x[:, :2], x, scratch, (w,) * 6, -2, 6, tile, cut)
+    launch.pointwise(x.flatten(1), x.flatten(1), (w,) * 4, other, fusing.programs(other))
+
+
+def training(item: int, c: int) -> None:
+    """A block, forward and backward, in float32 maps."""
+    block = NAFBlock(c)
+    way = way_of(block, TYPES[item], Fusing(item, 4, 10**6))
+    assert way is not None, "the tables of both halves and of gradients have the same widths"
+    x = torch.zeros((2, c, 4, 6), requires_grad=True)
+    fused_block(block, way, x).sum().backward()
+
+
+def wide(item: int) -> None:
+    """A block of many channels, one kernel an operation, and convolutions between blocks."""
+    c = 256
+    x = torch.zeros((c, 4, 16), dtype=TYPES[item])
+    w, hidden = x.new_zeros(2 * c * c), x.new_zeros((2 * c, 6, 16))
+    flat, rows = x.flatten(1), (0, 4, 16)
+    launch.product(w, w, flat, hidden[:, :4].reshape(2 * c, -1), norm=True, rows=rows)
+    launch.gated_depthwise(hidden, w, w, x)
+    launch.product(w, w, flat, flat, base=flat)
+    launch.product(w, w, flat, flat, norm=True, gate=True)
+    image, dtype = torch.zeros((3, 6, 16)), TYPES[item]
+    launch.convolve(image, w, w, x[:32], dtype, taps=3, pad=1)
+    launch.convolve(x[:128, :, :], w, None, x[:64, :2, :8], dtype, taps=2, step=2)
+    launch.convolve(x[:128, :2, :8], w, None, x[:64], dtype, taps=1, repeat=2, base=x[:64])
+    launch.convolve(x[:32], w, w, image[:, :4], dtype, taps=3, pad=1, base=image[:, :4])
 
 
 if __name__ == "__main__":
-    json.dump(list(kernels(int(sys.argv[1]), sys.argv[2] == "all")), sys.stdout)
+    json.dump(list(entries(int(sys.argv[1]), sys.argv[2] == "all")), sys.stdout)
