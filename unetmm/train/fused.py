@@ -1,8 +1,7 @@
 """NAFNet blocks in training as fused kernels, forward and backward; needs Triton.
 
-Norms, beta, gamma and each image's attention are folded into the products by torch, on matrices
-that are small, and so are their gradients. Of a block's maps its input and what its gate gave are
-kept; the rest is computed again where gradients want it.
+Norms, beta and gamma are folded into the products, and so is each image's attention. Of a block's
+maps its input and what its gate gave are kept; the rest is computed again where gradients want it.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ from unetmm.engine.torch.kernels.backward import (
     channels_last,
     finished,
     finished_backward,
+    folded_weights,
+    folded_weights_backward,
     gate,
     gate_backward,
 )
@@ -84,32 +85,45 @@ class Finish(torch.autograd.Function):
         return *found, None
 
 
+class Fold(torch.autograd.Function):
+    """A block's weights as its kernels take them."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(*given)
+        return folded_weights(given)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return folded_weights_backward(ctx.saved_tensors, gradients)
+
+
 def fused_block(block: NAFBlock, way: Way, x: Tensor) -> Tensor:
     """A block's forward pass: (b, c, h, w) -> (b, c, h, w), float32."""
     c = x.shape[1]
     # Weights are folded in float32, and Triton starts kernels on the current GPU.
     with torch.autocast(x.device.type, enabled=False), on_device(x):
-        first, first_bias = normed(block.conv1, block.norm1.weight, block.norm1.bias)
-        fourth, fourth_bias = normed(block.conv4, block.norm2.weight, block.norm2.bias)
-        beta, gamma = block.beta.view(c, 1), block.gamma.view(c, 1)
         x = channels_last(x)
+        first, first_bias, third, third_bias, *last = Fold.apply(*weights_of(block))  # type: ignore[no-untyped-call]
         taps = block.conv2.weight.reshape(2 * c, 9).contiguous()
         gated, means = Gate.apply(  # type: ignore[no-untyped-call]
             x, first, first_bias, taps, biased(block.conv2), way
         )
         attention = block.sca.factors(means)  # b, c
-        third = (beta * block.conv3.weight.view(c, c)) * attention[:, None, :]  # b, c, c
-        made: Tensor = Finish.apply(  # type: ignore[no-untyped-call]
-            x, gated, third, beta.view(c) * biased(block.conv3), fourth, fourth_bias,
-            gamma * block.conv5.weight.view(c, c), gamma.view(c) * biased(block.conv5), way,
-        )  # fmt: skip
+        attended = third * attention[:, None, :]  # b, c, c
+        made: Tensor = Finish.apply(x, gated, attended, third_bias, *last, way)  # type: ignore[no-untyped-call]
     return made
 
 
-def normed(conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Matrix and bias of a 1x1 with a norm's affine part in them."""
-    matrix = conv.weight.flatten(1)
-    return matrix * scale, biased(conv) + matrix @ shift
+def weights_of(block: NAFBlock) -> tuple[Tensor, ...]:
+    """Weights that are folded, in the order of `folded_weights`."""
+    one, three, four, five = block.conv1, block.conv3, block.conv4, block.conv5
+    return (
+        one.weight, biased(one), block.norm1.weight, block.norm1.bias,
+        three.weight, biased(three), block.beta,
+        four.weight, biased(four), block.norm2.weight, block.norm2.bias,
+        five.weight, biased(five), block.gamma,
+    )  # fmt: skip
 
 
 def biased(conv: nn.Conv2d) -> Tensor:

@@ -7,6 +7,7 @@ a CPU, but Triton's interpreter runs all of it there (`TRITON_INTERPRET=1`), whi
     products.py   the same as one kernel an operation, for maps of many channels; convolutions
     launch.py     starts them on tensors
     gradients.py, backward.py    the halves' gradients, and what starts them
+    folding.py    weights as the halves take them, in training
     trial.py      whether they work on a GPU at all
 
 A map is (channels, rows, columns) or channels-last: kernels take strides. Products have operands in

@@ -10,6 +10,7 @@ import torch
 import triton
 from torch import Tensor
 
+from unetmm.engine.torch.kernels.folding import fold, fold_gradient
 from unetmm.engine.torch.kernels.gradients import (
     finish,
     finish_gradient,
@@ -36,6 +37,28 @@ TAPS_TILE = 32, 32
 def channels_last(x: Tensor) -> Tensor:
     """The same map in channels-last memory."""
     return x.contiguous(memory_format=torch.channels_last)
+
+
+def folded_weights(given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Products and biases, 1, 3, 4 and 5, of a block's weights.
+
+    given : weight and bias of conv1, norm1, conv3 with beta, conv4, norm2, conv5 with gamma.
+    """
+    c, x = given[4].shape[0], given[0]
+    made = tuple(x.new_empty(shape) for n in (2, 1, 2, 1) for shape in ((n * c, c), (n * c,)))
+    fold[(1,)](*given, *made, c=c, C=padded_channels(c), **options(4))
+    return made
+
+
+def folded_weights_backward(
+    given: tuple[Tensor, ...], gradients: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """Gradients of what `folded_weights` is given."""
+    c = given[4].shape[0]
+    made = tuple(torch.empty_like(weights) for weights in given)
+    of_folded = tuple(gradient.contiguous() for gradient in gradients)
+    fold_gradient[(1,)](*given, *of_folded, *made, c=c, C=padded_channels(c), **options(4))
+    return made
 
 
 def gate(
