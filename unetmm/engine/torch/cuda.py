@@ -58,14 +58,21 @@ def fusing(index: int, precision: Precision) -> Fusing | None:
     found = torch.cuda.get_device_properties(index)
     shared_bytes = getattr(found, "shared_memory_per_block_optin", LEAST_SHARED_BYTES)
     chosen = Fusing(ITEM_BYTES[precision], found.multi_processor_count, shared_bytes)
-    from unetmm.engine.torch.kernels.trial import refusal
-
-    with torch.cuda.device(index):
-        refused = refusal(f"cuda:{index}", DTYPES[precision], chosen)
+    refused = _refusal(index, precision, chosen)
     if refused is None:
         return chosen
     log.warning("fused kernels do not work on %s, so that it is slower: %s", model(index), refused)
     return None
+
+
+def _refusal(index: int, precision: Precision, chosen: Fusing) -> str | None:
+    """Reason why the kernels cannot be used, one line; None: they can."""
+    try:
+        from unetmm.engine.torch.kernels.trial import refusal
+    except Exception as error:  # of a Triton that is too old, or broken
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    with torch.cuda.device(index):
+        return refusal(f"cuda:{index}", DTYPES[precision], chosen)
 
 
 def free_bytes(index: int) -> int:

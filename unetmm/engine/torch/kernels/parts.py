@@ -11,7 +11,14 @@ from unetmm.nets.constants import LAYER_NORM_EPS
 EPS = tl.constexpr(LAYER_NORM_EPS)
 EXACT = tl.constexpr("tf32x3" if torch.version.hip is None else "ieee")
 """Way of multiplying float32 on tensor cores, where that is a way to all of its digits."""
-INTERPRETED = tl.constexpr(bool(triton.knobs.runtime.interpret))
+
+
+@triton.jit
+def nothing():
+    """A kernel that is only looked at."""
+
+
+INTERPRETED = tl.constexpr(not isinstance(nothing, triton.JITFunction))
 """Sign that Triton's interpreter runs the kernels: it cannot multiply bfloat16, nor round to it."""
 
 
