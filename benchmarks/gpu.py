@@ -170,7 +170,7 @@ def planned(subject: Subject) -> Figures:
         "strip_width_px": width,
         "strips": len(plan.strips),
         "macs_per_px": macs_per_px(layout),
-        "moved_bytes_per_px": moved_bytes_per_px(layout, width, item),
+        "moved_bytes_per_px": moved_bytes_per_px(layout, width, item, subject.engine.fusing),
     }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from unetmm.engine.layout import FLOAT_BYTES, Block, Ending, Guide, Layout, Product, Ring
-from unetmm.engine.torch.footprint import frozen_numbers, weight_numbers
+from unetmm.engine.torch.footprint import frozen_numbers, is_fused, weight_numbers
+from unetmm.engine.torch.kernels.tiles import Fusing
 
 
 def macs_per_px(layout: Layout) -> float:
@@ -22,16 +23,25 @@ def macs_per_px(layout: Layout) -> float:
     return total
 
 
-def moved_bytes_per_px(layout: Layout, width_px: int, item_bytes: int) -> float:
+def moved_bytes_per_px(
+    layout: Layout, width_px: int, item_bytes: int, fusing: Fusing | None = None
+) -> float:
     """Bytes per pixel of a steady step of the torch engine.
 
-    Every operation reads its operands once and writes its result once.
+    Every operation reads its operands once and writes its result once; what a fused kernel keeps
+    in its scratch memory is taken to stay in the caches.
     """
     pixels = layout.band_rows * width_px
     total = item_bytes * (weight_numbers(layout) + frozen_numbers(layout))
     for stage in layout.stages:
         if isinstance(stage, Block):
-            total += _block(stage, width_px, item_bytes)
+            total += (
+                _block(stage, width_px, item_bytes)
+                if fusing is None
+                else item_bytes * _fused(stage, width_px, fusing)
+            )
+        elif fusing is not None and is_fused(stage):
+            total += _convolution(stage, layout, width_px, item_bytes)
         elif isinstance(stage, Product):
             total += _product(stage, width_px, item_bytes)
         elif isinstance(stage, Guide):
@@ -67,6 +77,16 @@ def _block(stage: Block, width_px: int, item: int) -> int:
     return 2 * normalise + item * (first + kept + depthwise + 2 * gate + 2 * residual + fourth)
 
 
+def _fused(stage: Block, width_px: int, fusing: Fusing) -> int:
+    """Numbers that a block of fused kernels moves, rows that it keeps included."""
+    c, kept = stage.channels, 2 * 2 * (stage.channels * 2 * (width_px // stage.ring.scale))
+    n = c * _pixels(stage.ring, width_px)
+    if fusing.halves(c) is not None:
+        return 4 * n + kept  # two kernels, each of which reads and writes the map
+    first, depthwise, residual, gate = 3 * n, 3 * n, 3 * n, 2 * n
+    return first + depthwise + 2 * residual + gate + 2 * kept
+
+
 def _product(stage: Product, width_px: int, item: int) -> int:
     c, outputs = stage.source.channels, stage.target.channels
     n = _pixels(stage.target, width_px)
@@ -84,6 +104,17 @@ def _product(stage: Product, width_px: int, item: int) -> int:
     elif stage.accumulate:
         total += 3 * made * n  # reads what is there, and once more for the bias
     return total * item
+
+
+def _convolution(stage: Product | Ending, layout: Layout, width_px: int, item: int) -> int:
+    """A fused one reads its map once and writes its result, with what it is added to."""
+    read = stage.source.channels * _pixels(stage.source, width_px)
+    read *= FLOAT_BYTES if stage.source.name == "image" else item
+    if isinstance(stage, Ending):
+        outputs = layout.config.answer_channels * _pixels(stage.source, width_px)
+        return read + outputs * FLOAT_BYTES * (2 if stage.image else 1)
+    made = stage.target.channels * _pixels(stage.target, width_px) * item
+    return read + made * (2 if stage.accumulate else 1)
 
 
 def _three(

@@ -45,10 +45,11 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--no-fused", action="store_true")
     arguments = parser.parse_args()
     end = time.monotonic() + arguments.seconds
     torch.set_num_threads(1)
-    how = arguments.device, arguments.workers, arguments.compile
+    how = arguments.device, arguments.workers, arguments.compile, not arguments.no_fused
     config = load_train_config(arguments.config)
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
@@ -78,10 +79,11 @@ def seconds_a_step(
     device: str,
     workers: int,
     compiled: bool,
+    fused: bool,
 ) -> float:
     """Mean over a run with the config's stages, measured with its own data, compiled beforehand."""
     config = replace(config, steps=2 * len(config.stages) * (WARM_UP_STEPS + TIMED_STEPS))
-    trainer = Trainer(config, folder, device, workers, compiled)
+    trainer = Trainer(config, folder, device, workers, compiled, fused)
     ends = [stage.start for stage in config.stages[1:]] + [1.0]
     mean_s = 0.0
     for stage, stage_end in zip(config.stages, ends, strict=True):

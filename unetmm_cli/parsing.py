@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from unetmm.engine.torch.described import CARDS
 from unetmm.errors import ShapeError
 from unetmm.sizes import parse_size
 
@@ -39,8 +40,8 @@ def parse_device_budget(text: str | int) -> int:
 
 
 def parse_device(text: str) -> str:
-    """auto, cpu, torch, cuda or cuda:N; a usage error otherwise."""
-    if not re.fullmatch(r"auto|cpu|torch|cuda(:\d{1,3})?", text):
+    """auto, cpu, torch, cuda, cuda:N or a GPU to plan for; a usage error otherwise."""
+    if text not in CARDS and not re.fullmatch(r"auto|cpu|torch|cuda(:\d{1,3})?", text):
         raise typer.BadParameter(f'"{text}" is not auto, cpu, torch, cuda or cuda:N; write cuda:0')
     return text
 

@@ -33,7 +33,7 @@ EXCEPTIONS = {
 }
 """Reason for each place that may be longer, by `path` or `path:function`."""
 
-COMPILERS = frozenset({"njit", "intrinsic"})
+COMPILERS = frozenset({"njit", "intrinsic", "triton"})
 """Decorators whose functions become machine code."""
 
 WRONG_WORDS = frozenset(

@@ -10,12 +10,13 @@ from unetmm.engine.contract import Engine
 from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.engine.cpu.precision import resolve
 from unetmm.engine.precision import ITEM_BYTES, Precision
+from unetmm.engine.torch.described import CARDS
 from unetmm.engine.torch.engine import TorchEngine
 from unetmm.errors import ShapeError
 from unetmm.extras import need_torch
 
 DeviceChoice = str
-"""A user's choice: auto, cpu, torch, cuda or cuda:N."""
+"""A user's choice: auto, cpu, torch, cuda or cuda:N; for plans alone also a name of CARDS."""
 
 
 def pick_engine(device: str, precision: str) -> Engine:
@@ -25,6 +26,7 @@ def pick_engine(device: str, precision: str) -> Engine:
     ----------
     device : "auto", "cpu", "torch" (the CPU without the compiled kernels), "cuda" or "cuda:N"
         auto is cpu, so that a result does not depend on what a machine has. cuda is the first GPU.
+        A name of CARDS: a GPU that is not here, for a plan.
 
     Raises
     ------
@@ -37,6 +39,11 @@ def pick_engine(device: str, precision: str) -> Engine:
         if precision == "fp16":
             raise ShapeError("precision fp16 is for CUDA, asked for on cpu; use fp32 or bf16")
         return CpuEngine(resolve(precision))
+    if device in CARDS:
+        chosen, card = _precision(precision), CARDS[device]
+        return TorchEngine(
+            CpuEngine(), chosen, 0, card.name, card.free_bytes, card.fusing(chosen), device
+        )
     cuda = re.fullmatch(r"cuda(?::(\d{1,3}))?", device)
     if device != "torch" and cuda is None:
         raise ShapeError(f'device "{device}": there are auto, cpu, torch, cuda and cuda:N')
@@ -68,4 +75,6 @@ def _on_gpu(device: str, index: int, precision: Precision) -> TorchEngine:
             f"precision bf16 needs a GPU of compute capability 8 or more, {cuda.model(index)} has "
             "less; use fp32 or fp16"
         )
-    return TorchEngine(CpuEngine(), precision, index, cuda.model(index), cuda.free_bytes(index))
+    fusing = cuda.fusing(index, precision)
+    free_bytes = cuda.free_bytes(index)
+    return TorchEngine(CpuEngine(), precision, index, cuda.model(index), free_bytes, fusing)

@@ -44,6 +44,15 @@ class ChannelAttention(nn.Sequential):
             self.observed = attention.detach()
         return x * attention
 
+    def factors(self, means: Tensor) -> Tensor:
+        """The factors that belong to means of channels: (b, c) -> (b, c)."""
+        if self.frozen is not None:
+            return self.frozen.view(1, -1).expand_as(means)
+        attention: Tensor = self[1](means[:, :, None, None])  # b, c, 1, 1
+        if not self.training:
+            self.observed = attention.detach()
+        return attention.flatten(1)
+
 
 class NAFBlock(nn.Module):
     """Nonlinear-activation-free block: depthwise half, then pointwise half, both residual."""

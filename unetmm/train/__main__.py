@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=0, help="processes that prepare batches")
     parser.add_argument("--compile", action="store_true", help="compile the blocks, on a GPU")
+    parser.add_argument("--no-fused", action="store_true", help="no fused kernels, on a GPU")
     parser.add_argument("--limit-s", type=float, default=None)
     parser.add_argument("--pack", default=None, help="packed images instead of the folders")
     arguments = parser.parse_args()
@@ -33,7 +34,12 @@ def main() -> int:
     if arguments.pack is not None:
         config = replace(config, pack=arguments.pack)
     trainer = Trainer(
-        config, arguments.folder, arguments.device, arguments.workers, arguments.compile
+        config,
+        arguments.folder,
+        arguments.device,
+        arguments.workers,
+        arguments.compile,
+        not arguments.no_fused,
     )
 
     def report(p: TrainingProgress) -> None:

@@ -45,7 +45,8 @@ class RecordedGradients(Gradients):
 
     Its numbers are those of `Gradients` but for the order of sums.
 
-    compiled: whether the body's blocks are compiled first, which takes about a minute a shape.
+    compiled: whether the body's blocks are compiled first, which takes about a minute a shape;
+    those that are fused kernels are not.
     """
 
     def __init__(self, net: nn.Module, precision: str, compiled: bool = False) -> None:
@@ -83,19 +84,38 @@ class RecordedGradients(Gradients):
 
 
 def compile_blocks(net: nn.Module) -> None:
-    """Let torch compile the NAFNet blocks; those of one shape share what is compiled."""
+    """Let torch compile the NAFNet blocks; those of one shape share what is compiled. Blocks with a
+    forward pass of their own are fused kernels already."""
     import torch._dynamo as dynamo
 
     dynamo.config.recompile_limit = 64  # one for each level and shape of batch
     for module in net.modules():
-        if isinstance(module, NAFBlock):
+        if isinstance(module, NAFBlock) and "forward" not in vars(module):
             module.compile(dynamic=False)
 
 
 def make_gradients(
-    net: nn.Module, precision: str, device: torch.device, compiled: bool = False
+    net: nn.Module,
+    precision: str,
+    device: torch.device,
+    compiled: bool = False,
+    fused: bool = True,
 ) -> Gradients:
-    """Gradients in the way that suits the device."""
-    if device.type == "cuda":
-        return RecordedGradients(net, precision, compiled)
-    return Gradients(net, precision)
+    """Gradients in the way that suits the device; on a GPU with fused kernels where they work."""
+    if device.type != "cuda":
+        return Gradients(net, precision)
+    if fused:
+        fuse_where_possible(net, precision, device)
+    return RecordedGradients(net, precision, compiled)
+
+
+def fuse_where_possible(net: nn.Module, precision: str, device: torch.device) -> None:
+    """Let fused kernels be the blocks of a net, where Triton is installed and they work."""
+    from unetmm.engine.torch import cuda
+
+    index = torch.cuda.current_device() if device.index is None else device.index
+    fusing = cuda.fusing(index, "bf16" if precision == "bf16" else "fp32")
+    if fusing is not None:
+        from unetmm.train.fused import fuse_blocks
+
+        fuse_blocks(net, precision, fusing, device)

@@ -82,6 +82,7 @@ class Trainer:
     device : "cpu", "cuda" or "cuda:N".
     workers : processes that prepare batches; 0: this one. They change nothing but the speed.
     compiled : on a GPU, whether the net's blocks are compiled first, see `gradients`.
+    fused : on a GPU with Triton, whether blocks are fused kernels.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Trainer:
         device: str = "cpu",
         workers: int = 0,
         compiled: bool = False,
+        fused: bool = True,
     ) -> None:
         self.config, self.folder, self.device = config, folder, torch.device(device)
         self.workers = workers
@@ -111,7 +113,7 @@ class Trainer:
         """Losses of the steps since the last row of the log, so that a resumed curve is the same;
         on the device, for nobody waits for them until the next row."""
         self._resume()
-        self.gradients = make_gradients(self.net, config.precision, self.device, compiled)
+        self.gradients = make_gradients(self.net, config.precision, self.device, compiled, fused)
 
     def _init_from(self, path: str) -> None:
         model, config = load_model(path), self.config.net

@@ -107,7 +107,8 @@ class RestorationChoices:
             metavar="auto|cpu|cuda[:N]",
             parser=parse_device,
             help="Where to compute; auto is cpu. cuda: an NVIDIA GPU, tried on an H200. Also "
-            "torch: the CPU by plain torch operations, slower.",
+            "torch: the CPU by plain torch operations, slower. `plan` also takes a100, h100 and "
+            "h200, which need not be here.",
         ),
     ] = "auto"
     device_budget: Annotated[

@@ -20,6 +20,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "model", lambda index: f"GPU {index}")
     monkeypatch.setattr(cuda, "multiplies_bf16", lambda index: index == 0)
     monkeypatch.setattr(cuda, "free_bytes", lambda index: 10**10)
+    monkeypatch.setattr(cuda, "fusing", lambda index, precision: None)
 
 
 @pytest.fixture

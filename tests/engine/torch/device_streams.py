@@ -28,7 +28,8 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch find
 
 @cache
 def net_of(config: NetConfig, where: TorchEngine) -> FoldedNet:
-    return FoldedNet(config, lively_model(config).tensors, where.precision, where.device)
+    tensors = lively_model(config).tensors
+    return FoldedNet(config, tensors, where.precision, where.device, where.fusing)
 
 
 def stream_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ from device_streams import GPU
 from unetmm.engine.choice import pick_engine
 from unetmm.engine.cpu.engine import CpuEngine
 from unetmm.engine.torch.engine import TorchEngine
+from unetmm.engine.torch.kernels.tiles import Fusing
 from unetmm.errors import ShapeError
 from unetmm_cli.__main__ import run as run_cli
 
@@ -50,6 +52,23 @@ def test_cuda_is_the_first_gpu_in_fp32(gpus: None) -> None:
         pick_engine("cuda:2", "auto")
     with pytest.raises(ShapeError, match="compute capability 8 or more, GPU 1 has"):
         pick_engine("cuda:1", "bf16")
+
+
+def test_a_gpu_that_is_not_here_is_planned_for_but_not_used(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = pick_engine("h100", "bf16")
+    assert isinstance(found, TorchEngine) and found.fusing == Fusing(2, 132, 232448)
+    image = str(folder / "in.tif")
+    command = ["plan", image, "--device", "h100", "--json", "--mem-budget", "3GB"]
+    assert run_cli([*command, "--precision", "bf16"]) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    assert plan["device"] == "h100" and plan["device_projected_peak_bytes"] > 0
+    output = folder / "out.tif"
+    assert run_cli(["denoise", image, "-o", str(output), "--device", "h100"]) == 1
+    error = capsys.readouterr().err
+    assert "device h100: a GPU that is not here, which only `plan` takes; give cuda" in error
+    assert list(folder.glob("*out*")) == []
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, so it is not refused")

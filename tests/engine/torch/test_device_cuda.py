@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from helpers import CONFIGS, assert_close
 from unetmm.engine.choice import pick_engine
 from unetmm.engine.precision import Precision
 from unetmm.engine.torch import cuda
+from unetmm.engine.torch.kernels.tiles import Fusing
 from unetmm.io.array import array_info
 from unetmm.models.weights import load_model
 from unetmm.options import Options
@@ -121,6 +123,38 @@ def test_a_gpu_gives_no_more_than_the_budget(monkeypatch: pytest.MonkeyPatch) ->
     assert shares[1:] == [1.0]
     with cuda.limited(0, 20_000, own_bytes=100):
         assert shares[2:] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("capability", "refusal", "is_fused", "warning"),
+    [
+        ((9, 0), None, True, ""),
+        ((7, 5), None, False, ""),
+        ((9, 0), "no compiler", False, "do not work on Card, so that it is slower: no compiler"),
+    ],
+)
+def test_kernels_are_fused_where_a_trial_says_that_they_work(
+    capability: tuple[int, int],
+    refusal: str | None,
+    is_fused: bool,
+    warning: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """By stand-ins for a GPU and for the trial, which needs one."""
+    properties = SimpleNamespace(multi_processor_count=132, shared_memory_per_block_optin=232448)
+    trial = SimpleNamespace(refusal=lambda *given: refusal)
+    monkeypatch.setitem(sys.modules, "unetmm.engine.torch.kernels.trial", trial)
+    monkeypatch.setattr(cuda, "has", lambda package: package == "triton")
+    monkeypatch.setattr(cuda, "model", lambda index: "Card")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    found = cuda.fusing.__wrapped__(0, "bf16")
+    assert found == (Fusing(2, 132, 232448) if is_fused else None)
+    assert warning in caplog.text and bool(caplog.text) == bool(warning)
+    monkeypatch.setattr(cuda, "has", lambda package: False)
+    assert cuda.fusing.__wrapped__(0, "bf16") is None
 
 
 @needs_gpu

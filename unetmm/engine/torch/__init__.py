@@ -3,7 +3,7 @@
     engine.py     fulfils the contract: sizes, prices, and a net folded for a run
     footprint.py  what a stream takes there, to the byte; cost.py what it takes in time
     folded.py     a net's matrices on the device; net.py opens streams of it
-    stages.py     one band of one map
+    stages.py     one band of one map; fused.py the same with blocks as fused kernels (`kernels/`)
     stream.py     rows in, rows out
     copies.py     bands on their way to the device and back; cuda.py all that only CUDA has
 

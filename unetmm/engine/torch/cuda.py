@@ -5,15 +5,26 @@ Nothing here runs on a machine without a GPU, apart from `count` and `why_none`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unetmm.engine.precision import ITEM_BYTES, Precision
 from unetmm.engine.torch.copies import Copies, Shape
+from unetmm.engine.torch.folded import DTYPES
 from unetmm.engine.torch.footprint import SLOTS
+from unetmm.engine.torch.kernels.tiles import Fusing
+from unetmm.extras import has
+
+log = logging.getLogger(__name__)
+
+LEAST_SHARED_BYTES = 48 * 1024
+"""Shared memory that a program may take on any GPU."""
 
 
 def count() -> int:
@@ -34,6 +45,34 @@ def model(index: int) -> str:
 
 def multiplies_bf16(index: int) -> bool:
     return torch.cuda.get_device_capability(index)[0] >= 8
+
+
+@cache
+def fusing(index: int, precision: Precision) -> Fusing | None:
+    """What the fused kernels need to know of a GPU; None where torch's operations are to be used.
+
+    They are tried on a small block first, which compiles them once a machine.
+    """
+    if not has("triton") or torch.cuda.get_device_capability(index)[0] < 8:
+        return None
+    found = torch.cuda.get_device_properties(index)
+    shared_bytes = getattr(found, "shared_memory_per_block_optin", LEAST_SHARED_BYTES)
+    chosen = Fusing(ITEM_BYTES[precision], found.multi_processor_count, shared_bytes)
+    refused = _refusal(index, precision, chosen)
+    if refused is None:
+        return chosen
+    log.warning("fused kernels do not work on %s, so that it is slower: %s", model(index), refused)
+    return None
+
+
+def _refusal(index: int, precision: Precision, chosen: Fusing) -> str | None:
+    """Reason why the kernels cannot be used, one line; None: they can."""
+    try:
+        from unetmm.engine.torch.kernels.trial import refusal
+    except Exception as error:  # of a Triton that is too old, or broken
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    with torch.cuda.device(index):
+        return refusal(f"cuda:{index}", DTYPES[precision], chosen)
 
 
 def free_bytes(index: int) -> int:

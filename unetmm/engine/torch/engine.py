@@ -14,6 +14,7 @@ from unetmm.engine.precision import ITEM_BYTES, Precision
 from unetmm.engine.torch import cost
 from unetmm.engine.torch.footprint import (
     LIBRARY_BYTES,
+    TRITON_BYTES,
     Place,
     attended_bytes,
     converted_bytes,
@@ -21,6 +22,8 @@ from unetmm.engine.torch.footprint import (
     project_device,
     shapes_of,
 )
+from unetmm.engine.torch.kernels.tiles import Fusing
+from unetmm.errors import ShapeError
 from unetmm.nets.config import NetConfig
 
 if TYPE_CHECKING:
@@ -44,6 +47,10 @@ class TorchEngine:
     """Name of the GPU."""
     free_bytes: int = 0
     """Memory of the GPU that was free when it was looked at."""
+    fusing: Fusing | None = None
+    """Cut of the blocks' fused kernels; None: torch operations alone."""
+    described: str = ""
+    """Name of a GPU that is not here, which can only be planned for."""
 
     delay_bands = 1
     one_strip_at_once = True
@@ -60,7 +67,7 @@ class TorchEngine:
 
     @property
     def label(self) -> str:
-        return "torch" if self.gpu is None else self.device
+        return self.described or ("torch" if self.gpu is None else self.device)
 
     @property
     def item_bytes(self) -> int:
@@ -69,8 +76,20 @@ class TorchEngine:
 
     @property
     def recorded(self) -> str:
+        if self.described:
+            return f"{self.precision} on {self.device_name}"
         where = "CPU, " if self.gpu is None else f"{self.device_name} "
-        return f"{self.precision} on {where}by torch {metadata.version('torch')}"
+        fused = ""
+        if self.fusing:  # imported then; its package has several names
+            import triton
+
+            fused = f" and triton {triton.__version__}"
+        return f"{self.precision} on {where}by torch {metadata.version('torch')}{fused}"
+
+    @property
+    def library_bytes(self) -> int:
+        """Memory of torch in the process, and of Triton's compiler where kernels are fused."""
+        return LIBRARY_BYTES[self.place] + (TRITON_BYTES if self.fusing else 0)
 
     @property
     def default_device_budget_bytes(self) -> int:
@@ -82,7 +101,7 @@ class TorchEngine:
         return (1, 2, 4, 8) if self.gpu is None else (1, 2, 4, 8, 16, 32, 64, 128)
 
     def fits(self, layout: Layout, width_px: int) -> bool:
-        return shapes_of(layout, width_px).addressable
+        return shapes_of(layout, width_px, self.fusing).addressable
 
     def teams(self, cores: int, tasks: int, cells: int) -> Iterator[tuple[int, int]]:
         yield 1, cores if self.gpu is None else 1
@@ -98,7 +117,7 @@ class TorchEngine:
         # The kernels that have calibrated before still hold their net.
         folded = self.calibrator.net_bytes(layout) + self.net_bytes(layout)
         return Footprint(
-            runtime=LIBRARY_BYTES[self.place] + (threads - 1) * THREAD_BYTES,
+            runtime=self.library_bytes + (threads - 1) * THREAD_BYTES,
             weights=folded + here.weights,
             stream_state=here.stream_state,
             skip=here.skip,
@@ -109,7 +128,7 @@ class TorchEngine:
 
     def device_terms(self, layout: Layout, width_px: int, streams: int) -> DeviceTerms:
         """Terms of so many streams side by side on one strip."""
-        return project_device(layout, width_px, self.item_bytes, self.place, streams)
+        return project_device(layout, width_px, self.item_bytes, self.place, streams, self.fusing)
 
     def net_bytes(self, layout: Layout) -> int:
         return attended_bytes(layout)
@@ -127,6 +146,11 @@ class TorchEngine:
         return cost.compute_s(layout, self.place, self.item_bytes, rows, width_px, threads)
 
     def prepare(self, told: Callable[[], None]) -> None:
+        if self.described:
+            raise ShapeError(
+                f"device {self.described}: a GPU that is not here, which only `plan` takes; give "
+                "cuda on a machine that has it, or cpu"
+            )
         self.calibrator.prepare(told)
 
     def fold(self, config: NetConfig, tensors: Tensors) -> TorchNet:
@@ -134,4 +158,5 @@ class TorchEngine:
         from unetmm.engine.torch.folded import FoldedNet
         from unetmm.engine.torch.net import TorchNet
 
-        return TorchNet(FoldedNet(config, tensors, self.precision, self.device), self.place)
+        folded = FoldedNet(config, tensors, self.precision, self.device, self.fusing)
+        return TorchNet(folded, self.place, self.library_bytes)

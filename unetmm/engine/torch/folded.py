@@ -18,6 +18,7 @@ from unetmm.engine.layout import Block, Layout, Pointwise, Product
 from unetmm.engine.layouts import make_layout
 from unetmm.engine.precision import Precision
 from unetmm.engine.torch.footprint import ALIGN, frozen_numbers, weight_numbers
+from unetmm.engine.torch.kernels.tiles import Fusing
 from unetmm.errors import WeightsError
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
@@ -90,6 +91,7 @@ class FoldedNet:
     Parameters
     ----------
     device : as torch names it, cpu or cuda:N.
+    fusing : how its streams' blocks are cut where they are fused kernels.
 
     Raises
     ------
@@ -100,9 +102,14 @@ class FoldedNet:
     """
 
     def __init__(
-        self, config: NetConfig, tensors: Tensors, precision: Precision, device: str
+        self,
+        config: NetConfig,
+        tensors: Tensors,
+        precision: Precision,
+        device: str,
+        fusing: Fusing | None = None,
     ) -> None:
-        self.config = config
+        self.config, self.fusing = config, fusing
         self.device, self.dtype = torch.device(device), DTYPES[precision]
         self.layout = make_layout(config, config.stride_px)
         self.products: dict[str, ProductWeights] = {}

@@ -4,6 +4,7 @@ Maps are (channels, rows, columns): then a 1x1 is a matrix product with a long s
 depthwise convolution has its fastest layout, and LayerNorm runs along whole rows even where there
 are few channels. Everything is cut out of two tensors, one of maps and one of float32, that are
 allocated at once; only what the depthwise convolution gives has no other place than a new tensor.
+Fused kernels make none, and keep rows of a block's input rather than those that it convolves.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Literal
 
 from unetmm.engine.contract import DeviceTerms, Pixels
 from unetmm.engine.layout import FLOAT_BYTES, Block, Ending, Layout, Pointwise, Product, Ring, Stage
+from unetmm.engine.torch.kernels.tiles import MOST_CHANNELS, Fusing
 from unetmm.geometry import round_up
+from unetmm.nets.layers import BORDERS
 
 ALIGN = 128
 """Numbers of which every part begins at a multiple: 256 bytes or more."""
@@ -35,6 +38,9 @@ Place = Literal["cpu", "cuda"]
 """Kind of a device, as torch names it."""
 LIBRARY_BYTES: dict[Place, int] = {"cpu": 240 * 10**6, "cuda": 1500 * 10**6}
 """Memory of torch in the process itself; with CUDA an estimate that no GPU has confirmed yet."""
+
+TRITON_BYTES = 250 * 10**6
+"""Memory of Triton in the process itself, its compiler at work: 146 MB without a GPU."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Shapes:
     """Numbers of the largest band that one reads, with the two rows above."""
     out: tuple[int, int, int]
     """The band that leaves the stream, float32."""
+    is_fused: bool = False
+    """Whether blocks are fused kernels, which count all numbers of a map in 32 bits."""
 
     @property
     def numbers(self) -> int:
@@ -65,7 +73,8 @@ class Shapes:
     @property
     def addressable(self) -> bool:
         """Whether every operation can count its numbers."""
-        return max(self.arena, self.convolved) <= MAX_NUMBERS
+        maps = [prod(shape) for shape in self.maps.values()] if self.is_fused else []
+        return max(self.arena, self.convolved, *maps) <= MAX_NUMBERS
 
     @property
     def floats(self) -> int:
@@ -79,15 +88,18 @@ def aligned(shapes: Iterable[tuple[int, ...]]) -> int:
 
 
 @lru_cache(maxsize=4096)
-def shapes_of(layout: Layout, width_px: int) -> Shapes:
-    """Of a stream for a strip `width_px` wide, a multiple of the net's stride."""
-    band = layout.band_rows
-    blocks = layout.blocks
+def shapes_of(layout: Layout, width_px: int, fusing: Fusing | None = None) -> Shapes:
+    """Of a stream for a strip `width_px` wide, a multiple of the net's stride.
+
+    fusing : where the blocks are fused kernels.
+    """
+    band, is_fused = layout.band_rows, fusing is not None
+    blocks = [] if is_fused else layout.blocks
     pixels = {b.name: b.ring.band * (width_px // b.ring.scale) for b in blocks}
     return Shapes(
         maps={r.name: map_shape(r, width_px) for r in layout.rings},
-        kept={b.name: (2 * b.channels, 2, width_px // b.ring.scale) for b in blocks},
-        arena=max(aligned(scratch(s, layout, width_px)) for s in layout.stages),
+        kept={b.name: kept_shape(b, width_px, fusing) for b in layout.blocks},
+        arena=max(aligned(scratch(s, layout, width_px, fusing)) for s in layout.stages),
         moments=2 * max(pixels.values(), default=0),
         convolved=max((2 * b.channels * pixels[b.name] for b in blocks), default=0),
         convolving=max(
@@ -95,18 +107,32 @@ def shapes_of(layout: Layout, width_px: int) -> Shapes:
             default=0,
         ),
         out=(layout.config.answer_channels, band, width_px),
+        is_fused=is_fused,
     )
+
+
+def kept_shape(block: Block, width_px: int, fusing: Fusing | None) -> tuple[int, int, int]:
+    """Rows of its first product that a block keeps, or of its input where halves are fused."""
+    is_whole = fusing is not None and fusing.halves(block.channels) is not None
+    return (1 if is_whole else 2) * block.channels, 2, width_px // block.ring.scale
 
 
 def map_shape(ring: Ring, width_px: int) -> tuple[int, int, int]:
     return ring.channels, ring.rows, width_px // ring.scale
 
 
-def scratch(stage: Stage, layout: Layout, width_px: int) -> list[tuple[int, ...]]:
-    """Shapes of what a stage needs in the arena; `stages.py` takes exactly these."""
+def scratch(
+    stage: Stage, layout: Layout, width_px: int, fusing: Fusing | None = None
+) -> list[tuple[int, ...]]:
+    """Shapes of what a stage needs in the arena; `stages.py` and `fused.py` take exactly these."""
     if isinstance(stage, Block):
         c, band, width = stage.channels, stage.ring.band, width_px // stage.ring.scale
+        tiles = fusing and fusing.halves(c)
+        if fusing and tiles:
+            return [(c, band, width), (fusing.cut(tiles[0], c, band, width).scratch,)]
         return [(c, band, width), (2 * c, band + 2, width)]
+    if fusing and is_fused(stage):
+        return []
     if isinstance(stage, Ending):
         c, band, width = stage.source.channels, stage.source.band, width_px // stage.source.scale
         return [(3, c, band + 2, width), (layout.config.answer_channels, band, width)]
@@ -131,6 +157,16 @@ def _product_scratch(stage: Product, width_px: int) -> list[tuple[int, ...]]:
     if stage.repeat > 1:
         shapes.append((stage.repeat, stage.repeat, stage.target.channels, rows, width))
     return shapes
+
+
+def is_fused(stage: Stage) -> bool:
+    """Whether a product between blocks is a kernel of its own, where blocks are."""
+    if isinstance(stage, Ending):
+        return stage.source.channels <= MOST_CHANNELS
+    if isinstance(stage, Product):
+        most = max(stage.source.channels, stage.target.channels)
+        return most <= MOST_CHANNELS and stage.border == BORDERS[0]
+    return False
 
 
 def joins_cells(stage: Product) -> bool:
@@ -188,10 +224,15 @@ def attended_bytes(layout: Layout) -> int:
 
 
 def project_device(
-    layout: Layout, width_px: int, item_bytes: int, place: Place, streams: int
+    layout: Layout,
+    width_px: int,
+    item_bytes: int,
+    place: Place,
+    streams: int,
+    fusing: Fusing | None = None,
 ) -> DeviceTerms:
     """Terms of so many streams side by side on one strip."""
-    shapes, item = shapes_of(layout, width_px), item_bytes
+    shapes, item = shapes_of(layout, width_px, fusing), item_bytes
     skip = item * sum(
         r.channels * r.skip_rows * (width_px // r.scale) for r in layout.rings if r.name != "image"
     )

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from unetmm.engine.checks import Attention
 from unetmm.engine.torch.folded import FoldedNet
-from unetmm.engine.torch.footprint import LIBRARY_BYTES, Place
+from unetmm.engine.torch.footprint import Place
 from unetmm.engine.torch.stream import TorchStream
 
 _one_strip = threading.Lock()
@@ -17,9 +17,9 @@ _one_strip = threading.Lock()
 class TorchNet:
     """A folded net, whose streams live one at a time."""
 
-    def __init__(self, folded: FoldedNet, place: Place) -> None:
+    def __init__(self, folded: FoldedNet, place: Place, library_bytes: int) -> None:
         self.folded, self.place, self.config = folded, place, folded.config
-        self.library_bytes = LIBRARY_BYTES[place]
+        self.library_bytes = library_bytes
 
     def open_stream(
         self,

@@ -79,7 +79,7 @@ class TorchStream:
 
     def _allocate(self, attention: Attention) -> None:
         net, layout = self.net, self.layout
-        shapes = shapes_of(layout, self.width)
+        shapes = shapes_of(layout, self.width, net.fusing)
         numbers = TensorPool(shapes.numbers, net.dtype, net.device)
         floats = TensorPool(shapes.floats, torch.float32, net.device)
         maps = {}
@@ -91,7 +91,7 @@ class TorchStream:
         arena.data = numbers.take((shapes.arena,))
         moments, self.out = floats.take((shapes.moments,)), floats.take(shapes.out)
         self.maps = maps
-        self.stages = Stages(net, net.freeze(attention), maps, kept, arena, moments)
+        self.stages = stages_of(net)(net, net.freeze(attention), maps, kept, arena, moments)
         self.copies = make_copies(
             net.device,
             (self.band, self.width, net.config.in_channels),
@@ -160,6 +160,15 @@ class TorchStream:
         if first < self.height:
             self.copies.upload(image.rows(first, self.band).permute(1, 2, 0))
         image.clear_outside(first, self.band)
+
+
+def stages_of(net: FoldedNet) -> type[Stages]:
+    """Stages by torch operations, or with fused kernels for the blocks, which need Triton."""
+    if net.fusing is None:
+        return Stages
+    from unetmm.engine.torch.fused import FusedStages
+
+    return FusedStages
 
 
 def make_copies(

@@ -1,0 +1,111 @@
+"""The stages of a stream whose blocks are fused kernels; needs Triton."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from unetmm.engine.layout import Block, Ending, Product
+from unetmm.engine.torch.folded import BlockWeights
+from unetmm.engine.torch.footprint import is_fused
+from unetmm.engine.torch.kernels.launch import (
+    convolve,
+    depthwise_band,
+    gated_depthwise,
+    on_device,
+    pointwise,
+    product,
+)
+from unetmm.engine.torch.kernels.tiles import Fusing, Tile
+from unetmm.engine.torch.stages import Map, Stages, flat
+
+
+class FusedStages(Stages):
+    """As `Stages`, with one or two kernels a block, or one an operation where maps are wide."""
+
+    def block(self, stage: Block, step: int) -> None:
+        self.arena.end = 0
+        x, band = self.maps[stage.ring.name], stage.ring.band
+        new = step * band - stage.lag
+        if not (x.misses(new, band) and x.misses(new - 1, band)):
+            w, third = self.net.blocks[stage.name], self.frozen[stage.name]
+            fusing, kept = self.net.fusing, self.kept[stage.name]
+            assert fusing is not None, "these stages are of a net with fused kernels"
+            tiles = fusing.halves(stage.channels)
+            with on_device(x.data):
+                if tiles is None:
+                    self._by_operation(w, third, kept, x, new)
+                else:
+                    self._by_half(w, third, kept, x, new, fusing, tiles)
+        x.clear_outside(new - 1, band)
+
+    def product(self, stage: Product, step: int) -> None:
+        if not is_fused(stage):
+            super().product(stage, step)
+            return
+        source, target = self.maps[stage.source.name], self.maps[stage.target.name]
+        count = target.band // stage.repeat
+        j = step * count - stage.lag
+        first, rows = j * stage.repeat, target.band
+        if not target.misses(first, rows):
+            weights, out = self.net.products[stage.name], target.rows(first, rows)
+            read = stage.step * j - stage.pad
+            taken = source.rows(read, stage.step * (count - 1) + stage.taps)
+            with on_device(out):
+                convolve(
+                    taken, weights.matrix, weights.bias, out, self.net.dtype, stage.taps,
+                    stage.step, stage.pad, stage.repeat, out if stage.accumulate else None,
+                    rectify=stage.rectify,
+                )  # fmt: skip
+        target.clear_outside(first, rows)
+
+    def ending(self, stage: Ending, step: int, out: Tensor) -> None:
+        source = self.maps[stage.source.name]
+        first, band = step * source.band - stage.lag, source.band
+        if not is_fused(stage):
+            super().ending(stage, step, out)
+        elif not source.misses(first, band):
+            weights, image, share = self.net.products["ending"], None, 1
+            if stage.image is not None:
+                image = self.maps[stage.image.name].rows(first, band)
+                share = len(out) // len(image)  # several, where the net enlarges
+            taken = source.rows(first - 1, band + 2)
+            with on_device(out):
+                convolve(
+                    taken, weights.matrix, weights.bias, out, self.net.dtype, taps=3, pad=1,
+                    base=image, share=share,
+                )  # fmt: skip
+
+    def _by_half(
+        self, w: BlockWeights, third: Tensor, kept: Tensor, x: Map, new: int,
+        fusing: Fusing, tiles: tuple[Tile, Tile],
+    ) -> None:  # fmt: skip
+        """The band's rows before and after; the two rows above are kept as they were."""
+        c, band, width = len(x.data), x.band, x.data.shape[2]
+        taken, out = x.rows(new, band), x.rows(new - 1, band)
+        cut = fusing.cut(tiles[0], c, band, width)
+        middle = self.arena.take((c, band, width))
+        scratch = self.arena.take((cut.scratch,))
+        weights = w.first, w.first_bias, w.depthwise, w.depthwise_bias, third, w.third_bias
+        depthwise_band(taken, kept, middle, scratch, weights, new - 2, x.height, tiles[0], cut)
+        if band == 1:
+            kept[:, 0].copy_(kept[:, 1])
+            kept[:, 1].copy_(taken[:, 0])
+        else:
+            kept.copy_(taken[:, band - 2 :])
+        last = w.fourth, w.fourth_bias, w.fifth, w.fifth_bias
+        pointwise(flat(middle), flat(out), last, tiles[1], fusing.programs(tiles[1]))
+
+    def _by_operation(self, w: BlockWeights, third: Tensor, kept: Tensor, x: Map, new: int) -> None:
+        """As torch's operations do it, but normalisation, gates and residuals with the products."""
+        c, band, width = len(x.data), x.band, x.data.shape[2]
+        taken, out = flat(x.rows(new, band)), flat(x.rows(new - 1, band))
+        gated = self.arena.take((c, band, width))
+        hidden = self.arena.take((2 * c, band + 2, width))
+        hidden[:, :2].copy_(kept)
+        rows = new, x.height, width
+        product(w.first, w.first_bias, taken, flat(hidden[:, 2:]), norm=True, rows=rows)
+        kept.copy_(hidden[:, band:])
+        gated_depthwise(hidden, w.depthwise, w.depthwise_bias, gated)
+        product(third, w.third_bias, flat(gated), out, base=out)
+        product(w.fourth, w.fourth_bias, out, flat(gated), norm=True, gate=True)
+        product(w.fifth, w.fifth_bias, flat(gated), out, base=out)
