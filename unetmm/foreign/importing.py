@@ -82,13 +82,7 @@ def import_model(
     config, lines = found.config, [*found.lines, *said]
     if noise is not None and not any(line.startswith("frozen: noise") for line in lines):
         lines.append("left out: --noise, as this net is not told how strong the noise is")
-    card = {
-        "task": _task(path, config, task),
-        "source": path.name,
-        "imported": {"layout": found.layout, "notes": lines},
-        "what": f"{found.layout} of another project, imported",
-        "licence": "that of its authors; not known to unetmm",
-    }
+    card = _card(path, found, _task(path, config, task), lines)
     if names:
         card["output_names"] = _checked_names(path, config, names)
     model = Model(path.stem, config, card, None, found.tensors)
@@ -97,6 +91,16 @@ def import_model(
     difference, said = _checked(path, model, found)
     lines += said
     return Imported(model, found.layout, tuple(lines), difference)
+
+
+def _card(path: Path, found: ForeignNet, task: str, lines: list[str]) -> dict[str, Any]:
+    return {
+        "task": task,
+        "source": path.name,
+        "imported": {"layout": found.layout, "notes": lines},
+        "what": f"{found.layout} of another project, imported",
+        "licence": "that of its authors; not known to unetmm",
+    }
 
 
 def _read(path: Path, noise: float | None, scale: int | None) -> ForeignNet:

@@ -89,36 +89,42 @@ def import_model(
     Example: unetmm import ffdnet_color.pth --noise 25 -o ffdnet.safetensors
     """
     from unetmm.foreign.importing import import_model as read_net
-    from unetmm.models.answers import answer_of
+    from unetmm.foreign.ranged import USUAL
     from unetmm.models.weights import save_model
-    from unetmm.nets.shapes import macs_per_px
 
     if not file.is_file():
         raise WeightsError(f"{file}: there is no such file")
     check_new_file(output, ".safetensors", overwrite, file)
     named = tuple(name.strip() for name in names.split(",")) if names else ()
+    values = net_range or USUAL
     found = read_net(
-        file, noise=noise, scale=scale, task=task, gives=gives, names=named,
-        net_range=net_range or (0.0, 1.0),
-    )  # fmt: skip
+        file, noise=noise, scale=scale, task=task, gives=gives, names=named, net_range=values
+    )
     model = found.model
     save_model(output, model.config, model.tensors, model.card)
     if as_json:
         display.result_json(_facts(found, output))
         return
-    config = model.config
-    enlarges = f", enlarges {config.output_scale} times" * (config.output_scale > 1)
-    colours = "colour" if config.in_channels == 3 else "single channels"
-    kmac = macs_per_px(config) / 1000
-    meant = answer_of(model, scores=config.gives == "classes")
-    does = f"to {model.task}" if meant is None else f"that gives {meant.in_words}"
-    display.result(
-        f"{output}: {found.layout} {does}{enlarges}, {colours}, {model.parameters} "
-        f"weights, {kmac:.3g} kMAC/px"
-    )
+    display.result(f"{output}: {_in_words(found)}")
     for line in (*found.lines, checked(found.difference, "the file")):
         display.result(f"  {line}")
     display.result(f"use it: unetmm {model.task} IMAGE --model {output}")
+
+
+def _in_words(found: Imported) -> str:
+    """What was imported, and for what."""
+    from unetmm.models.answers import answer_of
+    from unetmm.nets.shapes import macs_per_px
+
+    model, config = found.model, found.model.config
+    enlarges = f", enlarges {config.output_scale} times" * (config.output_scale > 1)
+    colours = "colour" if config.in_channels == 3 else "single channels"
+    meant = answer_of(model, scores=config.gives == "classes")
+    does = f"to {model.task}" if meant is None else f"that gives {meant.in_words}"
+    return (
+        f"{found.layout} {does}{enlarges}, {colours}, {model.parameters} weights, "
+        f"{macs_per_px(config) / 1000:.3g} kMAC/px"
+    )
 
 
 def _facts(found: Imported, output: Path) -> dict[str, Any]:
