@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from unetmm.engine.precision import Precision
 from unetmm.geometry import split_axis
 from unetmm.intensities.stored import Storing
 from unetmm.io.array import ArraySink, ArraySource, array_info
-from unetmm.io.image import ImageInfo
+from unetmm.io.image import Box, ImageInfo, Source
 from unetmm.models.answers import answer_of
 from unetmm.models.groups import sample_groups
 from unetmm.models.weights import Model
@@ -226,3 +227,14 @@ def content(path: Path) -> dict[str, bytes]:
     if path.is_file():
         return {"": path.read_bytes()}
     return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+def plane_of(source: Source, plane: tuple[int, int, int] = (0, 0, 0)) -> NDArray[Any]:
+    """A plane of a source, put together from boxes that lie across its chunks and frames."""
+    height, width = source.info.height, source.info.width
+    out = np.empty((height, width, source.info.samples), source.info.dtype)
+    for y in range(0, height, 23):
+        for x in range(0, width, 41):
+            box = Box(y, x, min(y + 23, height), min(x + 41, width))
+            out[box.y0 : box.y1, box.x0 : box.x1] = source.read(plane, box)
+    return out

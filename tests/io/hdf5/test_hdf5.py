@@ -9,26 +9,15 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from helpers import plane_of
 from numpy.typing import NDArray
 
 import unetmm
 from unetmm.errors import ImageError, MissingPackageError
-from unetmm.io.image import Box, Source
 from unetmm.io.open import count_images, open_source
 from unetmm.io.select import Selection
 
 STACK = np.random.default_rng(0).integers(0, 4000, (3, 70, 90)).astype(np.uint16)
-
-
-def plane_of(source: Source, plane: tuple[int, int, int]) -> NDArray[Any]:
-    """A plane, put together from boxes that lie across chunks."""
-    height, width = source.info.height, source.info.width
-    out = np.empty((height, width, source.info.samples), source.info.dtype)
-    for y in range(0, height, 23):
-        for x in range(0, width, 41):
-            box = Box(y, x, min(y + 23, height), min(x + 41, width))
-            out[box.y0 : box.y1, box.x0 : box.x1] = source.read(plane, box)
-    return out
 
 
 def write(path: Path, name: str, values: NDArray[Any], **more: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import OpenEXR
 import pydicom
 import pytest
+from helpers import plane_of
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -25,22 +26,11 @@ from pydicom.uid import (
 
 import unetmm
 from unetmm.errors import ImageError, MissingPackageError
-from unetmm.io.image import Box, Source
+from unetmm.io.image import Box
 from unetmm.io.open import open_source
 
 RNG = np.random.default_rng(0)
 STACK = RNG.integers(0, 4000, (4, 60, 50)).astype(np.uint16)
-
-
-def plane_of(source: Source, plane: tuple[int, int, int]) -> NDArray[Any]:
-    """A plane, put together from boxes that lie across frames."""
-    height, width = source.info.height, source.info.width
-    out = np.empty((height, width, source.info.samples), source.info.dtype)
-    for y in range(0, height, 23):
-        for x in range(0, width, 41):
-            box = Box(y, x, min(y + 23, height), min(x + 41, width))
-            out[box.y0 : box.y1, box.x0 : box.x1] = source.read(plane, box)
-    return out
 
 
 def write_dicom(path: Path, pixels: NDArray[Any] | bytes, **more: Any) -> Path:

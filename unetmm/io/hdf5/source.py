@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.io.chunked import read_box
 from unetmm.io.failures import translated
 from unetmm.io.hdf5.arrays import (
     CACHE_BYTES,
@@ -56,32 +56,16 @@ class Hdf5Source:
         return _CHUNK_COPIES * _chunk_bytes(array) if array.chunks else 0
 
     def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
-        info = self.info
         array = self._array(plane)
-        out = np.empty((box.height, box.width, info.samples), info.dtype)
+        chunk = self.info.chunk if array.chunks else (box.height, box.width)
         with translated(self.path, "decode a part of it"):
-            height, width = info.chunk if array.chunks else (box.height, box.width)
-            for y0, y1 in _cuts(box.y0, box.y1, height):
-                for x0, x1 in _cuts(box.x0, box.x1, width):
-                    rows, columns = slice(y0 - box.y0, y1 - box.y0), slice(x0 - box.x0, x1 - box.x0)
-                    out[rows, columns] = self._read_part(array, plane, Box(y0, x0, y1, x1))
-        return out
+            return read_box(array, self._described.axes, self.info, plane, box, chunk)
 
     def _array(self, plane: Plane) -> Any:
         arrays = self._described.arrays
         t, c, _ = plane
         row = arrays[t if len(arrays) > 1 else 0]
         return row[c if len(row) > 1 else 0]
-
-    def _read_part(self, array: Any, plane: Plane, box: Box) -> NDArray[Any]:
-        """(height, width, samples) of a box that touches one chunk in each direction."""
-        axes = self._described.axes
-        where: dict[str, int | slice] = dict(zip("TCZ", plane, strict=True))
-        where |= {"Y": slice(box.y0, box.y1), "X": slice(box.x0, box.x1), "S": slice(None)}
-        pixels = np.asarray(array[tuple(where[axis] for axis in axes)])
-        left = [axis for axis in axes if axis in "YXS"]
-        order = [left.index(axis) for axis in "YXS" if axis in left]
-        return pixels.transpose(order).reshape(box.height, box.width, self.info.samples)
 
     def close(self) -> None:
         self._file.close()
@@ -152,8 +136,3 @@ def _info(path: Path, found: Description) -> ImageInfo:
 def _chunk_bytes(array: Any) -> int:
     """Bytes of an unpacked chunk; those of a row where there are none."""
     return int(math.prod(array.chunks or array.shape[-1:]) * array.dtype.itemsize)
-
-
-def _cuts(start: int, stop: int, step: int) -> list[tuple[int, int]]:
-    """Cut a range at multiples of `step`."""
-    return list(pairwise([start, *range((start // step + 1) * step, stop, step), stop]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from zarr.storage import ZipStore
 
 from unetmm.errors import ImageError
 from unetmm.io.axes import refuse_axes
+from unetmm.io.chunked import read_box
 from unetmm.io.failures import translated
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
 from unetmm.io.metadata import Metadata, ReadingFacts
@@ -93,23 +93,8 @@ class OmeZarrSource:
         return int(_CHUNK_COPIES * apart * chunk_bytes) + decoder_bytes(self._array)
 
     def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
-        height, width = self.info.chunk
-        out = np.empty((box.height, box.width, self.info.samples), dtype=self.info.dtype)
         with translated(self.path, "decode a part of it"):
-            for y0, y1 in _cuts(box.y0, box.y1, height):
-                for x0, x1 in _cuts(box.x0, box.x1, width):
-                    rows, columns = slice(y0 - box.y0, y1 - box.y0), slice(x0 - box.x0, x1 - box.x0)
-                    out[rows, columns] = self._read_within_chunk(plane, Box(y0, x0, y1, x1))
-        return out
-
-    def _read_within_chunk(self, plane: Plane, box: Box) -> NDArray[Any]:
-        """(height, width, samples) of a box that lies within one chunk."""
-        where: dict[str, int | slice] = dict(zip("TCZ", plane, strict=True))
-        where |= {"Y": slice(box.y0, box.y1), "X": slice(box.x0, box.x1), "S": slice(None)}
-        pixels = np.asarray(self._array[tuple(where[axis] for axis in self._axes)])
-        left = [axis for axis in self._axes if axis in "YXS"]
-        order = [left.index(axis) for axis in "YXS" if axis in left]
-        return pixels.transpose(order).reshape(box.height, box.width, self.info.samples)
+            return read_box(self._array, self._axes, self.info, plane, box, self.info.chunk)
 
     def close(self) -> None:
         if isinstance(self._store, ZipStore):
@@ -145,12 +130,6 @@ def _is_ome(group: zarr.Group) -> bool:
     attributes = dict(group.attrs)
     known = ("multiscales", "plate", "well", "bioformats2raw.layout")
     return "ome" in attributes or any(name in attributes for name in known)
-
-
-def _cuts(start: int, stop: int, step: int) -> list[tuple[int, int]]:
-    """Cut a range at multiples of `step`."""
-    at = [start, *range((start // step + 1) * step, stop, step), stop]
-    return list(pairwise(at))
 
 
 def _describe(path: Place, layout: ZarrLayout, array: Any, guessed: str) -> ImageInfo:
