@@ -204,7 +204,7 @@ def _decide(
     white = names[0]
     removed = [float(np.mean([one.removed for one in judged])) for judged in found]
     least = int(np.argmin(removed))
-    if any(one.is_regular for one in noise):
+    if all(one.is_regular for one in noise):
         keeping = _keeping_patterns(found)
         if not keeping:
             return None, PATTERN

@@ -151,7 +151,7 @@ def in_words(noise: Sequence[ImageNoise]) -> str:
     if np.mean([one.growth for one in noise]) > GROWS:
         parts.append("grows with the signal")
     down, across = (max(r) for r in zip(*(one.reach_px for one in noise), strict=True))
-    if any(one.is_regular for one in noise):
+    if all(one.is_regular for one in noise):
         parts.append("hidden by a regular pattern")
     elif all(one.may_be_texture for one in noise):
         parts.append("perhaps in part fine texture")
