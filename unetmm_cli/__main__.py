@@ -16,7 +16,7 @@ from unetmm.errors import ImageError, UnetmmError
 from unetmm.process import limit_for_good
 from unetmm_cli import display
 from unetmm_cli.app import app
-from unetmm_cli.display.lines import print_any_text
+from unetmm_cli.display.lines import give_up_stderr, print_any_text
 from unetmm_cli.signals import INTERRUPTED_EXIT, Interrupted
 
 
@@ -27,7 +27,9 @@ def main() -> None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 for the whole process
     print_any_text()
     limit_for_good()
-    sys.exit(run())
+    code = run()
+    give_up_stderr()
+    sys.exit(code)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -56,6 +56,14 @@ def give_up_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def give_up_stderr() -> None:
+    """Let what stderr could not take go nowhere, for Python would end with an error for it."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def say(text: str) -> None:
     """One line for the reader on stderr; where that cannot be written, the run goes on."""
     with suppress(OSError):
