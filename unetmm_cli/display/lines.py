@@ -56,18 +56,25 @@ def give_up_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+_failed: list[str] = []
+"""Lines that stderr could not take."""
+
+
 def give_up_stderr() -> None:
-    """Let what stderr could not take go nowhere, for Python would end with an error for it."""
-    try:
-        sys.stderr.flush()
-    except OSError:
+    """Let what is left for stderr go nowhere if it could not take a line.
+
+    Python would end with an error for what it could not write, and libraries write at the end.
+    """
+    if _failed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def say(text: str) -> None:
     """One line for the reader on stderr; where that cannot be written, the run goes on."""
-    with suppress(OSError):
+    try:
         print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _failed[:] = [text]
 
 
 def say_json(content: dict[str, Any]) -> None:
