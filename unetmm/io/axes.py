@@ -12,15 +12,6 @@ from typing import Any
 from unetmm.errors import ImageError, ShapeError
 
 AXES = "TCZYXS"
-NAMES = {
-    "T": ("t", "time", "frame", "frames"),
-    "C": ("c", "ch", "channel", "channels", "band", "bands", "wavelength"),
-    "Z": ("z", "depth", "plane", "planes", "slice"),
-    "Y": ("y", "lat", "latitude", "northing", "row", "rows", "height"),
-    "X": ("x", "lon", "long", "longitude", "easting", "col", "column", "columns", "width"),
-    "S": ("s", "sample", "samples", "rgb", "rgba", "colour", "color"),
-}
-"""Letter of an axis -> names, in small letters, that files and libraries have for it."""
 COLOUR_SAMPLES = (3, 4)
 _USUAL = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
 _CHANNELS_LAST = {3: "YXC", 4: "ZYXC", 5: "TZYXC"}
@@ -74,11 +65,6 @@ def guess_axes(shape: tuple[int, ...], remedy: str = 'axes="{}"') -> Guess:
         swapped = usual.replace("CZ", "ZC")
         return Guess(usual, _doubt(shape, usual, remedy.format(swapped)))
     return Guess(usual)
-
-
-def letter_of(name: str) -> str:
-    """Letter of an axis by the name that it has elsewhere; empty if that is not known."""
-    return next((letter for letter, names in NAMES.items() if name.lower() in names), "")
 
 
 def looks_like_channels(shape: tuple[int, ...]) -> bool:

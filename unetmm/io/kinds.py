@@ -14,10 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ShapeError
-from unetmm.io.axes import letter_of
 
 log = logging.getLogger(__name__)
 
+_DIMENSIONS = {
+    "T": ("t", "time", "frame", "frames"),
+    "C": ("c", "ch", "channel", "channels", "band", "bands", "wavelength"),
+    "Z": ("z", "depth", "plane", "planes", "slice"),
+    "Y": ("y", "lat", "latitude", "northing", "row", "rows", "height"),
+    "X": ("x", "lon", "long", "longitude", "easting", "col", "column", "columns", "width"),
+    "S": ("s", "sample", "samples", "rgb", "rgba", "colour", "color"),
+}
+"""Letter of an axis -> names, in small letters, that dimensions of xarray have for it."""
 _PIL_MODES = ("L", "LA", "RGB", "RGBA", "I;16", "I", "F")
 
 
@@ -144,7 +152,8 @@ def _finer(centres: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
 
 def _axes_of(dimensions: tuple[str, ...]) -> str:
     """Letters of dimensions by their names."""
-    found = [letter_of(name) for name in dimensions]
+    letters = {name: axis for axis, names in _DIMENSIONS.items() for name in names}
+    found = [letters.get(name.lower(), "") for name in dimensions]
     if not all(found) or len(set(found)) < len(found):
         raise ShapeError(
             f"dimensions {', '.join(dimensions)} are not all known; name them t, c, z, y, x, or "

@@ -132,6 +132,31 @@ def test_nothing_outside_the_file_is_read(tmp_path: Path) -> None:
     assert open_source(path / "own").info.shape == (2, 70, 90)
 
 
+def test_imaris_reads_nothing_outside_its_file_and_keeps_one_cache(tmp_path: Path) -> None:
+    secret = write(tmp_path / "secret.h5", "Data", STACK)
+    path = tmp_path / "cells.ims"
+    with h5py.File(path, "w") as file:
+        about = file.create_group("DataSetInfo/Image").attrs
+        about["Unit"], about["ExtMin0"], about["ExtMax0"] = "mm", "0", "9"
+        for t in range(9):
+            file.create_dataset(
+                f"DataSet/ResolutionLevel 0/TimePoint {t}/Channel 0/Data", data=STACK
+            )
+    source = open_source(path)
+    assert source.info.pixel_size["X"] == (0.1, "millimeter")
+    assert source.resident_bytes < 40 * 2**20  # for any number of times
+    assert np.array_equal(plane_of(source, (8, 0, 1))[..., 0], STACK[1])
+    source.close()
+    with pytest.raises(ImageError, match="says itself which axes"):
+        open_source(path, Selection(axes="TZYX"))
+    with h5py.File(path, "a") as file:
+        group = file["DataSet/ResolutionLevel 0/TimePoint 1/Channel 0"]
+        del group["Data"]
+        group["Data"] = h5py.ExternalLink(str(secret), "Data")
+    with pytest.raises(ImageError, match="one is missing"):
+        open_source(path)
+
+
 def test_what_is_no_image_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "scan.h5", "a", STACK)
     cut = tmp_path / "cut.h5"

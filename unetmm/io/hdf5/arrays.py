@@ -70,8 +70,10 @@ def is_hdf5(path: Path) -> bool:
         return opened.read(len(HDF5_MARK)) == HDF5_MARK
 
 
-def choose_array(path: Path, file: Any, within: str, series: int | None) -> Found:
-    """The array that is asked for by its path or number, else the largest, with a word on others.
+def choose_array(path: Path, file: Any, within: str, series: int | None) -> tuple[str, int]:
+    """Name of the array that is asked for by its path or number, and how many others there are.
+
+    The largest if none is asked for, with a word on the others.
 
     Raises
     ------
@@ -84,6 +86,7 @@ def choose_array(path: Path, file: Any, within: str, series: int | None) -> Foun
         if not inside:
             raise ImageError(f"{path}: holds no array of that name; it holds {_named(found)}")
         found = inside
+    others = 0 if within else len(found) - 1
     if not found:
         raise ImageError(f"{path}: holds no array of rows and columns; give a file that does")
     if series is not None:
@@ -91,14 +94,14 @@ def choose_array(path: Path, file: Any, within: str, series: int | None) -> Foun
             raise ImageError(
                 f"{path}: array {series} was asked for (--series); it holds {_named(found)}"
             )
-        return found[series]
+        return found[series].name, others
     chosen = max(found, key=lambda one: one.pixels)
     if len(found) > 1:
         log.warning(
             "%s: holds %d arrays: %s; %s is read, the largest; --series N reads another",
             path, len(found), _named(found), chosen.name,
         )  # fmt: skip
-    return chosen
+    return chosen.name, others
 
 
 def list_arrays(file: Any) -> Iterator[Found]:
@@ -129,6 +132,14 @@ def _own(group: Any, name: str) -> Any:
         return None
     found = group[name]
     return found if isinstance(found, h5py.Group | h5py.Dataset) else None
+
+
+def node_at(file: Any, name: str) -> Any:
+    """The group or array of a path, as far as the file holds it itself; None otherwise."""
+    node = file
+    for part in name.split("/"):
+        node = _own(node, part) if hasattr(node, "keys") else None
+    return node
 
 
 def _may_be_image(array: Any) -> bool:

@@ -6,17 +6,13 @@ Axes are named by vigra (ilastik), by scales of dimensions (netCDF), or by nobod
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from unetmm.errors import ImageError, ShapeError
 from unetmm.intensities.validity import NOTHING, NoData
-from unetmm.io.axes import AXES, Guess, guess_axes, letter_of
 from unetmm.io.omezarr.cf import nodata_of
-
-log = logging.getLogger(__name__)
+from unetmm.io.omezarr.dimensions import axes_by_names
 
 _USED = (
     *("axistags", "element_size_um", "_FillValue", "missing_value", "valid_range", "valid_min"),
@@ -29,8 +25,8 @@ _USED = (
 class Description:
     """What is known of the image in a file before a pixel is read."""
 
-    arrays: list[list[Any]]
-    """Array of each time and channel; one of each where the axes hold them."""
+    names: list[list[str]]
+    """Path of the array of each time and channel; one of each where the axes hold them."""
     axes: str
     """Letters of the axes of an array, in its order."""
     lengths: Mapping[str, int]
@@ -61,21 +57,15 @@ def describe_array(path: Any, array: Any, stated: str, others: int) -> Descripti
         If its axes cannot be told.
     """
     attributes = {name: _plain(array.attrs[name]) for name in array.attrs}
-    named = "" if stated else _named_axes(array, attributes)
-    guessed = ""
-    if stated or named:
-        axes = (stated or named).upper()
-        _check(path, axes, array.shape)
-    else:
-        axes = guessed = _guessed(path, array.shape)
+    axes, guessed = axes_by_names(path, array.shape, _dimension_names(array, attributes), stated)
     more = [name for name in attributes if name not in _USED]
     lost = [f"attributes of the array ({', '.join(more[:4])})"] if more else []
     lost += [f"{others} further array{'s' * (others > 1)}"] if others else []
     return Description(
-        arrays=[[array]],
+        names=[[array.name.lstrip("/")]],
         axes=axes,
         lengths=dict(zip(axes, array.shape, strict=True)),
-        guessed="" if len(axes) == 2 else guessed,
+        guessed=guessed,
         pixel_size=_sizes(attributes.get("element_size_um")),
         nodata=nodata_of(path, attributes),
         left_out=tuple(lost),
@@ -100,13 +90,10 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _named_axes(array: Any, attributes: Mapping[str, Any]) -> str:
-    """Letters of the axes as the file names them; empty if it does not, or names others."""
+def _dimension_names(array: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Names of the dimensions as the file has them; none where one is missing."""
     names = _vigra(attributes.get("axistags")) or _of_scales(array)
-    letters = [letter_of(name) for name in names]
-    if len(letters) != len(array.shape) or "" in letters or len(set(letters)) != len(letters):
-        return ""
-    return "".join(letters)
+    return [name.lower() for name in names] if all(names) else []
 
 
 def _vigra(tags: Any) -> list[str]:
@@ -126,25 +113,6 @@ def _of_scales(array: Any) -> list[str]:
             scale = str(dimension[0].name).rsplit("/", 1)[-1]
         names.append(str(dimension.label) or scale)
     return names
-
-
-def _check(path: Any, axes: str, shape: tuple[int, ...]) -> None:
-    known = len(set(axes)) == len(axes) == len(shape) and set(axes) <= set(AXES)
-    if not known or not {"Y", "X"} <= set(axes):
-        raise ImageError(
-            f"{path}: axes {axes} do not fit its array of shape {shape}; give {len(shape)} letters "
-            f"of {AXES}, each once, Y and X among them"
-        )
-
-
-def _guessed(path: Any, shape: tuple[int, ...]) -> str:
-    try:
-        guess: Guess = guess_axes(shape, "--axes {}")
-    except ShapeError as error:
-        raise ImageError(f"{path}: {error}") from None
-    if guess.doubt:
-        log.warning("%s: %s", path, guess.doubt)
-    return guess.axes
 
 
 def _sizes(value: Any) -> dict[str, tuple[float, str]]:

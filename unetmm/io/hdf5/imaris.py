@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from unetmm.errors import ImageError
+from unetmm.io.hdf5.arrays import node_at
 from unetmm.io.hdf5.description import Description, text_of
+from unetmm.io.units import full_unit
 
 _FINEST = "DataSet/ResolutionLevel 0"
 _ABOUT = "DataSetInfo"
@@ -17,7 +19,7 @@ _TIMES, _CHANNELS = "TimePoint {}", "Channel {}"
 
 def is_imaris(file: Any) -> bool:
     """Whether a file is one of Imaris."""
-    return _FINEST in file and f"{_ABOUT}/Image" in file
+    return all(node_at(file, name) is not None for name in (_FINEST, f"{_ABOUT}/Image"))
 
 
 def describe_imaris(path: Any, file: Any) -> Description:
@@ -28,38 +30,34 @@ def describe_imaris(path: Any, file: Any) -> Description:
     ImageError
         If times or channels are missing, or differ.
     """
-    finest = file[_FINEST]
-    times = _count(finest, _TIMES)
-    channels = _count(finest.get(_TIMES.format(0), {}), _CHANNELS)
+    times = _count(file, f"{_FINEST}/{_TIMES}")
+    channels = _count(file, f"{_FINEST}/{_TIMES.format(0)}/{_CHANNELS}")
     if not times or not channels:
         raise ImageError(f"{path}: the Imaris file holds no image; export it again")
     names = [
         [f"{_FINEST}/{_TIMES.format(t)}/{_CHANNELS.format(c)}/Data" for c in range(channels)]
         for t in range(times)
     ]
-    arrays = [[file.get(name) for name in row] for row in names]
-    first = arrays[0][0]
-    for row in arrays:
-        for one in row:
-            if one is None or one.shape != first.shape or one.dtype != first.dtype:
-                raise ImageError(
-                    f"{path}: its times and channels differ in size or type, or one is missing; "
-                    "name one: .../Channel 0/Data"
-                )
+    found = {_kind_of(node_at(file, name)) for row in names for name in row}
+    if len(found) > 1 or None in found:
+        raise ImageError(
+            f"{path}: its times and channels differ in size or type, or one is missing; "
+            "name one: .../Channel 0/Data"
+        )
+    first = node_at(file, names[0][0])
     about = file[f"{_ABOUT}/Image"].attrs
     stored = dict(zip("ZYX", first.shape, strict=True))
     shape = {a: min(_whole(about, a) or n, n) for a, n in stored.items()}
+    unit = full_unit(text_of(about.get("Unit", "um")))
     sizes = {
-        axis: (size / shape[axis], "micrometer")
+        axis: (size / shape[axis], unit)
         for i, axis in enumerate("XYZ")
         if (size := _real(about, f"ExtMax{i}") - _real(about, f"ExtMin{i}")) > 0
     }
-    if text_of(about.get("Unit", "um")) not in ("um", "µm", "micrometer"):
-        sizes = {}
-    said = [file.get(f"{_ABOUT}/Channel {c}") for c in range(channels)]
+    said = [node_at(file, f"{_ABOUT}/Channel {c}") for c in range(channels)]
     channel_names = tuple("" if one is None else text_of(one.attrs.get("Name", "")) for one in said)
     return Description(
-        arrays=arrays,
+        names=names,
         axes="ZYX",
         lengths=shape,
         pixel_size=sizes,
@@ -68,10 +66,16 @@ def describe_imaris(path: Any, file: Any) -> Description:
     )
 
 
-def _count(group: Any, name: str) -> int:
+def _kind_of(array: Any) -> tuple[Any, ...] | None:
+    """Size and type of an array of rows, columns and depths; None of anything else."""
+    shape = getattr(array, "shape", None)
+    return None if shape is None or len(shape) != 3 else (shape, array.dtype)
+
+
+def _count(file: Any, name: str) -> int:
     """Number of groups of a name with 0, 1, 2, ... in it."""
     count = 0
-    while name.format(count) in group:
+    while node_at(file, name.format(count)) is not None:
         count += 1
     return count
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.io.axes import refuse_axes
 from unetmm.io.chunked import read_box
 from unetmm.io.failures import translated
 from unetmm.io.hdf5.arrays import (
@@ -40,19 +41,21 @@ class Hdf5Source:
         with translated(path, "read it as HDF5"):
             self._file = open_file(file)
             try:
-                self._described = _describe(path, self._file, within, axes, series)
-                self.info = _info(path, self._described)
+                found = _describe(path, self._file, within, axes, series)
+                self._described = found
+                self._kept = found.names[0][0], self._file[found.names[0][0]]
+                self.info = _info(path, found, self._kept[1])
             except BaseException:
                 self.close()
                 raise
 
     @property
     def resident_bytes(self) -> int:
-        """The cache of chunks of every array."""
-        return CACHE_BYTES * len(self._described.arrays) * len(self._described.arrays[0])
+        """The caches of chunks of an array, and of the one before it."""
+        return 2 * CACHE_BYTES
 
     def read_bytes(self, box_height: int, box_width: int) -> int:
-        array = self._described.arrays[0][0]
+        array = self._kept[1]
         return _CHUNK_COPIES * _chunk_bytes(array) if array.chunks else 0
 
     def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
@@ -62,10 +65,15 @@ class Hdf5Source:
             return read_box(array, self._described.axes, self.info, plane, box, chunk)
 
     def _array(self, plane: Plane) -> Any:
-        arrays = self._described.arrays
+        """The array that holds a plane; one is open at a time, as each has a cache of its own."""
         t, c, _ = plane
-        row = arrays[t if len(arrays) > 1 else 0]
-        return row[c if len(row) > 1 else 0]
+        names = self._described.names
+        row = names[t if len(names) > 1 else 0]
+        name = row[c if len(row) > 1 else 0]
+        kept = self._kept
+        if kept[0] != name:
+            kept = self._kept = name, self._file[name]
+        return kept[1]
 
     def close(self) -> None:
         self._file.close()
@@ -82,19 +90,18 @@ def count_arrays(path: Path) -> int:
 
 def _describe(path: Path, file: Any, within: str, axes: str, series: int | None) -> Description:
     if is_imaris(file) and not within and series is None:
+        refuse_axes(path, axes)
         found = describe_imaris(path, file)
     else:
-        chosen = choose_array(path, file, within, series)
-        others = 0 if within else sum(1 for _ in list_arrays(file)) - 1
-        found = describe_array(path, file[chosen.name], axes, others)
-    for row in found.arrays:
-        for array in row:
-            check_own(path, array)
+        name, others = choose_array(path, file, within, series)
+        found = describe_array(path, file[name], axes, others)
+    for row in found.names:
+        for name in row:
+            check_own(path, file[name])
     return found
 
 
-def _info(path: Path, found: Description) -> ImageInfo:
-    array = found.arrays[0][0]
+def _info(path: Path, found: Description, array: Any) -> ImageInfo:
     dtype = np.dtype(array.dtype).newbyteorder("=")
     if dtype.name not in DTYPES:
         raise ImageError(
@@ -109,7 +116,7 @@ def _info(path: Path, found: Description) -> ImageInfo:
         raise ImageError(
             f"{path}: {found.lengths['S']} samples a pixel are no colours; name them C"
         )
-    times, channels = len(found.arrays), len(found.arrays[0])
+    times, channels = len(found.names), len(found.names[0])
     lengths = {"T": times} if times > 1 else {}
     lengths |= {"C": channels} if channels > 1 else {}
     lengths |= dict(found.lengths)

@@ -29,11 +29,21 @@ _FREE = "CTZ"
 
 
 def bare_axes(path: Place, array: Any, stated: str) -> tuple[str, str]:
-    """(axes, those of them that were guessed or empty) of an array without OME's metadata.
+    """(axes, those of them that were guessed or empty) of an array of Zarr without OME's metadata.
+
+    stated : letters that the user gave, or empty.
+    """
+    return axes_by_names(path, tuple(array.shape), _dimension_names(array), stated)
+
+
+def axes_by_names(
+    path: Place, shape: tuple[int, ...], names: list[str], stated: str
+) -> tuple[str, str]:
+    """(axes, those of them that were guessed or empty) of an array by its dimensions' names.
 
     Parameters
     ----------
-    array : of zarr.
+    names : of all dimensions, in small letters, or none.
     stated : letters that the user gave, or empty.
 
     Raises
@@ -41,12 +51,11 @@ def bare_axes(path: Place, array: Any, stated: str) -> tuple[str, str]:
     ImageError
         If they cannot be told, or do not fit.
     """
-    shape = tuple(array.shape)
     if stated:
         if len(stated) != len(shape):
             raise ImageError(f"{path}: axes {stated} do not fit shape {shape}; state one each")
         return stated, ""
-    if axes := _named_axes(_dimension_names(array), shape):
+    if axes := _named_axes(names, shape):
         return axes, ""
     try:
         guess: Guess = guess_axes(shape, "--axes {}")
