@@ -66,6 +66,14 @@ def test_more_than_eight_bits_are_spread_over_sixteen(tmp_path: Path, kind: str)
     assert np.abs(pixels - deep / 1023).max() < 0.01
 
 
+def test_hdr_is_said_to_be_lost(tmp_path: Path) -> None:
+    path = tmp_path / "photo.avif"
+    deep = PICTURE.astype(np.uint16) * 4
+    data = imagecodecs.avif_encode(deep, bitspersample=10, transfer=16)
+    path.write_bytes(data)
+    assert "HDR transfer (PQ)" in open_source(path).info.metadata.reading.left_out
+
+
 def test_what_is_left_out_of_a_file_of_several_is_said(tmp_path: Path) -> None:
     path = tmp_path / "photo.heic"
     several = pillow_heif.from_pillow(Image.fromarray(PICTURE))

@@ -21,8 +21,9 @@ _COPIES = 4.0
 """Peak of decoding in decoded images, measured: planes of the decoder, tiles, and the result."""
 _SAMPLES = {"L": 1, "I": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _CONFIGURATION = b"av1C"
-_LINEAR_OR_HDR = {8: "linear light", 16: "HDR (PQ)", 18: "HDR (HLG)"}
-"""Number of a transfer function -> words for those that other files would show wrongly."""
+_TRANSFER = b"colrnclx"
+_TRANSFERS = {8: "linear light", 16: "HDR transfer (PQ)", 18: "HDR transfer (HLG)"}
+"""Number of a transfer function -> words for those that outputs do not state, and show wrongly."""
 
 
 def read_avif_header(path: Path, file: BinaryIO) -> PhotoHeader:
@@ -40,12 +41,16 @@ def read_avif_header(path: Path, file: BinaryIO) -> PhotoHeader:
     if mode not in _SAMPLES:
         raise ImageError(f"{path}: is an AVIF in mode {mode}; save it as PNG")
     file.seek(0)
-    bits, is_grey = _depth_of_av1(file.read(2**16))
+    head = file.read(2**16)
+    bits, is_grey = _depth_of_av1(head)
     samples = (1 if is_grey else 3) + (mode[-1] == "A")
     header = _header(height, width, samples, bits)
     header.take_exif(about.get("exif") or b"")
-    lost = [f"{frames - 1} further frames"] if frames > 1 else []
-    return _with_metadata(header, about, lost)
+    others = frames - 1
+    lost = [f"{others} further frame{'s' * (others > 1)}"] if others > 0 else []
+    at = head.find(_TRANSFER) + len(_TRANSFER) + 2  # behind the primaries
+    transfer = int.from_bytes(head[at : at + 2]) if _TRANSFER in head else 0
+    return _with_metadata(header, about, [*lost, *_said_transfer(transfer)])
 
 
 def read_heic_header(path: Path, file: BinaryIO) -> PhotoHeader:
@@ -67,10 +72,8 @@ def read_heic_header(path: Path, file: BinaryIO) -> PhotoHeader:
     lost = [f"{others} further image{'s' * (others > 1)}"] if others else []
     lost += ["depth map"] if image.info.get("depth_images") else []
     lost += ["gain map or the like"] if image.info.get("aux") else []
-    transfer = (image.info.get("nclx_profile") or {}).get("transfer_characteristics")
-    if transfer in _LINEAR_OR_HDR:
-        lost.append(f"note that its values are of {_LINEAR_OR_HDR[transfer]}")
-    return _with_metadata(header, image.info, lost)
+    transfer = (image.info.get("nclx_profile") or {}).get("transfer_characteristics", 0)
+    return _with_metadata(header, image.info, [*lost, *_said_transfer(transfer)])
 
 
 def open_heic(path: Path, file: BinaryIO) -> tuple[Any, Any]:
@@ -87,6 +90,11 @@ def open_heic(path: Path, file: BinaryIO) -> tuple[Any, Any]:
     file.seek(0)
     container = pillow_heif.open_heif(file, convert_hdr_to_8bit=False)
     return container, container[container.primary_index]
+
+
+def _said_transfer(number: int) -> list[str]:
+    """What outputs do not say of a transfer function."""
+    return [_TRANSFERS[number]] if number in _TRANSFERS else []
 
 
 def _header(height: int, width: int, samples: int, bits: int) -> PhotoHeader:
