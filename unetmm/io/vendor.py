@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,56 +11,35 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
-from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
+from unetmm.io.image import DTYPES, ImageInfo
 from unetmm.io.metadata import Metadata, ReadingFacts
 from unetmm.io.remedy import remedy
+from unetmm.io.whole.source import FrameSource, one_frame
 
 log = logging.getLogger(__name__)
 
-_PLANE_COPIES = 3
-"""Copies of a plane in memory at once: as decoded, as put together, and as handed over."""
+_COPIES = 2.0
+"""Copies of a plane while it is decoded: as decoded, and as put together."""
 
 
-class VendorSource:
-    """A scene of a vendor's file, the first if none is asked for.
+def open_vendor(path: Path, format: str, series: int | None = None) -> FrameSource:
+    """A scene of a vendor's file, the first if none is asked for; a plane is read as a whole.
 
-    A plane is read as a whole, and the latest is kept.
+    Raises
+    ------
+    ImageError
+        If bioio is not installed, there is no such scene, or it cannot be restored.
     """
+    with translated(path, f"read it as {format.upper()}"):
+        image = _open(path, format)
+        _choose_scene(path, image, series)
+        info = _describe(path, image, format)
 
-    def __init__(self, path: Path, format: str, series: int | None = None) -> None:
-        with translated(path, f"read it as {format.upper()}"):
-            self._image = _open(path, format)
-            _choose_scene(path, self._image, series)
-            self.info = _describe(path, self._image, format)
-        self.path = path
-        self._lock = threading.Lock()
-        self._kept: tuple[Plane, NDArray[Any]] | None = None
+    def decode(number: int) -> NDArray[Any]:
+        lazy = image.dask_data[info.planes[number]]
+        return np.asarray(lazy.compute(scheduler="synchronous"))
 
-    @property
-    def resident_bytes(self) -> int:
-        """A plane, and the peak of reading it."""
-        info = self.info
-        return _PLANE_COPIES * info.height * info.width * info.dtype.itemsize
-
-    def read_bytes(self, box_height: int, box_width: int) -> int:
-        return 0
-
-    def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
-        with self._lock:
-            if self._kept is None or self._kept[0] != plane:
-                self._kept = None
-                self._kept = plane, self._read_plane(plane)
-            pixels = self._kept[1]
-        return pixels[box.y0 : box.y1, box.x0 : box.x1].copy()
-
-    def _read_plane(self, plane: Plane) -> NDArray[Any]:
-        with translated(self.path, "decode a part of it"):
-            lazy = self._image.dask_data[plane]
-            pixels: NDArray[Any] = np.asarray(lazy.compute(scheduler="synchronous"))
-        return pixels[..., None]
-
-    def close(self) -> None:
-        self._kept = None
+    return FrameSource(path, info, one_frame(info), decode, _COPIES)
 
 
 def _open(path: Path, format: str) -> Any:
