@@ -239,7 +239,7 @@ def is_caught(report: Report, wanted: bool) -> bool:
     """Whether a reader is told; of ordinary images, whether the guard says anything."""
     guard, warnings = report.guard, report.as_dict()["warnings"]
     rounding = any("rounding to whole counts" in line for line in warnings)
-    alarm = guard["is_doubtful"] or guard["is_left"] or rounding
+    alarm = guard["is_doubtful"] or guard["is_left"] or guard["is_changed"] or rounding
     return bool(alarm or (wanted and warnings))
 
 
@@ -249,7 +249,7 @@ def line(report: Report) -> str:
     return (
         f"{guard['means']} means and {guard['details']} details of {guard['blocks']} blocks, "
         f"noise left in {guard['noise_left']} of {guard['noisy']}, rounding "
-        f"{guard['rounding']['bias_share']}{worst}"
+        f"{guard['rounding']['bias_share']}, mean {guard['mean_change']:+.2%}{worst}"
     )
 
 

@@ -231,6 +231,8 @@ def _doubt(report: Report) -> str:
             f"; but {guard['doubtful']} of {guard['blocks']} blocks changed by more than noise "
             f"allows: look at row {worst['row']}, column {worst['column']} first"
         )
+    if guard.get("is_changed"):
+        return f"; but its mean changed by {guard['mean_change']:+.1%}"
     if guard.get("is_left"):
         return f"; but noise was left in {guard['noise_left']} of {guard['noisy']} noisy blocks"
     return ""

@@ -220,3 +220,16 @@ def test_a_small_dim_part_is_not_spoken_of() -> None:
     exact[:, :128] = 0.3
     note(found, exact)
     assert not found.loses
+
+
+@pytest.mark.parametrize(("mean", "told"), [(101.4, True), (98.6, False), (99.9, False)])
+def test_counts_are_counted_from_the_dark_and_never_below_it(mean: float, told: bool) -> None:
+    """A level below what no light gives says that this was not seen, not that light is lost."""
+    rng = np.random.default_rng(0)
+    found, dark = Dimness(), np.array([100.0])
+    for _ in range(16):
+        parts = found.look(np.full((1, 512, 1), 101, np.uint16), NOTHING, None, 64, dark)
+        assert parts is not None
+        exact = rng.normal(mean, 0.02, (1, 512, 1))
+        found.note(parts, exact, np.rint(exact) if told else np.floor(exact + 0.49))
+    assert (found.worst is not None) is told

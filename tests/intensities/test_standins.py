@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unetmm.intensities.doubts import find_doubts
+from unetmm.intensities.doubts import find_doubts, find_narrow_planes
 from unetmm.intensities.range import measure_scale
 from unetmm.intensities.standins import REACH_PX, stand_in, standing_bytes
 from unetmm.intensities.validity import NoData, keep_measured, valid_mask, without_fills
@@ -121,3 +121,22 @@ def test_restored_values_stay_in_the_valid_range() -> None:
     restored = np.array([[[-2], [120], [-3]]], np.int16)
     keep_measured(restored, stored, NoData(low=0, high=100.5))
     assert restored.ravel().tolist() == [0, 100, -3]
+
+
+@pytest.mark.parametrize(
+    ("height_px", "width_px", "planes", "axis"),
+    [
+        (256, 5, 256, "X"),  # (256, 256, 5) as Z, Y, X
+        (5, 256, 256, "Y"),
+        (256, 30, 100, "X"),
+        (256, 5, 1, ""),  # a strip
+        (64, 64, 500, ""),  # a film of small planes
+        (20, 20, 100, ""),
+    ],
+)
+def test_planes_too_narrow_to_be_images(
+    height_px: int, width_px: int, planes: int, axis: str
+) -> None:
+    said = list(find_narrow_planes(height_px, width_px, planes))
+    assert len(said) == bool(axis)
+    assert not axis or f"if {axis} is an axis of channels" in said[0]

@@ -70,6 +70,16 @@ def test_values_beyond_the_range_are_told(
     assert "changed by more than noise allows" in last and f"row {worst['row']}" in last
 
 
+def test_a_range_set_by_one_pixel_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As it would be without the look for outliers: all else is close to the range's low end."""
+    image = noisy_image()
+    image[160, 150] = 65535
+    with caplog.at_level(logging.WARNING):
+        guard = guard_of(image, tmp_path, outliers="none", fixed_range=(150.0, 65535.0))
+    assert guard["is_changed"] and abs(guard["mean_change"]) > 0.02
+    assert any("the mean of the image changed by" in m for m in caplog.messages)
+
+
 def test_counts_that_rounding_loses_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -37,7 +37,7 @@ from unetmm.engine.layout import FLOAT_BYTES
 from unetmm.engine.layouts import observing_layout
 from unetmm.engine.precision import Precision
 from unetmm.intensities.counts import TransformChoice, with_means_kept
-from unetmm.intensities.doubts import find_doubts
+from unetmm.intensities.doubts import find_doubts, find_narrow_planes
 from unetmm.intensities.outliers import REACH_PX, search_bytes
 from unetmm.io.image import ImageInfo, Source
 from unetmm.models.groups import Groups
@@ -126,7 +126,7 @@ def calibrate(
     asked = Asked(transform, knows_counts, fixed_range)
     looking = look_by(info, net, cores, asked, outliers and removes_noise)
     entries = {}
-    doubts: dict[str, None] = {}
+    doubts = dict.fromkeys(find_narrow_planes(info.height, info.width, len(info.planes)))
     noise = 0.0
     for channel in range(info.length("C")):
         for g, chosen in enumerate(choose_patches(source, channel, groups, removes_noise)):

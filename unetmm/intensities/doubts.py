@@ -25,8 +25,25 @@ UNEQUAL = 8.0
 """Ratio of the widest span of a colour to the narrowest that is worth a word."""
 FLAT_SHARE = 0.02
 """Share of pixels in such squares above which they are doubtful."""
+NARROW_PX = 32
+"""Longest short side of planes that may be a row of channels."""
+MANY = 2
+"""Least number of planes, and of pixels along the long side, for each pixel of the short one, where
+axes may be taken for each other."""
 
 Mask = NDArray[np.bool_]
+
+
+def find_narrow_planes(height_px: int, width_px: int, planes: int) -> Iterator[str]:
+    """A line if planes are so narrow, and so many, that an axis may be taken for another."""
+    short_px, long_px = sorted((height_px, width_px))
+    if short_px <= NARROW_PX and min(planes, long_px) >= MANY * short_px:
+        axis = "X" if width_px < height_px else "Y"
+        yield (
+            f"{planes} planes of only {width_px} x {height_px} px: noise can hardly be told from "
+            f"content there; if {axis} is an axis of channels or of depth, --axes says so (axes= "
+            "in Python)"
+        )
 
 
 def find_doubts(

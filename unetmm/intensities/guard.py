@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.intensities.judging import VALUES, Verdict, Watched, judge
+from unetmm.intensities.judging import NOISE_PARTS, VALUES, Verdict, Watched, judge
 from unetmm.intensities.range import less_low
 from unetmm.intensities.validity import NoData, valid_mask
 
@@ -62,11 +62,13 @@ def guard_bytes(band_rows: int, width_px: int, channels: int, groups: int) -> in
 COUNTS = ("blocks", "means", "details", "left", "noisy", "left_power", "noisy_power")
 """Names of the whole numbers in `Findings`, in its order."""
 SUMS = ("level", "change")
-"""Names of those that only runs have that do not remove noise."""
+"""Names of those that tell how the mean of the image changes."""
 PARTS = 1e6
 """Parts of the range that levels and changes are counted in."""
 MOST_CHANGE = 0.01
-"""Share of the image's level up to which nothing is said of a change of its mean."""
+"""Share of an image's level by which its mean may change; that of ordinary ones does by 0.4 %."""
+MEAN_NOISE = 5.0
+"""Change of the image's mean that its noise explains, in deviations of such a mean."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,7 @@ class Findings:
     worst: Worst | None = None
     """Block that differs most, among those that differ too much."""
     level: int = 0
-    """Sum of the blocks' means above the low end of the range, in parts of it; 0 where noise is to
-    be removed."""
+    """Sum of the blocks' means above the low end of the range, in parts of it."""
     change: int = 0
     """Sum of the changes of the former."""
 
@@ -190,10 +191,15 @@ class Findings:
         """Change of the mean, as a share of how far it lies above the low end of the range."""
         return self.change / self.level if self.level > 0 else 0.0
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether the mean of the image changes by more than its noise explains."""
+        noise_parts = PARTS * math.sqrt(self.noisy_power) / NOISE_PARTS / BLOCK_PX
+        return abs(self.mean_change) > MOST_CHANGE and abs(self.change) > MEAN_NOISE * noise_parts
+
     def as_dict(self) -> dict[str, Any]:
         """For reports, whose field names this fixes."""
         worst = self.worst
-        changed = {"mean_change": round(self.mean_change, 4)} if self.level else {}
         return {
             "blocks": self.blocks,
             "doubtful": self.doubtful,
@@ -205,7 +211,8 @@ class Findings:
             "is_doubtful": self.is_doubtful,
             "is_left": self.is_left,
             "largest_difference": self.largest_difference,
-            **changed,
+            "mean_change": round(self.mean_change, 4),
+            "is_changed": self.is_changed,
             "worst": None if worst is None else {
                 "times_allowed": round(worst.times, 2),
                 "plane": list(worst.plane),
@@ -338,8 +345,7 @@ class BlockWatch:
         counts = np.add.reduceat(np.stack(flags).sum(2), self._chunk_blocks, axis=1)
         largest = np.maximum.reduceat(np.abs(verdict.difference).max(1), self._chunk_blocks)
         times = np.maximum(verdict.mean_times, self._cell_times(verdict))
-        if not self.watched.noise:
-            self._note_level(verdict)
+        self._note_level(verdict)
         parts = zip(self._found, counts.T.tolist(), largest.tolist(), strict=True)
         for chunk, (found, numbers, most) in enumerate(parts):
             own = Findings(largest_difference=most)

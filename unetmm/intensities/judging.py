@@ -32,6 +32,8 @@ MOST_COMMON = 0.75
 """Share of the variance in common beyond which texture is taken for smeared noise."""
 VALUES = 8
 """Number of values of a verdict."""
+NOISE_PARTS = 1000
+"""Parts of the range in which deviations of noise are counted."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def _limits(smear: float) -> tuple[float, ...]:
     differences = (smear * limit for limit in (MEAN_LIMIT, CELL_LIMIT, AREA_LIMIT))
     return (
         float(FEWEST_PX), *differences, LOST_SHARE, MEAN_FLOOR, float(CONSTANT_FACTOR), CELL_FLOOR,
-        LEFT_SHARE, WHITE_RATIO,
+        LEFT_SHARE, WHITE_RATIO, float(NOISE_PARTS),
     )  # fmt: skip
 
 

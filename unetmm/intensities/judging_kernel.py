@@ -36,7 +36,7 @@ def judge_blocks(cells, lines, side, area, scale, limits, bits, sums, verdicts):
     """
     low, extent, strength, integers = scale
     fewest_px, mean_limit, cell_limit, area_limit, lost_share = limits[:5]
-    mean_floor, constant, cell_floor, left_share, ratio = limits[5:]
+    mean_floor, constant, cell_floor, left_share, ratio, parts = limits[5:]
     floor = cell_floor * extent + 0.3 * integers
     for block in range(verdicts.shape[0]):
         for i in range(verdicts.shape[1]):
@@ -137,7 +137,7 @@ def judge_blocks(cells, lines, side, area, scale, limits, bits, sums, verdicts):
             verdict[4] = times
             verdict[5] = noisy
             if noisy:
-                verdict[7] = np.rint(min(1000 * deviation / extent, 1e6) ** 2)
+                verdict[7] = np.rint(min(parts * deviation / extent, 1e6) ** 2)
             verdict[6] = white and size / count < left_share * strength * deviation
 
 

@@ -23,6 +23,11 @@ DIM_COUNTS = 4.0
 """Largest mean, in counts, of a part of a row that rounding may bias."""
 DIM_SHARE = 0.05
 """Smallest share of an image that is dim for rounding to be spoken of."""
+DARK_NOISE = 4.0
+"""Largest deviation of the noise in the dark, in counts, with which it matters how many counts lie
+above the dark: parts of a count are nothing beside more."""
+HALF_COUNT = 0.5
+"""Most that rounding moves a value, in counts."""
 LOST_SHARE, LOST_COUNTS = 0.1, 0.005
 """Change by rounding from which on it is spoken of: a share of the mean, and counts a pixel."""
 MOVED_SHARE = 0.01
@@ -214,6 +219,10 @@ class Dimness:
         there = parts.dark * parts.pixels
         asked, got = asked - there, got - there
         changes = parts.sums(np.square(made - exact))
+        # The value of no light is not known so well that less than this is light for sure.
+        dark = (there > 0) & (asked < HALF_COUNT * parts.pixels)
+        asked, got, changes = (np.where(dark, 0, sums) for sums in (asked, got, changes))
+        parts = parts._replace(dim=parts.dim & ~dark, pixels=np.where(dark, 0, parts.pixels))
         self._note_levels(np.stack([parts.pixels, asked, got - asked, changes], -1))
         dim = parts.dim
         self.dim_px += int(parts.pixels[dim].sum())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.intensities.doubts import find_doubts
+from unetmm.intensities.doubts import find_doubts, find_narrow_planes
 from unetmm.intensities.image_noise import (
     ImageNoise,
     channels_looked_at,
@@ -100,7 +100,7 @@ def survey(source: Source) -> Survey:
         )
     places = _all(info) if is_small else _places(info, boxes, whole)
     found: list[Histogram] = []
-    doubts: dict[str, None] = {}
+    doubts = dict.fromkeys(find_narrow_planes(info.height, info.width, len(info.planes)))
     noise: list[ImageNoise] = []
     try:
         for channel in seen:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unetmm.calibrate.calibration import Calibration
-from unetmm.intensities.guard import MOST_CHANGE
 from unetmm.models.choice import ModelChoice
 from unetmm.plan.types import Plan
 from unetmm.run.scales import counts_as_dict
@@ -184,10 +183,11 @@ def doubts(guard: Mapping[str, Any]) -> Iterator[str]:
             f"column {worst['column']}; compare them there, and give --range if values lie beyond "
             "the measured one"
         )
-    if abs(change := guard.get("mean_change", 0.0)) > MOST_CHANGE:
+    if guard.get("is_changed"):
         yield (
-            f"the mean of the image changed by {change:+.1%} of what it lies above the dark end; "
-            "measure brightness in the input"
+            f"the mean of the image changed by {guard['mean_change']:+.1%} of what it lies above "
+            "the dark end; measure brightness in the input, and see whether a few values set the "
+            "range (--range gives another)"
         )
     if guard.get("is_left"):
         yield (
