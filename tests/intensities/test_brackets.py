@@ -145,6 +145,26 @@ def test_only_the_box_around_what_needs_it_is_computed() -> None:
     assert sides == [(64, 32)]
 
 
+def test_parts_far_from_each_other_are_computed_by_themselves() -> None:
+    """Each as if it were alone: what one needs does not change the other."""
+    rng = np.random.default_rng(5)
+    first, second, both = np.full((3, WINDOW_PX, WINDOW_PX, 1), 0.5, np.float32)
+    for alone, y, x in ((first, 2, 2), (second, 46, 44)):
+        block = rng.normal(4.0, 0.4, (16, 16, 1))
+        alone[INNER][y : y + 16, x : x + 16] = both[INNER][y : y + 16, x : x + 16] = block
+    sides = []
+
+    def seen(box: np.ndarray) -> np.ndarray:
+        sides.append(box.shape[:2])
+        return average(box)
+
+    found = mend(both, INNER, seen, stride_px=STRIDE_PX)
+    assert sides and max(max(side) for side in sides) <= 32
+    changes = [mend(alone, INNER, average, stride_px=STRIDE_PX).change for alone in (first, second)]
+    assert all(change.any() for change in changes)
+    np.testing.assert_array_equal(found.change, changes[0] + changes[1])
+
+
 @pytest.mark.parametrize(
     ("dtype", "low", "high", "expected"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,9 @@ from unetmm.intensities.brackets import (
 )
 from unetmm.intensities.brackets_rows import compile_rows
 from unetmm.intensities.noise import NoiseModel
+
+Area = tuple[slice, slice]
+"""Rows and columns of a map."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,9 @@ def mend(
         look.measure(noise)
     keep = look.keep_all if noise is None else look.keep_noise
     for rung in range(1, math.ceil(look.largest) + 1):
-        box = look.box(rung, stride_px)
-        if box is not None:
+        for box in look.boxes(rung, stride_px):
             keep(_taken(window, box, rung, forward), rung, box, change)
-            pixels[rung - 1] = look.count(rung)
+            pixels[rung - 1] += look.count(rung)
     share = np.empty(window[inner].shape[:2], np.float32)
     maps = (np.ascontiguousarray(m[inner]) for m in (window, look.place, look.near))
     kernel.shares_near(*maps, share)
@@ -101,9 +103,9 @@ class _Look:
                 limit = (MOST_NOISE * models[i].deviation(self.window[..., i])).astype(np.float32)
             kernel.local_noise(self.window, i, limit, noise, self.room, self.line)
 
-    def box(self, rung: int, stride_px: int) -> tuple[slice, slice] | None:
-        """The box to compute in a rung, if one is worth it; it may reach beyond the window's edges
-        where those are the image's.
+    def boxes(self, rung: int, stride_px: int) -> Iterator[Area]:
+        """The boxes to compute in a rung that are worth it; they may reach beyond the window's
+        edges where those are the image's. While one is used, `need` has the pixels that need it.
         """
         box = np.zeros(4, np.int64)
         y, x = self.inner
@@ -112,12 +114,15 @@ class _Look:
             self.need, self.flags, self.sums, box,
         )  # fmt: skip
         if not found:
-            return None
+            return
         top, left, bottom, right = box.tolist()
-        rows, columns = _with_margin(top, bottom, stride_px), _with_margin(left, right, stride_px)
-        if found < LEAST_SHARE * (rows.stop - rows.start) * (columns.stop - columns.start):
-            return None
-        return rows, columns
+        need = self.need
+        for part in _apart(need, np.s_[top:bottom, left:right], stride_px):
+            if np.count_nonzero(need[part]) >= LEAST_SHARE * _computed_px([part], stride_px):
+                self.need = np.zeros_like(need)
+                self.need[part] = need[part]
+                yield _with_margins(part, stride_px)
+        self.need = need
 
     def keep_noise(
         self, taken: Floats, rung: int, box: tuple[slice, slice], change: Floats
@@ -148,6 +153,44 @@ class _Look:
         """Number of pixels that were restored mostly in the rung that was asked for last."""
         mostly = np.abs(self.place - np.float32(rung)) <= np.float32(0.5)
         return int(np.count_nonzero(mostly[self.need != 0]))
+
+
+def _apart(need: NDArray[np.uint8], area: Area, stride_px: int) -> Iterator[Area]:
+    """Parts of an area that need a rung, cut along the widest gaps as long as that saves pixels.
+
+    What is near each other is one part: a net sees more of it, and each part has a cost.
+    """
+    used = [np.flatnonzero(need[area].any(axis=axis)) for axis in (1, 0)]
+    y, x = (
+        slice(side.start + int(there[0]), side.start + int(there[-1]) + 1)
+        for side, there in zip(area, used, strict=True)
+    )
+    parts: list[Area] = [(y, x)]
+    for axis, there in enumerate(used):
+        gap = int(np.argmax(np.diff(there, prepend=there[0])))
+        if gap == 0:
+            continue
+        first, last = (area[axis].start + int(there[i]) for i in (gap - 1, gap))
+        before, after = slice(area[axis].start, first + 1), slice(last, area[axis].stop)
+        cut = [(before, x), (after, x)] if axis == 0 else [(y, before), (y, after)]
+        parts = min(parts, cut, key=lambda areas: _computed_px(areas, stride_px))
+    if len(parts) == 1:
+        yield y, x
+        return
+    for part in parts:
+        yield from _apart(need, part, stride_px)
+
+
+def _computed_px(areas: Iterable[Area], stride_px: int) -> int:
+    """Number of pixels that go through the net for some areas."""
+    sides = (_with_margins(area, stride_px) for area in areas)
+    return sum((y.stop - y.start) * (x.stop - x.start) for y, x in sides)
+
+
+def _with_margins(area: Area, stride_px: int) -> Area:
+    """An area with a margin, and as many more pixels as the net's stride asks for."""
+    y, x = (_with_margin(side.start, side.stop, stride_px) for side in area)
+    return y, x
 
 
 def _with_margin(first: int, last: int, stride_px: int) -> slice:
