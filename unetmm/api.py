@@ -7,18 +7,18 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Unpack, get_args, overload
+from typing import Any, TypeVar, Unpack, get_args, overload
 
 import numpy as np
 
 from unetmm.calibrate.calibration import Calibration
+from unetmm.choices import ModelChoice, RestoreChoices, budget_of, dtype_name, options_of
 from unetmm.engine.choice import DeviceChoice
 from unetmm.engine.precision import PrecisionChoice
-from unetmm.errors import BudgetError, ImageError, ShapeError, WeightsError
+from unetmm.errors import ImageError, ShapeError
 from unetmm.intensities.counts import TransformChoice
 from unetmm.intensities.outliers import OutlierChoice
 from unetmm.intensities.rounding import RoundingChoice
-from unetmm.intensities.validity import Values, parse_nodata
 from unetmm.io.array import array_info
 from unetmm.io.formats import SUFFIXES_WITH_AXES
 from unetmm.io.image import Box
@@ -27,7 +27,7 @@ from unetmm.io.palette import PaletteChoice
 from unetmm.io.places import Place, RemotePath, to_place
 from unetmm.io.select import Selection
 from unetmm.models.choice import pick_model
-from unetmm.models.tasks import default_model
+from unetmm.models.tasks import default_model, made_for
 from unetmm.models.weights import Model
 from unetmm.options import Options
 from unetmm.plan.memory import in_memory_storage
@@ -40,9 +40,7 @@ from unetmm.run.of_file import restore_file
 from unetmm.run.preview import Preview, Wishes, preview_array, preview_file
 from unetmm.run.report import Progress, Report
 from unetmm.run.telling import ProgressChoice, telling
-from unetmm.sizes import parse_size
 
-ModelChoice = str | Path | Model | None
 Kind = TypeVar("Kind")
 
 
@@ -73,75 +71,12 @@ def make_plan(
     storage = in_memory_storage((ARRAY_CHUNK_PX, ARRAY_CHUNK_PX))
     options = Options(  # fmt: skip
         model=model,
-        budget_bytes=_budget(mem_budget),
+        budget_bytes=budget_of(mem_budget),
         device=device,
-        device_budget_bytes=_budget(device_budget),
-        dtype=_dtype_name(output_dtype),
+        device_budget_bytes=budget_of(device_budget),
+        dtype=dtype_name(output_dtype),
     )
     return plan_image(info, storage, storage, pick_model(model, info), options)
-
-
-def _dtype_name(dtype: Any) -> str | None:
-    """Name of a pixel type; None stays None.
-
-    Raises
-    ------
-    ShapeError
-        If it is none.
-    """
-    if dtype is None or dtype == "input":
-        return None
-    try:
-        return str(np.dtype(dtype).name)
-    except TypeError:
-        raise ShapeError(
-            f"asked for dtype {dtype!r}; use input or a name such as float32"
-        ) from None
-
-
-def _budget(mem_budget: str | int | None) -> int | None:
-    """A budget in bytes; None stays None."""
-    if isinstance(mem_budget, int) and mem_budget <= 0:
-        raise BudgetError(
-            f"a budget of {mem_budget} bytes holds nothing; give bytes, '4GB' or '50%'",
-            budget_bytes=mem_budget, needed_bytes=0,
-        )  # fmt: skip
-    return parse_size(mem_budget) if isinstance(mem_budget, str) else mem_budget
-
-
-def _nodata(nodata: float | Sequence[float] | str | None) -> Values | None:
-    """Values for "no data"; None stays None."""
-    if nodata is None or isinstance(nodata, str):
-        return None if nodata is None else parse_nodata(nodata)
-    try:
-        return tuple(map(float, nodata if isinstance(nodata, Sequence) else (nodata,)))
-    except (TypeError, ValueError):
-        raise ShapeError(
-            f'asked for nodata={nodata!r}; give a number, several in a list, or "none"'
-        ) from None
-
-
-class RestoreChoices(TypedDict, total=False):
-    """What `restore` may be asked for besides the model; see there."""
-
-    mem_budget: str | int | None
-    calibration: str | Path | Calibration | None
-    output: str | Place | None
-    axes: str | None
-    strength: float
-    precision: PrecisionChoice
-    device: DeviceChoice
-    device_budget: str | int | None
-    palette: PaletteChoice
-    dtype: Any
-    rounding: RoundingChoice
-    nodata: float | Sequence[float] | str | None
-    outliers: OutlierChoice
-    transform: TransformChoice
-    progress: ProgressChoice
-    series: int | None
-    overwrite: bool
-    scores: bool
 
 
 @overload
@@ -175,6 +110,7 @@ def restore(
     series: int | None = None,
     overwrite: bool = False,
     scores: bool = False,
+    fixed_range: Sequence[float] | None = None,
 ) -> Any:
     """Restore an image: NumPy, Dask (lazily), xarray, PIL, torch, a list of them, a path or a URL.
 
@@ -192,18 +128,17 @@ def restore(
     device, device_budget : "cpu" (auto), "cuda[:N]", "torch"; a GPU's peak, by default 80 %.
     dtype, rounding : of the output, as "float32"; "nearest" or "dither", by which small means stay.
     palette, series : "values" or "colours" of a palette; which image of several, from 0.
-    nodata : value (or values) of pixels that hold no measurement; "none": all do.
-    outliers : hot or dead pixels, columns, rows: "keep", "replace", or look for "none".
-    transform : "none", "anscombe" (counts of photons on a square-root scale); auto measures.
+    fixed_range, nodata : black and white to the net; values of no measurement ("none": all are).
+    outliers, transform : "keep", "replace" or "none" of hot pixels; "anscombe" or "none" of counts.
     progress : True for a bar (needs tqdm), or a function that takes `Progress`.
 
     Raises
     ------
     UnetmmError : one of its leaves, with what was asked, what was found and what would work.
     """
-    return _restore(image, output, axes, palette, series, _options(
+    return _restore(image, output, axes, palette, series, options_of(
         model, mem_budget, calibration, strength, precision, device, device_budget, dtype, rounding,
-        nodata, outliers, transform, overwrite, scores), progress)  # fmt: skip
+        nodata, outliers, transform, overwrite, scores, fixed_range), progress)  # fmt: skip
 
 
 denoise = restore
@@ -228,7 +163,7 @@ def upscale(
 
     scale : 2 or 4 times as many rows and columns; a model that is given decides it.
     """
-    return restore(image, model or default_model("upscale", scale), **choices)
+    return restore(image, made_for(model or default_model("upscale", scale), "upscale"), **choices)
 
 
 @overload
@@ -243,7 +178,7 @@ def deblur(image: Kind, model: ModelChoice = None, **choices: Unpack[RestoreChoi
 
 def deblur(image: Any, model: ModelChoice = None, **choices: Unpack[RestoreChoices]) -> Any:
     """Sharpen a soft image, of any kind and with all choices that `restore` takes."""
-    return restore(image, model or default_model("deblur"), **choices)
+    return restore(image, made_for(model or default_model("deblur"), "deblur"), **choices)
 
 
 def _restore(
@@ -269,39 +204,6 @@ def _restore(
             found = [_restore_array(each, axes, options, loaded, tell) for each in image]
             return found if isinstance(image, list) else tuple(found)
         return _restore_array(image, axes, options, loaded, tell)
-
-
-def _options(
-    model: str | Path | Model | None,
-    mem_budget: str | int | None,
-    calibration: str | Path | Calibration | None,
-    strength: float,
-    precision: PrecisionChoice,
-    device: DeviceChoice,
-    device_budget: str | int | None,
-    dtype: Any,
-    rounding: RoundingChoice,
-    nodata: float | Sequence[float] | str | None,
-    outliers: OutlierChoice,
-    transform: TransformChoice,
-    overwrite: bool,
-    scores: bool,
-) -> Options:
-    """What `restore` was asked for."""
-    if not isinstance(model, (str, Path, Model, type(None))):
-        raise WeightsError(f"asked for model {model!r}; give a name, a file or a loaded model")
-    known = Path(calibration) if isinstance(calibration, str) else calibration
-    if known is not None and transform != "auto":
-        raise ShapeError(
-            f"asked for transform {transform!r} and a calibration, which has one already; leave "
-            "one of them out"
-        )
-    return Options(
-        model, _budget(mem_budget), known, strength=strength, precision=precision,
-        device=device, device_budget_bytes=_budget(device_budget),
-        dtype=_dtype_name(dtype), rounding=rounding, nodata=_nodata(nodata),
-        outliers=outliers, transform=transform, overwrite=overwrite, scores=scores,
-    )  # fmt: skip
 
 
 def _restore_file(

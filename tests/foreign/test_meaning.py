@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ def argmax(s: Sketch) -> None:
     [
         (drawn(3, 1), "map", "guessed: it gives a map, as it takes 3 channels"),
         (drawn(1, 1, ("Sigmoid", {})), "map", "ends with sigmoid; --gives image if it restores"),
-        (drawn(1, 1), "image", ""),
-        (drawn(3, 3, ("Sigmoid", {})), "image", ""),
+        (drawn(1, 1), "image", "an image, as it gives as many channels as it takes; --gives"),
+        (drawn(3, 3, ("Sigmoid", {})), "image", "--gives classes or --gives map if it does"),
         (drawn(3, 2, ("Sigmoid", {})), "map", "2 maps, as it takes 3 channels and ends"),
         (drawn(1, 3, ("Softmax", {"axis": 1})), "classes", "scores of 3 classes, as it ends"),
         (drawn(3, 3, ("Softmax", {"axis": 1}), ("Identity", {})), "classes", "ends with softmax"),
@@ -88,6 +89,17 @@ def test_a_function_of_the_channels_at_the_end(
         assert any(line.startswith("left out: argmax") for line in found.lines)
     else:
         np.testing.assert_allclose(scores.transpose(2, 0, 1)[None], theirs, atol=2e-6)
+
+
+def test_scores_get_the_softmax_that_is_asked_for(tmp_path: Path) -> None:
+    """A graph that ends with scores gives these; as probabilities where that is asked for."""
+    plain = drawn(3, 4).read(tmp_path, gives="classes").model
+    found = drawn(3, 4).read(tmp_path, gives="classes", final="softmax")
+    assert "added: the softmax that was asked for" in found.lines
+    image = np.random.default_rng(0).integers(0, 256, (24, 31, 3), np.uint8)
+    scores, shares = (unetmm.restore(image, m, scores=True) for m in (plain, found.model))
+    exact = np.exp(scores.astype(np.float64))
+    np.testing.assert_allclose(shares, exact / exact.sum(-1, keepdims=True), atol=2e-6)
 
 
 def test_what_is_not_certain_is_asked_for(tmp_path: Path) -> None:
@@ -170,9 +182,12 @@ def test_a_public_unet_gets_the_end_of_its_code(
     torch.save(plain_unet(3, classes), tmp_path / "unet.pth")
     found: Imported = import_model(tmp_path / "unet.pth")
     assert (found.model.config.gives, found.model.config.final) == (gives, final)
-    assert any(
-        line == f"added: the {final} that its code puts behind the net" for line in found.lines
-    )
+    said = f"added: the {final} that its code puts behind the net; --final none leaves it out"
+    assert said in found.lines
+    free = import_model(tmp_path / "unet.pth", final="none")
+    assert free.model.config == replace(found.model.config, final="")
+    with pytest.raises(WeightsError, match="final"):
+        import_model(tmp_path / "unet.pth", final="tanh")
     image = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
     scores = unetmm.restore(image, found.model, scores=classes > 1)
     assert scores.min() >= 0 and scores.max() <= 1

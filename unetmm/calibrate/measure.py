@@ -9,14 +9,14 @@ averaged over them. Nothing here depends on the budget, the strips or the number
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unetmm.calibrate.calibration import Calibration, ChannelStatistics, key
-from unetmm.calibrate.choice import Observed, choose_patches
+from unetmm.calibrate.choice import Choice, Observed, choose_patches
 from unetmm.calibrate.content import COPIES
 from unetmm.calibrate.patches import padded_patch_size, patch_count, patch_size
 from unetmm.calibrate.places import READ_PX
@@ -24,6 +24,7 @@ from unetmm.calibrate.preparing import (
     Asked,
     Prepared,
     even_values,
+    lie_in_0_to_1,
     noise_share,
     not_negative,
     point_rules,
@@ -39,6 +40,7 @@ from unetmm.engine.precision import Precision
 from unetmm.intensities.counts import TransformChoice, with_means_kept
 from unetmm.intensities.doubts import find_doubts, find_narrow_planes
 from unetmm.intensities.outliers import REACH_PX, search_bytes
+from unetmm.intensities.validity import NoData
 from unetmm.io.image import ImageInfo, Source
 from unetmm.models.groups import Groups
 from unetmm.nets.config import NetConfig
@@ -57,6 +59,11 @@ NOISY = (
     "denoise it first, and sharpen or enlarge the result"
 )
 """Words for it."""
+BY_VALUE = (
+    "the model sees {:.6g} to {:.6g} as 0 to 1, which is the range of this image; if it was "
+    "trained on another, --range LOW,HIGH gives that (fixed_range in Python)"
+)
+"""Words for a range that was measured where the answer depends on it."""
 
 
 def calibration_bytes(
@@ -108,19 +115,18 @@ def calibrate(
     knows_counts: bool = False,
     removes_noise: bool = True,
     takes_noise: bool = False,
+    by_value: bool = False,
 ) -> Calibration:
     """Measure an image once.
 
     Parameters
     ----------
-    fixed_range : stored values that become 0 and 1, instead of the measured ones.
-    cores : used at most; 0 for all.
+    fixed_range, cores : stored values that become 0 and 1; those used at most, 0 for all.
     outliers : whether pixels that no optics can make are left out, and point sources looked for.
-    transform : how counts of photons are brought to the net.
-    knows_counts : whether it was trained on such counts.
-    removes_noise : whether it is to; if not, nothing is said of uneven noise, and point sources are
-        not told from noise.
+    transform, knows_counts : way of counts of photons to the net; whether it was trained on such.
+    removes_noise : whether it is to; if not, uneven noise and point sources are not looked for.
     takes_noise : whether it was trained on noise all the same: nothing is said of much noise then.
+    by_value : whether it is to see floats of 0 to 1 as they are; a measured range is said then.
     """
     info = source.info
     asked = Asked(transform, knows_counts, fixed_range)
@@ -131,11 +137,13 @@ def calibrate(
     for channel in range(info.length("C")):
         for g, chosen in enumerate(choose_patches(source, channel, groups, removes_noise)):
             nodata = info.nodata_of(channel, groups[g])
-            pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
-            is_grey = info.samples - info.alpha == 1
-            doubts |= dict.fromkeys(find_doubts(pixels, nodata, masks, is_grey))
-            found = prepare(chosen, nodata, fixed_range, outliers)
+            doubts |= dict.fromkeys(_doubts(chosen, nodata, info))
+            plain = by_value and fixed_range is None and lie_in_0_to_1(chosen, nodata)
+            asked_range = (0.0, 1.0) if plain else fixed_range
+            found = prepare(chosen, nodata, asked_range, outliers)
             entry = looking.measure(found)
+            if by_value and asked_range is None and info.dtype != np.uint8:
+                doubts[BY_VALUE.format(entry.low, entry.high)] = None
             if not removes_noise:
                 noise = max(noise, noise_share(found))
                 entry = replace(entry, not_negative=not_negative(found))
@@ -145,6 +153,12 @@ def calibrate(
     for doubt in doubts:
         log.warning("%s", doubt)
     return Calibration(model, entries, tuple(doubts))
+
+
+def _doubts(chosen: Choice, nodata: NoData, info: ImageInfo) -> Iterator[str]:
+    """What is doubtful in patches of a group of samples."""
+    pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
+    return find_doubts(pixels, nodata, masks, is_grey=info.samples - info.alpha == 1)
 
 
 def look_by(info: ImageInfo, net: CompiledNet, cores: int, asked: Asked, points: bool) -> Looking:

@@ -18,8 +18,14 @@ from unetmm.intensities.counts import (
 )
 from unetmm.intensities.noise import NoiseModel, measure_noise
 from unetmm.intensities.points import PointRule, rule_of
-from unetmm.intensities.range import ValueScale, measure_scale, normalise
-from unetmm.intensities.validity import NoData, measured_of, valid_mask
+from unetmm.intensities.range import ValueScale, is_plain, measure_scale, normalise
+from unetmm.intensities.validity import (
+    NoData,
+    measured_of,
+    measured_values,
+    valid_mask,
+    without_fills,
+)
 
 FEW_OUTLIERS = 1 / 2000
 """Share of a patch up to which outliers that the base range holds do not change what is measured;
@@ -58,6 +64,13 @@ class Prepared:
     """Range of their values."""
     noise: tuple[NoiseModel, ...]
     """Noise of each sample."""
+
+
+def lie_in_0_to_1(chosen: Choice, nodata: NoData) -> bool:
+    """Whether the patches' values are floats of 0 to 1."""
+    parts = [measured_values(p.pixels, nodata, p.given) for p in chosen.patches]
+    values = np.concatenate(parts)
+    return is_plain(without_fills(values)[0] if nodata.guessed else values)
 
 
 def prepare(

@@ -52,6 +52,7 @@ def import_model(
     scale: int | None = None,
     task: str | None = None,
     gives: str | None = None,
+    final: str | None = None,
     names: Sequence[str] = (),
     net_range: tuple[float, float] = USUAL,
 ) -> Imported:
@@ -63,6 +64,8 @@ def import_model(
     scale : factor of enlargement, for files that hold several.
     task : what the net is for; None: enlarging ones for "upscale", all others for "denoise".
     gives : "image", "map" or "classes"; None: as its channels and its end tell.
+    final : function to put behind maps or classes, "sigmoid" or "softmax", or "none"; None: what
+        the code of its layout is known to put there.
     names : of the maps or classes, in their order.
     net_range : values of black and white that the net was trained with.
 
@@ -77,18 +80,19 @@ def import_model(
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file")
     found = _read(path, noise, scale)
-    meant, said = meaning_of(path, found, gives if task is None else gives or "image")
+    end = found.config.final
+    meant, said = meaning_of(path, found, gives if task is None else gives or "image", final)
     found = in_range(path, replace(found, config=meant), *net_range)
     config, lines = found.config, [*found.lines, *said]
     if noise is not None and not any(line.startswith("frozen: noise") for line in lines):
         lines.append("left out: --noise, as this net is not told how strong the noise is")
     card = _card(path, found, _task(path, config, task), lines)
-    if names:
-        card["output_names"] = _checked_names(path, config, names)
+    card |= {"output_names": _checked_names(path, config, names)} if names else {}
     model = Model(path.stem, config, card, None, found.tensors)
     if found.is_half:
         lines.append("assumed: 32 bits do for what the graph computes with 16")
-    difference, said = _checked(path, model, found)
+    as_in_file = replace(model, config=replace(config, final=end))
+    difference, said = _checked(path, as_in_file, found)
     lines += said
     return Imported(model, found.layout, tuple(lines), difference)
 

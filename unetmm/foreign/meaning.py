@@ -11,12 +11,19 @@ from unetmm.nets.config import GIVES, NetConfig
 
 PLAIN_UNET = "U-Net"
 """Layout of checkpoints whose own code puts a sigmoid or softmax behind the net."""
+NO_FINAL = "none"
+"""Word that asks for no function behind the net."""
+GRAPH = "ONNX"
+"""Layout of graphs, which do not say what they were made for."""
 
 
-def meaning_of(path: Path, found: ForeignNet, asked: str | None) -> tuple[NetConfig, list[str]]:
+def meaning_of(
+    path: Path, found: ForeignNet, asked: str | None, final: str | None = None
+) -> tuple[NetConfig, list[str]]:
     """The config of a net with what it gives, and lines on what was guessed.
 
     asked : what a user says that it gives; None: it is guessed where that is certain.
+    final : function to put behind it, or NO_FINAL; None: what its own code is known to put there.
 
     Raises
     ------
@@ -34,13 +41,18 @@ def meaning_of(path: Path, found: ForeignNet, asked: str | None) -> tuple[NetCon
             "as they take can restore an image: leave out --gives and --task, or give --gives map "
             "or classes"
         )
-    final = config.final
     lines = [f"guessed: it gives {_in_words(gives, outputs)}, {why}"] if why else []
-    if gives != "image" and found.layout == PLAIN_UNET:
-        final = "softmax" if gives == "classes" else "sigmoid"
-        lines.append(f"added: the {final} that its code puts behind the net")
+    end = config.final
+    if final is not None:
+        end = end if final == NO_FINAL else final
+        lines.append(f"added: the {end} that was asked for" if final != NO_FINAL else "added: none")
+    elif gives != "image" and found.layout == PLAIN_UNET:
+        end = "softmax" if gives == "classes" else "sigmoid"
+        lines.append(
+            f"added: the {end} that its code puts behind the net; --final {NO_FINAL} leaves it out"
+        )
     try:
-        return replace(config, gives=gives, final=final), lines
+        return replace(config, gives=gives, final=end), lines
     except ShapeError as error:
         raise WeightsError(f"{path}: {error}") from error
 
@@ -52,7 +64,8 @@ def _guessed(path: Path, found: ForeignNet) -> tuple[str, str]:
     if end in ("softmax", "argmax"):
         return "classes", f"as it ends with {end}"
     if inputs == outputs and (inputs > 1 or end != "sigmoid"):
-        return "image", ""
+        why = "as it gives as many channels as it takes; --gives classes or --gives map if it does"
+        return "image", why * (found.layout in (PLAIN_UNET, GRAPH) and config.output_scale == 1)
     if outputs == 1:
         why = "as it ends with sigmoid" if inputs == 1 else f"as it takes {inputs} channels"
         more = "; --gives image if it restores" if inputs == 1 else ""

@@ -24,6 +24,9 @@ FARTHEST = 1e6
 """Largest such factor that is believed, unless the values are as large as those for "no data"."""
 FILL_LIKE = 1e9
 """Absolute value from which on far-away values are taken for "no data"."""
+PLAIN_LEAST, PLAIN_MARGIN = 0.02, 0.1
+"""Least highest value of floats that are taken for values of 0 to 1, and how far noise may reach
+beyond these."""
 SMALLEST_RANGE = 1e-37
 """Smallest distance between the values that become 0 and 1, in stored units. Values that lie
 closer together are constant: float32 has no number to stretch them by."""
@@ -138,6 +141,14 @@ def intensity_range(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[float, 
     found = np.percentile(values.astype(np.float64), [*lows, *highs])
     low, high = _without_tails(*(half.tolist() for half in np.split(found, 2)))
     return (low, high) if high - low > SMALLEST_RANGE else (low, low + max(1.0, 1e-6 * abs(low)))
+
+
+def is_plain(values: NDArray[Any]) -> bool:
+    """Whether values are floats of 0 to 1 already but for a few, and not all close to 0."""
+    if values.dtype.kind != "f" or not values.size:
+        return False
+    low, high = intensity_range(values, values.dtype)
+    return -PLAIN_MARGIN <= low and PLAIN_LEAST <= high <= 1 + PLAIN_MARGIN
 
 
 def leaves_base_range(dtype: np.dtype[Any], fixed_range: tuple[float, float] | None) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from unetmm.errors import WeightsError
-from unetmm.models.weights import Model, zoo_models
+from unetmm.models.weights import Model, load_model, zoo_models
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,31 @@ def task_of(model: Model) -> ModelTask:
     if model.config.gives != "image":
         return MAP if model.config.gives == "map" else CLASSES
     return TASKS.get(model.task, RESTORE)
+
+
+def made_for(model: str | Path | Model, task: str) -> Model:
+    """A model, loaded.
+
+    Raises
+    ------
+    WeightsError
+        If it was made for another task, or there is no such model.
+    """
+    found = model if isinstance(model, Model) else load_model(model)
+    own = task_of(found).name
+    if own == task:
+        return found
+    gives = found.config.gives
+    if task == "apply":
+        raise WeightsError(
+            f"model {found.name} gives an image; run it with unetmm {own}, or import its file "
+            "again with --gives classes or --gives map if it was made for these"
+        )
+    if gives == "image":
+        is_for = f"is for {found.task}"
+    else:
+        is_for = f"gives {'maps' if gives == 'map' else gives}, no restored image"
+    raise WeightsError(f"model {found.name} {is_for}; run it with unetmm {own}")
 
 
 def default_model(task: str, output_scale: int = 1) -> str:

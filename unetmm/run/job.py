@@ -241,11 +241,12 @@ def compile_and_calibrate(
         say_unused(known, source.info.length("C") * len(groups))
     else:
         kernels = cast("CpuNet", loaded.fold(model, engine.calibrator))
-        takes_noise = model.takes_noise or model.config.gives != "image"
+        by_value = model.config.gives != "image"
+        takes_noise = model.takes_noise or by_value
         known = calibrate(
             source, kernels.compiled, model.name, groups, options.fixed_range, cores,
             options.measured_outliers_of(source.info) != "none", transform_for(options, model),
-            model.knows_counts, task_of(model).removes_noise, takes_noise,
+            model.knows_counts, task_of(model).removes_noise, takes_noise, by_value,
         )  # fmt: skip
     return loaded.fold(model, engine), known
 

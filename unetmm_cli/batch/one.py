@@ -11,7 +11,7 @@ from unetmm.errors import ImageError, WeightsError
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
 from unetmm.models.choice import is_auto
-from unetmm.models.tasks import DENOISE, ModelTask, task_of
+from unetmm.models.tasks import DENOISE, ModelTask, made_for, task_of
 from unetmm.models.weights import Model, load_model
 from unetmm.plan.share import WHOLE
 from unetmm.run.job import Cancelled
@@ -37,12 +37,7 @@ def check_task(choices: Choices, task: ModelTask) -> None:
     choice = choices.restoration.model
     if task is DENOISE and is_auto(choice):
         return
-    model = load_model(choice or "")
-    command = task_of(model).name
-    if command != task.name:
-        what = "maps" if model.config.gives == "map" else model.config.gives
-        is_for = f"is for {model.task}" if what == "image" else f"gives {what}, no restored image"
-        raise WeightsError(f"model {model.name} {is_for}; run it with unetmm {command}")
+    made_for(choice or "", task.name)
 
 
 def check_gives_maps(choices: Choices) -> Model:
@@ -59,11 +54,7 @@ def check_gives_maps(choices: Choices) -> Model:
             "apply needs --model FILE, as no model of the zoo gives maps or classes; unetmm import "
             "makes one of a net of yours"
         )
-    model = load_model(choice)
-    if model.config.gives == "image":
-        command = task_of(model).name
-        raise WeightsError(f"model {model.name} gives an image; run it with unetmm {command}")
-    return model
+    return made_for(choice, "apply")
 
 
 def task_named(choices: Choices) -> ModelTask:

@@ -49,6 +49,14 @@ Gives = Annotated[
         "probability), or scores of classes. By default as its channels and its end tell.",
     ),
 ]
+Final = Annotated[
+    str | None,
+    typer.Option(
+        metavar="none|sigmoid|softmax",
+        help="What comes behind maps or classes. By default what the file has at its end, and what "
+        "the code of its layout puts there; none is right for heights and other free values.",
+    ),
+]
 Names = Annotated[
     str | None,
     typer.Option(metavar="A,B,...", help="Names of the maps or classes, in their order."),
@@ -75,6 +83,7 @@ def import_model(
     scale: Scale = None,
     task: Task = None,
     gives: Gives = None,
+    final: Final = None,
     names: Names = None,
     net_range: NetRange = None,
     overwrite: Overwrite = False,
@@ -98,7 +107,14 @@ def import_model(
     named = tuple(name.strip() for name in names.split(",")) if names else ()
     values = net_range or USUAL
     found = read_net(
-        file, noise=noise, scale=scale, task=task, gives=gives, names=named, net_range=values
+        file,
+        noise=noise,
+        scale=scale,
+        task=task,
+        gives=gives,
+        final=final,
+        names=named,
+        net_range=values,
     )
     model = found.model
     save_model(output, model.config, model.tensors, model.card)
