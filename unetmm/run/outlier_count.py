@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.intensities.outliers import COLUMN, POINT, ROW
+from unetmm.intensities.outliers import COLUMN, LINE_PX, POINT, ROW
+
+LEAST_PX = LINE_PX
+"""Fewest outliers of a line that is one: those of a hot column are all along it."""
 
 
 class OutlierCount:
@@ -16,22 +20,33 @@ class OutlierCount:
     def __init__(self) -> None:
         self.pixels = 0
         """Number of pixels with a single outlier, of any of their samples."""
-        self.columns: set[int] = set()
-        """Columns of any plane with a line of outliers."""
-        self.rows: set[int] = set()
-        """Rows of any plane with a line of outliers."""
+        self.columns: Counter[int] = Counter()
+        """Number of outliers on lines by column, of any plane."""
+        self.rows: Counter[int] = Counter()
+        """The same by row."""
         self._lock = threading.Lock()
 
     def add(self, kinds: NDArray[np.uint8], row: int, column: int) -> None:
         """Count outliers (rows, width, samples); the first pixel's place is `row`, `column`."""
         pixels = int(np.count_nonzero((kinds == POINT).any(2)))
-        columns = np.nonzero((kinds == COLUMN).any((0, 2)))[0] + column
-        rows = np.nonzero((kinds == ROW).any((1, 2)))[0] + row
+        columns = (kinds == COLUMN).any(2).sum(0)
+        rows = (kinds == ROW).any(2).sum(1)
         with self._lock:
             self.pixels += pixels
-            self.columns.update(columns.tolist())
-            self.rows.update(rows.tolist())
+            self.columns.update(_numbers(columns, column))
+            self.rows.update(_numbers(rows, row))
 
     def as_dict(self) -> dict[str, int]:
-        """For reports, whose field names this fixes."""
-        return {"pixels": self.pixels, "columns": len(self.columns), "rows": len(self.rows)}
+        """For reports, whose field names this fixes. Short pieces count as single pixels: parts of
+        sharp things look like lines.
+        """
+        counts = (self.columns, self.rows)
+        short = sum(n for count in counts for n in count.values() if n < LEAST_PX)
+        columns, rows = (sum(n >= LEAST_PX for n in count.values()) for count in counts)
+        return {"pixels": self.pixels + short, "columns": columns, "rows": rows}
+
+
+def _numbers(counts: NDArray[np.int64], first: int) -> dict[int, int]:
+    """Counts that are not 0, by their place."""
+    there = np.flatnonzero(counts)
+    return dict(zip((there + first).tolist(), counts[there].tolist(), strict=True))

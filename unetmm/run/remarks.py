@@ -103,7 +103,8 @@ def _outliers(job: Job) -> Iterator[str]:
         if job.outliers == "keep"
         else "restored from their surroundings; --outliers keep keeps them"
     )
-    yield f"{listed} that no optics can make were left out of the net's input and {done}"
+    were = "was" if sum(count.values()) == 1 else "were"
+    yield f"{listed} that no optics can make {were} left out of the net's input and {done}"
 
 
 def _beyond(job: Job) -> Iterator[str]:
