@@ -75,7 +75,7 @@ class Limits:
     made stronger than it is."""
 
 
-LIMITS = Limits((1.45, 2.5), (0.9, 0.75), (0.004, 0.004), (0, 0), (1.03, 1.03))
+LIMITS = Limits((1.45, 2.5), (0.9, 0.75), (0.004, 0.004), (0, 0), (1.05, 1.15))
 """Limits where the noise is known by the flattest places."""
 PHOTO_LIMITS = Limits((3.2, 16), (0.75, 0.4), (0.05, 0.15), (0.02, 0.1), (1.05, 1.15))
 """Limits for photographs, whose cameras leave more noise where there is structure."""
