@@ -71,10 +71,20 @@ def test_a_calibration_remembers_that_and_denoising_does_not_ask() -> None:
     for task in ("deblur", "denoise"):
         model = sharpener(task)
         _, found = compile_and_calibrate(source, model, Options(model))
-        assert found.entry(0, 0).not_negative == (task == "deblur")
+        assert found.entry(0, 0).not_below == (0 if task == "deblur" else None)
         again = Calibration.from_json(found.to_json())
-        assert again.entry(0, 0).not_negative == found.entry(0, 0).not_negative
-        assert ("not_negative" in found.to_json()) == (task == "deblur")
+        assert again.entry(0, 0).not_below == found.entry(0, 0).not_below
+        assert ("not_below" in found.to_json()) == (task == "deblur")
+
+
+def test_edges_do_not_swing_below_the_noise_of_light() -> None:
+    """A few values below 0, by noise, are no reason for light far below it."""
+    image = spots().astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.5, image.shape).astype(np.float32)
+    light = unetmm.restore(image + noise, sharpener())
+    assert (image + noise).min() < 0 and 2 * (image + noise).min() <= light.min()
+    signed = unetmm.restore(image - image.mean(), sharpener())
+    assert signed.min() < 2 * (image - image.mean()).min() - 1
 
 
 def field(broad: bool) -> NDArray[np.uint16]:

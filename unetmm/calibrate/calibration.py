@@ -31,8 +31,9 @@ class ChannelStatistics(ValueScale):
     even: tuple[float, ...] = field(default=(), kw_only=True)
     """Stored value that all pixels looked at have, by sample; none where they differ. It has no
     noise, and pixels with it stay as they are."""
-    not_negative: bool = field(default=False, kw_only=True)
-    """Whether no pixel looked at is below 0, and sharpened edges shall not be."""
+    not_below: float | None = field(default=None, kw_only=True)
+    """Stored value below which sharpened edges shall not swing: 0 of light, a little less where its
+    noise is below; None of values that are negative by nature."""
 
     def noise_of(self, sample: int) -> NoiseModel:
         """Noise of a sample of the group."""
@@ -84,7 +85,7 @@ class Calibration:
                 "points": [asdict(p) for p in e.points],
                 **({"samples": [asdict(s) for s in e.samples]} if e.samples else {}),
                 **({"even": list(e.even)} if e.even else {}),
-                **({"not_negative": True} if e.not_negative else {}),
+                **({} if e.not_below is None else {"not_below": e.not_below}),
             }
             for k, e in self.entries.items()
         }
@@ -113,7 +114,7 @@ class Calibration:
                     tuple(_rule_of(p) for p in e.get("points", ())),
                     samples=tuple(_sample_of(s) for s in e.get("samples", ())),
                     even=tuple(float(v) for v in e.get("even", ())),
-                    not_negative=bool(e.get("not_negative", False)),
+                    not_below=None if e.get("not_below") is None else float(e["not_below"]),
                 )
                 for k, e in content["entries"].items()
             }

@@ -26,7 +26,7 @@ from unetmm.calibrate.preparing import (
     even_values,
     lie_in_0_to_1,
     noise_share,
-    not_negative,
+    not_below,
     point_rules,
     prepare,
     scale_of_counts,
@@ -146,7 +146,7 @@ def calibrate(
                 doubts[BY_VALUE.format(entry.low, entry.high)] = None
             if not removes_noise:
                 noise = max(noise, noise_share(found))
-                entry = replace(entry, not_negative=not_negative(found))
+                entry = replace(entry, not_below=not_below(found))
             entries[key(channel, g)] = entry
     if noise > MUCH_NOISE and not takes_noise:
         doubts[NOISY.format(noise)] = None

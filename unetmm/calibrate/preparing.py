@@ -30,6 +30,9 @@ from unetmm.intensities.validity import (
 FEW_OUTLIERS = 1 / 2000
 """Share of a patch up to which outliers that the base range holds do not change what is measured;
 photos have as many details like them."""
+NOISE_SHARE, MORE_NOISE = 0.1, 2.0
+"""Share of the range by which the noise of light may be below 0, and how much farther it may be in
+pixels that were not looked at."""
 ROUNDED_SHARE = 1e-6
 """Share of the range by which values below 0 still count as 0."""
 SMEARED = 0.5
@@ -157,15 +160,19 @@ def even_values(
     return tuple(found)
 
 
-def not_negative(found: Prepared) -> bool:
-    """Whether no measured pixel is below 0 by more than what computing with floats leaves."""
-    least = -ROUNDED_SHARE * (found.scale.high - found.scale.low)
+def not_below(found: Prepared) -> float | None:
+    """Value that light and its noise stay above; None where values are negative by nature.
+
+    What is below 0 by no more than what computing with floats leaves is 0.
+    """
+    least, width = 0.0, found.scale.high - found.scale.low
     for patch in found.patches:
         for i in range(patch.pixels.shape[-1]):
             measured = measured_of(patch.pixels, i, found.nodata, patch.given)
-            if measured.size and measured.min() < least:
-                return False
-    return True
+            least = min(least, float(measured.min())) if measured.size else least
+    if least >= -ROUNDED_SHARE * width:
+        return 0.0
+    return MORE_NOISE * least if least >= -NOISE_SHARE * width else None
 
 
 def noise_share(found: Prepared) -> float:

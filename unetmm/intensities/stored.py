@@ -281,19 +281,23 @@ def keep_even(out: NDArray[Any], original: NDArray[Any], even: Sequence[float]) 
             made[stored == original.dtype.type(value)] = value
 
 
-def keep_positive(
-    out: NDArray[Any], original: NDArray[Any], nodata: NoData, given: NDArray[np.bool_] | None
+def keep_from_sinking(
+    out: NDArray[Any],
+    original: NDArray[Any],
+    nodata: NoData,
+    given: NDArray[np.bool_] | None,
+    floor: float,
 ) -> None:
-    """Bring measured values that became negative up to 0, or to the stored value where that is
+    """Bring measured values that sank below a floor up to it, or to the stored value where that is
     below: edges that are sharpened swing too far.
 
     nodata, given : as for `to_stored`.
     """
-    if out.dtype.kind == "u" or not (swung := (out < 0)).any():
+    if out.dtype.kind == "u" or not (swung := (out < floor)).any():
         return
     if (measured := valid_mask(original, nodata, given)) is not None:
         swung &= measured
-    out[swung] = np.maximum(out[swung], np.minimum(original[swung], 0))
+    out[swung] = np.maximum(out[swung], np.minimum(original[swung], floor))
 
 
 def clipped(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

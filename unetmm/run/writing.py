@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unetmm.intensities.points import keep_points
 from unetmm.intensities.rounding import Losses, Spot
-from unetmm.intensities.stored import clipped, keep_even, keep_positive, opacity_as, to_stored
+from unetmm.intensities.stored import clipped, keep_even, keep_from_sinking, opacity_as, to_stored
 from unetmm.io.enlarged import averaged, repeated, unshuffled
 from unetmm.io.image import Box
 from unetmm.io.output.output import Output
@@ -95,8 +95,8 @@ class ChunkRowWriter(ChunkRows):
             )  # fmt: skip
             losses.add(lost)
             keep_even(made, before.pixels, self.statistics[number].even)
-            if self.statistics[number].not_negative:
-                keep_positive(made, *before)
+            if (floor := self.statistics[number].not_below) is not None:
+                keep_from_sinking(made, *before, floor)
             if points is not None:
                 shares = repeated(points[..., number], scale)
                 keep_points(made, clipped(before.pixels, made.dtype), shares)
@@ -141,8 +141,8 @@ class ChunkRowWriter(ChunkRows):
                 # Edges that are sharpened swing below black, which is no matter of rounding.
                 limits = np.iinfo(made.dtype)
                 np.clip(exact, limits.min, limits.max, out=exact)
-                if self.statistics[group].not_negative:
-                    keep_positive(exact, *before)
+                if (floor := self.statistics[group].not_below) is not None:
+                    keep_from_sinking(exact, *before, floor)
             self.watch.dimness.note(dim, averaged(exact, scale), averaged(made[one], scale))
 
     def _spot(self, row: int, group: tuple[int, ...]) -> Spot | None:
