@@ -20,6 +20,15 @@ def test_colour_nets_refuse_images_without_colour() -> None:
         sample_groups(SMALL_UNETMM, info)
 
 
+@pytest.mark.parametrize(
+    ("shape", "axes", "remedy"),
+    [((3, 10, 10), "CYX", "--rgb-bands 1,2,3"), ((3, 10, 10), "ZYX", "the axis of colours S")],
+)
+def test_the_way_to_colours_is_named(shape: tuple[int, ...], axes: str, remedy: str) -> None:
+    with pytest.raises(ShapeError, match=remedy):
+        sample_groups(SMALL_UNETMM, array_info(shape, np.dtype("u2"), axes))
+
+
 def test_alpha_is_not_restored() -> None:
     rgba = array_info((10, 10, 4), np.dtype("u1"), None)
     assert sample_groups(SMALL_UNETMM, rgba) == [(0, 1, 2)]

@@ -166,3 +166,9 @@ def test_what_is_shipped_and_saved_is_within_the_bounds(tmp_path: Path) -> None:
     save_model(tmp_path / "m.safetensors", NET, TENSORS, {"task": "denoise"})
     assert load_model(tmp_path / "m.safetensors").config == NET
     NetConfig(3, 3, 64, (2, 2, 4, 28), 12, (2, 2, 2, 2))
+
+
+def test_a_graph_as_a_model_names_the_import(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"graph")
+    with pytest.raises(WeightsError, match=r"unetmm import .*net\.onnx -o net\.safetensors"):
+        load_model(tmp_path / "net.onnx")

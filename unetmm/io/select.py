@@ -103,7 +103,7 @@ def select(source: Source, selection: Selection) -> Source:
         if info.samples > 1:
             raise ImageError(
                 f"bands {', '.join(map(str, selection.rgb_bands))} were chosen as RGB; the image "
-                f"has colours already (axes {info.axes})"
+                f"has colours already (axes {info.axes}), so leave that out"
             )
         return _RgbSource(source, chosen | {"C": [_band(info, b) for b in selection.rgb_bands]})
     if selection.bands:

@@ -31,9 +31,14 @@ def sample_groups(config: NetConfig, info: ImageInfo) -> list[tuple[int, ...]]:
         return [(i,) for i in range(samples)]
     if config.in_channels == samples:
         return [tuple(range(samples))]
+    remedy = "use a mono model, which takes every channel by itself"
+    if samples == 1 and config.in_channels == 3 <= info.length("C"):
+        remedy += ", or --rgb-bands 1,2,3 for channels that are colours"
+    elif samples == 1 and config.in_channels == 3 <= info.length("Z"):
+        remedy += ", or name the axis of colours S (--axes, axes= in Python)"
     raise ShapeError(
         f"this model restores {config.in_channels} interleaved samples (RGB), the image has "
-        f"{samples} in axes {info.axes}; use a mono model, which takes every channel by itself"
+        f"{samples} in axes {info.axes}; {remedy}"
     )
 
 

@@ -109,6 +109,10 @@ class Model:
         return parameter_count(self.config)
 
 
+IMPORTED = (".onnx", ".ckpt")
+"""Endings of files that have to be imported first."""
+
+
 def load_model(name_or_path: str | Path) -> Model:
     """A model of the zoo by name, or from a file: .safetensors of ours, .pth of a public NAFNet.
 
@@ -127,13 +131,21 @@ def load_model(name_or_path: str | Path) -> Model:
         )
     if path.suffix in (".pth", ".pt"):
         return _load_public_checkpoint(path)
+    if path.suffix.lower() in IMPORTED:
+        raise WeightsError(
+            f"{path}: a net of another project; unetmm import {path} -o {path.stem}.safetensors "
+            "makes a model of it"
+        )
     header = _read_header(path)
     metadata = header.pop("__metadata__", {})
     try:
         config = NetConfig.from_json(metadata["unetmm.config"])
         card = _read_card(metadata.get("unetmm.card", "{}"))
     except (KeyError, ValueError, TypeError, ShapeError) as error:
-        raise WeightsError(f"{path}: not a unetmm weight file ({error})") from error
+        raise WeightsError(
+            f"{path}: not a unetmm weight file ({error}); unetmm import reads those of other "
+            "projects"
+        ) from error
     expected = card.get("config_sha256")  # the first files had none
     if expected and text_sha256(metadata["unetmm.config"]) != expected:
         raise WeightsError(
