@@ -139,6 +139,8 @@ class Stream(Protocol):
         ------
         ShapeError
             If the rows do not fit the strip or there are too many of them.
+        DeviceError
+            If a GPU fails.
         """
 
     def drain(self) -> Iterator[Rows]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unetmm.engine.precision import ITEM_BYTES, Precision
 from unetmm.engine.torch.copies import Copies, Shape
+from unetmm.engine.torch.failures import translated
 from unetmm.engine.torch.folded import DTYPES
 from unetmm.engine.torch.footprint import SLOTS
 from unetmm.engine.torch.kernels.tiles import Fusing
@@ -76,10 +77,17 @@ def _refusal(index: int, precision: Precision, chosen: Fusing) -> str | None:
 
 
 def free_bytes(index: int) -> int:
-    """Memory of the GPU that nobody else has taken, besides the CUDA context of this process."""
-    torch.cuda.empty_cache()
-    free: int = torch.cuda.mem_get_info(index)[0]
-    return free + torch.cuda.memory_allocated(index)
+    """Memory of the GPU that nobody else has taken, besides the CUDA context of this process.
+
+    Raises
+    ------
+    DeviceError
+        If the GPU is lost, or another process has it for itself.
+    """
+    with translated(torch.device("cuda", index)):
+        torch.cuda.empty_cache()
+        free: int = torch.cuda.mem_get_info(index)[0]
+        return free + torch.cuda.memory_allocated(index)
 
 
 def begin(index: int) -> None:
@@ -97,15 +105,17 @@ def limited(index: int, budget_bytes: int, own_bytes: int) -> Iterator[None]:
 
     own_bytes: held already, and a part of the budget.
     """
-    begin(index)
-    others = max(0, torch.cuda.memory_reserved(index) - own_bytes)
-    whole = torch.cuda.get_device_properties(index).total_memory
-    share = min(1.0, (others + budget_bytes) / whole)
-    torch.cuda.set_per_process_memory_fraction(share, index)
+    with translated(torch.device("cuda", index)):
+        begin(index)
+        others = max(0, torch.cuda.memory_reserved(index) - own_bytes)
+        whole = torch.cuda.get_device_properties(index).total_memory
+        share = min(1.0, (others + budget_bytes) / whole)
+        torch.cuda.set_per_process_memory_fraction(share, index)
     try:
         yield
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, index)
+        with suppress(RuntimeError):  # of a GPU that was lost, which has been said
+            torch.cuda.set_per_process_memory_fraction(1.0, index)
 
 
 def peak_bytes(index: int) -> int:

@@ -16,7 +16,8 @@ from unetmm.engine.clock import BandClock
 from unetmm.engine.layout import Block, Guide, MaxPool, Pointwise, Product
 from unetmm.engine.layouts import make_layout
 from unetmm.engine.torch.copies import Copies
-from unetmm.engine.torch.folded import FoldedNet, TensorPool, memory_errors
+from unetmm.engine.torch.failures import translated
+from unetmm.engine.torch.folded import FoldedNet, TensorPool
 from unetmm.engine.torch.footprint import shapes_of
 from unetmm.engine.torch.stages import Map, Stages
 
@@ -33,7 +34,7 @@ def exact(threads: int) -> Iterator[None]:
     threads: that torch uses on the CPU.
     """
     cudnn_off = torch.backends.cudnn.flags(enabled=False)
-    with _settings, torch.no_grad(), cudnn_off, memory_errors():
+    with _settings, torch.no_grad(), cudnn_off:
         before = torch.get_float32_matmul_precision(), torch.get_num_threads()
         torch.set_float32_matmul_precision("highest")
         torch.set_num_threads(threads)
@@ -56,6 +57,11 @@ class TorchStream:
     width_px, height_px : of the strip, multiples of the net's stride.
     band_rows : rows per step, a multiple of the net's stride.
     threads : that share the work where the device is the CPU.
+
+    Raises
+    ------
+    DeviceError
+        If the GPU fails, there and in each step.
     """
 
     def __init__(
@@ -74,7 +80,7 @@ class TorchStream:
         self.clock = BandClock(band_rows, self.layout.lag_rows, height_px)
         self.under_way: deque[slice] = deque()
         """Finished rows, within their band, of the bands on their way to the host."""
-        with exact(threads):
+        with translated(net.device), exact(threads):
             self._allocate(attention)
 
     def _allocate(self, attention: Attention) -> None:
@@ -104,7 +110,9 @@ class TorchStream:
         check_rows(rows.shape, self.width, self.net.config.in_channels, clock.pushed, self.height)
         for new, first, is_full in clock.take(len(rows)):
             at = first % self.band
-            self.copies.inbox()[at : at + new.stop - new.start] = rows[new]
+            with translated(self.net.device):
+                inbox = self.copies.inbox()
+            inbox[at : at + new.stop - new.start] = rows[new]
             if is_full:
                 self._step()
                 if len(self.under_way) > 1:
@@ -126,12 +134,13 @@ class TorchStream:
 
     def _fetched(self) -> Rows:
         rows = self.under_way.popleft()
-        return self.copies.fetched()[rows]
+        with translated(self.net.device):
+            return self.copies.fetched()[rows]
 
     def _step(self) -> None:
         """Carry every stage one band further."""
         step = self.clock.step
-        with exact(self.threads):
+        with translated(self.net.device), exact(self.threads):
             self._take_band(step)
             for stage in self.layout.stages:
                 if isinstance(stage, Product):
