@@ -9,13 +9,15 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from unetmm.engine.precision import ITEM_BYTES, Precision
-from unetmm.engine.torch.copies import Copies, Shape
+from unetmm.engine.torch.copies import FLOAT32, Copies, Shape
 from unetmm.engine.torch.failures import translated
 from unetmm.engine.torch.folded import DTYPES
 from unetmm.engine.torch.footprint import SLOTS
@@ -132,13 +134,15 @@ class CudaCopies(Copies):
     down            copy 0      copy 1
     """
 
-    def __init__(self, device: torch.device, taken: Shape, given: Shape) -> None:
-        super().__init__(device, taken, given, pinned=True)
+    def __init__(
+        self, device: torch.device, taken: Shape, given: Shape, dtype: np.dtype[Any] = FLOAT32
+    ) -> None:
+        super().__init__(device, taken, given, dtype, pinned=True)
         with torch.cuda.device(device):
             self.up, self.down = torch.cuda.Stream(), torch.cuda.Stream()
             events = [[torch.cuda.Event() for _ in range(SLOTS)] for _ in range(4)]
         self.arrived, self.used, self.ready, self.back = events
-        self.staged_in = torch.empty((SLOTS, *taken), device=device)
+        self.staged_in = torch.empty((SLOTS, *taken), dtype=self.dtype, device=device)
         self.staged_out = torch.empty((SLOTS, *given), device=device)
         # Their memory may be what kernels under way on the current stream have just given back.
         for stream in (self.up, self.down):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -11,6 +12,8 @@ from unetmm.errors import DeviceError
 
 OF_MEMORY = ("out of memory", "not enough memory", "_STATUS_ALLOC_FAILED")
 """Words of torch and of CUDA's libraries for too little memory."""
+GPU_ERRORS: Any = getattr(torch, "AcceleratorError", ())
+"""Class of CUDA's errors in newer versions of torch."""
 OF_DEVICE = (
     "CUDA error",
     "CUDA driver error",
@@ -39,7 +42,7 @@ def translated(device: torch.device) -> Iterator[None]:
         text = str(error)
         if any(words in text for words in OF_MEMORY):
             raise MemoryError(text) from error
-        if isinstance(error, torch.AcceleratorError) or any(words in text for words in OF_DEVICE):
+        if isinstance(error, GPU_ERRORS) or any(words in text for words in OF_DEVICE):
             raise DeviceError(f"device {device} failed: {_reason(text)}") from error
         raise
 
