@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -21,7 +22,8 @@ from unetmm.engine.torch.copies import FLOAT32, Copies, Shape
 from unetmm.engine.torch.failures import translated
 from unetmm.engine.torch.folded import DTYPES
 from unetmm.engine.torch.footprint import SLOTS
-from unetmm.engine.torch.kernels.tiles import Fusing
+from unetmm.engine.torch.kernels.kept import CardOfTiles, find
+from unetmm.engine.torch.kernels.tiles import Fusing, Measured
 from unetmm.extras import has
 
 log = logging.getLogger(__name__)
@@ -60,12 +62,33 @@ def fusing(index: int, precision: Precision) -> Fusing | None:
         return None
     found = torch.cuda.get_device_properties(index)
     shared_bytes = getattr(found, "shared_memory_per_block_optin", LEAST_SHARED_BYTES)
-    chosen = Fusing(ITEM_BYTES[precision], found.multi_processor_count, shared_bytes)
+    chosen = Fusing(
+        ITEM_BYTES[precision], found.multi_processor_count, shared_bytes, _measured(index)
+    )
     refused = _refusal(index, precision, chosen)
+    if refused is not None and chosen.measured:
+        log.warning("tiles measured on %s do not work and are not used: %s", model(index), refused)
+        chosen = replace(chosen, measured=())
+        refused = _refusal(index, precision, chosen)
     if refused is None:
         return chosen
     log.warning("fused kernels do not work on %s, so that it is slower: %s", model(index), refused)
     return None
+
+
+def _measured(index: int) -> tuple[Measured, ...]:
+    """Tiles that were measured on a card of this kind."""
+    try:
+        return find(card(index))
+    except Exception:  # of a Triton that is broken, which the trial says
+        return ()
+
+
+def card(index: int) -> CardOfTiles:
+    """What measured tiles are kept under."""
+    import triton
+
+    return CardOfTiles(model(index), torch.cuda.get_device_capability(index), triton.__version__)
 
 
 def _refusal(index: int, precision: Precision, chosen: Fusing) -> str | None:
