@@ -17,6 +17,7 @@ from device_streams import image_of, stream_of
 from helpers import SMALL_UNETMM, content, lively_model
 
 import unetmm
+from unetmm.engine.torch import cuda, folded
 from unetmm.engine.torch.copies import Copies
 from unetmm.engine.torch.failures import translated
 from unetmm.engine.torch.net import TorchNet
@@ -65,6 +66,27 @@ def test_too_little_memory_is_a_memory_error(error: RuntimeError) -> None:
         raise error
 
 
+@pytest.mark.parametrize(("device", "kind"), [("cuda:2", DeviceError), ("cpu", MemoryError)])
+def test_a_gpu_without_memory_for_the_net_is_named(
+    device: str, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+    monkeypatch.setattr(folded, "TensorPool", failing(error))
+    with pytest.raises(kind, match="no memory left for the net|out of memory"):
+        folded.FoldedNet(SMALL_UNETMM, lively_model(SMALL_UNETMM).tensors, "fp32", device)
+
+
+def test_a_gpu_that_others_fill_has_nothing_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = torch.AcceleratorError("CUDA error: out of memory")
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", failing(full))
+    assert cuda.free_bytes(0) == 0
+    busy = "CUDA error: CUDA-capable device(s) is/are busy or unavailable"
+    monkeypatch.setattr(torch.cuda, "mem_get_info", failing(torch.AcceleratorError(busy)))
+    with pytest.raises(DeviceError, match="device cuda:3 failed: .*busy or unavailable"):
+        cuda.free_bytes(3)
+
+
 def test_other_errors_stay_as_they_are() -> None:
     with pytest.raises(RuntimeError, match="otherwise") as found, translated(ON_DEVICE):
         raise RuntimeError("otherwise")
@@ -87,17 +109,13 @@ def test_an_array_says_it_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         unetmm.restore(image, model, "1GB", device="torch")
 
 
-def failing(error: Exception, after: int = 0, instead_of: Any = None) -> Callable[..., Any]:
-    """A method that raises once it was called so often."""
-    calls = [0]
+def failing(error: Exception) -> Callable[..., Any]:
+    """A function that raises."""
 
-    def method(self: Any, *given: Any) -> Any:
-        calls[0] += 1
-        if calls[0] > after:
-            raise error
-        return instead_of(self, *given)
+    def function(*given: Any) -> Any:
+        raise error
 
-    return method
+    return function
 
 
 def failing_step(error: Exception, after_rows: int) -> Callable[[TorchStream], None]:

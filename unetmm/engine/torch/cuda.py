@@ -109,10 +109,11 @@ def free_bytes(index: int) -> int:
     DeviceError
         If the GPU is lost, or another process has it for itself.
     """
-    with translated(torch.device("cuda", index)):
+    with suppress(MemoryError), translated(torch.device("cuda", index)):
         torch.cuda.empty_cache()
         free: int = torch.cuda.mem_get_info(index)[0]
         return free + torch.cuda.memory_allocated(index)
+    return 0  # others have taken it all, the context's part as well
 
 
 def begin(index: int) -> None:

@@ -18,7 +18,7 @@ from unetmm.engine.precision import Precision
 from unetmm.engine.torch.failures import translated
 from unetmm.engine.torch.footprint import ALIGN, frozen_numbers, weight_numbers
 from unetmm.engine.torch.kernels.tiles import Fusing
-from unetmm.errors import WeightsError
+from unetmm.errors import DeviceError, WeightsError
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
 
@@ -88,7 +88,7 @@ class FoldedNet:
     WeightsError
         If a tensor is missing.
     DeviceError
-        If the GPU fails.
+        If the GPU fails, or has no memory left.
     """
 
     def __init__(
@@ -112,6 +112,13 @@ class FoldedNet:
             with translated(self.device):
                 self.pool = TensorPool(weight_numbers(self.layout), self.dtype, self.device)
                 self._fold(self.layout, tensors, self.pool)
+        except MemoryError as error:
+            if self.device.type == "cpu":
+                raise
+            raise DeviceError(
+                f"device {device} has no memory left for the net; stop what else uses it, or use "
+                "device cpu"
+            ) from error
         except KeyError as error:
             raise WeightsError(f"the weights lack the tensor {error} of their net") from error
         assert self.pool.end == len(self.pool.data), "weight_numbers counts what is held"
