@@ -52,6 +52,13 @@ def test_a_failed_gpu_is_one_line(error: RuntimeError, expected: str) -> None:
     assert "\n" not in str(found.value) and found.value.__cause__ is error
 
 
+def test_a_kernel_that_does_not_fit_the_gpu_is_one_line() -> None:
+    errors = pytest.importorskip("triton.runtime.errors")
+    with pytest.raises(DeviceError, match=r"cuda:2 failed: out of resource: shared memory"):
+        with translated(ON_DEVICE):
+            raise errors.OutOfResources(300_000, 232_448, "shared memory")
+
+
 @pytest.mark.parametrize(
     "error",
     [

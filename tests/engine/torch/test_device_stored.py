@@ -88,6 +88,12 @@ def test_plain_images_go_as_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     assert streams_scaled(stored(np.uint8), monkeypatch, model=mono)
 
 
+@pytest.mark.parametrize("name", ["classes", "alpha", "unet", "enlarging"])
+def test_other_nets_take_them_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    nets = {**CONFIGS, "enlarging": replace(SMALL_UNETMM, output_scale=2)}
+    assert streams_scaled(stored(np.uint8), monkeypatch, model=lively_model(nets[name]))
+
+
 def test_images_that_need_more_go_on_the_nets_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not streams_scaled(stored(np.uint8), monkeypatch, nodata=(0.0,))
     means = 20 + 150 * (np.arange(160) // 40 / 3)[:, None, None] + np.zeros((160, 200, 3))

@@ -24,6 +24,9 @@ OF_DEVICE = (
 )
 """Words of an error that comes of a GPU, by torch, by CUDA's libraries and by Triton."""
 
+OF_TRITON = "OutOfResources"
+"""Name of Triton's error for a kernel whose tiles the GPU cannot hold; Triton may not be there."""
+
 
 @contextmanager
 def translated(device: torch.device) -> Iterator[None]:
@@ -38,8 +41,12 @@ def translated(device: torch.device) -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
+    except Exception as error:
         text = str(error)
+        if type(error).__name__ == OF_TRITON:
+            raise DeviceError(f"device {device} failed: {_reason(text)}") from error
+        if not isinstance(error, RuntimeError):
+            raise
         if any(words in text for words in OF_MEMORY):
             raise MemoryError(text) from error
         if isinstance(error, GPU_ERRORS) or any(words in text for words in OF_DEVICE):
