@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,10 +15,9 @@ from unetmm.engine.folding import fold_block
 from unetmm.engine.torch.folded import DTYPES
 from unetmm.engine.torch.kernels.backward import finished_backward, gate_backward
 from unetmm.engine.torch.kernels.launch import depthwise_band, gated_depthwise, pointwise, product
-from unetmm.engine.torch.kernels.tiles import DEPTHWISE, GRADIENT, POINTWISE, Fusing, Tile
+from unetmm.engine.torch.kernels.tiles import Fusing, Kind, Measured, Tile
 from unetmm.nets.blocks import NAFBlock
 
-Table = dict[tuple[int, int], Tile]
 PIXELS, WARPS, ROWS, RESIDENT = (32, 64, 128), (4, 8), (4, 8, 16), (1, 2, 3, 4, 6)
 """Values that are tried of each field of a tile."""
 Work = Callable[[], object]
@@ -40,8 +39,8 @@ class Size:
 class Case:
     """A kernel for maps of so many channels, in a precision."""
 
-    kind: str
-    """Kind of the kernel: depthwise, pointwise, gradient or wide."""
+    kind: Kind | Literal["wide"]
+    """Kind of the kernel; wide: one kernel an operation."""
     channels: int
     precision: str
     size: Size
@@ -53,15 +52,14 @@ class Case:
         return f"{self.kind} {self.channels} {self.precision}"
 
     @property
-    def key(self) -> tuple[int, int]:
-        """Place in the tables of tiles."""
-        return self.fusing.item_bytes, self.channels
+    def tile(self) -> Tile | None:
+        """Tile as the table has it; none for wide maps."""
+        return None if self.kind == "wide" else self.fusing.tile(self.kind, self.channels)
 
-    @property
-    def table(self) -> Table:
-        """Table of tiles that the kernel has; none for wide maps."""
-        tables = {"depthwise": DEPTHWISE, "pointwise": POINTWISE, "gradient": GRADIENT}
-        return tables.get(self.kind, {})
+    def measured(self, tile: Tile) -> Measured:
+        """A tile that is to take its place."""
+        assert self.kind != "wide", "wide maps have no tiles"
+        return Measured(self.kind, self.fusing.item_bytes, self.channels, tile)
 
     @cached_property
     def block(self) -> NAFBlock:
@@ -192,9 +190,10 @@ def difference(case: Case, rows: int, width: int) -> float:
 def cases(precision: str, widths: list[int], size: Size, fusing: Fusing, device: str) -> list[Case]:
     """All kernels of all widths, the most frequent first."""
     found: list[Any] = []
-    for kind in ("depthwise", "pointwise", "gradient", "wide"):
+    kinds: tuple[Kind | Literal["wide"], ...] = "depthwise", "pointwise", "gradient", "wide"
+    for kind in kinds:
         for channels in widths:
             case = Case(kind, channels, precision, size, fusing, device)
-            if case.key in case.table or kind == "wide":
+            if case.tile is not None or kind == "wide":
                 found.append(case)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from unetmm.engine.precision import Precision
 from unetmm.engine.torch import cuda
 from unetmm.engine.torch.engine import TorchEngine
-from unetmm.engine.torch.kernels.tiles import Fusing
+from unetmm.engine.torch.kernels.tiles import Fusing, Measured
 from unetmm.engine.torch.net import TorchNet
 from unetmm.engine.torch.stream import TorchStream
 from unetmm.geometry import round_up
@@ -26,27 +27,34 @@ from unetmm.train.fused import fuse_blocks
 from unetmm.train.gradients import Gradients, RecordedGradients
 
 Figures = dict[str, Any]
+Tiles = tuple[Measured, ...]
 BANDS = (128, 256, 512)
 """Rows of bands that the stream is tried with."""
 
 
 @contextmanager
-def kernels(fused: bool) -> Iterator[None]:
-    """Fused kernels where they work, or none."""
+def kernels(fused: bool, measured: Tiles = ()) -> Iterator[None]:
+    """Fused kernels where they work, or none; with these tiles, and no others than the tables'."""
     found = cuda.fusing
-    if not fused:
-        cuda.fusing = lambda index, precision: None  # type: ignore[assignment]
+
+    def chosen(index: int, precision: Precision) -> Fusing | None:
+        fusing = found(index, precision) if fused else None
+        return None if fusing is None else replace(fusing, measured=measured)
+
+    cuda.fusing = chosen  # type: ignore[assignment]
     try:
         yield
     finally:
         cuda.fusing = found
 
 
-def stream_rates(model: str, precision: Precision, is_tiny: bool, fused: bool) -> Figures:
+def stream_rates(
+    model: str, precision: Precision, is_tiny: bool, fused: bool, measured: Tiles = ()
+) -> Figures:
     """Mpx/s of the stream by band: all on the device, and with rows from and to the host."""
     if is_tiny:
-        return rehearsed_stream(model, precision, fused)
-    with kernels(fused):
+        return rehearsed_stream(model, precision, fused, measured)
+    with kernels(fused, measured):
         subject = Subject(model, precision, "cuda", 8192, 16 * 10**9, repeats=2)
         engine, width = subject.engine, 8192
         assert (engine.fusing is not None) == fused, "the trial of the kernels has failed"
@@ -93,12 +101,12 @@ def one_step(stream: TorchStream) -> None:
         stream._step()
 
 
-def rehearsed_stream(model: str, precision: Precision, fused: bool) -> Figures:
+def rehearsed_stream(model: str, precision: Precision, fused: bool, measured: Tiles) -> Figures:
     """The same code on the CPU, with a strip of a few pixels."""
     engine = TorchEngine(
         TorchEngine,
         precision,
-        fusing=Fusing(2, 1, 10**6) if fused else None,  # type: ignore[arg-type]
+        fusing=Fusing(2, 1, 10**6, measured) if fused else None,  # type: ignore[arg-type]
     )
     loaded = load_model(model)
     net = engine.fold(loaded.config, loaded.tensors)
@@ -109,13 +117,16 @@ def rehearsed_stream(model: str, precision: Precision, fused: bool) -> Figures:
     return {"rehearsed_s": round(device_s(stream, engine), 2)}
 
 
-def training_steps(model: str, precision: str, is_tiny: bool, fused: bool) -> Figures:
+def training_steps(
+    model: str, precision: str, is_tiny: bool, fused: bool, measured: Tiles = ()
+) -> Figures:
     """Milliseconds of a step and Mpx/s of its batch, recorded as a graph on a GPU."""
     batch, side, rounds = (1, 16, 1) if is_tiny else (8, 160, 30)
     device = torch.device("cpu" if is_tiny else "cuda:0")
     torch.manual_seed(0)
     noisy, target = (torch.rand((batch, 3, side, side), device=device) for _ in "nt")
-    gradients = gradients_of(model, precision, device, fused)
+    with kernels(fused, measured):
+        gradients = gradients_of(model, precision, device, fused, measured)
     float(gradients(noisy, target))
     start = time.perf_counter()
     for _ in range(rounds):
@@ -126,21 +137,23 @@ def training_steps(model: str, precision: str, is_tiny: bool, fused: bool) -> Fi
     return {"step_ms": round(taken_s * 1e3, 2), "mpx_per_s": rate, "loss": value}
 
 
-def gradients_of(model: str, precision: str, device: torch.device, fused: bool) -> Gradients:
+def gradients_of(
+    model: str, precision: str, device: torch.device, fused: bool, measured: Tiles = ()
+) -> Gradients:
     """Of a net with a model's weights."""
     loaded = load_model(model)
     net = build_net(loaded.config)
     net.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in loaded.tensors.items()})
     net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if fused:
-        fuse(net, precision, device)
+        fuse(net, precision, device, measured)
     if device.type == "cuda":
         return RecordedGradients(net, precision)
     return Gradients(net, precision)
 
 
-def fuse(net: nn.Module, precision: str, device: torch.device) -> None:
-    fusing = Fusing(4 if precision == "fp32" else 2, 1, 10**6)
+def fuse(net: nn.Module, precision: str, device: torch.device, measured: Tiles) -> None:
+    fusing = Fusing(4 if precision == "fp32" else 2, 1, 10**6, measured)
     if device.type == "cuda":
         found = cuda.fusing(0, "fp32" if precision == "fp32" else "bf16")
         assert found is not None, "the trial of the kernels has failed"

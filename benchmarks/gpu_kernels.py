@@ -5,8 +5,9 @@
 
 In this order: every kernel against the reference; the stream and training by torch's operations and
 by kernels as their tables have them; tiles tuned; stream and training once more. What was found is
-written after each figure, and nothing begins after --seconds. `tables` in the file are the lines to
-put into unetmm/engine/torch/kernels/tiles.py.
+written after each figure, and nothing begins after --seconds. `tables` in the file are the tiles
+that were quicker than those of unetmm/engine/torch/kernels/tiles.py; --keep keeps them for this
+card in ~/.cache/unetmm (or UNETMM_CACHE_DIR), where runs and training find them.
 """
 
 from __future__ import annotations
@@ -30,12 +31,16 @@ from gpu_kernel_cases import PIXELS, WARPS, Case, Size, Work, cases, difference
 from gpu_kernel_runs import curves, stream_rates, training_steps
 
 from unetmm.engine.precision import ITEM_BYTES
-from unetmm.engine.torch.kernels.tiles import Fusing, Tile
+from unetmm.engine.torch import cuda
+from unetmm.engine.torch.kernels.kept import CardOfTiles, keep
+from unetmm.engine.torch.kernels.tiles import Fusing, Measured, Tile
 from unetmm.train.fused import refusal, way_of
 
 Figures = dict[str, Any]
 ALLOWED = {"fp32": 1e-5, "fp16": 2e-3, "bf16": 4e-3}
 """Share of its range that a block may differ by, rounding of the result included."""
+LEAST_GAIN = 0.03
+"""Share of its time that a kernel has to be quicker by, or its tile stays that of the table."""
 LAUNCHES = 10
 """Starts of a kernel that are timed together."""
 
@@ -49,6 +54,8 @@ class Report:
     """Moment after which nothing more begins."""
     found: Figures = field(default_factory=dict)
     failed: bool = False
+    tiles: list[Measured] = field(default_factory=list)
+    """Tiles that were quicker than those of the tables."""
 
     def put(self, part: str, name: str, figures: object) -> None:
         self.found.setdefault(part, {})[name] = figures
@@ -82,7 +89,9 @@ def main() -> int:
         report.attempt("kernels", "compiled ahead", lambda: compile_ahead(known))
     for case in known:
         report.attempt("kernels", case.name, lambda case=case: tuned(case, report, arguments.tiny))
-    report.put("tables", "lines", [line for case in known if (line := table_line(case))])
+    report.put("tables", "lines", [str(tile) for tile in report.tiles])
+    if arguments.keep:
+        report.attempt("tables", "kept", lambda: kept(report, arguments))
     compare(report, "fused and tuned", arguments, fused=True)
     if not arguments.tiny:
         report.attempt("curves", "small-rgb", lambda: curves(arguments.curve_steps))
@@ -95,12 +104,22 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=270, help="nothing begins after them")
     parser.add_argument("--precision", choices=ITEM_BYTES, default="bf16")
     parser.add_argument("--curve-steps", type=int, default=500)
+    parser.add_argument("--keep", action="store_true", help="keep the best tiles for this card")
     parser.add_argument("--tiny", action="store_true", help="tiny maps on the CPU: a rehearsal")
     return parser.parse_args()
 
 
 def device_of(arguments: argparse.Namespace) -> str:
     return "cpu" if arguments.tiny else "cuda:0"
+
+
+def card_of(arguments: argparse.Namespace) -> CardOfTiles:
+    return CardOfTiles("interpreter", (0, 0), "") if arguments.tiny else cuda.card(0)
+
+
+def kept(report: Report, arguments: argparse.Namespace) -> str:
+    """File that the tiles found are in now."""
+    return str(keep(card_of(arguments), ITEM_BYTES[arguments.precision], report.tiles))
 
 
 def describe(report: Report, arguments: argparse.Namespace) -> Fusing:
@@ -196,7 +215,7 @@ def trained(case: Case) -> str:
 
 def compare(report: Report, name: str, arguments: argparse.Namespace, fused: bool) -> None:
     """Stream and training in one of the ways."""
-    chosen = arguments.precision, arguments.tiny, fused
+    chosen = arguments.precision, arguments.tiny, fused, tuple(report.tiles)
     for model in ("tiny-rgb",) if arguments.tiny else ("tiny-rgb", "nafnet-32"):
         report.attempt(f"stream, {name}", model, lambda model=model: stream_rates(model, *chosen))
     for model in ("tiny-rgb",) if arguments.tiny else ("tiny-rgb", "small-rgb"):
@@ -209,10 +228,9 @@ def compare(report: Report, name: str, arguments: argparse.Namespace, fused: boo
 
 
 def tuned(case: Case, report: Report, is_short: bool) -> Figures:
-    """Time of a kernel as its table has it, and with the best tile, which the table then has."""
-    if not case.table:
+    """Time of a kernel as its table has it, and with the best tile."""
+    if (tile := case.tile) is None:
         return measured(case, None)
-    tile = case.table[case.key]
     before = measured(case, tile)
     best: list[tuple[float, Tile]] = [(before["us"], tile)]
     for candidate in case.candidates(lambda: min(best, key=lambda pair: pair[0])[1]):
@@ -223,8 +241,10 @@ def tuned(case: Case, report: Report, is_short: bool) -> Figures:
         except Exception as error:  # too much shared memory, or registers
             print(f"  {candidate}: {str(error).splitlines()[0][:80]}", flush=True)
     quickest = min(best, key=lambda pair: pair[0])[1]
-    case.table[case.key] = quickest
-    return {"table": before, "best": measured(case, quickest), "tile": str(quickest)}
+    again = measured(case, quickest)
+    if again["us"] < (1 - LEAST_GAIN) * before["us"]:
+        report.tiles.append(case.measured(quickest))
+    return {"table": before, "best": again, "tile": str(quickest)}
 
 
 def measured(case: Case, tile: Tile | None) -> Figures:
@@ -238,19 +258,13 @@ def measured(case: Case, tile: Tile | None) -> Figures:
     }
 
 
-def table_line(case: Case) -> str | None:
-    """A tile as its table has to have it."""
-    tile = case.table.get(case.key)
-    return None if tile is None else f"{case.kind} {case.key}: {tile}"
-
-
 def compile_ahead(known: list[Case]) -> str:
     """Have all candidates compiled by many processes, into Triton's cache."""
     start = time.monotonic()
     wanted = [
-        (case, replace(case.table[case.key], pixels=pixels, warps=warps))
+        (case, replace(tile, pixels=pixels, warps=warps))
         for case in known
-        if case.table
+        if (tile := case.tile) is not None
         for pixels in PIXELS
         for warps in WARPS
     ]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from unetmm.calibrate.calibration import Calibration
     from unetmm.errors import (
         BudgetError,
+        DeviceError,
         ImageError,
         MissingPackageError,
         ResumeError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BudgetError": "errors",
     "Calibration": "calibrate.calibration",
+    "DeviceError": "errors",
     "ImageError": "errors",
     "MissingPackageError": "errors",
     "Model": "models.weights",
@@ -65,6 +67,7 @@ _HOMES = {
 __all__ = [
     "BudgetError",
     "Calibration",
+    "DeviceError",
     "ImageError",
     "MissingPackageError",
     "Model",

@@ -5,6 +5,7 @@ UnetmmError
 ├── ImageError      an image cannot be read, written or understood
 ├── WeightsError    a weight file is missing, damaged or does not fit its net
 ├── ShapeError      an array has a shape, dtype or config that cannot be used
+├── DeviceError     a GPU failed while it computed
 ├── MissingPackageError  a package that this needs is not installed
 └── ResumeError     a half-done output belongs to another run
     └── LockedError another process is writing it just now
@@ -46,6 +47,10 @@ class WeightsError(UnetmmError):
 
 class ShapeError(UnetmmError):
     """An array or config has a shape, dtype or value that cannot be used."""
+
+
+class DeviceError(UnetmmError):
+    """A GPU was lost or failed while it computed; this process cannot use it any more."""
 
 
 class MissingPackageError(UnetmmError):

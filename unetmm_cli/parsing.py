@@ -40,10 +40,21 @@ def parse_device_budget(text: str | int) -> int:
 
 
 def parse_device(text: str) -> str:
-    """auto, cpu, torch, cuda, cuda:N or a GPU to plan for; a usage error otherwise."""
-    if text not in CARDS and not re.fullmatch(r"auto|cpu|torch|cuda(:\d{1,3})?", text):
-        raise typer.BadParameter(f'"{text}" is not auto, cpu, torch, cuda or cuda:N; write cuda:0')
+    """auto, cpu, torch, cuda, cuda:N, cuda:N,M or a GPU to plan for; a usage error otherwise."""
+    if text not in CARDS and not re.fullmatch(r"auto|cpu|torch|cuda(:\d{1,3}(,\d{1,3})*)?", text):
+        raise typer.BadParameter(
+            f'"{text}" is not auto, cpu, torch, cuda, cuda:N or cuda:N,M; write cuda:0'
+        )
+    several = split_devices(text)
+    if len(set(several)) < len(several):
+        raise typer.BadParameter(f'"{text}" names a GPU twice; write each once')
     return text
+
+
+def split_devices(text: str) -> tuple[str, ...]:
+    """cuda:0,2 -> cuda:0 and cuda:2; nothing of a choice that names one device."""
+    numbers = text.removeprefix("cuda:").split(",")
+    return tuple(f"cuda:{int(number)}" for number in numbers) if len(numbers) > 1 else ()
 
 
 def parse_range(text: str) -> tuple[float, float] | None:

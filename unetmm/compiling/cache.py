@@ -68,7 +68,7 @@ def cache_folder() -> Path:
     for fact in (numba.__version__, llvmlite.__version__, sys.version, *processor):
         digest.update(fact.encode())
     name = f"{_PREFIX}{digest.hexdigest()[:16]}"
-    for root in _roots():
+    for root in roots():
         folder = root / name
         if is_complete(folder):
             if _is_trusted(folder):
@@ -84,8 +84,8 @@ def cache_folder() -> Path:
     raise OSError(f"no writable folder for compiled kernels; set {CACHE_VARIABLE}")
 
 
-def _roots() -> Iterator[Path]:
-    """Where kernels may be kept, the best place first."""
+def roots() -> Iterator[Path]:
+    """Where kernels, and what is found of this machine, may be kept, the best place first."""
     base = os.environ.get(CACHE_VARIABLE)
     if base:
         yield Path(base)

@@ -5,6 +5,7 @@ unless a GPU is asked for.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from unetmm.engine.contract import Engine
 from unetmm.engine.cpu.engine import CpuEngine
@@ -45,6 +46,11 @@ def pick_engine(device: str, precision: str) -> Engine:
             CpuEngine(), chosen, 0, card.name, card.free_bytes, card.fusing(chosen), device
         )
     cuda = re.fullmatch(r"cuda(?::(\d{1,3}))?", device)
+    if re.fullmatch(r"cuda:\d+(,\d+)+", device):
+        raise ShapeError(
+            f"device {device}: a process computes on one GPU; the command line starts one for each,"
+            " and shares of an image (restore_file) may each have another"
+        )
     if device != "torch" and cuda is None:
         raise ShapeError(f'device "{device}": there are auto, cpu, torch, cuda and cuda:N')
     chosen = _precision(precision)
@@ -61,8 +67,33 @@ def _precision(choice: str) -> Precision:
     raise ShapeError(f'precision "{choice}": there are auto, fp32, fp16 and bf16')
 
 
-def _on_gpu(device: str, index: int, precision: Precision) -> TorchEngine:
-    need_torch(f"device {device}")
+def check_alike(devices: Sequence[str]) -> None:
+    """Refuse GPUs of several kinds: pixels of one image would differ by the one that made them.
+
+    Raises
+    ------
+    ShapeError
+        If they are not the same, or not there.
+    """
+    need_torch(f"device {devices[0]}")
+    from unetmm.engine.torch import cuda
+
+    names = {}
+    for device in devices:
+        index = int(device.removeprefix("cuda:"))
+        _check_there(device, index)
+        names[device] = cuda.model(index)
+    first = devices[0]
+    for device, name in names.items():
+        if name != names[first]:
+            raise ShapeError(
+                f"{first} is {names[first]} and {device} is {name}, whose pixels differ in the "
+                "last bits; one image wants GPUs of one kind"
+            )
+
+
+def _check_there(device: str, index: int) -> None:
+    """Refuse a GPU that this machine lacks."""
     from unetmm.engine.torch import cuda
 
     count = cuda.count()
@@ -70,6 +101,13 @@ def _on_gpu(device: str, index: int, precision: Precision) -> TorchEngine:
         raise ShapeError(f"device {device}: {cuda.why_none()}; use device cpu")
     if index >= count:
         raise ShapeError(f"device {device}: this machine has cuda:0 to cuda:{count - 1}")
+
+
+def _on_gpu(device: str, index: int, precision: Precision) -> TorchEngine:
+    need_torch(f"device {device}")
+    from unetmm.engine.torch import cuda
+
+    _check_there(device, index)
     if precision == "bf16" and not cuda.multiplies_bf16(index):
         raise ShapeError(
             f"precision bf16 needs a GPU of compute capability 8 or more, {cuda.model(index)} has "

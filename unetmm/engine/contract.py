@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,18 @@ class Pixels:
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """What brings rows as stored to the net's scale, where all of them are measured."""
+
+    dtype: np.dtype[Any]
+    """Type of the rows, integers of at most 16 bits."""
+    low: float
+    """Stored value that becomes 0."""
+    factor: float
+    """Factor of what is left above it."""
+
+
+@dataclass(frozen=True)
 class DeviceTerms:
     """Bytes of the projected peak of a device's memory; the peak is their sum."""
 
@@ -122,13 +134,13 @@ class Footprint:
 class Stream(Protocol):
     """Restores one strip (or one segment of it), rows pushed in order from the top."""
 
-    def push(self, rows: Rows) -> Iterator[Rows]:
+    def push(self, rows: NDArray[Any]) -> Iterator[Rows]:
         """Take the next rows of the strip, give bands of rows that are finished.
 
         Parameters
         ----------
         rows : float32, shape (n, width_px, in_channels), nominal range [0, 1]
-            n may change from call to call.
+            n may change from call to call. A stream with a scaling takes them as stored.
 
         Yields
         ------
@@ -139,6 +151,8 @@ class Stream(Protocol):
         ------
         ShapeError
             If the rows do not fit the strip or there are too many of them.
+        DeviceError
+            If a GPU fails.
         """
 
     def drain(self) -> Iterator[Rows]:
@@ -152,6 +166,9 @@ class Net(Protocol):
     """A net folded by an engine: shared by all its streams, read-only."""
 
     config: NetConfig
+    takes_stored: bool
+    """Whether its streams bring rows to the net's scale, given a scaling; bit by bit as the host
+    does."""
 
     def open_stream(
         self,
@@ -160,8 +177,11 @@ class Net(Protocol):
         height_px: int,
         band_rows: int,
         threads: int = 1,
+        scaling: Scaling | None = None,
     ) -> Stream:
         """A stream of a strip, whose sides are multiples of the net's stride.
+
+        scaling : of rows as stored; None: they are on the net's scale.
 
         Raises
         ------

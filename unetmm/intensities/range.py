@@ -108,6 +108,11 @@ class ValueScale:
     """Scale of each sample, where it is more than the range above, which then spans them all."""
 
     @property
+    def factor(self) -> float:
+        """Distance on the net's scale of stored values that differ by 1."""
+        return 1 / (self.high - self.low)
+
+    @property
     def as_line(self) -> ValueScale:
         """The same range without what is done to counts."""
         return ValueScale(self.low, self.high, self.fill)
@@ -219,7 +224,7 @@ def normalise(
         return
     if mask is not None:
         out[~mask] = scale.fill - scale.low
-    out *= np.float32(1 / (scale.high - scale.low))
+    out *= np.float32(scale.factor)
 
 
 def _bend(values: NDArray[np.float32], low: float, sample: SampleScale) -> None:

@@ -100,6 +100,11 @@ class ExcessCells:
         self.nets: SimpleQueue[BoxNet] = SimpleQueue()
         """Nets that nobody uses now."""
 
+    @property
+    def watches(self) -> bool:
+        """Whether it has to see the rows that come in."""
+        return self.active or self.enlarges or self.clips
+
     def watch(self, rows: NDArray[np.float32], first_row: int) -> None:
         """Take rows on the net's scale, remember what exceeds the base range, and clip it."""
         if not self.active:

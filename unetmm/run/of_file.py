@@ -15,7 +15,7 @@ from typing import Any
 
 from unetmm import process
 from unetmm.calibrate.calibration import Calibration
-from unetmm.errors import ResumeError, WeightsError
+from unetmm.errors import DeviceError, ResumeError, WeightsError
 from unetmm.intensities.guard import Guard
 from unetmm.io.image import Source
 from unetmm.io.limits import reading_within
@@ -75,6 +75,8 @@ def restore_file(
         kept beside it, for the next run.
     ResumeError
         If what is kept was made from something else, or another process is writing it.
+    DeviceError
+        If a GPU failed on the way. Another process may go on with what is kept.
     """
     process.reset_peak()
     with process.limited_allocator(), hearing() as heard:
@@ -109,10 +111,22 @@ def _restore_file(
         except _FinishedMeanwhile:
             remove_leftovers(output)  # the workspace that this process has just set up
             return _finished(path, output, source, work.options, loaded)
+        except DeviceError as error:
+            raise DeviceError(f"{error}; {_way_on(work.output)}") from error
     ended = time.monotonic()
     report.seconds |= {"finish": ended - finishing, "total": ended - started}
     report.measured_peak_bytes = process.peak_bytes()
     return report
+
+
+def _way_on(output: Output) -> str:
+    """What became of an output whose GPU failed, and what can be done about it, in words."""
+    if not output.workspace.exists():
+        return f"nothing was done of {output.path} yet; run it again, or with --device cpu"
+    return (
+        f"what is done of {output.path} is kept, and the same command goes on with it; or begin "
+        "anew with --device cpu --overwrite, as pixels of both are not mixed"
+    )
 
 
 def find_finished(

@@ -5,6 +5,7 @@ The answer does not depend on the height of the bands, so what is written by the
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -57,10 +58,14 @@ def run_or_shrink(job: Job, open_tasks: Callable[[Plan], Iterable[Task]]) -> Non
         finally:
             job.stop = asked
         if smaller is None:
+            on_gpu = job.plan.device_terms is not None
+            where = job.plan.device if on_gpu else "the machine"
+            option = "--device-budget" if on_gpu else "--mem-budget"
             raise ImageError(
-                "the machine has no memory left for the run, whatever the plan says; what is done "
-                "is kept, so stop other programs or give a smaller --mem-budget and run it again"
+                f"{where} has no memory left for the run, whatever the plan says; what is done "
+                f"is kept, so stop other programs or give a smaller {option} and run it again"
             )
+        gc.collect()  # what failed holds its streams in a circle with its error
         log.warning(
             "memory ran out although the plan fits the budget; going on with bands of %d rows and "
             "%d at once",

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.engine.contract import Scaling
 from unetmm.geometry import mirrored
 from unetmm.intensities.range import normalise
 from unetmm.models.groups import slice_of
@@ -82,11 +83,14 @@ class GroupStream:
         self.group = slice_of(job.groups[group])
         self.statistics = job.calibration.entry(task.plane[1], group)
         width, channels = strip.read_px, job.net.config.in_channels
-        self.stream = job.net.open_stream(
-            self.statistics.attention, width, segment.read_px, job.plan.band_rows, job.plan.threads
-        )
         self.excess = ExcessCells(job, task, group, self.statistics)
-        self.rows = np.zeros((job.plan.band_rows, width, channels), np.float32)
+        self.scaling = self._scaling(job, task, group)
+        self.stream = job.net.open_stream(
+            self.statistics.attention, width, segment.read_px, job.plan.band_rows,
+            job.plan.threads, self.scaling,
+        )  # fmt: skip
+        dtype = np.float32 if self.scaling is None else self.scaling.dtype
+        self.rows = np.zeros((job.plan.band_rows, width, channels), dtype)
         self.next_row = segment.read_start
         self.finished: list[NDArray[np.float32]] = []
         inside = min(strip.read_stop, info.width) - strip.read_start
@@ -94,16 +98,34 @@ class GroupStream:
         self.rows_beyond = mirrored(info.height, max(0, segment.read_stop - info.height))
         self.has_zeros = job.net.config.padding == "zeros"
         self.last_from = min(self.rows_beyond, default=info.height)
-        self.last = np.zeros((info.height - self.last_from, width, channels), np.float32)
+        self.last = np.zeros((info.height - self.last_from, width, channels), dtype)
         """The image's last rows, as far as they stand in for those beyond them."""
+
+    def _scaling(self, job: Job, task: Task, group: int) -> Scaling | None:
+        """How the device brings rows to the net's scale; None: the host does.
+
+        They travel as stored where that is a line and nothing else looks at them on that scale.
+        """
+        info, scale = job.source.info, self.statistics
+        if not job.net.takes_stored or info.dtype.kind not in "iu" or info.dtype.itemsize > 2:
+            return None
+        has_gaps = info.may_have_gaps or job.nodata(task.plane[1], group).stated
+        fills_up = job.net.config.padding == "zeros" and scale.low != 0
+        if has_gaps or fills_up or scale.samples or self.excess.watches:
+            return None
+        return Scaling(info.dtype, scale.low, scale.factor)
 
     def take(self, seen: NDArray[Any], known: NDArray[np.bool_] | None) -> None:
         """Push rows (n, width, samples) in stored units; what is not known becomes the fill."""
         n, width, _ = seen.shape
         mask = None if known is None else known[..., self.group]
         rows = self.rows[:n]
-        normalise(seen[..., self.group], mask, self.statistics, rows[:, :width])
-        self.excess.watch(rows[:, :width], self.next_row)
+        if self.scaling is not None:
+            assert mask is None, "rows without gaps are all known"
+            rows[:, :width] = seen[..., self.group]
+        else:
+            normalise(seen[..., self.group], mask, self.statistics, rows[:, :width])
+            self.excess.watch(rows[:, :width], self.next_row)
         rows[:, width:] = 0 if self.has_zeros else rows[:, self.columns_beyond]
         first = max(0, self.last_from - self.next_row)
         if first < n:

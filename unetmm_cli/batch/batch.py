@@ -135,9 +135,9 @@ def _check_several(choices: Choices) -> None:
 def _with_budget(choices: Choices) -> Choices:
     """One budget for all images, or it would shrink with every one that is in memory.
 
-    On a cluster it is that of its workers, not of this machine.
+    Where others compute it is that of each of them, not of this machine.
     """
-    if choices.cluster.is_used:
+    if choices.is_distributed:
         return choices
     budget_bytes = choices.restoration.mem_budget or default_budget_bytes()
     return choices.changed(mem_budget=budget_bytes)

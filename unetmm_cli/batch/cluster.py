@@ -1,4 +1,7 @@
-"""One image on a Dask cluster: which cluster the options mean, and how it is started."""
+"""One image on a Dask cluster: which cluster the options mean, and how it is started.
+
+Several GPUs of this machine are one as well, with a worker process for each.
+"""
 
 from __future__ import annotations
 
@@ -52,31 +55,61 @@ def restore_on_cluster(
         If the options do not fit together.
     ImageError
         If the packages or the cluster are not there.
+    ShapeError
+        If GPUs are not there, or of several kinds.
     """
     chosen, budget_bytes = choices.cluster, choices.restoration.mem_budget
+    _check_devices(choices)
     if choices.output.share is not None or (chosen.scheduler and chosen.cluster):
         raise typer.BadParameter("give one of --share, --scheduler and --cluster")
     if chosen.cluster and budget_bytes is None:
         raise typer.BadParameter(
             "--cluster asks for jobs with so much memory: give --mem-budget, each job's"
         )
-    try:
-        import dask_jobqueue  # noqa: F401
-        import distributed  # noqa: F401
-    except ImportError as error:
-        raise ImageError(
-            f"a cluster needs the package {error.name}: pip install dask-jobqueue distributed"
-        ) from error
+    _check_packages(choices)
     from unetmm.run.cluster.client import restore_distributed
 
     with _open_client(choices) as (client, workers):
         options = choices.to_options()
         if options.budget_bytes is None:
             options = replace(options, budget_bytes=_smallest_budget(client))
-        if chosen.scheduler == "local" and not options.workers:
+        if _is_local(choices) and not options.workers:
             options = replace(options, workers=max(1, (os.cpu_count() or 1) // workers))
         shares = SHARES_PER_WORKER * workers
-        return restore_distributed(path, output, options, client, shares, progress, stop)
+        return restore_distributed(
+            path, output, options, client, shares, progress, stop, choices.devices
+        )
+
+
+def _is_local(choices: Choices) -> bool:
+    """Whether the workers are processes of this machine."""
+    return choices.cluster.scheduler == "local" or bool(choices.devices)
+
+
+def _check_packages(choices: Choices) -> None:
+    try:
+        import distributed  # noqa: F401
+
+        if not choices.devices:
+            import dask_jobqueue  # noqa: F401
+    except ImportError as error:
+        needed = "several GPUs need" if choices.devices else "a cluster needs"
+        raise ImageError(
+            f"{needed} the package {error.name}: pip install dask-jobqueue distributed"
+        ) from error
+
+
+def _check_devices(choices: Choices) -> None:
+    """Refuse GPUs whose pixels would differ, and those of other machines."""
+    if not choices.devices:
+        return
+    if choices.output.share is not None or choices.cluster.is_used:
+        raise typer.BadParameter(
+            "several GPUs are of this machine and share the run: leave out --share and clusters"
+        )
+    from unetmm.engine.choice import check_alike
+
+    check_alike(choices.devices)
 
 
 @contextmanager
@@ -89,9 +122,9 @@ def _open_client(choices: Choices) -> Iterator[tuple[Any, int]]:
 
     # The loop of the client logs every lost worker on its own; the run says what matters.
     with dask.config.set({**SETTINGS, "distributed.logging": {"distributed": "error"}}):
-        if chosen.cluster or chosen.scheduler == "local":
+        if chosen.cluster or _is_local(choices):
             with _start(choices) as cluster, Client(cluster) as client:
-                yield client, chosen.jobs
+                yield client, len(choices.devices) or chosen.jobs
             return
         try:
             client = Client(chosen.scheduler, timeout=CONNECT_S)
@@ -117,8 +150,9 @@ def _start(choices: Choices) -> Any:
         from distributed import LocalCluster
 
         return LocalCluster(
-            n_workers=chosen.jobs, threads_per_worker=1, dashboard_address=None, processes=True
-        )
+            n_workers=len(choices.devices) or chosen.jobs, threads_per_worker=1,
+            dashboard_address=None, processes=True,
+        )  # fmt: skip
     import dask_jobqueue
 
     assert budget_bytes is not None

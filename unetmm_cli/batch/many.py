@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from unetmm.errors import UnetmmError
+from unetmm.errors import DeviceError, UnetmmError
 from unetmm.io.formats import RECORDLESS_SUFFIXES
 from unetmm.io.places import Place
 from unetmm.models.choice import is_auto
@@ -65,15 +65,23 @@ class Many:
         ------
         Interrupted
             If a signal stopped the run.
+        DeviceError
+            If the GPU failed, so that all other images would fail too.
         """
-        started = time.monotonic()
+        started, lost = time.monotonic(), False
         try:
             entry = self._restore(item, stop)
         except (UnetmmError, OSError, MemoryError) as error:
             entry = {"outcome": "failed", "error": " ".join(str(error).split()) or "out of memory"}
+            lost = isinstance(error, DeviceError)
         if entry["outcome"] != "skipped":
             self.busy_s += time.monotonic() - started
         self._note(item, entry)
+        if lost:
+            raise DeviceError(
+                "the GPU failed, so the images after it are left; "
+                "the same command goes on with them"
+            )
 
     def fail(self, item: Item, reason: str) -> None:
         """Count an image that cannot be restored."""

@@ -114,7 +114,7 @@ def restore_with_view(
             finished = find_same(path, output, choices)
             if finished is not None:
                 return finished
-        if choices.cluster.is_used:
+        if choices.is_distributed:
             from unetmm_cli.batch.cluster import restore_on_cluster
 
             return restore_on_cluster(path, output, choices, view.update, stop)

@@ -86,8 +86,10 @@ def check_stdout(choices: Choices) -> None:
     """
     if choices.output.format == "ome-zarr":
         raise typer.BadParameter("-o - takes one file, so not ome-zarr; use tiff or npy")
-    if choices.output.share is not None or choices.cluster.is_used:
-        raise typer.BadParameter("-o - is for one process: leave out --share and clusters")
+    if choices.output.share is not None or choices.is_distributed:
+        raise typer.BadParameter(
+            "-o - is for one process: leave out --share and clusters, and name one GPU"
+        )
     if choices.reporting.report_html is not None:
         raise typer.BadParameter("--report-html shows an output that stays; give -o a file")
     if stdout_is_terminal():

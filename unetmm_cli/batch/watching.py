@@ -59,8 +59,10 @@ def watch(inputs: list[str], output: Place, choices: Choices, many: Many) -> Non
 
 
 def _check(inputs: list[str], output: Place, choices: Choices) -> None:
-    if choices.output.share is not None or choices.cluster.is_used:
-        raise typer.BadParameter("--watch is for one process: leave out --share and clusters")
+    if choices.output.share is not None or choices.is_distributed:
+        raise typer.BadParameter(
+            "--watch is for one process: leave out --share and clusters, and name one GPU"
+        )
     for text in inputs:
         path = to_place(text)
         if isinstance(path, RemotePath) or not path.is_dir():

@@ -121,6 +121,10 @@ def make_script(array: JobArray, choices: Choices) -> str:
         raise typer.BadParameter(f'"{array.time}" is not a time limit; write 1:00:00 or 2-12:00:00')
     if choices.output.share is not None or choices.cluster.is_used:
         raise typer.BadParameter("the script shares the run itself: leave out --share and clusters")
+    if choices.devices:
+        raise typer.BadParameter(
+            "a job gets one GPU: give --device cuda, and as many --tasks as GPUs or more"
+        )
     budget_bytes = choices.restoration.mem_budget
     if budget_bytes is None:
         raise typer.BadParameter(

@@ -22,6 +22,7 @@ from unetmm_cli.options.signatures import (
     parameters_of,
     with_parameters,
 )
+from unetmm_cli.parsing import split_devices
 
 if TYPE_CHECKING:
     from unetmm.options import Options
@@ -55,6 +56,16 @@ class Choices:
         return Choices(**panels)
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        """GPUs that a process each is started for; empty where one process is all."""
+        return split_devices(self.restoration.device)
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether other processes compute, here or on a cluster."""
+        return self.cluster.is_used or bool(self.devices)
+
+    @property
     def written(self) -> dict[str, Path]:
         """Option -> path of each file that is written besides the output."""
         found = {
@@ -77,7 +88,7 @@ class Choices:
             load_calibration(self.restoration.calibration)
 
     def to_options(self) -> Options:
-        """The library's form of these choices."""
+        """The library's form of these choices; of several GPUs with the first."""
         from unetmm.options import Options
 
         how, output = self.restoration, self.output
@@ -94,7 +105,7 @@ class Choices:
             select=self.input.selection,
             encoding=output.encoding,
             precision=how.precision,
-            device=how.device,
+            device=self.devices[0] if self.devices else how.device,
             device_budget_bytes=how.device_budget,
             dtype=output.dtype,
             crop=self.input.crop,

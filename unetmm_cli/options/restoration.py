@@ -104,11 +104,12 @@ class RestorationChoices:
     device: Annotated[
         str,
         typer.Option(
-            metavar="auto|cpu|cuda[:N]",
+            metavar="auto|cpu|cuda[:N]|cuda:N,M",
             parser=parse_device,
-            help="Where to compute; auto is cpu. cuda: an NVIDIA GPU, tried on an H200. Also "
-            "torch: the CPU by plain torch operations, slower. `plan` also takes a100, h100 and "
-            "h200, which need not be here.",
+            help="Where to compute; auto is cpu. cuda: an NVIDIA GPU, tried on an H200. "
+            "cuda:0,2: these GPUs of one kind share an image, a process each, with --mem-budget "
+            "each; not tried yet. Also torch: the CPU by plain torch operations, slower. `plan` "
+            "also takes a100, h100 and h200, which need not be here.",
         ),
     ] = "auto"
     device_budget: Annotated[

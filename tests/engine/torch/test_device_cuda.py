@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from device_streams import expected_of, image_of, needs_gpu, restored, stream_of
-from helpers import CONFIGS, assert_close
+from device_streams import expected_of, image_of, needs_gpu, net_of, restored, stream_of
+from helpers import CONFIGS, SMALL_UNETMM, assert_close, frozen_attention
 
 from unetmm.engine.choice import pick_engine
+from unetmm.engine.contract import Scaling
 from unetmm.engine.precision import Precision
 from unetmm.engine.torch import cuda
 from unetmm.engine.torch.kernels.tiles import Fusing
+from unetmm.engine.torch.stream import TorchStream
+from unetmm.intensities.range import ValueScale, normalise
 from unetmm.io.array import array_info
 from unetmm.models.weights import load_model
 from unetmm.options import Options
@@ -105,6 +108,17 @@ def test_copies_on_a_gpu_wait_for_one_another(monkeypatch: pytest.MonkeyPatch) -
     assert log == [*a_round, *second, *fetched[0], *a_round, *fetched[1]]
 
 
+def test_rows_travel_as_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in_for_cuda(monkeypatch)
+    taken, given = (2, 3, 3), (2, 3, 1)
+    copies = cuda.CudaCopies(torch.device("cpu"), taken, given, np.dtype(np.uint8))
+    assert copies.inbox().dtype == np.uint8 and copies.staged_in.dtype == torch.uint8
+    copies.inbox()[:] = 200
+    copies.upload(into := torch.empty(taken))
+    assert bool((into == 200).all())
+    assert copies.outboxes.dtype == torch.float32
+
+
 def test_a_gpu_gives_no_more_than_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a stand-in for torch's allocator; and afterwards it gives what others want."""
     shares: list[float] = []
@@ -170,6 +184,23 @@ def test_gpu_equals_reference(name: str, precision: Precision, tolerance: float)
     where = pick_engine("cuda", precision)
     found = restored(stream_of(config, *image.shape[:2], 8 * stride, where), image, 8 * stride)
     assert_close(found, expected, tolerance * max(1.0, float(np.ptp(expected))))
+
+
+@needs_gpu
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "low", "high"), [("uint8", 3.3, 251.7), ("uint16", 101.1, 6e4)])
+def test_gpu_scales_stored_rows_bit_by_bit(dtype: str, low: float, high: float) -> None:
+    limits = np.iinfo(dtype)
+    image = np.random.default_rng(1).integers(0, limits.max + 1, (64, 96, 3)).astype(dtype)
+    scale, seen = ValueScale(low, high, low), np.empty(image.shape, np.float32)
+    normalise(image, None, scale, seen)
+    scaling = Scaling(np.dtype(dtype), scale.low, scale.factor)
+    net, attention = (
+        net_of(SMALL_UNETMM, pick_engine("cuda", "fp32")),
+        frozen_attention(SMALL_UNETMM),
+    )
+    ours, theirs = (TorchStream(net, attention, 96, 64, 16, 1, s) for s in (scaling, None))
+    assert np.array_equal(restored(ours, image, 16), restored(theirs, seen, 16))
 
 
 @needs_gpu

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from unetmm.engine.checks import Attention
+from unetmm.engine.contract import Scaling
 from unetmm.engine.cpu.compiled import CompiledNet
 from unetmm.engine.cpu.prepare import ensure_compiled
 from unetmm.engine.cpu.stream import RowStream
@@ -15,6 +16,7 @@ class CpuNet:
     """A compiled net, of which as many streams live as there are workers."""
 
     library_bytes = 0
+    takes_stored = False
 
     def __init__(self, compiled: CompiledNet) -> None:
         self.compiled, self.config = compiled, compiled.config
@@ -26,7 +28,9 @@ class CpuNet:
         height_px: int,
         band_rows: int,
         threads: int = 1,
+        scaling: Scaling | None = None,
     ) -> RowStream:
+        assert scaling is None, "rows are brought to the net's scale before"
         frozen = self.compiled.freeze(attention)
         return RowStream(self.compiled, frozen, width_px, height_px, band_rows, threads)
 

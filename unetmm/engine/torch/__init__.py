@@ -6,6 +6,7 @@
     stages.py     one band of one map; fused.py the same with blocks as fused kernels (`kernels/`)
     stream.py     rows in, rows out
     copies.py     bands on their way to the device and back; cuda.py all that only CUDA has
+    failures.py   errors of torch and of a GPU as ours
 
 Only engine, footprint and cost are loaded for a plan; they import no torch.
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from unetmm.engine.torch.footprint import SLOTS
 
 Shape = tuple[int, int, int]
 Rows = NDArray[np.float32]
+FLOAT32 = np.dtype(np.float32)
 
 
 class Copies:
@@ -21,23 +24,30 @@ class Copies:
     Parameters
     ----------
     taken, given : (band_rows, width_px, channels) of the bands that are pushed and that come out.
+    dtype : of the bands that are pushed.
     """
 
     def __init__(
-        self, device: torch.device, taken: Shape, given: Shape, pinned: bool = False
+        self,
+        device: torch.device,
+        taken: Shape,
+        given: Shape,
+        dtype: np.dtype[Any] = FLOAT32,
+        pinned: bool = False,
     ) -> None:
-        self.device = device
-        self.inboxes = torch.zeros((SLOTS, *taken), pin_memory=pinned)
+        self.device, self.dtype = device, getattr(torch, dtype.name)
+        self.inboxes = torch.zeros((SLOTS, *taken), dtype=self.dtype, pin_memory=pinned)
         self.outboxes = torch.zeros((SLOTS, *given), pin_memory=pinned)
         self.sent = self.asked = self.given = 0
 
-    def inbox(self) -> Rows:
+    def inbox(self) -> NDArray[Any]:
         """Where the host puts the next band."""
-        found: Rows = self.inboxes[self.sent % SLOTS].numpy()
+        found: NDArray[Any] = self.inboxes[self.sent % SLOTS].numpy()
         return found
 
     def upload(self, into: Tensor) -> None:
-        """Send the band in the inbox; `into` is (band_rows, width_px, channels) on the device."""
+        """Send the band in the inbox; `into` is (band_rows, width_px, channels) on the device, of
+        any type that holds the band's values."""
         into.copy_(self.inboxes[self.sent % SLOTS])
         self.sent += 1
 

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from unetmm.engine.precision import ITEM_BYTES, Precision
-from unetmm.engine.torch.copies import Copies, Shape
+from unetmm.engine.torch.copies import FLOAT32, Copies, Shape
+from unetmm.engine.torch.failures import translated
 from unetmm.engine.torch.folded import DTYPES
 from unetmm.engine.torch.footprint import SLOTS
-from unetmm.engine.torch.kernels.tiles import Fusing
+from unetmm.engine.torch.kernels.kept import CardOfTiles, find
+from unetmm.engine.torch.kernels.tiles import Fusing, Measured
 from unetmm.extras import has
 
 log = logging.getLogger(__name__)
@@ -57,12 +62,33 @@ def fusing(index: int, precision: Precision) -> Fusing | None:
         return None
     found = torch.cuda.get_device_properties(index)
     shared_bytes = getattr(found, "shared_memory_per_block_optin", LEAST_SHARED_BYTES)
-    chosen = Fusing(ITEM_BYTES[precision], found.multi_processor_count, shared_bytes)
+    chosen = Fusing(
+        ITEM_BYTES[precision], found.multi_processor_count, shared_bytes, _measured(index)
+    )
     refused = _refusal(index, precision, chosen)
+    if refused is not None and chosen.measured:
+        log.warning("tiles measured on %s do not work and are not used: %s", model(index), refused)
+        chosen = replace(chosen, measured=())
+        refused = _refusal(index, precision, chosen)
     if refused is None:
         return chosen
     log.warning("fused kernels do not work on %s, so that it is slower: %s", model(index), refused)
     return None
+
+
+def _measured(index: int) -> tuple[Measured, ...]:
+    """Tiles that were measured on a card of this kind."""
+    try:
+        return find(card(index))
+    except Exception:  # of a Triton that is broken, which the trial says
+        return ()
+
+
+def card(index: int) -> CardOfTiles:
+    """What measured tiles are kept under."""
+    import triton
+
+    return CardOfTiles(model(index), torch.cuda.get_device_capability(index), triton.__version__)
 
 
 def _refusal(index: int, precision: Precision, chosen: Fusing) -> str | None:
@@ -76,10 +102,18 @@ def _refusal(index: int, precision: Precision, chosen: Fusing) -> str | None:
 
 
 def free_bytes(index: int) -> int:
-    """Memory of the GPU that nobody else has taken, besides the CUDA context of this process."""
-    torch.cuda.empty_cache()
-    free: int = torch.cuda.mem_get_info(index)[0]
-    return free + torch.cuda.memory_allocated(index)
+    """Memory of the GPU that nobody else has taken, besides the CUDA context of this process.
+
+    Raises
+    ------
+    DeviceError
+        If the GPU is lost, or another process has it for itself.
+    """
+    with suppress(MemoryError), translated(torch.device("cuda", index)):
+        torch.cuda.empty_cache()
+        free: int = torch.cuda.mem_get_info(index)[0]
+        return free + torch.cuda.memory_allocated(index)
+    return 0  # others have taken it all, the context's part as well
 
 
 def begin(index: int) -> None:
@@ -97,15 +131,17 @@ def limited(index: int, budget_bytes: int, own_bytes: int) -> Iterator[None]:
 
     own_bytes: held already, and a part of the budget.
     """
-    begin(index)
-    others = max(0, torch.cuda.memory_reserved(index) - own_bytes)
-    whole = torch.cuda.get_device_properties(index).total_memory
-    share = min(1.0, (others + budget_bytes) / whole)
-    torch.cuda.set_per_process_memory_fraction(share, index)
+    with translated(torch.device("cuda", index)):
+        begin(index)
+        others = max(0, torch.cuda.memory_reserved(index) - own_bytes)
+        whole = torch.cuda.get_device_properties(index).total_memory
+        share = min(1.0, (others + budget_bytes) / whole)
+        torch.cuda.set_per_process_memory_fraction(share, index)
     try:
         yield
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, index)
+        with suppress(RuntimeError):  # of a GPU that was lost, which has been said
+            torch.cuda.set_per_process_memory_fraction(1.0, index)
 
 
 def peak_bytes(index: int) -> int:
@@ -122,13 +158,15 @@ class CudaCopies(Copies):
     down            copy 0      copy 1
     """
 
-    def __init__(self, device: torch.device, taken: Shape, given: Shape) -> None:
-        super().__init__(device, taken, given, pinned=True)
+    def __init__(
+        self, device: torch.device, taken: Shape, given: Shape, dtype: np.dtype[Any] = FLOAT32
+    ) -> None:
+        super().__init__(device, taken, given, dtype, pinned=True)
         with torch.cuda.device(device):
             self.up, self.down = torch.cuda.Stream(), torch.cuda.Stream()
             events = [[torch.cuda.Event() for _ in range(SLOTS)] for _ in range(4)]
         self.arrived, self.used, self.ready, self.back = events
-        self.staged_in = torch.empty((SLOTS, *taken), device=device)
+        self.staged_in = torch.empty((SLOTS, *taken), dtype=self.dtype, device=device)
         self.staged_out = torch.empty((SLOTS, *given), device=device)
         # Their memory may be what kernels under way on the current stream have just given back.
         for stream in (self.up, self.down):

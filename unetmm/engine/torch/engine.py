@@ -84,6 +84,8 @@ class TorchEngine:
             import triton
 
             fused = f" and triton {triton.__version__}"
+            if self.fusing.name:
+                fused += f" with measured tiles {self.fusing.name}"
         return f"{self.precision} on {where}by torch {metadata.version('torch')}{fused}"
 
     @property

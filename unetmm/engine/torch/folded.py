@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 
@@ -17,24 +15,14 @@ from unetmm.engine.folding import ProductFolder, Tensors, ending_of, fold_block
 from unetmm.engine.layout import Block, Layout, Pointwise, Product
 from unetmm.engine.layouts import make_layout
 from unetmm.engine.precision import Precision
+from unetmm.engine.torch.failures import translated
 from unetmm.engine.torch.footprint import ALIGN, frozen_numbers, weight_numbers
 from unetmm.engine.torch.kernels.tiles import Fusing
-from unetmm.errors import WeightsError
+from unetmm.errors import DeviceError, WeightsError
 from unetmm.geometry import round_up
 from unetmm.nets.config import NetConfig
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
-
-@contextmanager
-def memory_errors() -> Iterator[None]:
-    """Torch's errors for too little memory, of three kinds, as Python's."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not any(words in str(error) for words in ("out of memory", "not enough memory")):
-            raise
-        raise MemoryError(str(error)) from error
 
 
 class TensorPool:
@@ -99,6 +87,8 @@ class FoldedNet:
         If the net changes the image's size.
     WeightsError
         If a tensor is missing.
+    DeviceError
+        If the GPU fails, or has no memory left.
     """
 
     def __init__(
@@ -118,10 +108,17 @@ class FoldedNet:
         """Of each layer with slopes below zero, (channels, 1, 1)."""
         self.third: dict[str, NDArray[np.float32]] = {}
         """On the host: each block's matrix that waits for the attention."""
-        with memory_errors():
-            self.pool = TensorPool(weight_numbers(self.layout), self.dtype, self.device)
         try:
-            self._fold(self.layout, tensors, self.pool)
+            with translated(self.device):
+                self.pool = TensorPool(weight_numbers(self.layout), self.dtype, self.device)
+                self._fold(self.layout, tensors, self.pool)
+        except MemoryError as error:
+            if self.device.type == "cpu":
+                raise
+            raise DeviceError(
+                f"device {device} has no memory left for the net; stop what else uses it, or use "
+                "device cpu"
+            ) from error
         except KeyError as error:
             raise WeightsError(f"the weights lack the tensor {error} of their net") from error
         assert self.pool.end == len(self.pool.data), "weight_numbers counts what is held"

@@ -16,64 +16,48 @@ from unetmm.engine.torch.kernels.launch import (
     product,
 )
 from unetmm.engine.torch.kernels.tiles import Fusing, Tile
-from unetmm.engine.torch.stages import Map, Stages, flat
+from unetmm.engine.torch.stages import Around, Map, Stages, flat
 
 
 class FusedStages(Stages):
     """As `Stages`, with one or two kernels a block, or one an operation where maps are wide."""
 
-    def block(self, stage: Block, step: int) -> None:
-        self.arena.end = 0
-        x, band = self.maps[stage.ring.name], stage.ring.band
-        new = step * band - stage.lag
-        if not (x.misses(new, band) and x.misses(new - 1, band)):
-            w, third = self.net.blocks[stage.name], self.frozen[stage.name]
-            fusing, kept = self.net.fusing, self.kept[stage.name]
-            assert fusing is not None, "these stages are of a net with fused kernels"
-            tiles = fusing.halves(stage.channels)
-            with on_device(x.data):
-                if tiles is None:
-                    self._by_operation(w, third, kept, x, new)
-                else:
-                    self._by_half(w, third, kept, x, new, fusing, tiles)
-        x.clear_outside(new - 1, band)
+    def _blocked(self, stage: Block, x: Map, new: int) -> None:
+        w, third = self.net.blocks[stage.name], self.frozen[stage.name]
+        fusing, kept = self.net.fusing, self.kept[stage.name]
+        assert fusing is not None, "these stages are of a net with fused kernels"
+        tiles = fusing.halves(stage.channels)
+        with on_device(x.data):
+            if tiles is None:
+                self._by_operation(w, third, kept, x, new)
+            else:
+                self._by_half(w, third, kept, x, new, fusing, tiles)
 
-    def product(self, stage: Product, step: int) -> None:
+    def _multiplied(
+        self, stage: Product, taken: Tensor, out: Tensor, around: Around | None
+    ) -> None:
         if not is_fused(stage):
-            super().product(stage, step)
+            super()._multiplied(stage, taken, out, around)
             return
-        source, target = self.maps[stage.source.name], self.maps[stage.target.name]
-        count = target.band // stage.repeat
-        j = step * count - stage.lag
-        first, rows = j * stage.repeat, target.band
-        if not target.misses(first, rows):
-            weights, out = self.net.products[stage.name], target.rows(first, rows)
-            read = stage.step * j - stage.pad
-            taken = source.rows(read, stage.step * (count - 1) + stage.taps)
-            with on_device(out):
-                convolve(
-                    taken, weights.matrix, weights.bias, out, self.net.dtype, stage.taps,
-                    stage.step, stage.pad, stage.repeat, out if stage.accumulate else None,
-                    rectify=stage.rectify,
-                )  # fmt: skip
-        target.clear_outside(first, rows)
+        weights = self.net.products[stage.name]
+        with on_device(out):
+            convolve(
+                taken, weights.matrix, weights.bias, out, self.net.dtype, stage.taps,
+                stage.step, stage.pad, stage.repeat, out if stage.accumulate else None,
+                rectify=stage.rectify,
+            )  # fmt: skip
 
-    def ending(self, stage: Ending, step: int, out: Tensor) -> None:
-        source = self.maps[stage.source.name]
-        first, band = step * source.band - stage.lag, source.band
+    def _ended(self, stage: Ending, taken: Tensor, image: Tensor | None, out: Tensor) -> None:
         if not is_fused(stage):
-            super().ending(stage, step, out)
-        elif not source.misses(first, band):
-            weights, image, share = self.net.products["ending"], None, 1
-            if stage.image is not None:
-                image = self.maps[stage.image.name].rows(first, band)
-                share = len(out) // len(image)  # several, where the net enlarges
-            taken = source.rows(first - 1, band + 2)
-            with on_device(out):
-                convolve(
-                    taken, weights.matrix, weights.bias, out, self.net.dtype, taps=3, pad=1,
-                    base=image, share=share,
-                )  # fmt: skip
+            super()._ended(stage, taken, image, out)
+            return
+        weights = self.net.products["ending"]
+        share = 1 if image is None else len(out) // len(image)  # several, where the net enlarges
+        with on_device(out):
+            convolve(
+                taken, weights.matrix, weights.bias, out, self.net.dtype, taps=3, pad=1,
+                base=image, share=share,
+            )  # fmt: skip
 
     def _by_half(
         self, w: BlockWeights, third: Tensor, kept: Tensor, x: Map, new: int,

@@ -6,6 +6,7 @@ import threading
 from contextlib import AbstractContextManager, nullcontext
 
 from unetmm.engine.checks import Attention
+from unetmm.engine.contract import Scaling
 from unetmm.engine.torch.folded import FoldedNet
 from unetmm.engine.torch.footprint import Place
 from unetmm.engine.torch.stream import TorchStream
@@ -16,6 +17,8 @@ _one_strip = threading.Lock()
 
 class TorchNet:
     """A folded net, whose streams live one at a time."""
+
+    takes_stored = True
 
     def __init__(self, folded: FoldedNet, place: Place, library_bytes: int) -> None:
         self.folded, self.place, self.config = folded, place, folded.config
@@ -28,8 +31,10 @@ class TorchNet:
         height_px: int,
         band_rows: int,
         threads: int = 1,
+        scaling: Scaling | None = None,
     ) -> TorchStream:
-        return TorchStream(self.folded, attention, width_px, height_px, band_rows, threads)
+        size = width_px, height_px
+        return TorchStream(self.folded, attention, *size, band_rows, threads, scaling)
 
     def limited(self, device_budget_bytes: int) -> AbstractContextManager[None]:
         if self.place != "cuda":

@@ -136,19 +136,25 @@ class Stages:
         j = step * count - stage.lag
         first, rows = j * stage.repeat, target.band
         if not target.misses(first, rows):
-            weights, out = self.net.products[stage.name], target.rows(first, rows)
             read = stage.step * j - stage.pad
-            if joins_cells(stage):
-                taken = source.rows(read, count * stage.step)
-                self._one(weights, self._gathered(taken, stage.step), out, stage)
-            else:
-                taken = source.rows(read, stage.step * (count - 1) + stage.taps)
-                is_bordered = stage.border != BORDERS[0]
-                around = Around(stage.border, read, source.height) if is_bordered else None
-                self._square(weights, taken, out, stage, around)
-            if stage.rectify:
-                out.relu_()
+            taken = source.rows(read, stage.step * (count - 1) + stage.taps)
+            around = None
+            if stage.border != BORDERS[0]:
+                around = Around(stage.border, read, source.height)
+            self._multiplied(stage, taken, target.rows(first, rows), around)
         target.clear_outside(first, rows)
+
+    def _multiplied(
+        self, stage: Product, taken: Tensor, out: Tensor, around: Around | None
+    ) -> None:
+        """The rows `out` of a product by those that it reads."""
+        weights = self.net.products[stage.name]
+        if joins_cells(stage):
+            self._one(weights, self._gathered(taken, stage.step), out, stage)
+        else:
+            self._square(weights, taken, out, stage, around)
+        if stage.rectify:
+            out.relu_()
 
     def pool(self, stage: MaxPool, step: int) -> None:
         """The largest value of each 2x2 pixels."""
@@ -293,21 +299,25 @@ class Stages:
         x, band = self.maps[stage.ring.name], stage.ring.band
         new = step * band - stage.lag
         if not (x.misses(new, band) and x.misses(new - 1, band)):
-            w, kept, c = self.net.blocks[stage.name], self.kept[stage.name], stage.channels
-            width = x.data.shape[2]
-            norm = self.arena.take((c, band, width))
-            hidden = self.arena.take((2 * c, band + 2, width))
-            self._normalise(x.rows(new, band), norm)
-            hidden[:, :2].copy_(kept)
-            _multiply(w.first, flat(norm), w.first_bias, flat(hidden[:, 2:]), False)
-            # What lies outside the image is zero for the convolution, not the bias.
-            above = min(max(0, -new), band)
-            below = min(max(0, new + band - x.height), band)
-            hidden[:, 2 : 2 + above].zero_()
-            hidden[:, 2 + band - below :].zero_()
-            kept.copy_(hidden[:, band:])
-            self._finish(w, self.frozen[stage.name], hidden, norm, x.rows(new - 1, band))
+            self._blocked(stage, x, new)
         x.clear_outside(new - 1, band)
+
+    def _blocked(self, stage: Block, x: Map, new: int) -> None:
+        """The rows of a block one above those from `new` on."""
+        w, kept, c = self.net.blocks[stage.name], self.kept[stage.name], stage.channels
+        band, width = x.band, x.data.shape[2]
+        norm = self.arena.take((c, band, width))
+        hidden = self.arena.take((2 * c, band + 2, width))
+        self._normalise(x.rows(new, band), norm)
+        hidden[:, :2].copy_(kept)
+        _multiply(w.first, flat(norm), w.first_bias, flat(hidden[:, 2:]), False)
+        # What lies outside the image is zero for the convolution, not the bias.
+        above = min(max(0, -new), band)
+        below = min(max(0, new + band - x.height), band)
+        hidden[:, 2 : 2 + above].zero_()
+        hidden[:, 2 + band - below :].zero_()
+        kept.copy_(hidden[:, band:])
+        self._finish(w, self.frozen[stage.name], hidden, norm, x.rows(new - 1, band))
 
     def _finish(
         self, w: BlockWeights, third: Tensor, hidden: Tensor, gated: Tensor, out: Tensor
@@ -356,20 +366,20 @@ class Stages:
         self.arena.end = 0
         source = self.maps[stage.source.name]
         first, band = step * source.band - stage.lag, source.band
-        if source.misses(first, band):
-            return
-        weights = self.net.products["ending"]
-        rows = source.rows(first - 1, band + 2)
+        if not source.misses(first, band):
+            image = None if stage.image is None else self.maps[stage.image.name].rows(first, band)
+            self._ended(stage, source.rows(first - 1, band + 2), image, out)
+
+    def _ended(self, stage: Ending, taken: Tensor, image: Tensor | None, out: Tensor) -> None:
+        """The band `out` by the rows that its convolution reads, and those of the image."""
         # The part for the result lies behind the one that `_taps` takes.
-        c, width = source.data.shape[0], source.data.shape[2]
-        self.arena.take((3, c, band + 2, width))
+        self.arena.take((3, *taken.shape))
         made = self.arena.take(tuple(out.shape))
         self.arena.end = 0
-        self._taps(weights, rows, flat(made), step=1, pad=1)
-        if stage.image is None:
+        self._taps(self.net.products["ending"], taken, flat(made), step=1, pad=1)
+        if image is None:
             out.copy_(made)
         else:
-            image = self.maps[stage.image.name].rows(first, band)
             # Several values for each pixel of a channel, where the net enlarges.
             parts = len(image), -1, *made.shape[1:]
             torch.add(image[:, None], made.view(parts), out=out.view(parts))

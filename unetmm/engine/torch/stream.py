@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 
 from unetmm.engine.checks import Attention, check_rows, check_strip
 from unetmm.engine.clock import BandClock
+from unetmm.engine.contract import Scaling
 from unetmm.engine.layout import Block, Guide, MaxPool, Pointwise, Product
 from unetmm.engine.layouts import make_layout
-from unetmm.engine.torch.copies import Copies
-from unetmm.engine.torch.folded import FoldedNet, TensorPool, memory_errors
+from unetmm.engine.torch.copies import FLOAT32, Copies, Shape
+from unetmm.engine.torch.failures import translated
+from unetmm.engine.torch.folded import FoldedNet, TensorPool
 from unetmm.engine.torch.footprint import shapes_of
 from unetmm.engine.torch.stages import Map, Stages
 
@@ -33,7 +36,7 @@ def exact(threads: int) -> Iterator[None]:
     threads: that torch uses on the CPU.
     """
     cudnn_off = torch.backends.cudnn.flags(enabled=False)
-    with _settings, torch.no_grad(), cudnn_off, memory_errors():
+    with _settings, torch.no_grad(), cudnn_off:
         before = torch.get_float32_matmul_precision(), torch.get_num_threads()
         torch.set_float32_matmul_precision("highest")
         torch.set_num_threads(threads)
@@ -56,6 +59,12 @@ class TorchStream:
     width_px, height_px : of the strip, multiples of the net's stride.
     band_rows : rows per step, a multiple of the net's stride.
     threads : that share the work where the device is the CPU.
+    scaling : what brings rows to the net's scale, which are pushed as stored; None: they have it.
+
+    Raises
+    ------
+    DeviceError
+        If the GPU fails, there and in each step.
     """
 
     def __init__(
@@ -66,15 +75,16 @@ class TorchStream:
         height_px: int,
         band_rows: int,
         threads: int = 1,
+        scaling: Scaling | None = None,
     ) -> None:
         check_strip(width_px, height_px, net.config.stride_px)
         self.net, self.layout = net, make_layout(net.config, band_rows)
         self.width, self.height, self.band = width_px, height_px, band_rows
-        self.threads = threads
+        self.threads, self.scaling = threads, scaling
         self.clock = BandClock(band_rows, self.layout.lag_rows, height_px)
         self.under_way: deque[slice] = deque()
         """Finished rows, within their band, of the bands on their way to the host."""
-        with exact(threads):
+        with translated(net.device), exact(threads):
             self._allocate(attention)
 
     def _allocate(self, attention: Attention) -> None:
@@ -96,15 +106,18 @@ class TorchStream:
             net.device,
             (self.band, self.width, net.config.in_channels),
             (self.band, self.width, net.config.answer_channels),
+            FLOAT32 if self.scaling is None else self.scaling.dtype,
         )
 
-    def push(self, rows: Rows) -> Iterator[Rows]:
+    def push(self, rows: NDArray[Any]) -> Iterator[Rows]:
         """As `contract.Stream` says; a band is a view that the band after the next overwrites."""
         clock = self.clock
         check_rows(rows.shape, self.width, self.net.config.in_channels, clock.pushed, self.height)
         for new, first, is_full in clock.take(len(rows)):
             at = first % self.band
-            self.copies.inbox()[at : at + new.stop - new.start] = rows[new]
+            with translated(self.net.device):
+                inbox = self.copies.inbox()
+            inbox[at : at + new.stop - new.start] = rows[new]
             if is_full:
                 self._step()
                 if len(self.under_way) > 1:
@@ -126,12 +139,13 @@ class TorchStream:
 
     def _fetched(self) -> Rows:
         rows = self.under_way.popleft()
-        return self.copies.fetched()[rows]
+        with translated(self.net.device):
+            return self.copies.fetched()[rows]
 
     def _step(self) -> None:
         """Carry every stage one band further."""
         step = self.clock.step
-        with exact(self.threads):
+        with translated(self.net.device), exact(self.threads):
             self._take_band(step)
             for stage in self.layout.stages:
                 if isinstance(stage, Product):
@@ -158,7 +172,12 @@ class TorchStream:
                 each.advance()
         image, first = self.maps["image"], step * self.band
         if first < self.height:
-            self.copies.upload(image.rows(first, self.band).permute(1, 2, 0))
+            rows = image.rows(first, self.band)
+            self.copies.upload(rows.permute(1, 2, 0))
+            if self.scaling is not None:  # the roundings of `intensities.range`, one by one
+                if self.scaling.low:
+                    rows.sub_(float(np.float32(self.scaling.low)))
+                rows.mul_(float(np.float32(self.scaling.factor)))
         image.clear_outside(first, self.band)
 
 
@@ -172,11 +191,11 @@ def stages_of(net: FoldedNet) -> type[Stages]:
 
 
 def make_copies(
-    device: torch.device, taken: tuple[int, int, int], given: tuple[int, int, int]
+    device: torch.device, taken: Shape, given: Shape, dtype: np.dtype[Any] = FLOAT32
 ) -> Copies:
     """The copies to and from a device."""
     if device.type == "cuda":
         from unetmm.engine.torch.cuda import CudaCopies
 
-        return CudaCopies(device, taken, given)
-    return Copies(device, taken, given)
+        return CudaCopies(device, taken, given, dtype)
+    return Copies(device, taken, given, dtype)

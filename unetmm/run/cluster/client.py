@@ -58,6 +58,7 @@ def restore_distributed(
     shares: int,
     progress: Callable[[Progress], None] = lambda progress: None,
     stop: threading.Event | None = None,
+    devices: tuple[str, ...] = (),
 ) -> Report:
     """Restore a file on the workers of a cluster; all of them see the same files.
 
@@ -66,6 +67,8 @@ def restore_distributed(
     options : budget_bytes and workers are those of each worker process.
     client : dask.distributed.Client
     shares : number of them to cut the run into; several a worker, so that they end together.
+    devices : GPUs of one kind, one for each worker, whose names are 0, 1, ...; empty: each worker
+        has that of the options.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def restore_distributed(
         total_px = kept.pixels // sink.maps
         count = max(1, min(shares, rows_of(sink)))
     first = Share(0, count)
-    task = ShareTask(path, output, options, first, output_state(output), uuid.uuid4().hex)
+    task = ShareTask(path, output, options, first, output_state(output), uuid.uuid4().hex, devices)
     return _ClusterRun(
         task, sink, client, plan, total_px, progress, stop or threading.Event()
     ).run()

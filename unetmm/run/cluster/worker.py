@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unetmm.errors import LockedError, UnetmmError
@@ -46,6 +46,8 @@ class ShareTask:
     """State of the output before the run, to tell a finished run from one that is not begun."""
     run: str
     """Name of the run, with which the names of its events begin."""
+    devices: tuple[str, ...] = ()
+    """Devices of the workers, by the numbers that are their names; empty: that of the options."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def output_state(path: Place) -> OutputState:
 
 def do_share(task: ShareTask) -> ShareResult:
     """A worker's side: do a share; an error that another try would not mend is returned."""
+    task = on_own_device(task)
     with _one_share, _Watch(task) as watch:
         give_up = time.monotonic() + LOCK_WAIT_S
         while not watch.stop.is_set():
@@ -102,6 +105,16 @@ def do_share(task: ShareTask) -> ShareResult:
                     return None
                 return Failure(type(error), str(error), vars(error))
     return None
+
+
+def on_own_device(task: ShareTask) -> ShareTask:
+    """The task with the device that belongs to this worker."""
+    if not task.devices:
+        return task
+    from distributed import get_worker
+
+    device = task.devices[int(get_worker().name) % len(task.devices)]
+    return replace(task, options=replace(task.options, device=device))
 
 
 def is_finished(task: ShareTask) -> bool:

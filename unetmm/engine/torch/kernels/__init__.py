@@ -2,6 +2,7 @@
 a CPU, but Triton's interpreter runs all of it there (`TRITON_INTERPRET=1`), which the tests use.
 
     tiles.py      how a kernel is cut, and for which widths there is one; integers, no torch
+    kept.py       tiles that were measured on a card, on disk
     parts.py      what the kernels share: normalisation, products, depthwise taps
     halves.py     the two halves of a block, for maps of few channels
     products.py   the same as one kernel an operation, for maps of many channels; convolutions
@@ -12,5 +13,5 @@ a CPU, but Triton's interpreter runs all of it there (`TRITON_INTERPRET=1`), whi
 
 A map is (channels, rows, columns) or channels-last: kernels take strides. Products have operands in
 the maps' precision and sums in float32; all else is float32. A pixel's value depends on its 3x3
-neighbours alone, never on how a map is cut into tiles.
+neighbours alone, never on where a tile begins; tiles of another size add in another order.
 """

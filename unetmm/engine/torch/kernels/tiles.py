@@ -1,13 +1,16 @@
 """How the fused kernels are cut: integers only, so that a plan can count their scratch memory.
 
 The tables come of compiling for compute capability 9: in each, as many pixels as need no more than
-the registers of a program. `benchmarks/gpu_kernels.py` measures others on a GPU.
+the registers of a program. `benchmarks/gpu_kernels.py` measures others on a GPU, which are kept by
+card (`kept.py`).
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
 LEAST_CHANNELS = 16
 """Fewest channels of a tile: a product of the hardware takes no less."""
@@ -88,6 +91,24 @@ GATE_PIXELS, GATE_CHANNELS = 64, 16
 """Tile of the depthwise convolution of wide maps."""
 
 
+Kind = Literal["depthwise", "pointwise", "gradient"]
+"""Kind of a kernel that has a table of tiles."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Tile that was the quickest on a card, instead of that of the table."""
+
+    kind: Kind
+    """Kind of the kernel."""
+    item_bytes: int
+    """Bytes of a number of a map."""
+    channels: int
+    """Channels of the tile, a power of two."""
+    tile: Tile
+    """Tile that was found; it fits the card, whatever shared memory it takes."""
+
+
 @dataclass(frozen=True)
 class Fusing:
     """What of a GPU decides which kernels a block has."""
@@ -98,6 +119,26 @@ class Fusing:
     """Multiprocessors of the GPU."""
     shared_bytes: int
     """Shared memory that a program may take."""
+    measured: tuple[Measured, ...] = ()
+    """Tiles that were measured on this very card."""
+
+    @property
+    def name(self) -> str:
+        """Name of the measured tiles that pixels depend on; empty where all are of the tables."""
+        halves = [
+            m for m in self.measured if m.kind != "gradient" and m.item_bytes == self.item_bytes
+        ]
+        text = repr(sorted(halves, key=lambda m: (m.kind, m.channels)))
+        return hashlib.sha256(text.encode()).hexdigest()[:8] if halves else ""
+
+    def tile(self, kind: Kind, channels: int) -> Tile | None:
+        """Tile of a kernel for maps of so many channels; None: there is no such kernel."""
+        key = self.item_bytes, padded_channels(channels)
+        for found in self.measured:
+            if (found.kind, found.item_bytes, found.channels) == (kind, *key):
+                return found.tile
+        tables = {"depthwise": DEPTHWISE, "pointwise": POINTWISE, "gradient": GRADIENT}
+        return tables[kind].get(key)
 
     def programs(self, tile: Tile) -> int:
         """Programs that go through tiles one after the other."""
@@ -105,8 +146,7 @@ class Fusing:
 
     def halves(self, channels: int) -> tuple[Tile, Tile] | None:
         """Tiles of both halves of a block; None: one kernel an operation instead."""
-        key = self.item_bytes, padded_channels(channels)
-        found = DEPTHWISE.get(key), POINTWISE.get(key)
+        found = self.tile("depthwise", channels), self.tile("pointwise", channels)
         if found[0] is None or found[1] is None:
             return None
         both = found[0], found[1]
@@ -114,7 +154,7 @@ class Fusing:
 
     def gradient(self, channels: int) -> Tile | None:
         """Tile of a block's gradients; None: torch's operations do them."""
-        found = GRADIENT.get((self.item_bytes, padded_channels(channels)))
+        found = self.tile("gradient", channels)
         return found if found is not None and found.shared_bytes <= self.shared_bytes else None
 
     def cut(self, tile: Tile, channels: int, rows: int, width: int, images: int = 1) -> Tiling:
