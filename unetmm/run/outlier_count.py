@@ -37,7 +37,7 @@ class OutlierCount:
             self.rows.update(_numbers(rows, row))
 
     def as_dict(self) -> dict[str, int]:
-        """For reports, whose field names this fixes. Short pieces count as single pixels: parts of
+        """For reports, whose field names this fixes. Short ones count as single pixels: parts of
         sharp things look like lines.
         """
         counts = (self.columns, self.rows)
