@@ -82,6 +82,43 @@ def test_what_is_left_out_of_a_file_of_several_is_said(tmp_path: Path) -> None:
     assert "1 further image" in open_source(path).info.metadata.reading.left_out
 
 
+def film(path: Path, frames: int, alpha: bool = False) -> bytes:
+    """A film as AVIF, and what its file holds."""
+    pictures = [np.roll(PICTURE, 9 * i, 0) for i in range(frames)]
+    if alpha:
+        pictures = [np.dstack([p, np.full(p.shape[:2], 200, np.uint8)]) for p in pictures]
+    first, *others = map(Image.fromarray, pictures)
+    first.save(path, save_all=True, append_images=others, quality=95, subsampling="4:4:4")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("brand", [b"avis", b"avif"])
+@pytest.mark.parametrize(("frames", "alpha"), [(2, False), (5, True), (30, False)])
+def test_a_film_is_its_still_image(tmp_path: Path, brand: bytes, frames: int, alpha: bool) -> None:
+    path = tmp_path / "film.avif"
+    data = film(path, frames, alpha)
+    path.write_bytes(data[:8] + brand + data[12:])
+    source = open_source(path)
+    pixels = source.read((0, 0, 0), Box(0, 0, 48, 64))
+    assert pixels.shape == (48, 64, 4 if alpha else 3)
+    assert np.abs(pixels[..., :3].astype(int) - PICTURE).mean() < 4
+    (lost,) = source.info.metadata.reading.left_out
+    assert lost in (f"{frames - 1} further frame{'s' * (frames > 2)}", "film beside the image")
+    assert source.resident_bytes > 2 * len(data)
+
+
+def test_a_film_alone_or_damaged_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "film.avif"
+    data = film(path, 3)
+    path.write_bytes(data.replace(b"meta", b"free", 1))
+    with pytest.raises(ImageError, match="save a frame as PNG"):
+        open_source(path)
+    for length in (100, 300, 900, len(data) // 2):
+        path.write_bytes(data[:length])
+        with pytest.raises(ImageError):
+            open_source(path).read((0, 0, 0), Box(0, 0, 48, 64))
+
+
 def test_damaged_ones_and_a_missing_package_are_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ Decoders of AVIF leave turning to whoever shows the image; that of HEIC has turn
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO
 from unetmm.errors import ImageError
 from unetmm.extras import need
 from unetmm.io.exif import reset_orientation, strip_prefix
+from unetmm.io.photo.film_boxes import has_film, has_still, without_film
 from unetmm.io.photo.header import PhotoHeader
 from unetmm.io.photo.other_headers import open_by_pillow
 from unetmm.io.xmp import without_companions
@@ -35,22 +37,36 @@ def read_avif_header(path: Path, file: BinaryIO) -> PhotoHeader:
         If its pixels cannot be restored.
     """
     file.seek(0)
-    with open_by_pillow(file, "AVIF") as image:
+    data = file.read()
+    film = has_film(data)
+    if film and not has_still(data):
+        raise ImageError(f"{path}: is a film without an image beside it; save a frame as PNG")
+    with open_by_pillow(io.BytesIO(without_film(data)), "AVIF") as image:
         (width, height), mode, about = image.size, image.mode, dict(image.info)
-        frames = int(getattr(image, "n_frames", 1))
     if mode not in _SAMPLES:
         raise ImageError(f"{path}: is an AVIF in mode {mode}; save it as PNG")
-    file.seek(0)
-    head = file.read(2**16)
+    head = data[: 2**16]
     bits, is_grey = _depth_of_av1(head)
     samples = (1 if is_grey else 3) + (mode[-1] == "A")
     header = _header(height, width, samples, bits)
     header.take_exif(about.get("exif") or b"")
-    others = frames - 1
-    lost = [f"{others} further frame{'s' * (others > 1)}"] if others > 0 else []
+    if film:
+        header.file_copies = 2
+        header.reading = replace(header.reading, animation="the still image of it only")
+    lost = [_named_film(data)] if film else []
     at = head.find(_TRANSFER) + len(_TRANSFER) + 2  # behind the primaries
     transfer = int.from_bytes(head[at : at + 2]) if _TRANSFER in head else 0
     return _with_metadata(header, about, [*lost, *_said_transfer(transfer)])
+
+
+def _named_film(data: bytes) -> str:
+    """What is lost of a file that holds a film beside its image."""
+    try:
+        with open_by_pillow(io.BytesIO(data), "AVIF") as image:
+            others = int(getattr(image, "n_frames", 1)) - 1
+    except (OSError, SyntaxError, ValueError):
+        others = 0
+    return f"{others} further frame{'s' * (others > 1)}" if others else "film beside the image"
 
 
 def read_heic_header(path: Path, file: BinaryIO) -> PhotoHeader:
