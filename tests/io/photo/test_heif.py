@@ -12,6 +12,7 @@ from PIL import Image
 
 from unetmm.errors import ImageError, MissingPackageError
 from unetmm.io.image import Box
+from unetmm.io.keeping import not_kept
 from unetmm.io.open import open_source
 
 ROWS, COLUMNS = np.mgrid[:48, :64]
@@ -66,12 +67,40 @@ def test_more_than_eight_bits_are_spread_over_sixteen(tmp_path: Path, kind: str)
     assert np.abs(pixels - deep / 1023).max() < 0.01
 
 
-def test_hdr_is_said_to_be_lost(tmp_path: Path) -> None:
-    path = tmp_path / "photo.avif"
+@pytest.mark.parametrize("kind", ["avif", "heic"])
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "words"),
+    [(9, 16, "BT.2020 with HDR transfer PQ"), (9, 18, "HDR transfer HLG"), (12, 13, "Display P3")],
+)
+def test_colour_spaces_are_kept_or_named(
+    tmp_path: Path, kind: str, primaries: int, transfer: int, words: str
+) -> None:
+    path = tmp_path / f"photo.{kind}"
     deep = PICTURE.astype(np.uint16) * 4
-    data = imagecodecs.avif_encode(deep, bitspersample=10, transfer=16)
-    path.write_bytes(data)
-    assert "HDR transfer (PQ)" in open_source(path).info.metadata.reading.left_out
+    if kind == "avif":
+        path.write_bytes(
+            imagecodecs.avif_encode(
+                deep, bitspersample=10, primaries=primaries, transfer=transfer, matrix=9
+            )
+        )
+    else:
+        pillow_heif.encode(
+            "RGB;16", (64, 48), (deep << 6).tobytes(), path, quality=-1,
+            color_primaries=primaries, transfer_characteristics=transfer,
+        )  # fmt: skip
+    info = open_source(path).info
+    assert info.metadata.photo.png_chunks == ((b"cICP", bytes([primaries, transfer, 0, 1])),)
+    assert not_kept(info, "png") == not_kept(info, "ome-zarr") == ()
+    lost = not_kept(info, "tiff")
+    assert (lost == ()) if transfer == 13 else words in lost[0]
+    assert words in not_kept(info, "npy")[0]
+
+
+def test_usual_colour_spaces_say_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "photo.avif"
+    for pixels in (PICTURE, PICTURE[..., 0]):
+        Image.fromarray(pixels).save(path)
+        assert open_source(path).info.metadata.photo.png_chunks == ()
 
 
 def test_what_is_left_out_of_a_file_of_several_is_said(tmp_path: Path) -> None:
