@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unetmm.intensities.validity import NOTHING, NoData
+from unetmm.io.listed import listed
 from unetmm.io.omezarr.cf import nodata_of
 from unetmm.io.omezarr.dimensions import axes_by_names
 
@@ -59,7 +60,7 @@ def describe_array(path: Any, array: Any, stated: str, others: int) -> Descripti
     attributes = {name: _plain(array.attrs[name]) for name in array.attrs}
     axes, guessed = axes_by_names(path, array.shape, _dimension_names(array, attributes), stated)
     more = [name for name in attributes if name not in _USED]
-    lost = [f"attributes of the array ({', '.join(more[:4])})"] if more else []
+    lost = [f"attributes of the array ({listed(more)})"] if more else []
     lost += [f"{others} further array{'s' * (others > 1)}"] if others else []
     return Description(
         names=[[array.name.lstrip("/")]],

@@ -18,6 +18,7 @@ from unetmm.io.failures import translated
 from unetmm.io.flat.header import FlatLayout
 from unetmm.io.flat.source import FlatSource
 from unetmm.io.image import DTYPES, ImageInfo, Source
+from unetmm.io.listed import listed
 from unetmm.io.metadata import Metadata, ReadingFacts
 from unetmm.io.remedy import remedy
 from unetmm.io.units import full_unit
@@ -120,7 +121,7 @@ def _layout(path: Path, header: Mapping[str, Any], offset: int) -> FlatLayout:
         pixel_size=_pixel_sizes(header, axes),
         metadata=Metadata(
             reading=ReadingFacts(
-                left_out=(f"fields of the NRRD ({', '.join(lost[:4])})",) if lost else (),
+                left_out=(f"fields of the NRRD ({listed(lost)})",) if lost else (),
                 remedy=remedy("NRRD", math.prod(shape) * stored.itemsize)
                 if header.get("encoding") != "raw"
                 else "",
