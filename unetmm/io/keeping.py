@@ -300,7 +300,7 @@ KINDS = (
     Kind("names of channels", "TIFF, OME-Zarr, Imaris, CZI, ND2, LIF",
          _if("channel names", lambda i: any(i.channel_names)), _MEASURED, _names_are_lost),
     Kind(
-        "colours of channels", "TIFF, OME-Zarr",
+        "colours of channels", "TIFF, OME-Zarr, Imaris",
         _if("channel colours", _has_colours),
         _MEASURED, _names_are_lost,
     ),
@@ -345,7 +345,7 @@ KINDS = (
     Kind("white and primaries in tags", "TIFF", _if("primaries", _tag(318, 319)),
          {"tiff": _AS_IS, "ome-zarr": _IN_NOTES}),
     Kind(
-        "place on Earth", "TIFF, JPEG 2000, Zarr by CF, world files, .prj, .aux.xml",
+        "place on Earth", "TIFF, JPEG 2000, Zarr and netCDF by CF, world files, .prj, .aux.xml",
         _if("place on Earth", _tag(*_GEO_TAGS)), {"tiff": _AS_IS, "ome-zarr": _IN_NOTES},
     ),
     Kind("rational polynomials (RPC)", "TIFF, _RPC.TXT", _if("RPC", _tag(50844)),
