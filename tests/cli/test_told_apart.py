@@ -86,3 +86,11 @@ def test_lines_on_all_images_of_a_file_say_which(
     err = capsys.readouterr().err
     assert "done: twins.h5 --series 0 -> out/twins_s0.ome.zarr" in err
     assert [entry["series"] for entry in json.loads(Path("r.json").read_text())] == [0, 1]
+
+
+def test_an_image_that_is_opened_twice_is_doubted_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((40, 50, 4), np.uint8))
+    assert run(["plan", str(tmp_path / "a.npy"), "--mem-budget", "4GB"]) == 0
+    assert capsys.readouterr().err.count("colours and opacity, which is left as it is") == 1
