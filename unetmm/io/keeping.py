@@ -14,8 +14,10 @@ from unetmm.io.code_points import CICP, in_words
 from unetmm.io.colour_profile import profile_of_points
 from unetmm.io.exif import CAMERA, GPS, read_directories
 from unetmm.io.image import ImageInfo, SinkOptions
+from unetmm.io.listed import listed
 from unetmm.io.ome_xml import mentions
 from unetmm.io.palette import is_plain_grey, unpack_map
+from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, item_names
 
 Names = tuple[str, ...]
 
@@ -198,6 +200,13 @@ def _bits_are_lost(info: ImageInfo, target: Target) -> bool:
     return target.format == "tiff" and not (stated or wants_ome(info, target.is_ome))
 
 
+def _gdal_items(info: ImageInfo) -> Names:
+    """Items of GDAL by their names; none if there are statistics alone."""
+    names = [name for tag in info.metadata.tiff.tags if tag[0] == GDAL_METADATA_TAG
+             for name in item_names(tag[3])]  # fmt: skip
+    return (f"GDAL items ({listed(names)})",) if names else ()
+
+
 def _has_no_overviews(info: ImageInfo, target: Target) -> bool:
     """Whether one chunk holds the output, so that there are no smaller copies."""
     return max(info.height, info.width) <= SinkOptions.chunk_px
@@ -352,7 +361,7 @@ KINDS = (
          {"tiff": _AS_IS, "ome-zarr": _IN_NOTES}),
     Kind(
         "names, units, scales and other items of bands (GDAL, CF)", "TIFF, Zarr by CF",
-        _if("GDAL items", _tag(42112)),
+        _gdal_items,
         {"tiff": "without statistics of the old pixels",
          "ome-zarr": "in our attributes; scale_factor and add_offset too"},
     ),

@@ -290,3 +290,14 @@ def test_evenly_spaced_coordinates_are_a_place_on_earth(tmp_path: Path) -> None:
     unetmm.restore(tmp_path / "a.nc", "tiny-mono", output=tmp_path / "a.geo.zarr")
     kept = open_source(tmp_path / "a.geo.zarr").info.metadata.geo
     assert (kept.crs, kept.transform) == (info.metadata.geo.crs, info.metadata.geo.transform)
+
+
+def test_axes_that_nobody_names_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    path = write(tmp_path / "scan.h5", "a", STACK)
+    open_source(path)
+    assert "shape (3, 70, 90) is taken for Z, Y, X; --axes names others" in caplog.text
+    caplog.clear()
+    open_source(path, Selection(axes="TYX"))
+    open_source(write(tmp_path / "flat.h5", "a", STACK[0]))
+    assert not caplog.messages

@@ -343,3 +343,14 @@ def test_overviews_are_made_anew_or_it_is_said(
             assert len(made.series[0].levels) == 1 + kept
     if name == "o.ome.zarr":
         assert (tmp_path / name / "1").is_dir()
+
+
+def test_items_of_gdal_are_named(tmp_path: Path) -> None:
+    items = "".join(f'<Item name="{name}">1</Item>' for name in ("ACQ", "STATISTICS_MEAN", "ACQ"))
+    path = tmp_path / "a.tif"
+    for text, lost in ((items, ("GDAL items (ACQ)",)), ('<Item name="STATISTICS_MEAN"/>', ())):
+        tag = (42112, 2, 0, f"<GDALMetadata>{text}</GDALMetadata>", True)
+        tifffile.imwrite(path, np.zeros((20, 30), np.uint8), extratags=[tag], metadata=None)
+        info = open_source(path).info
+        assert not_kept(info, "png") == lost
+        assert not_kept(info, "tiff") == ()

@@ -65,6 +65,11 @@ def axes_by_names(
         raise ImageError(f"{path}: {error}") from None
     if guess.doubt:
         log.warning("%s: %s", path, guess.doubt)
+    elif len(shape) > 2:
+        log.info(
+            "%s: does not name its axes, shape %s is taken for %s; --axes names others",
+            path, shape, ", ".join(guess.axes),
+        )  # fmt: skip
     return guess.axes, guess.axes if len(shape) > 2 else ""
 
 
