@@ -94,3 +94,13 @@ def test_an_image_that_is_opened_twice_is_doubted_once(
     np.save(tmp_path / "a.npy", np.zeros((40, 50, 4), np.uint8))
     assert run(["plan", str(tmp_path / "a.npy"), "--mem-budget", "4GB"]) == 0
     assert capsys.readouterr().err.count("colours and opacity, which is left as it is") == 1
+
+
+@pytest.mark.parametrize(("more", "is_said"), [([], True), (["--same-model"], False)])
+def test_slices_in_files_of_their_own_are_pointed_to_one_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], is_said: bool
+) -> None:
+    for i in range(2):
+        (tmp_path / f"{i}.dcm").write_bytes(b"no DICOM")
+    assert run(["denoise", str(tmp_path), "-o", f"{tmp_path}/out/", *more]) == 3
+    assert ("--same-model gives the slices" in capsys.readouterr().err) == is_said
