@@ -158,6 +158,18 @@ def test_nrrd_has_its_axes_and_sizes(tmp_path: Path, encoding: str, dtype: Any) 
         assert np.array_equal(plane_of(source, (0, 0, z))[..., 0], STACK[z].astype(dtype))
 
 
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_nrrd_that_lies_askew_is_named(tmp_path: Path, is_turned: bool) -> None:
+    directions = np.diag([0.5, 0.25, 3.0])
+    if is_turned:
+        directions[0, 1] = 0.1
+    path = tmp_path / "a.nrrd"
+    header = {"space": "left-posterior-superior", "space directions": directions}
+    nrrd.write(str(path), STACK, header, index_order="C")
+    lost = open_source(path).info.metadata.reading.left_out
+    assert lost == (("fields of the NRRD (space directions)",) if is_turned else ())
+
+
 def test_nrrd_of_colours_and_what_is_refused(tmp_path: Path) -> None:
     colours = RNG.integers(0, 255, (3, 50, 60)).astype(np.uint8)  # samples, columns, rows
     path = tmp_path / "photo.nrrd"

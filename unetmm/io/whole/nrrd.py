@@ -111,6 +111,7 @@ def _layout(path: Path, header: Mapping[str, Any], offset: int) -> FlatLayout:
     axes = _axes(path, sizes, [str(kind) for kind in header.get("kinds", ())])
     shape, letters = tuple(sizes[::-1]), axes[::-1]
     lost = [name for name in header if name not in _READ]
+    lost += ["space directions"] if _is_turned(header.get("space directions")) else []
     info = ImageInfo(
         format="nrrd",
         axes=letters,
@@ -157,6 +158,17 @@ def _axes(path: Path, sizes: Sequence[int], kinds: Sequence[str]) -> str:
             f"{', '.join(map(str, sizes))} are no image; save it as columns, rows and depths"
         )
     return found
+
+
+def _is_turned(directions: Any) -> bool:
+    """Whether axes run elsewhere than along those of the space, each of them forwards."""
+    if directions is None:
+        return False
+    found = np.asarray(directions, float)
+    found = found[np.isfinite(found).all(1)]
+    return found.shape[0] != found.shape[1] or not np.array_equal(
+        found, np.diag(abs(found.diagonal()))
+    )
 
 
 def _pixel_sizes(header: Mapping[str, Any], axes: str) -> dict[str, tuple[float, str]]:
