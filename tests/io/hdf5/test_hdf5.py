@@ -235,6 +235,15 @@ def test_coordinates_of_points_are_no_image_beside_one(tmp_path: Path) -> None:
     assert open_source(path / "a_points").info.shape == (40, 3)
 
 
+def test_places_of_pixels_are_no_image_beside_one(tmp_path: Path) -> None:
+    path = tmp_path / "swath.nc"
+    for name, unit in (("lat", "degrees_north"), ("lon", b"degrees_east"), ("radiance", "W")):
+        write(path, name, STACK[0].astype(np.float32), units=unit)
+    info = open_source(path).info
+    assert "2 further arrays (lat, lon)" in info.metadata.reading.left_out
+    assert open_source(path / "lat").info.shape == (70, 90)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 def test_four_samples_that_nobody_names_are_said(
     tmp_path: Path, dtype: str, caplog: pytest.LogCaptureFixture

@@ -27,6 +27,9 @@ _MOST_NODES = 20_000
 _MOST_DEPTH = 32
 _MOST_LINKS = 16
 """Most links that a path may lead over."""
+DEGREES_NORTH = ("degrees_north", "degree_north", "degrees_n", "degree_n")
+DEGREES_EAST = ("degrees_east", "degree_east", "degrees_e", "degree_e")
+"""Units of latitudes and of longitudes in netCDF."""
 _MOST_COLUMNS = 4
 """Most columns, or rows, of a table: coordinates of points are no image."""
 _MOST_NAMED = 4
@@ -44,7 +47,7 @@ class Found:
     problem: str = ""
     """Reason why it is no image; empty if it may be one."""
     is_table: bool = False
-    """Whether it has few columns or rows, as coordinates of points have."""
+    """Whether it has few columns or rows, as coordinates of points have, or is of such."""
     is_scale: bool = False
     """Whether it is the coordinates of an axis of other arrays."""
 
@@ -176,8 +179,15 @@ def _walk(file: Any, name: str, node: Any) -> Iterator[Found]:
 
 def _found(name: str, array: Any) -> Found:
     shape = array.shape or ()
-    is_table = len(shape) == 2 and min(shape) <= _MOST_COLUMNS
+    is_table = len(shape) == 2 and (min(shape) <= _MOST_COLUMNS or _is_of_degrees(array))
     return Found(name, math.prod(shape), _problem(array), is_table, bool(array.is_scale))
+
+
+def _is_of_degrees(array: Any) -> bool:
+    """Whether it holds the latitude or longitude of each pixel of others."""
+    unit = array.attrs.get("units", "")
+    text = unit.decode("utf-8", "replace") if isinstance(unit, bytes) else str(unit)
+    return text.lower() in (*DEGREES_NORTH, *DEGREES_EAST)
 
 
 def _problem(array: Any) -> str:

@@ -9,16 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from unetmm.io.geo import GeoPlace, transform_of_centres
-from unetmm.io.hdf5.arrays import node_at
+from unetmm.io.hdf5.arrays import DEGREES_EAST, DEGREES_NORTH, node_at
 
 _LONGEST_AXIS = 2**20
 _NO_VALUES = b"This is a netCDF dimension but not a netCDF variable"
 """Beginning of the name of a dimension without coordinates."""
-_DEGREES = (
-    ("degrees_north", "degree_north", "degrees_n", "degree_n"),
-    ("degrees_east", "degree_east", "degrees_e", "degree_e"),
-)
-"""Units of latitudes and of longitudes."""
 _WGS84 = 4326
 """Number of the reference system that longitudes and latitudes have if nothing says another."""
 
@@ -59,7 +54,9 @@ def _place(file: Any, y: Any, x: Any, attributes: Mapping[str, Any]) -> GeoPlace
         return GeoPlace()
     wkt = _system(file, attributes.get("grid_mapping"))
     units = [_text(scale.attrs.get("units", "")).lower() for scale in (y, x)]
-    is_geographic = all(unit in known for unit, known in zip(units, _DEGREES, strict=True))
+    is_geographic = all(
+        unit in known for unit, known in zip(units, (DEGREES_NORTH, DEGREES_EAST), strict=True)
+    )
     if not wkt and not is_geographic:
         return GeoPlace()
     transform = transform_of_centres(x[...].tolist(), y[...].tolist())
