@@ -59,3 +59,24 @@ def test_the_allocator_of_a_host_is_as_before_after_the_last_run(
 
 def test_peak_is_at_least_what_is_resident() -> None:
     assert process.peak_bytes() >= process.resident_bytes() > 10**7
+
+
+def test_libraries_of_a_run_do_not_count_as_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan that is made before they are loaded, and one after, are the same."""
+    monkeypatch.setattr(process, "FRESH_BYTES", 105 * 10**6)
+    found = []
+    for held_bytes in (0, 50 * 10**6):
+        monkeypatch.setattr(process, "resident_bytes", lambda held=held_bytes: 105 * 10**6 + held)
+        for name in process.LIBRARY_BYTES:
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        found.append(process.held_bytes())
+        libraries_bytes = sum(process.LIBRARY_BYTES.values())
+        for name in process.LIBRARY_BYTES:
+            monkeypatch.setitem(sys.modules, name, sys)
+        monkeypatch.setattr(
+            process,
+            "resident_bytes",
+            lambda held=held_bytes: 105 * 10**6 + held + libraries_bytes,  # noqa: B023
+        )
+        assert process.held_bytes() == found[-1]
+    assert found == [0, 64 * 10**6]

@@ -9,12 +9,26 @@ from pathlib import Path
 
 from unetmm.errors import ImageError
 from unetmm.io.formats import DOUBLE_SUFFIXES
+from unetmm.io.hdf5.arrays import is_hdf5, split_place
 from unetmm.io.places import Place, RemotePath
 
 HEAD_BYTES = 512
 """Bytes at the beginning of a page within which it says whose it is."""
 BLOCK_BYTES = 2**20
 """Size of what is read at once for a checksum, in bytes."""
+
+
+def exists(path: Place) -> bool:
+    """Whether an image is there, or the file that it lies in."""
+    return path.exists() or (isinstance(path, Path) and is_hdf5(path))
+
+
+def name_of(path: Place) -> str:
+    """Name of an image: of an array in an HDF5, that of the file with the array's path in it."""
+    if not isinstance(path, Path) or path.exists() or not is_hdf5(path):
+        return path.name
+    file, within = split_place(path)
+    return f"{file.stem}_{within.replace('/', '_')}{file.suffix}"
 
 
 def check_paths(source: Place, output: Place, written: dict[str, Path]) -> None:

@@ -326,8 +326,9 @@ def test_a_batch_folds_its_model_once_and_plans_what_it_holds(
 def test_two_images_for_one_output_are_refused(
     tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    iio.imwrite(tree / "a.tiff", np.zeros((8, 8), np.uint8))
-    assert batch(tree, tree, "-o", tree.parent / "out", "--format", "png") == 1
+    other = tree / "sub" / "a.tif"
+    iio.imwrite(other, np.zeros((8, 8), np.uint8))
+    assert batch(tree, tree / "a.tif", other, "-o", f"{tree.parent / 'out'}/") == 1
     assert "would be the output of" in capsys.readouterr().err
     assert not (tree.parent / "out").exists()
 

@@ -258,3 +258,17 @@ def test_the_noise_is_that_of_the_channels_that_a_run_judges(
     assert run(["plan", str(tmp_path / "a.tif"), "--mem-budget", "2GB", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["model_choice"]["noise"] == told["noise"]
+
+
+def test_what_a_net_made_is_not_judged_as_an_image(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:160, :160]
+    classes = ((rows // 40 + columns // 40) % 3).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "c.tif", classes)
+    found = look(open_source(tmp_path / "c.tif"))
+    assert "labels or classes" in found.doubts[0] and not found.noise
+    noisy = np.random.default_rng(0).integers(0, 200, (160, 160)).astype(np.uint8)
+    noisy[:60] = 0
+    tifffile.imwrite(tmp_path / "m.tif", noisy)
+    assert look(open_source(tmp_path / "m.tif")).doubts
+    found = look(open_source(tmp_path / "m.tif"), is_image=False)
+    assert not found.doubts and not found.noise and found.histograms

@@ -130,6 +130,17 @@ def test_npy_takes_axes_and_is_refused_without(tmp_path: Path, dtype: str) -> No
         np.testing.assert_array_equal(found, pixels[3:38, 4:49, c])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_four_samples_of_a_file_are_said(
+    tmp_path: Path, dtype: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((40, 50, 4), dtype))
+    zarr.save_array(tmp_path / "a.zarr", np.zeros((40, 50, 4), dtype))
+    assert open_source(tmp_path / "a.npy").info.alpha
+    assert open_source(tmp_path / "a.zarr").info.alpha == (dtype == "uint8")
+    assert len(caplog.messages) == 2 and all("--axes YX" in line for line in caplog.messages)
+
+
 def test_npy_planes_follow_the_stated_order(tmp_path: Path) -> None:
     pixels = (np.random.default_rng(1).random((3, 2, 20, 30)) * 200).astype("u1")
     np.save(tmp_path / "a.npy", pixels)

@@ -13,6 +13,8 @@ from unetmm.errors import ImageError, ShapeError
 
 AXES = "TCZYXS"
 COLOUR_SAMPLES = (3, 4)
+OPAQUE_SAMPLES = 4
+"""Number of samples of a pixel whose last one may be opacity."""
 _USUAL = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
 _CHANNELS_LAST = {3: "YXC", 4: "ZYXC", 5: "TZYXC"}
 REFUSED_RATIO, DOUBTED_RATIO = 3, 2
@@ -65,6 +67,28 @@ def guess_axes(shape: tuple[int, ...], remedy: str = 'axes="{}"') -> Guess:
         swapped = usual.replace("CZ", "ZC")
         return Guess(usual, _doubt(shape, usual, remedy.format(swapped)))
     return Guess(usual)
+
+
+def doubt_opacity(
+    guess: Guess, shape: tuple[int, ...], remedy: str, is_photo: bool = True
+) -> Guess:
+    """The same with a word where four samples were guessed, the last of which may be opacity.
+
+    Opacity is left as it is, and where it is 0 so are the colours; of channels none should be.
+
+    Parameters
+    ----------
+    is_photo : whether four are colours and opacity; else they are taken for channels.
+    """
+    if guess.axes != "YXS" or shape[-1] != OPAQUE_SAMPLES:
+        return guess
+    if is_photo:
+        said = "taken for colours and opacity, which is left as it is"
+        return Guess("YXS", f"shape {shape} is {said}; give {remedy.format('YXC')} if it is not")
+    said = f"{OPAQUE_SAMPLES} channels"
+    return Guess(
+        "YXC", f"shape {shape} is taken for {said}; give {remedy.format('YXS')} for RGB and opacity"
+    )
 
 
 def looks_like_channels(shape: tuple[int, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""A colour profile (ICC) made of a PNG's gAMA and cHRM, for formats that know nothing else."""
+"""A colour profile (ICC) made of a PNG's gAMA and cHRM or cICP, for formats that know no other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.io.code_points import CICP, in_words, places_and_curve
 from unetmm.io.metadata import PhotoFacts
 
 _SRGB = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
@@ -21,14 +22,30 @@ _TOLERANCE = 0.005
 
 def profile_of(photo: PhotoFacts) -> bytes:
     """The profile of an image: its own, or one of what its PNG said; empty if that is as usual."""
-    names = [name for name, _ in photo.png_chunks]
-    if photo.icc_profile or b"sRGB" in names or b"cICP" in names:
+    chunks = dict(photo.png_chunks)
+    if photo.icc_profile:
         return photo.icc_profile
+    if CICP in chunks:
+        return profile_of_points(chunks[CICP])
+    if b"sRGB" in chunks:
+        return b""
     facts = colour_facts(photo.png_chunks)
     gamma, places = facts.get("gamma", _USUAL_GAMMA), facts.get("places", _SRGB)
     assert isinstance(gamma, float) and isinstance(places, tuple)
     usual = np.allclose((gamma, *places), (_USUAL_GAMMA, *_SRGB), atol=_TOLERANCE)
-    return b"" if usual or min(places[1::2]) <= 0 else _make(1 / gamma, places)
+    if usual or min(places[1::2]) <= 0:
+        return b""
+    return _make(_gamma_curve(1 / gamma), places, b"from gAMA and cHRM")
+
+
+def profile_of_points(content: bytes) -> bytes:
+    """The profile of a cICP; empty if it is HDR, not known, or as usual."""
+    found = places_and_curve(content)
+    if found is None:
+        return b""
+    places, light = found
+    curve = _gamma_curve(light) if isinstance(light, float) else _curve(light)
+    return _make(curve, places, in_words(content).encode("ascii"))
 
 
 def colour_facts(
@@ -44,16 +61,25 @@ def colour_facts(
     return found
 
 
-def _make(gamma: float, places: tuple[float, ...]) -> bytes:
-    """An ICC profile (version 2) of three colours of that gamma."""
+def _gamma_curve(gamma: float) -> bytes:
+    return b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+
+
+def _curve(light: NDArray[np.float64]) -> bytes:
+    """Light of evenly spaced values."""
+    values = np.rint(light * 65535).astype(">u2")
+    return b"curv" + bytes(4) + struct.pack(">I", len(values)) + values.tobytes()
+
+
+def _make(curve: bytes, places: tuple[float, ...], name: bytes) -> bytes:
+    """An ICC profile (version 2) of three colours with the same curve."""
     white, *primaries = (_xyz(*places[i : i + 2]) for i in range(0, 8, 2))
     adapted = _adaptation(white)
     try:
         shares = np.linalg.solve(np.stack(primaries, axis=1), white)
     except np.linalg.LinAlgError:  # colours on one line
         return b""
-    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
-    tags = {b"desc": _description(), b"cprt": b"text" + bytes(4) + b"no copyright\0\0\0\0"}
+    tags = {b"desc": _description(name), b"cprt": b"text" + bytes(4) + b"no copyright\0\0\0\0"}
     tags[b"wtpt"] = _point(np.array(_D50))
     for name, primary, share in zip((b"r", b"g", b"b"), primaries, shares, strict=True):
         tags[name + b"XYZ"] = _point(adapted @ (primary * share))
@@ -95,6 +121,6 @@ def _fixed(number: float) -> bytes:
     return struct.pack(">i", round(number * 65536))
 
 
-def _description() -> bytes:
-    text = b"from gAMA and cHRM\0"
+def _description(name: bytes) -> bytes:
+    text = name + b"\0"
     return b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(78)

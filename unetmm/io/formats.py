@@ -302,8 +302,8 @@ SUFFIXES_WITH_AXES = READ_SUFFIXES - _suffixes(f for f in FORMATS if "axes" in f
 """Extensions of files that say themselves which axes they have."""
 IMAGE_SUFFIXES = READ_SUFFIXES | {s for kind in FOREIGN for s in kind.suffixes}
 """Extensions by which a file of a folder counts as an image, whether it can be read or not."""
-READABLE = _listed([f.title for f in FORMATS if f.reader and not f.extra and f.name != "geozarr"])
-"""Formats that are read without further packages, in words for a message."""
+READABLE = _listed([f.title for f in FORMATS if f.reader and f.name != "geozarr"])
+"""Formats that are read, some of them by further packages, in words for a message."""
 OUTPUT_SUFFIXES = _listed([f.suffixes[0] for f in FORMATS if f.store])
 """Usual extensions of outputs, in words for a message."""
 OUTPUT_SUFFIX = {f.name: f.suffixes[0] for f in FORMATS if f.store}

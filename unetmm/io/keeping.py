@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from unetmm.io.code_points import CICP, in_words
+from unetmm.io.colour_profile import profile_of_points
 from unetmm.io.exif import CAMERA, GPS, read_directories
 from unetmm.io.image import ImageInfo, SinkOptions
+from unetmm.io.listed import listed
 from unetmm.io.ome_xml import mentions
 from unetmm.io.palette import is_plain_grey, unpack_map
+from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, item_names
 
 Names = tuple[str, ...]
 
@@ -33,8 +37,7 @@ _IMAGEJ = {
     "vunit": "unit of values",
 }
 """Setting of ImageJ -> its name for readers; others are understood or say how it is stored."""
-_COLOUR_CHUNKS = {
-    b"cICP": "colour space (cICP)",
+_LIGHT_CHUNKS = {
     **dict.fromkeys((b"mDCV", b"mDCv"), "mastering display (mDCV)"),
     **dict.fromkeys((b"cLLI", b"cLLi"), "light levels (cLLI)"),
 }
@@ -103,6 +106,17 @@ def _tag(*codes: int) -> Callable[[ImageInfo], bool]:
 
 def _chunks(info: ImageInfo) -> Iterator[bytes]:
     return (name for name, _ in info.metadata.photo.png_chunks)
+
+
+def _named_space(info: ImageInfo) -> Names:
+    """A colour space that the file gives numbers of."""
+    chunks = dict(info.metadata.photo.png_chunks)
+    return (f"colour space ({in_words(chunks[CICP])})",) if CICP in chunks else ()
+
+
+def _space_is_lost(info: ImageInfo, target: Target) -> bool:
+    content = dict(info.metadata.photo.png_chunks).get(CICP, b"")
+    return target.format in ("tiff", "jpeg") and not profile_of_points(content)
 
 
 def _imagej(info: ImageInfo) -> Names:
@@ -186,6 +200,13 @@ def _bits_are_lost(info: ImageInfo, target: Target) -> bool:
     return target.format == "tiff" and not (stated or wants_ome(info, target.is_ome))
 
 
+def _gdal_items(info: ImageInfo) -> Names:
+    """Items of GDAL by their names; none if there are statistics alone."""
+    names = [name for tag in info.metadata.tiff.tags if tag[0] == GDAL_METADATA_TAG
+             for name in item_names(tag[3])]  # fmt: skip
+    return (f"GDAL items ({listed(names)})",) if names else ()
+
+
 def _has_no_overviews(info: ImageInfo, target: Target) -> bool:
     """Whether one chunk holds the output, so that there are no smaller copies."""
     return max(info.height, info.width) <= SinkOptions.chunk_px
@@ -209,6 +230,7 @@ def _ome_is_lost(info: ImageInfo, target: Target) -> bool:
 
 
 _AS_IS = "as it is"
+_IN_PROFILE = "as a colour profile, unless it is HDR"
 _IN_NOTES = "in our attributes, from where a TIFF, PNG or JPEG gets it back"
 _PHOTOS = {"tiff": _AS_IS, "png": _AS_IS, "jpeg": _AS_IS, "ome-zarr": _IN_NOTES}
 _MEASURED = {"tiff": "OME-XML, or tifffile's JSON for half floats", "ome-zarr": "OME's attributes"}
@@ -259,9 +281,14 @@ KINDS = (
         {"png": "up to 1 MiB", "ome-zarr": _IN_NOTES},
     ),
     Kind(
-        "HDR colours of a PNG (cICP, mDCV, cLLI)", "PNG",
+        "colour space by number (cICP, nclx)", "PNG, AVIF, HEIC", _named_space,
+        {"png": _AS_IS, "tiff": _IN_PROFILE, "jpeg": _IN_PROFILE, "ome-zarr": _IN_NOTES},
+        _space_is_lost,
+    ),
+    Kind(
+        "light of an HDR screen (mDCV, cLLI)", "PNG",
         lambda i: tuple(dict.fromkeys(
-            _COLOUR_CHUNKS[c] for c in _chunks(i) if c in _COLOUR_CHUNKS)),
+            _LIGHT_CHUNKS[c] for c in _chunks(i) if c in _LIGHT_CHUNKS)),
         {"png": _AS_IS, "ome-zarr": _IN_NOTES},
     ),
     Kind(
@@ -274,7 +301,7 @@ KINDS = (
         "other chunks of a PNG", "PNG",
         lambda i: tuple(dict.fromkeys(
             f"chunk {c.decode('latin-1')}" for c in _chunks(i)
-            if c not in (*_TEXT_CHUNKS, *_COLOUR_CHUNKS, *_OWN_CHUNKS))),
+            if c not in (CICP, *_TEXT_CHUNKS, *_LIGHT_CHUNKS, *_OWN_CHUNKS))),
         {"png": "those that are known, and those marked as safe to copy", "ome-zarr": _IN_NOTES},
     ),
     Kind("size of a pixel", "TIFF, OME-Zarr, MRC, HDF5, DICOM, NRRD, CZI, ND2, LIF",
@@ -282,7 +309,7 @@ KINDS = (
     Kind("names of channels", "TIFF, OME-Zarr, Imaris, CZI, ND2, LIF",
          _if("channel names", lambda i: any(i.channel_names)), _MEASURED, _names_are_lost),
     Kind(
-        "colours of channels", "TIFF, OME-Zarr",
+        "colours of channels", "TIFF, OME-Zarr, Imaris",
         _if("channel colours", _has_colours),
         _MEASURED, _names_are_lost,
     ),
@@ -327,14 +354,14 @@ KINDS = (
     Kind("white and primaries in tags", "TIFF", _if("primaries", _tag(318, 319)),
          {"tiff": _AS_IS, "ome-zarr": _IN_NOTES}),
     Kind(
-        "place on Earth", "TIFF, JPEG 2000, Zarr by CF, world files, .prj, .aux.xml",
+        "place on Earth", "TIFF, JPEG 2000, Zarr and netCDF by CF, world files, .prj, .aux.xml",
         _if("place on Earth", _tag(*_GEO_TAGS)), {"tiff": _AS_IS, "ome-zarr": _IN_NOTES},
     ),
     Kind("rational polynomials (RPC)", "TIFF, _RPC.TXT", _if("RPC", _tag(50844)),
          {"tiff": _AS_IS, "ome-zarr": _IN_NOTES}),
     Kind(
         "names, units, scales and other items of bands (GDAL, CF)", "TIFF, Zarr by CF",
-        _if("GDAL items", _tag(42112)),
+        _gdal_items,
         {"tiff": "without statistics of the old pixels",
          "ome-zarr": "in our attributes; scale_factor and add_offset too"},
     ),

@@ -17,6 +17,7 @@ from unetmm.intensities.image_noise import (
     in_words,
     survey_noise,
 )
+from unetmm.intensities.labels import LABELS, TWO_VALUES
 from unetmm.intensities.validity import NOTHING, finite_mask
 from unetmm.io.image import Box, ImageInfo, Source
 from unetmm.io.measured import Mask, read_measured
@@ -80,8 +81,11 @@ class Survey:
         return asdict(self)
 
 
-def survey(source: Source) -> Survey:
-    """Read every channel, or a few boxes of each, or say why that would take too long."""
+def survey(source: Source, is_image: bool = True) -> Survey:
+    """Read every channel, or a few boxes of each, or say why that would take too long.
+
+    is_image : whether values are what was seen; maps and labels that a net made are not judged.
+    """
     info = source.info
     noisy = channels_looked_at(info.length("C"))
     shown = range(min(info.length("C"), MOST_CHANNELS))
@@ -106,13 +110,14 @@ def survey(source: Source) -> Survey:
         for channel in seen:
             read = [read_measured(source, (t, channel, z), box) for t, z, box in places]
             if channel in shown:
-                doubts |= dict.fromkeys(_doubts(info, channel, read))
+                doubts |= dict.fromkeys(_doubts(info, channel, read) if is_image else ())
                 found += _histograms(info, channel, read)
             if channel in noisy:
                 noise += _noise(info, channel, read)
     except ImageError as error:
         return Survey(skipped=str(error))
-    told = in_words(noise) if noise else ""
+    are_labels = any(words.startswith((LABELS, TWO_VALUES)) for words in doubts)
+    told = in_words(noise) if noise and is_image and not are_labels else ""
     return Survey(tuple(found), len(places), not is_small, tuple(doubts), told)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
 import typer
 
+from unetmm.io.formats import find_format
 from unetmm.io.omezarr.plates import PlateLayout
 from unetmm.io.open import count_images
 from unetmm.io.places import Place, to_place
+from unetmm.models.choice import is_auto
 from unetmm.plan.share import Share
 from unetmm.sizes import default_budget_bytes
 from unetmm_cli import display
@@ -28,7 +31,7 @@ from unetmm_cli.batch.pages import check_pages
 from unetmm_cli.batch.pipes import is_pipe, named_stdin, restore_to_stdout, spool_folder, take_stdin
 from unetmm_cli.batch.placing import Item, is_folder, make_items, with_all_series
 from unetmm_cli.batch.plates import plate_items, plate_of
-from unetmm_cli.display.batch import other_files, parts_of_sets
+from unetmm_cli.display.batch import other_files, parts_of_sets, slices_apart
 from unetmm_cli.files import check_written
 from unetmm_cli.options.choices import Choices
 from unetmm_cli.signals import stop_on_signal
@@ -74,6 +77,7 @@ def _restore_several(
         check_is_folder(output, len(found))
     items = make_items(inputs, found, to_place(output), choices)
     items = with_all_series(items) if choices.input.takes_all_series else items
+    _hint_at_series(items, choices)
     check_pages(len(items), choices)
     check_written(choices.written, [path for item in items for path in (item.input, item.output)])
     share, choices = choices.output.share, choices.changed(share=None)
@@ -83,6 +87,18 @@ def _restore_several(
     piped = stdin if isinstance(stdin, Path) else None
     many = Many(_with_budget(choices), share is not None, piped, first, len(items))
     _restore_items(items, many)
+
+
+def _hint_at_series(items: list[Item], choices: Choices) -> None:
+    """Say that slices of a series, which lie in files of their own, get models of their own."""
+    how, told = choices.restoration, choices.reporting
+    if how.same_model or not is_auto(how.model) or told.quiet:
+        return
+    dicom = find_format("dicom")
+    suffixes = dicom.suffixes if dicom else ()
+    folders = Counter(i.input.parent for i in items if i.input.suffix.lower() in suffixes)
+    if most := max(folders.values(), default=0):
+        slices_apart(most, told.as_json)
 
 
 def _restore_plate(plate: PlateLayout, path: Place, output: str, choices: Choices) -> None:

@@ -13,6 +13,7 @@ from unetmm.errors import ImageError
 from unetmm.io.formats import READ_SUFFIXES
 from unetmm.io.ome_sets import without_parts
 from unetmm.io.places import Place, RemotePath, is_zarr, to_place
+from unetmm_cli.files import name_of
 
 PIPE = "-"
 """Name that stands for stdin as an input, and for stdout as the output."""
@@ -135,7 +136,7 @@ def _images_of(path: Path) -> Iterator[Found]:
     if path.is_dir() and not looks_like_zarr(path):
         yield from _below(path, set())
     else:
-        yield path, Path(path.name)
+        yield path, Path(name_of(path))
 
 
 def _listed(data: bytes, name: str) -> Iterator[Found]:
@@ -148,7 +149,7 @@ def _listed(data: bytes, name: str) -> Iterator[Found]:
         raise ImageError(f"{name}: names no image; {remedy}, one a line")
     for text in texts:
         path = to_place(text)
-        yield path, Path(path.name)
+        yield path, Path(name_of(path))
 
 
 def _matches(pattern: str) -> list[Path]:

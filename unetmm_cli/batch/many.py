@@ -146,14 +146,17 @@ class Many:
     def _note(self, item: Item, entry: dict[str, Any]) -> None:
         told, outcome = self.choices.reporting, entry["outcome"]
         path, error = self._named(str(item.input)), self._named(entry.get("error", ""))
+        which = {} if item.series is None else {"series": item.series}
+        shown = path if item.series is None else f"{path} --series {item.series}"
         reason = error or entry.get("reason", "")
         named = {"error": error} if error else {}
-        self.entries.append({"input": path, "output": str(item.output), **entry, **named})
+        self.entries.append({"input": path, **which, "output": str(item.output), **entry, **named})
         self.counts[outcome] += 1
         if outcome == "failed":
-            self.failed.append(path)
+            self.failed.append(shown)
         if outcome == "failed" or not told.quiet:
-            batch_item(path, item.output, outcome, reason, self._standing(), told.as_json)
+            name = path if told.as_json else shown
+            batch_item(name, item.output, outcome, reason, self._standing(), told.as_json)
 
     def _standing(self) -> Standing:
         """How far the batch is."""

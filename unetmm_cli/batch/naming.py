@@ -17,7 +17,7 @@ from unetmm.io.places import Place, RemotePath, to_place
 from unetmm_cli import display
 from unetmm_cli.batch.inputs import PIPE, looks_like_zarr
 from unetmm_cli.batch.placing import is_folder, output_name
-from unetmm_cli.files import split_name
+from unetmm_cli.files import exists, name_of, split_name
 from unetmm_cli.options.choices import Choices
 
 
@@ -47,7 +47,7 @@ def named_output(
     if holds_many or not path.exists() and (only.startswith("@") or glob.has_magic(only)):
         raise typer.BadParameter(f"{only}: may hold many images; give -o FOLDER/ for theirs")
     beside = output_beside(path, choices, ending)
-    if path.exists() and not choices.reporting.quiet and not choices.reporting.as_json:
+    if exists(path) and not choices.reporting.quiet and not choices.reporting.as_json:
         display.say(f"the output goes to {beside}; -o names another")
     return inputs, str(beside)
 
@@ -86,12 +86,13 @@ def default_output(path: Place, choices: Choices, ending: str = "_denoised") -> 
 
 def output_beside(path: Place, choices: Choices, ending: str) -> Place:
     """A place in the folder of an image, in its own format where that is written."""
-    name, folder = path.name, path.parent
+    name, folder = name_of(path), path.parent
     if isinstance(path, Path):
-        file, within = split_place(path.resolve())
-        name, folder = file.name, file.parent if within else path.parent
-        if within:  # an array in an HDF5 gets its output beside the file
-            name = f"{file.stem}_{path.name}{file.suffix}"
+        file, within = split_place(path)
+        if within and name != path.name:  # an array in an HDF5 gets its output beside the file
+            folder = file.parent
+        elif not name:  # of the folder that one is in
+            name = path.resolve().name
     return folder / output_name(name, choices.output.suffix or ending, choices)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from unetmm.io.open import count_images, output_format
 from unetmm.io.places import Place, to_place
 from unetmm_cli.batch.inputs import Found, looks_like_zarr, real_place
 from unetmm_cli.batch.pages import page_of
-from unetmm_cli.display.batch import left_out
-from unetmm_cli.files import check_folder, check_paths, overlap, split_name
+from unetmm_cli.display.batch import left_out, told_apart
+from unetmm_cli.files import check_folder, check_paths, name_of, overlap, split_name
 from unetmm_cli.options.choices import Choices
 
 WRITTEN_AS = {
@@ -54,7 +55,7 @@ def output_of(path: Place, output: str, choices: Choices) -> Place:
     """
     place = to_place(output)
     if is_folder(output):
-        return make_items([str(path)], [(path, Path(path.name))], place, choices)[0].output
+        return make_items([str(path)], [(path, Path(name_of(path)))], place, choices)[0].output
     check_paths(path, place, choices.written)
     return place
 
@@ -78,6 +79,10 @@ def make_items(
             f"{', '.join(inputs)}: holds nothing but outputs of this command; give other images"
         )
     items = place(kept, folder, choices)
+    if not choices.reporting.quiet:
+        told_apart(
+            [i.output.name for i in items if _is_told_apart(i, choices)], choices.reporting.as_json
+        )
     for item in items:
         if overlap(item.input, item.output):
             raise ImageError(
@@ -85,6 +90,16 @@ def make_items(
                 "folder"
             )
     return items
+
+
+def _is_told_apart(item: Item, choices: Choices) -> bool:
+    """Whether an output has another name than it would have by itself."""
+    usual = output_name(name_of(item.input), choices.output.suffix, choices)
+    return (
+        item.output.name
+        == with_extension(Path(name_of(item.input)), Path(usual), choices.output.suffix)
+        != usual
+    )
 
 
 def with_all_series(items: list[Item]) -> list[Item]:
@@ -152,10 +167,41 @@ def place(found: list[Found], folder: Place, choices: Choices) -> list[Item]:
 def _items(found: list[Found], folder: Place, choices: Choices) -> list[Item]:
     suffix = choices.output.suffix
     outputs = [below.with_name(output_name(below.name, suffix, choices)) for _, below in found]
+    # What lies where its own output would is most likely an earlier output of another.
+    others = [o for (path, _), o in zip(found, outputs, strict=True) if not _is(path, folder / o)]
+    outputs = _told_apart([below for _, below in found], outputs, Counter(others), suffix)
     return [
         Item(path, folder / output, page=page_of(output, choices))
         for (path, _), output in zip(found, outputs, strict=True)
     ]
+
+
+def _is(path: Place, other: Place) -> bool:
+    """Whether two places are the same."""
+    return path.name == other.name and real_place(path) == real_place(other)
+
+
+def _told_apart(
+    inputs: list[Path], outputs: list[Path], counts: Counter[Path], ending: str
+) -> list[Path]:
+    """Outputs of one name keep the extension of their input: p_heic.png beside that of p.png.
+
+    The name alone is for the image whose extension it has.
+    """
+    found = []
+    for input, output in zip(inputs, outputs, strict=True):
+        is_own = split_name(input.name)[1].lower() == split_name(output.name)[1].lower()
+        if counts[output] > 1 and not is_own:
+            output = output.with_name(with_extension(input, output, ending))
+        found.append(output)
+    return found
+
+
+def with_extension(input: Place | Path, output: Place | Path, ending: str) -> str:
+    """Name of an output that tells the format of its input too."""
+    stem, suffix = split_name(input.name)
+    kept = split_name(output.name)[1]
+    return f"{stem}_{suffix.lstrip('.').lower()}{ending}{kept}" if suffix else output.name
 
 
 def _fitting(suffix: str, format: str, choices: Choices) -> str:

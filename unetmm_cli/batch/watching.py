@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import typer
@@ -15,7 +15,7 @@ from unetmm.io.places import Place, RemotePath, to_place
 from unetmm_cli import display
 from unetmm_cli.batch.inputs import expand
 from unetmm_cli.batch.many import Many
-from unetmm_cli.batch.placing import Item, place
+from unetmm_cli.batch.placing import Item, place, with_extension
 from unetmm_cli.display.batch import watching
 from unetmm_cli.options.choices import Choices
 from unetmm_cli.signals import stop_on_signal
@@ -132,6 +132,10 @@ class _Folder:
         if any(str(path.resolve()) in parts for path in self._made_of):
             return  # a part of an image that is restored already
         self._made_of.append(item.input)
+        if self._taken.get(item.output, item.input) is not item.input:
+            apart = with_extension(item.input, item.output, self.many.choices.output.suffix)
+            page = item.page and item.page.with_name(f"{apart}.html")
+            item = replace(item, output=item.output.with_name(apart), page=page)
         other = self._taken.setdefault(item.output, item.input)
         if other is not item.input:
             self.many.fail(item, f"{item.output}: is the output of {other} already")

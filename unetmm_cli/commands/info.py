@@ -36,10 +36,11 @@ def info(
             raise
         show_begun(input, summary(begun, finished=False), as_json)
         return
-    with closing(source):
-        found, values = source.info, survey(source)
     record = read_record(input)
     made = summary(record, finished=True) if record else None
+    with closing(source):
+        found = source.info
+        values = survey(source, is_image=not (made or {}).get("holds", ""))
     if as_json:
         display.result_json(info_as_dict(input, found, values, made))
     else:

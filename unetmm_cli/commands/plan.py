@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -29,6 +30,7 @@ def plan(
 
     Example: unetmm plan scan.tif --mem-budget 1GB
     """
+    from unetmm.io.open import open_source
     from unetmm.plan.outlook import look_ahead, plannable
     from unetmm.process import held_bytes
     from unetmm.run.model import settle_file
@@ -43,8 +45,10 @@ def plan(
     else:
         chosen, makes_folder = output_of(input, output, choices), is_folder(output)
     choices.check_calibration()
-    held = held_bytes()  # before nets are tried, whose memory is given back
-    options = settle_file(input, choices.to_options())
+    asked = choices.to_options()
+    with closing(open_source(input, asked.select, asked.nodata)):  # whose libraries a run has too
+        held = held_bytes()  # before nets are tried, whose memory is given back
+    options = settle_file(input, asked)
     outlook = look_ahead(input, chosen, options, makes_folder, held)
     if as_json:
         display.result_json(outlook.as_dict())

@@ -36,6 +36,28 @@ def left_out(count: int, as_json: bool) -> None:
         say(f"left out {count} images that are outputs of this command")
 
 
+def told_apart(names: list[str], as_json: bool) -> None:
+    """Which outputs are named by the format of their image too, as others have the same name."""
+    if as_json and names:
+        say_json({"event": "told_apart", "outputs": names})
+    elif names:
+        listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        say(f"images of the same name: their outputs are told apart as {listed}")
+
+
+def slices_apart(count: int, as_json: bool) -> None:
+    """That files of slices are restored one by one, if there are several."""
+    if count < 2:
+        return
+    if as_json:
+        say_json({"event": "slices_apart", "count": count})
+    else:
+        say(
+            f"{count} DICOM files of one folder are restored each by itself, and may get different "
+            "models; --same-model gives the slices of a series the same"
+        )
+
+
 def other_files(kinds: Counter[str], as_json: bool) -> None:
     """How many files of folders are of formats that are not read, by kind."""
     count = kinds.total()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from typing import Any
 
 from unetmm_cli.display.lines import say, say_json
+
+_REMEMBERED = 50
+"""Number of lines that are not said again."""
 
 
 def error(problem: Exception, as_json: bool = False) -> None:
@@ -45,6 +49,7 @@ class LogLines(logging.Handler):
     def __init__(self, as_json: bool) -> None:
         super().__init__(logging.INFO)
         self.as_json = as_json
+        self._said: deque[str] = deque(maxlen=_REMEMBERED)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record if it is the library's or a warning."""
@@ -52,6 +57,9 @@ class LogLines(logging.Handler):
         if not ours and record.name != "py.warnings":
             return
         message = " ".join(record.getMessage().split())
+        if message in self._said:  # of an image that is opened once more
+            return
+        self._said.append(message)
         if self.as_json:
             say_json({"event": "log", "level": record.levelname.lower(), "message": message})
         else:

@@ -23,6 +23,7 @@ from unetmm.io.framed import framed_info
 from unetmm.io.image import Box, Encoding, ImageInfo, SinkOptions
 from unetmm.io.keeping import KINDS, Target, not_kept
 from unetmm.io.open import open_sink, open_source
+from unetmm.io.photo.png_header import pack_chunk
 from unetmm.io.select import Selection
 from unetmm.io.xmp import fit_xmp, without_companions
 
@@ -143,7 +144,8 @@ def test_colours_of_a_png(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     assert not caplog.records
     assert copy(hdr, tmp_path / "b.ome.zarr").metadata.photo.png_chunks == (CICP, MDCV, CLLI)
     copy(hdr, tmp_path / "b.tif")
-    lost = "colour space (cICP), mastering display (mDCV), light levels (cLLI)"
+    space = "colour space (BT.2020 with HDR transfer PQ)"
+    lost = f"{space}, mastering display (mDCV), light levels (cLLI)"
     assert caplog.messages == [f"{tmp_path / 'b.tif'}: not kept: {lost}"]
     profile = copy(png(tmp_path / "l.png", LINEAR), tmp_path / "l.tif").metadata.photo.icc_profile
     made = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -153,6 +155,26 @@ def test_colours_of_a_png(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     assert back is not None and abs(back.getpixel((0, 0))[0] - 128) <= 2, "linear data"
     usual = png(tmp_path / "u.png", (b"gAMA", struct.pack(">I", 45455)))
     assert copy(usual, tmp_path / "u.tif").metadata.photo.icc_profile == b""
+
+
+@pytest.mark.parametrize("name", ["b.tif", "b.jpg"])
+def test_colour_spaces_by_number_become_profiles(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    p3, space = tmp_path / "p3.png", pack_chunk(b"cICP", bytes([12, 13, 0, 1]))
+    Image.fromarray(np.zeros((9, 11, 3), np.uint8)).save(p3)
+    whole = p3.read_bytes()
+    p3.write_bytes(whole[:33] + space + whole[33:])  # behind the head
+    profile = copy(p3, tmp_path / name).metadata.photo.icc_profile
+    assert not caplog.records
+    made = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    back = ImageCms.profileToProfile(
+        Image.new("RGB", (1, 1), (200, 150, 100)), made, ImageCms.createProfile("sRGB")
+    )
+    assert back is not None
+    shown = np.array(back.getpixel((0, 0)))
+    assert np.abs(shown - (208, 149, 93)).max() <= 2, "Display P3 as sRGB shows it"
+    assert b"Display P3" in profile
 
 
 def test_bits_and_time_of_a_png_are_named(tmp_path: Path) -> None:
@@ -321,3 +343,14 @@ def test_overviews_are_made_anew_or_it_is_said(
             assert len(made.series[0].levels) == 1 + kept
     if name == "o.ome.zarr":
         assert (tmp_path / name / "1").is_dir()
+
+
+def test_items_of_gdal_are_named(tmp_path: Path) -> None:
+    items = "".join(f'<Item name="{name}">1</Item>' for name in ("ACQ", "STATISTICS_MEAN", "ACQ"))
+    path = tmp_path / "a.tif"
+    for text, lost in ((items, ("GDAL items (ACQ)",)), ('<Item name="STATISTICS_MEAN"/>', ())):
+        tag = (42112, 2, 0, f"<GDALMetadata>{text}</GDALMetadata>", True)
+        tifffile.imwrite(path, np.zeros((20, 30), np.uint8), extratags=[tag], metadata=None)
+        info = open_source(path).info
+        assert not_kept(info, "png") == lost
+        assert not_kept(info, "tiff") == ()

@@ -12,6 +12,7 @@ from PIL import Image
 
 from unetmm.errors import ImageError, MissingPackageError
 from unetmm.io.image import Box
+from unetmm.io.keeping import not_kept
 from unetmm.io.open import open_source
 
 ROWS, COLUMNS = np.mgrid[:48, :64]
@@ -66,12 +67,40 @@ def test_more_than_eight_bits_are_spread_over_sixteen(tmp_path: Path, kind: str)
     assert np.abs(pixels - deep / 1023).max() < 0.01
 
 
-def test_hdr_is_said_to_be_lost(tmp_path: Path) -> None:
-    path = tmp_path / "photo.avif"
+@pytest.mark.parametrize("kind", ["avif", "heic"])
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "words"),
+    [(9, 16, "BT.2020 with HDR transfer PQ"), (9, 18, "HDR transfer HLG"), (12, 13, "Display P3")],
+)
+def test_colour_spaces_are_kept_or_named(
+    tmp_path: Path, kind: str, primaries: int, transfer: int, words: str
+) -> None:
+    path = tmp_path / f"photo.{kind}"
     deep = PICTURE.astype(np.uint16) * 4
-    data = imagecodecs.avif_encode(deep, bitspersample=10, transfer=16)
-    path.write_bytes(data)
-    assert "HDR transfer (PQ)" in open_source(path).info.metadata.reading.left_out
+    if kind == "avif":
+        path.write_bytes(
+            imagecodecs.avif_encode(
+                deep, bitspersample=10, primaries=primaries, transfer=transfer, matrix=9
+            )
+        )
+    else:
+        pillow_heif.encode(
+            "RGB;16", (64, 48), (deep << 6).tobytes(), path, quality=-1,
+            color_primaries=primaries, transfer_characteristics=transfer,
+        )  # fmt: skip
+    info = open_source(path).info
+    assert info.metadata.photo.png_chunks == ((b"cICP", bytes([primaries, transfer, 0, 1])),)
+    assert not_kept(info, "png") == not_kept(info, "ome-zarr") == ()
+    lost = not_kept(info, "tiff")
+    assert (lost == ()) if transfer == 13 else words in lost[0]
+    assert words in not_kept(info, "npy")[0]
+
+
+def test_usual_colour_spaces_say_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "photo.avif"
+    for pixels in (PICTURE, PICTURE[..., 0]):
+        Image.fromarray(pixels).save(path)
+        assert open_source(path).info.metadata.photo.png_chunks == ()
 
 
 def test_what_is_left_out_of_a_file_of_several_is_said(tmp_path: Path) -> None:
@@ -80,6 +109,43 @@ def test_what_is_left_out_of_a_file_of_several_is_said(tmp_path: Path) -> None:
     several.add_from_pillow(Image.fromarray(PICTURE[::-1]))
     several.save(path)
     assert "1 further image" in open_source(path).info.metadata.reading.left_out
+
+
+def film(path: Path, frames: int, alpha: bool = False) -> bytes:
+    """A film as AVIF, and what its file holds."""
+    pictures = [np.roll(PICTURE, 9 * i, 0) for i in range(frames)]
+    if alpha:
+        pictures = [np.dstack([p, np.full(p.shape[:2], 200, np.uint8)]) for p in pictures]
+    first, *others = map(Image.fromarray, pictures)
+    first.save(path, save_all=True, append_images=others, quality=95, subsampling="4:4:4")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("brand", [b"avis", b"avif"])
+@pytest.mark.parametrize(("frames", "alpha"), [(2, False), (5, True), (30, False)])
+def test_a_film_is_its_still_image(tmp_path: Path, brand: bytes, frames: int, alpha: bool) -> None:
+    path = tmp_path / "film.avif"
+    data = film(path, frames, alpha)
+    path.write_bytes(data[:8] + brand + data[12:])
+    source = open_source(path)
+    pixels = source.read((0, 0, 0), Box(0, 0, 48, 64))
+    assert pixels.shape == (48, 64, 4 if alpha else 3)
+    assert np.abs(pixels[..., :3].astype(int) - PICTURE).mean() < 4
+    (lost,) = source.info.metadata.reading.left_out
+    assert lost in (f"{frames - 1} further frame{'s' * (frames > 2)}", "film beside the image")
+    assert source.resident_bytes > 2 * len(data)
+
+
+def test_a_film_alone_or_damaged_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "film.avif"
+    data = film(path, 3)
+    path.write_bytes(data.replace(b"meta", b"free", 1))
+    with pytest.raises(ImageError, match="save a frame as PNG"):
+        open_source(path)
+    for length in (100, 300, 900, len(data) // 2):
+        path.write_bytes(data[:length])
+        with pytest.raises(ImageError):
+            open_source(path).read((0, 0, 0), Box(0, 0, 48, 64))
 
 
 def test_damaged_ones_and_a_missing_package_are_one_line(

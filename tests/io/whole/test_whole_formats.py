@@ -12,6 +12,7 @@ import numpy as np
 import OpenEXR
 import pydicom
 import pytest
+import tifffile
 from helpers import plane_of
 from numpy.typing import NDArray
 from PIL import Image
@@ -157,6 +158,18 @@ def test_nrrd_has_its_axes_and_sizes(tmp_path: Path, encoding: str, dtype: Any) 
         assert np.array_equal(plane_of(source, (0, 0, z))[..., 0], STACK[z].astype(dtype))
 
 
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_nrrd_that_lies_askew_is_named(tmp_path: Path, is_turned: bool) -> None:
+    directions = np.diag([0.5, 0.25, 3.0])
+    if is_turned:
+        directions[0, 1] = 0.1
+    path = tmp_path / "a.nrrd"
+    header = {"space": "left-posterior-superior", "space directions": directions}
+    nrrd.write(str(path), STACK, header, index_order="C")
+    lost = open_source(path).info.metadata.reading.left_out
+    assert lost == (("fields of the NRRD (space directions)",) if is_turned else ())
+
+
 def test_nrrd_of_colours_and_what_is_refused(tmp_path: Path) -> None:
     colours = RNG.integers(0, 255, (3, 50, 60)).astype(np.uint8)  # samples, columns, rows
     path = tmp_path / "photo.nrrd"
@@ -192,6 +205,43 @@ def test_openexr_is_linear_light_in_floats(tmp_path: Path, dtype: Any) -> None:
     cut.write_bytes(path.read_bytes()[:600])
     with pytest.raises(ImageError):
         open_source(cut).read((0, 0, 0), Box(0, 0, 60, 50))
+
+
+def write_exr(path: Path, channels: dict[str, NDArray[Any]], **header: Any) -> Path:
+    plain = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    with OpenEXR.File(plain | header, channels) as file:
+        file.write(str(path))
+    return path
+
+
+@pytest.mark.parametrize("colours", ["RGBA", "YA"])
+def test_colours_of_openexr_are_multiplied_by_opacity(tmp_path: Path, colours: str) -> None:
+    values = RNG.random((40, 50)).astype(np.float32)
+    path = write_exr(tmp_path / "a.exr", {name: values * 0.5 for name in colours})
+    assert open_source(path).info.metadata.display.premultiplied
+    unetmm.restore(str(path), "tiny-mono", output=str(tmp_path / "b.tif"))
+    with tifffile.TiffFile(tmp_path / "b.tif") as tif:
+        assert tif.pages[0].extrasamples == (1,), "associated"
+    opaque = write_exr(tmp_path / "c.exr", dict.fromkeys("RGB", values))
+    assert not open_source(opaque).info.metadata.display.premultiplied
+
+
+def test_all_that_is_left_out_of_an_openexr_is_named(tmp_path: Path) -> None:
+    plane = np.zeros((40, 50), np.float32)
+    layers = [f"{layer}.{k}" for layer in ("N", "light_a", "diffuse.left") for k in "RGB"]
+    channels = dict.fromkeys([*"RGB", "Z", "id", *layers], plane)
+    window = {
+        "dataWindow": (np.array([10, 5], "i4"), np.array([59, 44], "i4")),
+        "displayWindow": (np.array([0, -5], "i4"), np.array([99, 74], "i4")),
+    }
+    path = write_exr(tmp_path / "a.exr", channels, **window, pixelAspectRatio=2.0)
+    assert open_source(path).info.metadata.reading.left_out == (
+        "channels Z id", "layer N (B G R)", "layer diffuse.left (B G R)", "layer light_a (B G R)",
+        "place in the picture (from 10, 10 on, in 100 x 80)",
+        "attributes of the OpenEXR (pixelAspectRatio)",
+    )  # fmt: skip
+    usual = write_exr(tmp_path / "b.exr", dict.fromkeys("RGB", plane))
+    assert open_source(usual).info.metadata.reading.left_out == ()
 
 
 def test_openexr_of_other_channels_is_refused(tmp_path: Path) -> None:

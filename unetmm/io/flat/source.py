@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError, ShapeError
 from unetmm.io.array import array_info
-from unetmm.io.axes import Guess, guess_axes
+from unetmm.io.axes import Guess, doubt_opacity, guess_axes
 from unetmm.io.failures import translated
 from unetmm.io.files import read_into
 from unetmm.io.flat.fits import find_fits
@@ -134,6 +134,8 @@ def _find_npy(path: Path, axes: str) -> FlatLayout:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     try:
         guess = Guess(axes) if axes else guess_axes(array.shape, "--axes {}")
+        if not axes:
+            guess = doubt_opacity(guess, array.shape, "--axes {}")
         info = array_info(array.shape, array.dtype, guess.axes)
     except ShapeError as error:
         raise ImageError(f"{path}: {error}") from None

@@ -14,6 +14,7 @@ from typing import Any
 
 from unetmm.errors import ImageError
 from unetmm.extras import need
+from unetmm.io.listed import listed
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,13 @@ CACHE_BYTES = 16 * 2**20
 _MOST_NODES = 20_000
 """Most groups and arrays of a file that are looked at."""
 _MOST_DEPTH = 32
+_MOST_LINKS = 16
+"""Most links that a path may lead over."""
+DEGREES_NORTH = ("degrees_north", "degree_north", "degrees_n", "degree_n")
+DEGREES_EAST = ("degrees_east", "degree_east", "degrees_e", "degree_e")
+"""Units of latitudes and of longitudes in netCDF."""
+_MOST_COLUMNS = 4
+"""Most columns, or rows, of a table: coordinates of points are no image."""
 _MOST_NAMED = 4
 """Most arrays that a message names."""
 
@@ -36,6 +44,12 @@ class Found:
     """Path within the file, without a slash before it."""
     pixels: int
     """Number of its values."""
+    problem: str = ""
+    """Reason why it is no image; empty if it may be one."""
+    is_table: bool = False
+    """Whether it has few columns or rows, as coordinates of points have, or is of such."""
+    is_scale: bool = False
+    """Whether it is the coordinates of an axis of other arrays."""
 
 
 def open_file(path: Path) -> Any:
@@ -70,8 +84,8 @@ def is_hdf5(path: Path) -> bool:
         return opened.read(len(HDF5_MARK)) == HDF5_MARK
 
 
-def choose_array(path: Path, file: Any, within: str, series: int | None) -> tuple[str, int]:
-    """Name of the array that is asked for by its path or number, and how many others there are.
+def choose_array(path: Path, file: Any, within: str, series: int | None) -> tuple[str, list[str]]:
+    """Name of the array that is asked for by its path or number, and the names of the others.
 
     The largest if none is asked for, with a word on the others.
 
@@ -80,39 +94,78 @@ def choose_array(path: Path, file: Any, within: str, series: int | None) -> tupl
     ImageError
         If there is none such.
     """
-    found = list(list_arrays(file))
-    if within:
-        inside = [one for one in found if f"{one.name}/".startswith(f"{within}/")]
-        if not inside:
-            raise ImageError(f"{path}: holds no array of that name; it holds {_named(found)}")
-        found = inside
-    others = 0 if within else len(found) - 1
+    node = _named_node(path, file, within)
+    everything = list(_walk(file, str(node.name).strip("/"), node))
+    found = _images(everything)
     if not found:
-        raise ImageError(f"{path}: holds no array of rows and columns; give a file that does")
+        other = list_arrays(file) if within else []
+        hint = f"; the file holds {_named(other)}" if other else ""
+        raise ImageError(_no_image(path, within, everything) + hint)
     if series is not None:
         if series >= len(found):
             raise ImageError(
                 f"{path}: array {series} was asked for (--series); it holds {_named(found)}"
             )
-        return found[series].name, others
-    chosen = max(found, key=lambda one: one.pixels)
-    if len(found) > 1:
-        log.warning(
-            "%s: holds %d arrays: %s; %s is read, the largest; --series N reads another",
-            path, len(found), _named(found), chosen.name,
-        )  # fmt: skip
-    return chosen.name, others
+        chosen = found[series]
+    else:
+        chosen = max(found, key=lambda one: one.pixels)
+        if len(found) > 1:
+            log.warning(
+                "%s: holds %d arrays: %s; %s is read, the largest; --series N reads another",
+                path, len(found), _named(found), chosen.name,
+            )  # fmt: skip
+    others = [one.name for one in everything if one is not chosen and not one.is_scale]
+    return chosen.name, [] if within else others
 
 
-def list_arrays(file: Any) -> Iterator[Found]:
-    """Arrays of numbers with two to five axes, in the order of their names."""
+def _named_node(path: Path, file: Any, within: str) -> Any:
+    """The group or array that is named; the file itself if none is.
+
+    Raises
+    ------
+    ImageError
+        If there is none, or it lies in another file.
+    """
+    node, leads_out = _follow(file, within)
+    if node is not None:
+        return node
+    if leads_out:
+        raise ImageError(
+            f"{path}: {within} is a link to another file, which is not read; give that file"
+        )
+    raise ImageError(f"{path}: holds no array of that name; it holds {_named(list_arrays(file))}")
+
+
+def _no_image(path: Path, within: str, everything: list[Found]) -> str:
+    """What to say where nothing can be restored."""
+    if not everything:
+        what = f"{within} holds" if within else "holds"
+        return f"{path}: {what} no arrays; give one of numbers in rows and columns"
+    there = listed([f"{one.name} {one.problem}" for one in everything])
+    return f"{path}: holds no array of rows and columns: {there}"
+
+
+def list_arrays(file: Any) -> list[Found]:
+    """Arrays that may be images, in the order of their names.
+
+    Tables, such as coordinates of points, are among them only where there is nothing else.
+    """
+    return _images(list(_walk(file, "", file)))
+
+
+def _images(everything: list[Found]) -> list[Found]:
+    found = [one for one in everything if not one.problem]
+    return [one for one in found if not one.is_table] or found
+
+
+def _walk(file: Any, name: str, node: Any) -> Iterator[Found]:
+    """Every array in a group, in the order of their names; of an array itself."""
     left = _MOST_NODES
-    stack = [("", file, 0)]
+    stack = [(name, node, 0)]
     while stack:
         name, node, depth = stack.pop()
         if not hasattr(node, "keys"):
-            if _may_be_image(node):
-                yield Found(name, math.prod(node.shape))
+            yield _found(name, node)
             continue
         if depth == _MOST_DEPTH:
             continue
@@ -122,6 +175,38 @@ def list_arrays(file: Any) -> Iterator[Found]:
         for inner in names:
             if (child := _own(node, inner)) is not None:
                 stack.append((f"{name}/{inner}".lstrip("/"), child, depth + 1))
+
+
+def _found(name: str, array: Any) -> Found:
+    shape = array.shape or ()
+    is_table = len(shape) == 2 and (min(shape) <= _MOST_COLUMNS or _is_of_degrees(array))
+    return Found(name, math.prod(shape), _problem(array), is_table, bool(array.is_scale))
+
+
+def _is_of_degrees(array: Any) -> bool:
+    """Whether it holds the latitude or longitude of each pixel of others."""
+    unit = array.attrs.get("units", "")
+    text = unit.decode("utf-8", "replace") if isinstance(unit, bytes) else str(unit)
+    return text.lower() in (*DEGREES_NORTH, *DEGREES_EAST)
+
+
+def _problem(array: Any) -> str:
+    """Why an array is no image: numbers in two to five axes are."""
+    shape, dtype = array.shape, array.dtype
+    if shape is None or 0 in shape:
+        return "is empty"
+    if dtype.names is not None:
+        return "is a table of records, not of numbers"
+    if dtype.kind == "b":
+        return "holds true and false; save it as uint8"
+    if dtype.kind == "c":
+        return "holds complex numbers; save their absolute values, or both parts as two channels"
+    if dtype.kind not in "uif":
+        return "holds texts or the like, no numbers"
+    if not 2 <= len(shape) <= 5:
+        axes = f"{len(shape)} ax{'is' if len(shape) == 1 else 'es'}"
+        return f"has {axes}, an image has 2 to 5"
+    return ""
 
 
 def _own(group: Any, name: str) -> Any:
@@ -135,22 +220,33 @@ def _own(group: Any, name: str) -> Any:
 
 
 def node_at(file: Any, name: str) -> Any:
-    """The group or array of a path, as far as the file holds it itself; None otherwise."""
-    node = file
-    for part in name.split("/"):
-        node = _own(node, part) if hasattr(node, "keys") else None
-    return node
+    """The group or array of a path, as far as it lies in the file; None otherwise."""
+    return _follow(file, name)[0]
 
 
-def _may_be_image(array: Any) -> bool:
-    """Whether it is numbers in two to five axes; scales of other arrays have one."""
-    return (
-        array.shape is not None
-        and 2 <= len(array.shape) <= 5
-        and min(array.shape) > 0
-        and array.dtype.kind in "uif"
-        and array.dtype.names is None
-    )
+def _follow(file: Any, name: str) -> tuple[Any, bool]:
+    """What a path leads to, None if to nothing in the file; and whether it leads to another file.
+
+    Links within the file are followed.
+    """
+    import h5py
+
+    node, links, left = file, 0, name.split("/")[::-1]
+    while left:
+        part = left.pop()
+        if part in ("", "."):
+            continue
+        link = node.get(part, getlink=True) if hasattr(node, "keys") else None
+        if isinstance(link, h5py.SoftLink) and links < _MOST_LINKS:
+            node, links = file if link.path.startswith("/") else node, links + 1
+            left += link.path.split("/")[::-1]
+            continue
+        if isinstance(link, h5py.ExternalLink):
+            return None, True
+        node = None if link is None else _own(node, part)
+        if node is None:
+            break
+    return node, False
 
 
 def check_own(path: Path, array: Any) -> None:

@@ -6,17 +6,28 @@ Axes are named by vigra (ilastik), by scales of dimensions (netCDF), or by nobod
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from unetmm.intensities.validity import NOTHING, NoData
+from unetmm.io.geo import GeoPlace
+from unetmm.io.hdf5.coordinates import read_coordinates
+from unetmm.io.listed import listed
 from unetmm.io.omezarr.cf import nodata_of
 from unetmm.io.omezarr.dimensions import axes_by_names
 
 _USED = (
     *("axistags", "element_size_um", "_FillValue", "missing_value", "valid_range", "valid_min"),
-    *("valid_max", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates", "CLASS", "NAME"),
+    *(
+        "valid_max",
+        "grid_mapping",
+        "DIMENSION_LIST",
+        "_Netcdf4Dimid",
+        "_Netcdf4Coordinates",
+        "CLASS",
+        "NAME",
+    ),
 )
 """Names of attributes that are read, or say nothing of the image."""
 
@@ -41,15 +52,21 @@ class Description:
     """Values that stand for no measurement."""
     left_out: tuple[str, ...] = ()
     """Names of what the file holds besides."""
+    channel_colors: tuple[str, ...] = ()
+    """Colour of each channel as "#rrggbb", or none at all."""
+    place: GeoPlace = GeoPlace()
+    """Place on Earth."""
 
 
-def describe_array(path: Any, array: Any, stated: str, others: int) -> Description:
+def describe_array(
+    path: Any, file: Any, array: Any, stated: str, others: Sequence[str]
+) -> Description:
     """An array by its attributes.
 
     Parameters
     ----------
     stated : letters of the axes as the user has them, or empty.
-    others : number of further arrays of the file.
+    others : names of further arrays of the file, coordinates apart.
 
     Raises
     ------
@@ -57,10 +74,15 @@ def describe_array(path: Any, array: Any, stated: str, others: int) -> Descripti
         If its axes cannot be told.
     """
     attributes = {name: _plain(array.attrs[name]) for name in array.attrs}
-    axes, guessed = axes_by_names(path, array.shape, _dimension_names(array, attributes), stated)
+    axes, guessed = axes_by_names(
+        path, array.shape, _dimension_names(array, attributes), stated, array.dtype
+    )
+    place, coordinates = read_coordinates(file, array, attributes, axes)
     more = [name for name in attributes if name not in _USED]
-    lost = [f"attributes of the array ({', '.join(more[:4])})"] if more else []
-    lost += [f"{others} further array{'s' * (others > 1)}"] if others else []
+    lost = [f"attributes of the array ({listed(more)})"] if more else []
+    lost += [f"coordinates ({listed(coordinates)})"] if coordinates else []
+    count = f"{len(others)} further array{'s' * (len(others) > 1)}"
+    lost += [f"{count} ({listed(others)})"] if others else []
     return Description(
         names=[[array.name.lstrip("/")]],
         axes=axes,
@@ -69,6 +91,7 @@ def describe_array(path: Any, array: Any, stated: str, others: int) -> Descripti
         pixel_size=_sizes(attributes.get("element_size_um")),
         nodata=nodata_of(path, attributes),
         left_out=tuple(lost),
+        place=place,
     )
 
 

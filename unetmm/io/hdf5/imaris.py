@@ -5,6 +5,7 @@ Source: Imaris 5.5 file format, https://imaris.oxinst.com/support/imaris-file-fo
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from unetmm.errors import ImageError
@@ -56,14 +57,29 @@ def describe_imaris(path: Any, file: Any) -> Description:
     }
     said = [node_at(file, f"{_ABOUT}/Channel {c}") for c in range(channels)]
     channel_names = tuple("" if one is None else text_of(one.attrs.get("Name", "")) for one in said)
+    colours = tuple(map(_colour, said))
+    known = "names and colours" if all(colours) else "and names"
     return Description(
         names=names,
         axes="ZYX",
         lengths=shape,
         pixel_size=sizes,
         channel_names=channel_names if any(channel_names) else (),
-        left_out=("settings of Imaris beyond sizes and names of channels",),
+        channel_colors=colours if all(colours) else (),
+        left_out=(f"settings of Imaris beyond sizes, {known} of channels",),
     )
+
+
+def _colour(about: Any) -> str:
+    """Colour of a channel as "#rrggbb"; empty if it says none."""
+    text = "" if about is None else text_of(about.attrs.get("Color", ""))
+    try:
+        shares = [min(max(float(word), 0.0), 1.0) for word in text.split()]
+    except ValueError:
+        return ""
+    if len(shares) != 3 or any(math.isnan(share) for share in shares):
+        return ""
+    return "#" + "".join(f"{round(255 * share):02x}" for share in shares)
 
 
 def _kind_of(array: Any) -> tuple[Any, ...] | None:

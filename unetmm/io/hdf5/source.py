@@ -13,6 +13,7 @@ from unetmm.errors import ImageError
 from unetmm.io.axes import refuse_axes
 from unetmm.io.chunked import read_box
 from unetmm.io.failures import translated
+from unetmm.io.geo import with_place
 from unetmm.io.hdf5.arrays import (
     CACHE_BYTES,
     check_own,
@@ -24,7 +25,7 @@ from unetmm.io.hdf5.arrays import (
 from unetmm.io.hdf5.description import Description, describe_array
 from unetmm.io.hdf5.imaris import describe_imaris, is_imaris
 from unetmm.io.image import DTYPES, Box, ImageInfo, Plane
-from unetmm.io.metadata import Metadata, ReadingFacts
+from unetmm.io.metadata import Metadata, MicroscopyFacts, ReadingFacts
 from unetmm.sizes import format_size
 
 _CHUNK_COPIES = 3
@@ -85,7 +86,7 @@ def count_arrays(path: Path) -> int:
     with translated(path, "read it as HDF5"), open_file(file) as opened:
         if within or is_imaris(opened):
             return 1
-        return max(1, sum(1 for _ in list_arrays(opened)))
+        return max(1, len(list_arrays(opened)))
 
 
 def _describe(path: Path, file: Any, within: str, axes: str, series: int | None) -> Description:
@@ -94,7 +95,7 @@ def _describe(path: Path, file: Any, within: str, axes: str, series: int | None)
         found = describe_imaris(path, file)
     else:
         name, others = choose_array(path, file, within, series)
-        found = describe_array(path, file[name], axes, others)
+        found = describe_array(path, file, file[name], axes, others)
     for row in found.names:
         for name in row:
             check_own(path, file[name])
@@ -134,9 +135,15 @@ def _info(path: Path, found: Description, array: Any) -> ImageInfo:
         pixel_size=found.pixel_size,
         channel_names=found.channel_names if len(found.channel_names) == count else (),
         nodata=found.nodata,
-        metadata=Metadata(
-            reading=ReadingFacts(guessed_axes=found.guessed, left_out=found.left_out)
-        ),
+        metadata=with_place(_known(found), found.place),
+    )
+
+
+def _known(found: Description) -> Metadata:
+    """What is known beyond axes, sizes and names, the place on Earth apart."""
+    return Metadata(
+        microscopy=MicroscopyFacts(channel_colors=found.channel_colors),
+        reading=ReadingFacts(guessed_axes=found.guessed, left_out=found.left_out),
     )
 
 

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from unetmm.errors import ImageError, ShapeError
-from unetmm.io.axes import COLOUR_SAMPLES, Guess, guess_axes
+from unetmm.io.axes import COLOUR_SAMPLES, Guess, doubt_opacity, guess_axes
 from unetmm.io.places import Place
 
 log = logging.getLogger(__name__)
@@ -33,11 +33,11 @@ def bare_axes(path: Place, array: Any, stated: str) -> tuple[str, str]:
 
     stated : letters that the user gave, or empty.
     """
-    return axes_by_names(path, tuple(array.shape), _dimension_names(array), stated)
+    return axes_by_names(path, tuple(array.shape), _dimension_names(array), stated, array.dtype)
 
 
 def axes_by_names(
-    path: Place, shape: tuple[int, ...], names: list[str], stated: str
+    path: Place, shape: tuple[int, ...], names: list[str], stated: str, dtype: Any
 ) -> tuple[str, str]:
     """(axes, those of them that were guessed or empty) of an array by its dimensions' names.
 
@@ -45,6 +45,7 @@ def axes_by_names(
     ----------
     names : of all dimensions, in small letters, or none.
     stated : letters that the user gave, or empty.
+    dtype : of the pixels.
 
     Raises
     ------
@@ -59,10 +60,16 @@ def axes_by_names(
         return axes, ""
     try:
         guess: Guess = guess_axes(shape, "--axes {}")
+        guess = doubt_opacity(guess, shape, "--axes {}", is_photo=dtype == "uint8")
     except ShapeError as error:
         raise ImageError(f"{path}: {error}") from None
     if guess.doubt:
         log.warning("%s: %s", path, guess.doubt)
+    elif len(shape) > 2:
+        log.info(
+            "%s: does not name its axes, shape %s is taken for %s; --axes names others",
+            path, shape, ", ".join(guess.axes),
+        )  # fmt: skip
     return guess.axes, guess.axes if len(shape) > 2 else ""
 
 

@@ -50,6 +50,8 @@ class PhotoHeader:
     """Orientation as EXIF counts them, 1 to 8."""
     decode_copies: float = 1.0
     """Peak of decoding in decoded images, the result included."""
+    file_copies: int = 1
+    """Number of copies of the compressed file that decoding takes."""
     photo: PhotoFacts = PhotoFacts()
     """Profile, EXIF, resolution and the like."""
     display: DisplayFacts = DisplayFacts()
@@ -72,7 +74,11 @@ class PhotoHeader:
     def peak_bytes(self, file_bytes: int) -> int:
         """Most memory that decoding takes: the compressed file beside the decoder's copies."""
         image_bytes = self.height * self.row_bytes
-        return file_bytes + math.ceil(self.decode_copies * image_bytes) + DECODER_BYTES
+        return (
+            self.file_copies * file_bytes
+            + math.ceil(self.decode_copies * image_bytes)
+            + DECODER_BYTES
+        )
 
     @property
     def upright_size(self) -> tuple[int, int]:

@@ -5,6 +5,8 @@ Decoders of AVIF leave turning to whoever shows the image; that of HEIC has turn
 
 from __future__ import annotations
 
+import io
+import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,9 @@ from typing import Any, BinaryIO
 
 from unetmm.errors import ImageError
 from unetmm.extras import need
+from unetmm.io.code_points import chunk_of, is_hdr
 from unetmm.io.exif import reset_orientation, strip_prefix
+from unetmm.io.photo.film_boxes import has_film, has_still, without_film
 from unetmm.io.photo.header import PhotoHeader
 from unetmm.io.photo.other_headers import open_by_pillow
 from unetmm.io.xmp import without_companions
@@ -21,9 +25,10 @@ _COPIES = 4.0
 """Peak of decoding in decoded images, measured: planes of the decoder, tiles, and the result."""
 _SAMPLES = {"L": 1, "I": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _CONFIGURATION = b"av1C"
-_TRANSFER = b"colrnclx"
-_TRANSFERS = {8: "linear light", 16: "HDR transfer (PQ)", 18: "HDR transfer (HLG)"}
-"""Number of a transfer function -> words for those that outputs do not state, and show wrongly."""
+_COLOURS = b"colrnclx"
+_HEAD_BYTES = 2**16
+"""Part of a file in which the boxes about its image lie."""
+_LIGHT_BOXES = {b"mdcv": "mastering display (mdcv)", b"clli": "light levels (clli)"}
 
 
 def read_avif_header(path: Path, file: BinaryIO) -> PhotoHeader:
@@ -35,22 +40,38 @@ def read_avif_header(path: Path, file: BinaryIO) -> PhotoHeader:
         If its pixels cannot be restored.
     """
     file.seek(0)
-    with open_by_pillow(file, "AVIF") as image:
+    data = file.read()
+    film = has_film(data)
+    if film and not has_still(data):
+        raise ImageError(f"{path}: is a film without an image beside it; save a frame as PNG")
+    with open_by_pillow(io.BytesIO(without_film(data)), "AVIF") as image:
         (width, height), mode, about = image.size, image.mode, dict(image.info)
-        frames = int(getattr(image, "n_frames", 1))
     if mode not in _SAMPLES:
         raise ImageError(f"{path}: is an AVIF in mode {mode}; save it as PNG")
-    file.seek(0)
-    head = file.read(2**16)
+    head = data[:_HEAD_BYTES]
     bits, is_grey = _depth_of_av1(head)
     samples = (1 if is_grey else 3) + (mode[-1] == "A")
     header = _header(height, width, samples, bits)
     header.take_exif(about.get("exif") or b"")
-    others = frames - 1
-    lost = [f"{others} further frame{'s' * (others > 1)}"] if others > 0 else []
-    at = head.find(_TRANSFER) + len(_TRANSFER) + 2  # behind the primaries
-    transfer = int.from_bytes(head[at : at + 2]) if _TRANSFER in head else 0
-    return _with_metadata(header, about, [*lost, *_said_transfer(transfer)])
+    if film:
+        header.file_copies = 2
+        header.reading = replace(header.reading, animation="the still image of it only")
+    lost = [_named_film(data)] if film else []
+    at = head.find(_COLOURS) + len(_COLOURS)
+    numbers = (
+        struct.unpack(">HH", head[at : at + 4].ljust(4, b"\0")) if _COLOURS in head else (2, 2)
+    )
+    return _with_metadata(header, about, [*lost, *_light_boxes(head)], numbers)
+
+
+def _named_film(data: bytes) -> str:
+    """What is lost of a file that holds a film beside its image."""
+    try:
+        with open_by_pillow(io.BytesIO(data), "AVIF") as image:
+            others = int(getattr(image, "n_frames", 1)) - 1
+    except (OSError, SyntaxError, ValueError):
+        others = 0
+    return f"{others} further frame{'s' * (others > 1)}" if others else "film beside the image"
 
 
 def read_heic_header(path: Path, file: BinaryIO) -> PhotoHeader:
@@ -72,8 +93,11 @@ def read_heic_header(path: Path, file: BinaryIO) -> PhotoHeader:
     lost = [f"{others} further image{'s' * (others > 1)}"] if others else []
     lost += ["depth map"] if image.info.get("depth_images") else []
     lost += ["gain map or the like"] if image.info.get("aux") else []
-    transfer = (image.info.get("nclx_profile") or {}).get("transfer_characteristics", 0)
-    return _with_metadata(header, image.info, [*lost, *_said_transfer(transfer)])
+    file.seek(0)
+    lost += _light_boxes(file.read(_HEAD_BYTES))
+    said = image.info.get("nclx_profile") or {}
+    numbers = said.get("color_primaries", 2), said.get("transfer_characteristics", 2)
+    return _with_metadata(header, image.info, lost, numbers)
 
 
 def open_heic(path: Path, file: BinaryIO) -> tuple[Any, Any]:
@@ -92,9 +116,9 @@ def open_heic(path: Path, file: BinaryIO) -> tuple[Any, Any]:
     return container, container[container.primary_index]
 
 
-def _said_transfer(number: int) -> list[str]:
-    """What outputs do not say of a transfer function."""
-    return [_TRANSFERS[number]] if number in _TRANSFERS else []
+def _light_boxes(head: bytes) -> list[str]:
+    """Names of what is said of the light of an HDR image."""
+    return [name for mark, name in _LIGHT_BOXES.items() if mark in head]
 
 
 def _header(height: int, width: int, samples: int, bits: int) -> PhotoHeader:
@@ -104,10 +128,19 @@ def _header(height: int, width: int, samples: int, bits: int) -> PhotoHeader:
     return header
 
 
-def _with_metadata(header: PhotoHeader, about: Mapping[Any, Any], lost: list[str]) -> PhotoHeader:
+def _with_metadata(
+    header: PhotoHeader, about: Mapping[Any, Any], lost: list[str], numbers: tuple[int, int]
+) -> PhotoHeader:
+    """A header with what is said of colours.
+
+    numbers : of primaries and transfer; a profile has precedence over them, if they are not HDR.
+    """
+    profile = about.get("icc_profile") or b""
+    chunks = chunk_of(*numbers, has_colours=header.samples > 2)
     header.photo = replace(
         header.photo,
-        icc_profile=about.get("icc_profile") or b"",
+        icc_profile=profile,
+        png_chunks=tuple(c for c in chunks if not profile or is_hdr(c[1])),
         xmp=without_companions(about.get("xmp") or b""),
     )
     header.reading = header.reading.without(*lost)

@@ -16,6 +16,7 @@ from unetmm.intensities.validity import NOTHING, NoData
 from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane
 from unetmm.io.metadata import Metadata
+from unetmm.io.photo.film_boxes import without_film
 from unetmm.io.photo.header import PhotoHeader, ReadHeader
 from unetmm.io.photo.heif_headers import open_heic, read_avif_header, read_heic_header
 from unetmm.io.photo.jpeg_header import read_jpeg2000_header, read_jpeg_header
@@ -99,7 +100,7 @@ def decode_photo(path: Path, data: bytes, format: str, header: PhotoHeader) -> N
     elif format == "webp":
         pixels = imagecodecs.webp_decode(data, hasalpha=header.alpha)
     elif format == "avif":
-        pixels = _spread(imagecodecs.avif_decode(data, index=0), header.scaled_bits)
+        pixels = _spread(imagecodecs.avif_decode(without_film(data)), header.scaled_bits)
     elif format == "heic":
         pixels = _decode_heic(path, data, header.scaled_bits)
     else:

@@ -81,6 +81,12 @@ def common_scale(xml: Any, bands: int) -> dict[str, float]:
     return {} if found in ({}, {"scale_factor": 1.0, "add_offset": 0.0}) else found
 
 
+def item_names(xml: Any) -> list[str]:
+    """Names of the items, each once; statistics of the old pixels are none."""
+    names = (item.get("name", "") for item in _root(xml).findall("Item"))
+    return list(dict.fromkeys(n for n in names if n and not n.startswith("STATISTICS_")))
+
+
 def make_gdal_metadata(xml: Any, info: ImageInfo) -> bytes:
     """GDAL_METADATA without statistics of the old pixels, and with the names of these bands."""
     root = _root(xml)

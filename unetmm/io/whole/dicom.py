@@ -21,6 +21,8 @@ from unetmm.io.whole.source import Frames, FrameSource
 
 _COPIES = 4.0
 """Peak of decoding in decoded frames, measured."""
+_LIBRARY_BYTES = 16 * 10**6
+"""Memory that pydicom occupies, with its dictionary, measured."""
 _MOST_FRAMES = 10**6
 _DEFERRED_BYTES = 2**16
 """Longest element that is read at once."""
@@ -61,8 +63,8 @@ def open_dicom(path: Path) -> FrameSource:
         found: NDArray[Any] = pixel_array(path, index=number)
         return np.ascontiguousarray(found).astype(info.dtype, copy=False)
 
-    resident = path.stat().st_size if codec is not None else 0
-    return FrameSource(path, info, frames, decode, _COPIES, resident)
+    kept_bytes = _LIBRARY_BYTES + (path.stat().st_size if codec is not None else 0)
+    return FrameSource(path, info, frames, decode, _COPIES, kept_bytes)
 
 
 def _decode(header: Any, codec: str, number: int, dtype: np.dtype[Any]) -> NDArray[Any]:

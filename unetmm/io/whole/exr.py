@@ -9,6 +9,7 @@ Source: https://openexr.com/en/latest/OpenEXRFileLayout.html
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +21,8 @@ from unetmm.errors import ImageError
 from unetmm.extras import need
 from unetmm.io.failures import translated
 from unetmm.io.image import ImageInfo
-from unetmm.io.metadata import Metadata, ReadingFacts
+from unetmm.io.listed import listed
+from unetmm.io.metadata import DisplayFacts, Metadata, ReadingFacts
 from unetmm.io.whole.source import Frames, FrameSource
 
 _TYPES = ("uint32", "float16", "float32")
@@ -35,10 +37,13 @@ _MOST_PX = 2**24
 _DEEP, _SEVERAL = 0x800, 0x1000
 """Flags of the version."""
 _STRUCTURE = {
-    "channels", "compression", "dataWindow", "displayWindow", "lineOrder", "pixelAspectRatio",
-    "screenWindowCenter", "screenWindowWidth", "type", "tiles", "chunkCount", "name", "version",
+    "channels", "compression", "dataWindow", "displayWindow", "lineOrder", "type", "tiles",
+    "chunkCount", "name", "version",
 }  # fmt: skip
 """Names of attributes that say how pixels are stored."""
+_ONE = struct.pack("<f", 1)
+_USUAL = {"pixelAspectRatio": _ONE, "screenWindowWidth": _ONE, "screenWindowCenter": bytes(8)}
+"""Attribute that every file has -> what it says in most of them."""
 
 
 def open_exr(path: Path) -> FrameSource:
@@ -61,7 +66,10 @@ def open_exr(path: Path) -> FrameSource:
         dtype=dtype,
         chunk=(min(_BAND_PX, header.height), header.width),
         alpha="A" in names,
-        metadata=Metadata(reading=ReadingFacts(left_out=_left_out(header, names))),
+        metadata=Metadata(
+            display=DisplayFacts(premultiplied="A" in names),  # as OpenEXR defines opacity
+            reading=ReadingFacts(left_out=_left_out(header, names)),
+        ),
     )
     bands = -(-header.height // _BAND_PX)
     frames = Frames(np.arange(bands).reshape(1, -1, 1), _BAND_PX, header.width)
@@ -90,6 +98,8 @@ def open_exr(path: Path) -> FrameSource:
 class _Header:
     top: int
     """Number of the first row."""
+    place: str
+    """Place of the pixels in the picture, in words; empty where they are all of it."""
     height: int
     """Number of rows."""
     width: int
@@ -120,9 +130,24 @@ def _read_header(path: Path) -> _Header:
     if not (0 <= x1 - x0 < _MOST_PX and 0 <= y1 - y0 < _MOST_PX):
         raise ImageError(f"{path}: claims a window of {x0}, {y0} to {x1}, {y1}; it is damaged")
     types, small = _channels(attributes["channels"])
-    others = tuple(name for name in attributes if name not in _STRUCTURE)
+    others = tuple(
+        name for name, value in attributes.items()
+        if name not in _STRUCTURE and value != _USUAL.get(name)
+    )  # fmt: skip
     several = bool(flags & _SEVERAL)
-    return _Header(y0, y1 - y0 + 1, x1 - x0 + 1, types, small, others, several)
+    place = _place(attributes["dataWindow"], attributes["displayWindow"])
+    return _Header(y0, place, y1 - y0 + 1, x1 - x0 + 1, types, small, others, several)
+
+
+def _place(data: bytes, display: bytes) -> str:
+    """Where the pixels lie in the picture; empty where they are all of it."""
+    if data == display:
+        return ""
+    x0, y0, x1, y1 = struct.unpack("<4i", display)
+    left, top, _, _ = struct.unpack("<4i", data)
+    return (
+        f"place in the picture (from {left - x0}, {top - y0} on, in {x1 - x0 + 1} x {y1 - y0 + 1})"
+    )
 
 
 def _word(file: BinaryIO) -> str:
@@ -151,10 +176,23 @@ def _channels(data: bytes) -> tuple[dict[str, str], tuple[str, ...]]:
 def _left_out(header: _Header, names: list[str]) -> tuple[str, ...]:
     """Names of what the file holds besides."""
     lost = [name for name in (*header.types, *header.small) if name not in names]
-    found = [f"channels {', '.join(lost[:6])}"] if lost else []
+    found = list(_named_channels(lost))
     found += ["further parts of the OpenEXR"] if header.several else []
-    found += [f"attributes of the OpenEXR ({', '.join(header.others[:4])})"] * bool(header.others)
+    found += [header.place] if header.place else []
+    found += [f"attributes of the OpenEXR ({listed(header.others)})"] if header.others else []
     return tuple(found)
+
+
+def _named_channels(names: list[str]) -> Iterator[str]:
+    """Channels, and layers with what each holds: every one of them, as a whole."""
+    layers: dict[str, list[str]] = {}
+    for name in names:
+        layer, _, last = name.rpartition(".")
+        layers.setdefault(layer, []).append(last)
+    if plain := layers.pop("", []):
+        yield f"channels {' '.join(plain)}"
+    for layer, inner in layers.items():
+        yield f"layer {layer} ({' '.join(inner)})"
 
 
 def _choose(path: Path, types: dict[str, str]) -> tuple[list[str], np.dtype[Any]]:
@@ -171,9 +209,9 @@ def _choose(path: Path, types: dict[str, str]) -> tuple[list[str], np.dtype[Any]
             break
     else:
         if len(types) != 1:
-            listed = ", ".join(list(types)[:6]) or "none of full size"
+            there = listed(list(types), most=6) or "none of full size"
             raise ImageError(
-                f"{path}: holds channels {listed}, neither R, G and B nor Y; write those wanted to "
+                f"{path}: holds channels {there}, neither R, G and B nor Y; write those wanted to "
                 "a file of their own"
             )
         names = list(types)

@@ -18,6 +18,7 @@ from unetmm.io.failures import translated
 from unetmm.io.flat.header import FlatLayout
 from unetmm.io.flat.source import FlatSource
 from unetmm.io.image import DTYPES, ImageInfo, Source
+from unetmm.io.listed import listed
 from unetmm.io.metadata import Metadata, ReadingFacts
 from unetmm.io.remedy import remedy
 from unetmm.io.units import full_unit
@@ -110,6 +111,7 @@ def _layout(path: Path, header: Mapping[str, Any], offset: int) -> FlatLayout:
     axes = _axes(path, sizes, [str(kind) for kind in header.get("kinds", ())])
     shape, letters = tuple(sizes[::-1]), axes[::-1]
     lost = [name for name in header if name not in _READ]
+    lost += ["space directions"] if _is_turned(header.get("space directions")) else []
     info = ImageInfo(
         format="nrrd",
         axes=letters,
@@ -120,7 +122,7 @@ def _layout(path: Path, header: Mapping[str, Any], offset: int) -> FlatLayout:
         pixel_size=_pixel_sizes(header, axes),
         metadata=Metadata(
             reading=ReadingFacts(
-                left_out=(f"fields of the NRRD ({', '.join(lost[:4])})",) if lost else (),
+                left_out=(f"fields of the NRRD ({listed(lost)})",) if lost else (),
                 remedy=remedy("NRRD", math.prod(shape) * stored.itemsize)
                 if header.get("encoding") != "raw"
                 else "",
@@ -156,6 +158,17 @@ def _axes(path: Path, sizes: Sequence[int], kinds: Sequence[str]) -> str:
             f"{', '.join(map(str, sizes))} are no image; save it as columns, rows and depths"
         )
     return found
+
+
+def _is_turned(directions: Any) -> bool:
+    """Whether axes run elsewhere than along those of the space, each of them forwards."""
+    if directions is None:
+        return False
+    found = np.asarray(directions, float)
+    found = found[np.isfinite(found).all(1)]
+    return found.shape[0] != found.shape[1] or not np.array_equal(
+        found, np.diag(abs(found.diagonal()))
+    )
 
 
 def _pixel_sizes(header: Mapping[str, Any], axes: str) -> dict[str, tuple[float, str]]:
