@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from unetmm.errors import UnetmmError
+from unetmm.errors import UnetmmError, WidthError
 from unetmm.io.formats import RECORDLESS_SUFFIXES
 from unetmm.io.places import Place
 from unetmm.models.choice import is_auto
@@ -65,10 +65,14 @@ class Many:
         ------
         Interrupted
             If a signal stopped the run.
+        WidthError
+            If the image was begun with vectors of another width.
         """
         started = time.monotonic()
         try:
             entry = self._restore(item, stop)
+        except WidthError:  # another process goes on, with this image and with those after it
+            raise
         except (UnetmmError, OSError, MemoryError) as error:
             entry = {"outcome": "failed", "error": " ".join(str(error).split()) or "out of memory"}
         if entry["outcome"] != "skipped":
