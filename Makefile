@@ -14,7 +14,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q \
 	-n $(TEST_PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow test-batch test-faults test-slurm test-kill fuzz test-plans test-lowest test-newest lint format docs wheel clean
+.PHONY: help venv demo test test-slow test-batch test-faults test-slurm test-kill fuzz test-plans test-lowest test-newest test-arm lint format docs wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,6 +62,10 @@ define test_resolved
 	env -u PYTHONDONTWRITEBYTECODE .venv-$(1)/bin/python -m pytest -q -m "not slow" \
 		-n $(TEST_PROCESSES) --dist worksteal -p no:cacheprovider
 endef
+
+test-arm: venv  ## what the kernels compute on ARM, emulated by qemu-user, against this processor
+	$(BIN)/python -m pip install --quiet uv
+	PYTHON="$(BIN)/python" UV="$(BIN)/uv" bash tests/arm/run.sh
 
 test-batch: venv  ## 200 files of all kinds, 10 of them broken, against each file alone (minutes)
 	$(BIN)/python benchmarks/batch200.py
