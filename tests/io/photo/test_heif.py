@@ -69,7 +69,10 @@ def test_more_than_eight_bits_are_spread_over_sixteen(tmp_path: Path, kind: str)
 def test_hdr_is_said_to_be_lost(tmp_path: Path) -> None:
     path = tmp_path / "photo.avif"
     deep = PICTURE.astype(np.uint16) * 4
-    data = imagecodecs.avif_encode(deep, bitspersample=10, transfer=16)
+    try:
+        data = imagecodecs.avif_encode(deep, bitspersample=10, transfer=16)
+    except TypeError:
+        pytest.skip("this imagecodecs cannot write it")
     path.write_bytes(data)
     assert "HDR transfer (PQ)" in open_source(path).info.metadata.reading.left_out
 
