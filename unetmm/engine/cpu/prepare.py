@@ -35,7 +35,7 @@ COMPILING_BYTES = 340 * 10**6
 _seen: set[tuple[Path, Precision]] = set()
 """Folders with all kernels of a precision, which need no second look."""
 _not_aside: set[tuple[Path, Precision]] = set()
-"""Those that no other process could fill, which is told and tried once."""
+"""Folders that no other process could fill for a precision, which is told and tried once."""
 _ASIDE = """
 from unetmm.compiling.whole import whole_kernels
 from unetmm.engine.cpu import prepare
