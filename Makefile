@@ -6,13 +6,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_PROCESSES ?= 2
+WITH ?= $(BIN)/python
+TORCH ?= $(shell $(BIN)/python -c 'import torch; print(torch.__version__)' 2>/dev/null)
 # Each process has half of the tests, and takes some of the other's when it is done. Tests start
 # many a Python, which would compile the whole package each time if it might not keep bytecode.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q \
 	-n $(TEST_PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow test-batch test-faults test-slurm test-kill fuzz test-plans test-lowest lint format docs wheel clean
+.PHONY: help venv demo test test-slow test-batch test-faults test-slurm test-kill fuzz test-plans test-lowest test-newest test-arm lint format docs wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,14 +46,26 @@ fuzz: venv  ## damaged files, MINUTES (10) for each reader; findings are kept in
 test-plans: venv  ## random runs at the smallest budget: plan and budget are kept (minutes)
 	$(BIN)/python benchmarks/plans.py --runs 200
 
-test-lowest: venv  ## the tests of readers and runs with the oldest packages that are allowed
+test-lowest: venv  ## the tests with the oldest packages that are allowed; WITH=python3.12 for another Python
+	$(call test_resolved,lowest,--resolution lowest-direct)
+
+test-newest: venv  ## the tests with the newest packages there are; WITH=python3.13 for another Python
+	$(call test_resolved,newest,--upgrade)
+
+# An environment of its own, with torch as in .venv, whose builds are gigabytes each, or with TORCH.
+define test_resolved
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-lowest
-	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
-		-e . pytest hypothesis
-	.venv-lowest/bin/python -m pytest -q -m "not slow" -p no:cacheprovider \
-		tests/io tests/run tests/engine/cpu --ignore=tests/io/remote --ignore=tests/io/roundtrip \
-		--ignore=tests/run/cluster
+	$(BIN)/uv venv --quiet --clear --python $(WITH) .venv-$(1)
+	echo "torch==$(TORCH)" > .venv-$(1)/torch.txt
+	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv pip install --quiet --python .venv-$(1)/bin/python \
+		$(2) --override .venv-$(1)/torch.txt -e ".[dev,bio,cluster]"
+	env -u PYTHONDONTWRITEBYTECODE .venv-$(1)/bin/python -m pytest -q -m "not slow" \
+		-n $(TEST_PROCESSES) --dist worksteal -p no:cacheprovider
+endef
+
+test-arm: venv  ## what the kernels compute on ARM, emulated by qemu-user, against this processor
+	$(BIN)/python -m pip install --quiet uv
+	PYTHON="$(BIN)/python" UV="$(BIN)/uv" bash tests/arm/run.sh
 
 test-batch: venv  ## 200 files of all kinds, 10 of them broken, against each file alone (minutes)
 	$(BIN)/python benchmarks/batch200.py

@@ -8,7 +8,8 @@ UnetmmError
 ├── DeviceError     a GPU failed while it computed
 ├── MissingPackageError  a package that this needs is not installed
 └── ResumeError     a half-done output belongs to another run
-    └── LockedError another process is writing it just now
+    ├── LockedError another process is writing it just now
+    └── WidthError  it was begun with vectors of another width
 
 A message says what was asked, what was found and what would work.
 """
@@ -63,3 +64,16 @@ class ResumeError(UnetmmError):
 
 class LockedError(ResumeError):
     """Another process is writing the same share of an output just now."""
+
+
+class WidthError(ResumeError):
+    """A half-done output was begun with vectors of another width than this process has.
+
+    Attributes
+    ----------
+    lanes : floats per vector that it was begun with; a process with so many can go on.
+    """
+
+    def __init__(self, message: str, *, lanes: int) -> None:
+        super().__init__(message)
+        self.lanes = lanes

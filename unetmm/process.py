@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from unetmm import windows
 from unetmm.cgroups import quota_cores
 from unetmm.geometry import round_up
 
@@ -104,12 +105,12 @@ def reset_peak() -> None:
 
 def peak_bytes() -> int:
     """Peak resident memory of this process: VmHWM, or what getrusage says elsewhere."""
-    found = _status("VmHWM")
+    found = _status("VmHWM") or windows.peak_bytes()
     if found is not None:
         return found
     try:
         import resource
-    except ImportError:  # Windows, where nothing is known of it
+    except ImportError:  # nothing is known of it
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
@@ -117,7 +118,7 @@ def peak_bytes() -> int:
 
 def resident_bytes() -> int:
     """Resident memory now, or the peak where there is no /proc."""
-    found = _status("VmRSS")
+    found = _status("VmRSS") or windows.resident_bytes()
     return peak_bytes() if found is None else found
 
 
@@ -140,6 +141,31 @@ def _status(name: str) -> int | None:
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return None
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine is at work."""
+    known = windows.is_alive(process)
+    if known is not None:
+        return known
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return not _is_ended(process)
+
+
+def _is_ended(process: int) -> bool:
+    """Whether a process was killed, and only its number is left: in a container, where nobody asks
+    how it ended, that stays for ever.
+    """
+    try:
+        state = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state in (b"Z", b"X")
 
 
 def child_environment() -> dict[str, str]:

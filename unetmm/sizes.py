@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
+from unetmm import windows
 from unetmm.cgroups import memory_left
 from unetmm.errors import ShapeError
 
@@ -67,7 +69,7 @@ def _meminfo_available() -> int | None:
     try:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
     except OSError:
-        return _psutil_available()
+        return windows.available_bytes() or _psutil_available() or _half_of_all()
     match = re.search(r"MemAvailable:\s+(\d+) kB", text)
     return int(match[1]) * 1024 if match else None
 
@@ -79,3 +81,11 @@ def _psutil_available() -> int | None:
     except ImportError:
         return None
     return int(psutil.virtual_memory().available)
+
+
+def _half_of_all() -> int | None:
+    """Half of the machine's memory, as macOS tells no more without another program."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, ValueError, OSError):
+        return None

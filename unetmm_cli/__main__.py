@@ -6,18 +6,21 @@ exceptions keep their traceback.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from itertools import pairwise
 
 import typer
 
-from unetmm.errors import ImageError, UnetmmError
+from unetmm.errors import ImageError, UnetmmError, WidthError
 from unetmm.process import limit_for_good
 from unetmm_cli import display
 from unetmm_cli.app import app
 from unetmm_cli.display.lines import give_up_stderr, print_any_text
 from unetmm_cli.signals import INTERRUPTED_EXIT, Interrupted
+
+log = logging.getLogger("unetmm")
 
 
 def main() -> None:
@@ -36,7 +39,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Exit code of a command line; `arguments` are those of the process if None."""
     as_json = _logs_json(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = app(arguments, prog_name="unetmm", standalone_mode=False)
+        code = _run_app(arguments)
     except typer.TyperException as error:
         display.usage_error(error.format_message(), getattr(error, "ctx", None), as_json)
         return error.exit_code
@@ -62,6 +65,17 @@ def run(arguments: list[str] | None = None) -> int:
     if code == INTERRUPTED_EXIT:  # typer turns KeyboardInterrupt into this
         display.interrupted("", as_json)
     return code if isinstance(code, int) else 0
+
+
+def _run_app(arguments: list[str] | None) -> object:
+    """What a command gives, here or in a process that goes on with what another node has begun."""
+    try:
+        return app(arguments, prog_name="unetmm", standalone_mode=False)
+    except WidthError as error:
+        from unetmm_cli.width import go_on
+
+        log.info("goes on with vectors of %d floats, as the run was begun", error.lanes)
+        return go_on(error, arguments)
 
 
 def _logs_json(words: list[str]) -> bool:

@@ -59,3 +59,15 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(MissingPackageError, match=r"needs onnxscript.*pip install"):
         export_onnx(model, tmp_path / "x.onnx")
     assert not list(tmp_path.glob("*.onnx.part"))
+
+
+def test_an_onnxscript_that_torch_does_not_know_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def export(*arguments: object, **more: object) -> None:
+        raise ModuleNotFoundError("No module named 'onnxscript._framework_apis.torch_9'")
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    with pytest.raises(MissingPackageError, match=r"torch_9.*pip install -U onnxscript"):
+        export_onnx(lively_model(CONFIGS["stack"]), tmp_path / "x.onnx")
+    assert not list(tmp_path.iterdir())

@@ -53,3 +53,23 @@ def test_containers_install_set_up_and_run(name: str) -> None:
 def test_what_is_large_or_secret_stays_out_of_images() -> None:
     left_out = (ROOT / ".dockerignore").read_text().split()
     assert {".git", ".venv", "runs"} <= set(left_out)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")))
+def test_workflows_call_what_there_is(path: Path) -> None:
+    text = path.read_text()
+    jobs = yaml.safe_load(text)["jobs"]
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    called = set(re.findall(r"make ([a-z-]+)", text))
+    for job in jobs.values():
+        called |= set(job.get("strategy", {}).get("matrix", {}).get("target", ()))
+        assert "timeout-minutes" in job
+    assert called and called <= targets
+    for script in re.findall(r"python (\S+\.py)", text):
+        assert (ROOT / script).is_file()
+
+
+def test_workflows_run_every_python_that_the_project_names() -> None:
+    matrix = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text())["jobs"]["tests"]
+    named = {c.rpartition(" ")[2] for c in PROJECT["classifiers"] if "Python :: 3." in c}
+    assert set(matrix["strategy"]["matrix"]["python"]) == named

@@ -54,7 +54,7 @@ def test_a_share_shows_how_much_is_done_and_by_whom(
     assert run(["status", str(output)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "share 1/3 process" in shown and "to be done: --share 2/3, --share 3/3" in shown
-    monkeypatch.setattr(asking, "_is_alive", lambda process: False)
+    monkeypatch.setattr(asking, "is_alive", lambda process: False)
     assert status(output).state == "stopped"
 
 
@@ -87,7 +87,7 @@ def test_what_only_has_to_be_finished_is_said(
         restore_file(folder / "in.tif", output, options(folder))
     assert run(["status", str(output)]) == 0
     assert "6 of 6 chunks (100%)" in capsys.readouterr().out
-    monkeypatch.setattr(asking, "_is_alive", lambda process: False)
+    monkeypatch.setattr(asking, "is_alive", lambda process: False)
     assert run(["status", str(output)]) == 0
     assert f"unetmm finalize {output}" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(ResumeError):
@@ -97,11 +97,11 @@ def test_what_only_has_to_be_finished_is_said(
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux tells so in /proc")
 def test_a_killed_process_that_nobody_waited_for_is_gone() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        assert asking._is_alive(process.pid)
+        assert asking.is_alive(process.pid)
         process.kill()
         for _ in range(200):  # it is left as a number until its parent asks
-            if not asking._is_alive(process.pid):
+            if not asking.is_alive(process.pid):
                 break
             time.sleep(0.02)
         os.kill(process.pid, 0)
-        assert not asking._is_alive(process.pid)
+        assert not asking.is_alive(process.pid)

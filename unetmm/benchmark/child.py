@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -132,6 +131,8 @@ def _stay_within_memory() -> int:
 
     Beyond them it fails by itself. If the kernel has to end a process, it ends this one.
     """
+    import resource
+
     limit = available_bytes()
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     try:

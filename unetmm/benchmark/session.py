@@ -244,7 +244,7 @@ def _failure(child: _Child, events: Sequence[dict[str, Any]]) -> str:
     told = [event["failure"] for event in events if "failure" in event]
     if told:
         return str(told[0])
-    if code == -signal.SIGKILL:
+    if code == -getattr(signal, "SIGKILL", 9):
         return "killed by the system: it needs more memory than there is"
     if code:
         lines = child.last_words.strip().splitlines()

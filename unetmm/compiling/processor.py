@@ -1,11 +1,21 @@
 """What vectors this machine has. Imports no Numba, because the plan needs it too."""
 
 import ctypes
+import os
 import platform
 import sys
 from functools import cache
 
 import llvmlite.binding as llvm
+
+from unetmm.errors import ShapeError
+
+LANES_VARIABLE = "UNETMM_LANES"
+"""Environment variable: floats per vector that a process computes with; default the processor's.
+
+Sums of floats differ by it in their last bits, so all shares of an output take the same."""
+WIDTHS = (4, 8, 16)
+"""Numbers of floats per vector that kernels can be compiled for, on any processor."""
 
 
 def _features() -> dict[str, bool]:
@@ -21,8 +31,17 @@ def _native_lanes(features: dict[str, bool]) -> int:
     return 8 if features.get("avx") else 4
 
 
-LANES = _native_lanes(_features())
-"""Floats per vector register; channel counts are padded to a multiple of it."""
+def _asked_lanes(native: int) -> int:
+    asked = os.environ.get(LANES_VARIABLE) or str(native)
+    if asked not in map(str, WIDTHS):
+        raise ShapeError(f"{LANES_VARIABLE}={asked}: floats per vector are 4, 8 or 16")
+    return int(asked)
+
+
+NATIVE_LANES = _native_lanes(_features())
+"""Floats per vector register of this processor."""
+LANES = _asked_lanes(NATIVE_LANES)
+"""Floats per vector of this process; channel counts are padded to a multiple of it."""
 
 
 def multiplies_bf16() -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.errors import ShapeError, WeightsError
+from unetmm.errors import MissingPackageError, ShapeError, WeightsError
 from unetmm.extras import has, need, need_torch
 from unetmm.foreign.comparing import compared
 from unetmm.models.weights import Model
@@ -61,7 +61,7 @@ def export_onnx(
     ShapeError
         If the attention is not that of this model.
     MissingPackageError
-        If torch, onnx or onnxscript are not installed.
+        If torch, onnx or onnxscript are not installed, or do not go together.
     """
     need_torch("exporting to ONNX")
     for package in ("onnx", "onnxscript"):
@@ -130,12 +130,18 @@ def _graph(net: Any, model: Model, lines: list[str]) -> bytes:
     # Sides that differ and fit no stride: nothing may be taken for a constant.
     example = torch.rand(1, channels, 2 * stride + 33, 2 * stride + 46)
     size = torch.export.Dim.DYNAMIC
-    with _quietly():
-        program = torch.onnx.export(
-            net, (example,), dynamo=True, opset_version=OPSET,
-            input_names=["image"], output_names=["restored"],
-            dynamic_shapes=({2: size, 3: size},), verbose=False,
-        )  # fmt: skip
+    try:
+        with _quietly():
+            program = torch.onnx.export(
+                net, (example,), dynamo=True, opset_version=OPSET,
+                input_names=["image"], output_names=["restored"],
+                dynamic_shapes=({2: size, 3: size},), verbose=False,
+            )  # fmt: skip
+    except ImportError as error:  # torch looks for its own version in onnxscript
+        raise MissingPackageError(
+            f"exporting to ONNX by torch {torch.__version__} needs another onnxscript than is "
+            f"installed ({error}): pip install -U onnxscript"
+        ) from error
     assert program is not None, "it gives one where no file is named"
     proto = program.model_proto
     facts = {"name": model.name, "task": model.task, "notes": lines, "card": dict(model.card)}

@@ -56,6 +56,8 @@ if sys.platform == "win32":  # pragma: no cover
 else:
 
     def _lock(handle: int, wait: bool) -> None:
-        import fcntl
-
+        try:
+            import fcntl
+        except ImportError as error:  # a system with neither
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -35,7 +35,7 @@ from unetmm.nets.shapes import parameter_count, tensor_shapes
 if TYPE_CHECKING:
     from unetmm.io.image import Sink, Source
 
-RUNTIME_BYTES = 212 * 10**6
+RUNTIME_BYTES = 214 * 10**6
 """Python with numpy, Numba's runtime, kernels, Dask and the image libraries, before any image."""
 WORKER_BYTES = 2 * 10**6
 """Cost of a worker's threads (reader, compute, writer) besides its buffers: the stacks as far as

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from unetmm.calibrate.calibration import Calibration
-from unetmm.errors import ImageError, ResumeError
+from unetmm.compiling.processor import LANES, LANES_VARIABLE
+from unetmm.errors import ImageError, ResumeError, WidthError
 from unetmm.intensities.validity import Values
 from unetmm.io.answered import Answer
 from unetmm.io.framed import crop_text
@@ -48,6 +49,8 @@ UNSAID = {
     "crop": "none",
 }
 """Facts that are only stated where they are not these, because older outputs state none."""
+VECTORS = "vectors"
+"""Name of the fact that says how many floats a vector had; older outputs do not state it."""
 _STATE = re.compile(r"(\d+) bytes of (\d+) ns, ends [0-9a-f]{8}")
 """Pattern of what `_file_state` makes."""
 
@@ -57,8 +60,8 @@ def make_facts(
 ) -> dict[str, str]:
     """Everything the pixels of an output depend on, as words that a message can show.
 
-    All but the width of the processor's vectors: sums differ by it in the last bits, for which a
-    share on another kind of node is not refused.
+    The width of vectors is one of them: sums differ by it in the last bits. A finished output is
+    not made anew for that, and a run on another kind of node goes on in the width that was begun.
     """
     given = options.calibration
     assert not isinstance(given, Path), "the caller has read it"
@@ -78,6 +81,7 @@ def make_facts(
         "unetmm": __version__,
         **_storing_facts(info, options),
         **_crop_fact(info, options),
+        VECTORS: f"{LANES} floats",
     }
 
 
@@ -227,11 +231,20 @@ def check_same(output: Output, begun: Mapping[str, str], now: Mapping[str, str])
     ------
     ResumeError
         It names what differs.
+    WidthError
+        If that is nothing but the width of vectors.
     """
     if difference := _first_difference(begun, now):
         raise ResumeError(
             f"{output.path}: a run was begun with {difference}; give the same to go on, or "
             "--overwrite to begin anew"
+        )
+    lanes = int(begun.get(VECTORS, now[VECTORS]).split()[0])
+    if lanes != LANES:
+        raise WidthError(
+            f"{output.path}: a run was begun with vectors of {lanes} floats, here they have "
+            f"{LANES}; set {LANES_VARIABLE}={lanes} before the process starts to go on",
+            lanes=lanes,
         )
 
 
@@ -253,7 +266,7 @@ def check_record(path: Place, record: Mapping[str, Any], facts: Mapping[str, str
 def _first_difference(then: Mapping[str, str], now: Mapping[str, str]) -> str:
     """The first fact that has changed, in words; empty if none has."""
     then, now = {**UNSAID, **then}, {**UNSAID, **now}
-    changed = (name for name in now if then.get(name) != now[name])
+    changed = (name for name in now if name != VECTORS and then.get(name) != now[name])
     return next((f"{name} {_versus(str(then.get(name)), now[name])}" for name in changed), "")
 
 

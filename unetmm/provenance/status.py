@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from unetmm.io.output.records import JOB, JOURNAL
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import Place
 from unetmm.plan.share import Share
+from unetmm.process import is_alive
 from unetmm.provenance.record import read_record, summary
 from unetmm.provenance.verify import reopened
 
@@ -148,26 +148,5 @@ def _writers(workspace: Workspace) -> Iterator[Writer]:
         except (OSError, ValueError):
             continue
         here = host == socket.gethostname()
-        at_work = _is_alive(process) if here else quiet_s < QUIET_S
+        at_work = is_alive(process) if here else quiet_s < QUIET_S
         yield Writer(journal.name.removeprefix(JOURNAL), host, process, quiet_s, at_work)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # of another user
-        return True
-    return not _is_ended(process)
-
-
-def _is_ended(process: int) -> bool:
-    """Whether a process was killed, and only its number is left: in a container, where nobody asks
-    how it ended, that stays for ever.
-    """
-    try:
-        state = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0]
-    except (OSError, IndexError):
-        return False
-    return state in (b"Z", b"X")

@@ -15,7 +15,7 @@ from typing import Any
 
 from unetmm import process
 from unetmm.calibrate.calibration import Calibration
-from unetmm.errors import DeviceError, ResumeError, WeightsError
+from unetmm.errors import DeviceError, ResumeError, WeightsError, WidthError
 from unetmm.intensities.guard import Guard
 from unetmm.io.image import Source
 from unetmm.io.limits import reading_within
@@ -247,7 +247,7 @@ def _begin(work: _Work) -> Job:
     with output.workspace.locked("job", make=True):
         if not options.overwrite and output_exists(output.path):
             raise _FinishedMeanwhile
-        begun = _earlier_job(output, facts, options.overwrite)
+        begun = _earlier_job(output, facts, options.overwrite, work.share)
         if begun is not None:
             options = replace(options, calibration=Calibration.from_json(begun["calibration"]))
         job = make_job(work.source, output, work.model, work.plan, options, work.loaded)
@@ -263,7 +263,7 @@ def _begin(work: _Work) -> Job:
 
 
 def _earlier_job(
-    output: Output, facts: Mapping[str, str], overwrite: bool
+    output: Output, facts: Mapping[str, str], overwrite: bool, share: Share
 ) -> dict[str, Any] | None:
     """The job that an earlier run has begun and this one goes on with, if there is one.
 
@@ -271,14 +271,17 @@ def _earlier_job(
     ------
     ResumeError
         If it was made from something else, and may not be begun anew, or is being written.
+    WidthError
+        If this process is to have vectors of another width to go on with it.
     """
     begun = output.workspace.read_job()
     if begun is None or not output.holds_chunks():
         return None
     try:
         check_same(output, begun["facts"], facts)
-    except ResumeError:
-        if not overwrite:
+    except ResumeError as error:
+        # A share on another kind of node must not undo what the others have done.
+        if not overwrite or (isinstance(error, WidthError) and share != WHOLE):
             raise
         with output.workspace.alone():  # refused now rather than once the image is measured
             return None

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from unetmm.errors import DeviceError, UnetmmError
+from unetmm.errors import DeviceError, UnetmmError, WidthError
 from unetmm.io.formats import RECORDLESS_SUFFIXES
 from unetmm.io.places import Place
 from unetmm.models.choice import is_auto
@@ -67,10 +67,14 @@ class Many:
             If a signal stopped the run.
         DeviceError
             If the GPU failed, so that all other images would fail too.
+        WidthError
+            If the image was begun with vectors of another width.
         """
         started, lost = time.monotonic(), False
         try:
             entry = self._restore(item, stop)
+        except WidthError:  # another process goes on, with this image and with those after it
+            raise
         except (UnetmmError, OSError, MemoryError) as error:
             entry = {"outcome": "failed", "error": " ".join(str(error).split()) or "out of memory"}
             lost = isinstance(error, DeviceError)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unetmm.errors import UnetmmError
 from unetmm_cli import display
 from unetmm_cli.options.arguments import AsJson
 from unetmm_cli.options.former_names import with_former_names
@@ -85,6 +87,8 @@ def measure(setting: Setting, as_json: bool) -> None:
 
     if ALL_PEERS in setting.peers:
         setting = replace(setting, peers=installed_peers())
+    if os.name != "posix":
+        raise UnetmmError("benchmark measures processes as Linux and macOS allow; not on Windows")
     # A batch system's signal ends the run as Ctrl-C does: its processes and files go with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     outcome = run_benchmark(setting, _show)

@@ -222,11 +222,14 @@ def test_the_line_about_compiling_names_the_precision(
 ) -> None:
     monkeypatch.setattr(prepare, "_is_there", lambda folder, precision: False)
     monkeypatch.setattr(prepare, "_run_aside", lambda works: "stopped")
+    monkeypatch.setattr(prepare, "_not_aside", set())
     for precision in ("fp32", "bf16"):
         caplog.clear()
         with caplog.at_level("INFO"):
             assert not prepare.compile_aside(precision)
         assert f"compiling kernels ({precision}) for this machine" in caplog.text
+        caplog.clear()
+        assert not prepare.compile_aside(precision) and not caplog.text, "said and tried once"
 
 
 def test_kernels_of_others_are_not_run_wherever_they_lie(

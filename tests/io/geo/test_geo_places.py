@@ -145,7 +145,7 @@ def cf_group(path: Path, version: Any, attributes: dict[str, Any]) -> Any:
     return group
 
 
-@pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("version", [2, 3])
 def test_cf_places_and_scales(tmp_path: Path, version: int) -> None:
     attributes = {"scale_factor": 1e-4, "add_offset": -0.1, "units": "1", "long_name": "blue"}
@@ -165,7 +165,7 @@ def test_cf_places_and_scales(tmp_path: Path, version: int) -> None:
             assert (found.units, found.descriptions) == (("1",), ("blue",))
 
 
-@pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     "attributes",
     [
@@ -208,7 +208,7 @@ def test_uneven_coordinates_say_no_place() -> None:
     assert transform_of_centres([0.5, 1.5], [9.5, 8.5]) == (0, 1, 0, 10, 0, -1)
 
 
-@pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("version", ["0.5", "0.4"])
 def test_geozarr_out(tmp_path: Path, version: str) -> None:
     attributes = {"scale_factor": 1e-4, "add_offset": -0.1, "grid_mapping": "crs_of_it"}

@@ -101,8 +101,7 @@ def test_a_photo_that_is_turned(tmp_path: Path) -> None:
             assert exif[271] == "Acme" and exif[274] == 1
             assert (camera[40962], camera[40963]) == (40, 30)
             small = exif.get_ifd(IFD.IFD1)
-            data = exif.tobytes()[6:]
-            assert small[514] > 100 and data
+            assert small[514] > 100
         raw = (tmp_path / name).read_bytes()
         start = raw.index(b"\xff\xd8", 10)
         assert Image.open(io.BytesIO(raw[start:])).size == (40, 30), "a new thumbnail"

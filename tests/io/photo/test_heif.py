@@ -78,11 +78,13 @@ def test_colour_spaces_are_kept_or_named(
     path = tmp_path / f"photo.{kind}"
     deep = PICTURE.astype(np.uint16) * 4
     if kind == "avif":
-        path.write_bytes(
-            imagecodecs.avif_encode(
+        try:
+            data = imagecodecs.avif_encode(
                 deep, bitspersample=10, primaries=primaries, transfer=transfer, matrix=9
             )
-        )
+        except TypeError:
+            pytest.skip("this imagecodecs cannot write it")
+        path.write_bytes(data)
     else:
         pillow_heif.encode(
             "RGB;16", (64, 48), (deep << 6).tobytes(), path, quality=-1,

@@ -25,7 +25,7 @@ CLASSES = np.random.default_rng(1).integers(0, 256, (12, 3))
 
 def write(path: Path, colours: NDArray[Any], **more: Any) -> NDArray[Any]:
     pixels = np.random.default_rng(2).integers(0, min(len(colours), 200), (30, 40), np.uint8)
-    image = Image.fromarray(pixels, "L")
+    image = Image.fromarray(pixels)
     image.putpalette(colours.astype(np.uint8).tobytes())
     image.save(path, **more)
     return pixels

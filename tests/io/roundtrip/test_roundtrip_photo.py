@@ -143,4 +143,9 @@ def test_gdal_and_pillow_read_every_kind_and_compression(
     assert np.array_equal(found, expected)
     with Image.open(output) as image:
         assert image.info["icc_profile"] == ICC
-        assert np.array_equal(np.asarray(image), pixels)
+        try:
+            assert np.array_equal(np.asarray(image), pixels)
+        except OSError:
+            if compression != "zstd":
+                raise
+            pytest.skip("this Pillow has no Zstandard")

@@ -67,7 +67,10 @@ def test_a_tile_that_is_a_huge_image_is_not_decoded(tmp_path: Path, name: str) -
     source = open_source(path)
     assert abs(int(source.read((0, 0, 0), Box(0, 0, 1, 1)).flat[0]) - 128) < 3
     source.close()
-    write_with_tile(path, code, encode(np.full((1200, 1500, 3), 128, np.uint8)))
+    huge = encode(np.full((1200, 1500, 3), 128, np.uint8))
+    if len(huge) > 65535:
+        pytest.skip("this imagecodecs makes more of it than the file's tag holds")
+    write_with_tile(path, code, huge)
     source = open_source(path)
     tracemalloc.start()
     with pytest.raises(ImageError, match="tile 0: it holds an image of 1500 x 1200 px"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ import pytest
 import tifffile
 from helpers import content, lively_model
 
+from unetmm.compiling.processor import LANES, LANES_VARIABLE, WIDTHS
 from unetmm.errors import BudgetError, ImageError
 from unetmm.io.image import Box, Encoding
 from unetmm.io.output.disk import part_path
@@ -24,6 +26,7 @@ from unetmm.io.select import Selection
 from unetmm.models.weights import save_model
 from unetmm.nets.config import NetConfig
 from unetmm.options import Options
+from unetmm.provenance.record import read_record
 from unetmm.run.job import Cancelled
 from unetmm.run.of_file import restore_file
 from unetmm.run.report import Progress
@@ -108,6 +111,31 @@ def test_a_killed_worker_changes_nothing(folder: Path, tmp_path: Path, client: A
     assert {p.phase for p in seen} == {"calibrate", "compute", "finish"}
     assert all(0 <= p.done_px <= HEIGHT_PX * WIDTH_PX == p.total_px for p in seen)
     assert report.as_dict()["megapixels"] <= HEIGHT_PX * WIDTH_PX / 1e6
+
+
+@pytest.mark.slow
+def test_workers_go_on_in_the_width_that_was_begun(
+    folder: Path, tmp_path: Path, client: Any
+) -> None:
+    """As if the first share had been done on a node with other vectors than the workers'."""
+    lanes = next(width for width in WIDTHS if width != LANES)
+
+    def run(output: Path, *more: str) -> None:
+        words = ["denoise", str(folder / "in.tif"), "-o", str(output), *more]
+        words += ["--model", str(folder / "m.safetensors"), "--mem-budget", "1GB"]
+        subprocess.run(
+            [sys.executable, "-m", "unetmm_cli", *words], check=True, capture_output=True,
+            env={**os.environ, LANES_VARIABLE: str(lanes)},
+        )  # fmt: skip
+
+    output, whole = tmp_path / "out.ome.zarr", tmp_path / "whole" / "out.ome.zarr"
+    whole.parent.mkdir()
+    run(output, "--share", "1/9")
+    run(whole)
+    report = restore_distributed(folder / "in.tif", output, options(folder), client, shares=3)
+    assert report.complete and 0 < report.measured_peak_bytes
+    assert content(output) == content(whole)
+    assert read_record(output)["facts"]["vectors"] == f"{lanes} floats"
 
 
 def test_a_stop_keeps_what_is_done(folder: Path, tmp_path: Path, client: Any) -> None:

@@ -34,6 +34,8 @@ COMPILING_BYTES = 340 * 10**6
 """Memory that a process never gives back once it has compiled all kernels itself, measured."""
 _seen: set[tuple[Path, Precision]] = set()
 """Folders with all kernels of a precision, which need no second look."""
+_not_aside: set[tuple[Path, Precision]] = set()
+"""Folders that no other process could fill for a precision, which is told and tried once."""
 _ASIDE = """
 from unetmm.compiling.whole import whole_kernels
 from unetmm.engine.cpu import prepare
@@ -72,6 +74,8 @@ def compile_aside(precision: Precision = "fp32") -> bool:
         return False
     if _is_there(folder, precision):
         return True
+    if (folder, precision) in _not_aside:
+        return False
     if folder.exists() and not os.access(folder, os.W_OK):
         raise OSError(
             f"{folder.parent}: holds no kernels for {precision}, and is read-only; run "
@@ -84,6 +88,7 @@ def compile_aside(precision: Precision = "fp32") -> bool:
     problem = _run_aside([f"compile_stages({precision!r})", "compile_rows()", "compile_looks()"])
     if problem:
         log.warning("kernels could not be compiled aside: %s", problem[-500:])
+        _not_aside.add((folder, precision))
         return False
     # Processes of other versions may have removed the folder of one that runs for long.
     with contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ from unetmm.errors import ImageError, ShapeError
 from unetmm.io.array import array_info
 from unetmm.io.axes import Guess, doubt_opacity, guess_axes
 from unetmm.io.failures import translated
-from unetmm.io.files import read_into
+from unetmm.io.files import READING, read_into
 from unetmm.io.flat.fits import find_fits
 from unetmm.io.flat.header import FlatLayout
 from unetmm.io.flat.mrc import find_mrc
@@ -45,7 +45,7 @@ class FlatSource:
             found = layout or _FINDERS[format](path)
             self.info, self._stored, self._offset = found.info, found.stored, found.offset
             self._by_columns, self._shifted = found.by_columns, found.shifted
-            self._handle = os.open(path, os.O_RDONLY)
+            self._handle = os.open(path, READING)
             size = os.fstat(self._handle).st_size
         end = self._offset + len(self.info.planes) * self._plane_bytes
         if end > size:

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from unetmm.io.failures import translated
+from unetmm.io.files import READING, UPDATING
 
 
 def part_path(path: Path) -> Path:
@@ -68,10 +69,13 @@ def _uid_in(folder: Path) -> int:
 
 
 def sync(path: Path) -> None:
-    """Make a file's content, or a folder's names, reach the disk; Windows has none for folders."""
+    """Make a file's content, or a folder's names, reach the disk.
+
+    Windows does so for files that may be written only, and has nothing for folders.
+    """
     if sys.platform == "win32" and path.is_dir():
         return
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, READING if sys.platform != "win32" else UPDATING)
     try:
         os.fsync(handle)
     finally:

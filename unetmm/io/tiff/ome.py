@@ -44,7 +44,8 @@ def make_ome_xml(info: ImageInfo, name: str, outer: str) -> bytes:
     name : of the image, if the input has none.
     outer : axes across pages, slowest first, letters of TCZ.
     """
-    root = _kept_root(info) or Element("OME")
+    kept = _kept_root(info)
+    root = Element("OME") if kept is None else kept
     root.attrib |= {"Creator": "unetmm", "xmlns": _SCHEMA, _XSI: f"{_SCHEMA} {_SCHEMA}/ome.xsd"}
     image = root.find("Image")
     if image is None:

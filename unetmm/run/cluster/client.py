@@ -32,7 +32,8 @@ from unetmm.plan.share import Share
 from unetmm.plan.types import Plan
 from unetmm.provenance.record import read_record
 from unetmm.provenance.verify import finalize
-from unetmm.run.cluster.worker import Failure, ShareResult, ShareTask, do_share, output_state
+from unetmm.run.cluster.told import Failure, ShareResult, ShareTask
+from unetmm.run.cluster.worker import do_share, output_state
 from unetmm.run.job import Cancelled, known_calibration
 from unetmm.run.loaded import Loaded
 from unetmm.run.model import settle

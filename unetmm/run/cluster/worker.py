@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-from unetmm.errors import LockedError, UnetmmError
+from unetmm.errors import LockedError, UnetmmError, WidthError
 from unetmm.io.output.workspace import workspace_of
 from unetmm.io.places import ZARR_MARKS, Place, RemotePath
-from unetmm.options import Options
-from unetmm.plan.share import Share
+from unetmm.run.cluster.aside import restore_aside
+from unetmm.run.cluster.told import Failure, OutputState, ShareResult, ShareTask
 from unetmm.run.job import Cancelled
 from unetmm.run.of_file import restore_file
-from unetmm.run.report import Progress, Report
+from unetmm.run.report import Progress
 
 POLL_S = 0.2
 """Time in seconds between two tries to get a lock."""
@@ -25,48 +24,6 @@ STOP_POLL_S = 0.5
 
 _one_share = threading.Lock()
 """Lock of a worker's budget, which is one process's: of its threads one does a share at a time."""
-
-OutputState = str | None
-"""Inode and time of an output, or its version; None if it is not there."""
-
-
-@dataclass(frozen=True)
-class ShareTask:
-    """What a worker is told: all it needs to do one share."""
-
-    path: Place
-    """Path of the image."""
-    output: Place
-    """Path of the restored image."""
-    options: Options
-    """Options of the run; budget and cores are those of the worker."""
-    share: Share
-    """Part of the run to do."""
-    before: OutputState
-    """State of the output before the run, to tell a finished run from one that is not begun."""
-    run: str
-    """Name of the run, with which the names of its events begin."""
-    devices: tuple[str, ...] = ()
-    """Devices of the workers, by the numbers that are their names; empty: that of the options."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An error that another try would not mend, in a form that travels."""
-
-    kind: type[UnetmmError]
-    """Class of the error."""
-    message: str
-    """Text of the error."""
-    facts: dict[str, Any]
-    """Attributes of the error, by name."""
-
-    def to_error(self) -> UnetmmError:
-        return self.kind(self.message, **self.facts)
-
-
-ShareResult = Report | Failure | None
-"""Result of a share; None: stopped, or the output was finished already."""
 
 
 def output_state(path: Place) -> OutputState:
@@ -90,9 +47,7 @@ def do_share(task: ShareTask) -> ShareResult:
             if is_finished(task):
                 return None
             try:
-                return restore_file(
-                    task.path, task.output, task.options, watch.note, watch.stop, task.share
-                )
+                return _restore(task, watch)
             except Cancelled:
                 return None
             except LockedError:
@@ -115,6 +70,17 @@ def on_own_device(task: ShareTask) -> ShareTask:
 
     device = task.devices[int(get_worker().name) % len(task.devices)]
     return replace(task, options=replace(task.options, device=device))
+
+
+def _restore(task: ShareTask, watch: _Watch) -> ShareResult:
+    """Do a share here, or in a process with vectors of the width that the run was begun with."""
+    try:
+        return restore_file(
+            task.path, task.output, task.options, watch.note, watch.stop, task.share
+        )
+    except WidthError as error:
+        watch.begun()
+        return restore_aside(task, error.lanes, watch.stop)
 
 
 def is_finished(task: ShareTask) -> bool:
@@ -154,6 +120,11 @@ class _Watch:
 
     def note(self, progress: Progress) -> None:
         """Take the progress of the share; the first pixels mean that the output exists."""
-        if progress.phase == "compute" and not self._told:
+        if progress.phase == "compute":
+            self.begun()
+
+    def begun(self) -> None:
+        """Tell that the output exists."""
+        if not self._told:
             self._told = True
             self._begun.set()
