@@ -52,11 +52,11 @@ def test_the_choice_is_told_and_kept(
     output = tmp_path / "out.tif"
     with caplog.at_level(logging.INFO, "unetmm"):
         report = restore_file(path, output, Options())
-    assert report.model == "camera-tiny"
-    assert any("model camera-tiny, since" in line for line in caplog.messages)
+    assert report.model == "universal-tiny-rgb"
+    assert any("model universal-tiny-rgb, since" in line for line in caplog.messages)
     told = json.loads(json.dumps(report.as_dict()))["model_choice"]
-    assert told["model"] == "camera-tiny"
-    assert set(told["estimated_errors"]) >= {"tiny-rgb", "camera-tiny"}
+    assert told["model"] == "universal-tiny-rgb"
+    assert set(told["estimated_errors"]) >= {"tiny-rgb", "universal-tiny-rgb"}
     record = read_record(output)
     assert record is not None
     assert record["model_choice"] == told
@@ -71,7 +71,7 @@ def test_an_output_that_is_there_is_known_without_looking(
     assert restore_file(path, output, Options()).already_done
     found = find_finished(path, output, Options(model="auto"))
     assert found is not None
-    assert found.model == "camera-tiny"
+    assert found.model == "universal-tiny-rgb"
 
 
 def test_an_output_of_another_model_is_not_taken_for_this_one(path: Path, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_shares_follow_the_one_that_began(
     monkeypatch.setattr(model_of_run, "choose_model", no_choice)
     report = restore_file(path, output, Options(), share=Share(1, 2))
     assert report.complete
-    assert report.model == "camera-tiny"
+    assert report.model == "universal-tiny-rgb"
 
 
 def test_statistics_bring_their_model(path: Path, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_arrays_files_and_lazy_arrays_agree(
     np.testing.assert_array_equal(unetmm.restore(smeared), of_file)
     lazy = unetmm.restore(da.from_array(smeared, (64, 64, 3)), axes="YXS")
     np.testing.assert_array_equal(lazy.compute(), of_file)
-    np.testing.assert_array_equal(unetmm.restore(smeared, model="camera-tiny"), of_file)
+    np.testing.assert_array_equal(unetmm.restore(smeared, model="universal-tiny-rgb"), of_file)
 
 
 def test_losers_are_let_go(path: Path, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_what_is_behind_a_lazy_array_is_computed_once_for_patches(
 ) -> None:
     """The choice of a model and calibration look at the same places."""
     counts = []
-    for model in ("camera-tiny", None):
+    for model in ("universal-tiny-rgb", None):
         looked: list[int] = []
 
         def look(block: NDArray[np.uint8], looked: list[int] = looked) -> NDArray[np.uint8]:

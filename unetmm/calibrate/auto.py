@@ -210,9 +210,10 @@ def _decide(
             return None, PATTERN
         least = min(keeping, key=lambda i: removed[i])
         return least, f"a regular pattern hides what noise there is; {names[least]} changes least"
-    if max(flats) < HARDLY_ANY:
+    is_smeared = _is_smeared(noise)
+    if max(flats) < HARDLY_ANY and not (is_smeared and removed[other] > LITTLE):
         return least, f"no model finds much noise; {names[least]} changes least"
-    if _is_smeared(noise):
+    if is_smeared:
         if max(gain, removed[other]) > LITTLE:
             return other, f"noise is smeared over several pixels, which {white} would leave in"
         return 0, f"what looks like smeared noise may be fine texture, which {white} keeps"

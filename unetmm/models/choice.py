@@ -12,11 +12,11 @@ from unetmm.models.weights import Model, load_model
 CANDIDATES = {
     "auto": {
         1: ("tiny-mono", "micrograph-tiny", "universal-tiny-mono"),
-        3: ("tiny-rgb", "camera-tiny", "universal-tiny-rgb"),
+        3: ("tiny-rgb", "universal-tiny-rgb"),
     },
     "auto-clean": {
         1: ("tiny-mono-clean", "micrograph-tiny-clean", "universal-tiny-mono"),
-        3: ("tiny-rgb-clean", "camera-tiny", "universal-tiny-rgb"),
+        3: ("tiny-rgb-clean", "universal-tiny-rgb"),
     },
 }
 """Models that are chosen from, by the name of the choice and the number of interleaved colour
