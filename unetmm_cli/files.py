@@ -25,9 +25,11 @@ def exists(path: Place) -> bool:
 
 def name_of(path: Place) -> str:
     """Name of an image: of an array in an HDF5, that of the file with the array's path in it."""
-    if not isinstance(path, Path) or path.exists() or not is_hdf5(path):
+    if not isinstance(path, Path) or path.exists():
         return path.name
     file, within = split_place(path)
+    if not within:
+        return path.name
     return f"{file.stem}_{within.replace('/', '_')}{file.suffix}"
 
 

@@ -122,4 +122,4 @@ def test_outputs_that_nobody_names_lie_beside_their_input() -> None:
 def test_the_output_of_an_array_in_a_file_lies_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "scan.h5").write_bytes(b"any")
     beside = default_output(tmp_path / "scan.h5" / "volumes" / "raw", Choices())
-    assert beside == tmp_path / "scan_raw_denoised.ome.zarr"
+    assert beside == tmp_path / "scan_volumes_raw_denoised.ome.zarr"
