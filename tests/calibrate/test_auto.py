@@ -117,7 +117,7 @@ def test_fine_texture_is_not_taken_for_smeared_noise(channels: int, white: str) 
     found = chosen(image)
     assert found.model == white
     assert "texture" in found.noise
-    assert "texture" in found.reason
+    assert "texture" in found.reason or "no model finds much noise" in found.reason
     assert loss_db(image, clean, found) == 0
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unetmm.intensities.kernel import move_stored
-from unetmm.intensities.stored import changed, to_dtype
+from unetmm.intensities.stored import changed, clipped, to_dtype
 
 LOW, HIGH = 3.7, 251.3
 
@@ -27,3 +27,10 @@ def test_the_same_bits_as_step_by_step(dtype: type, strength: float) -> None:
     assert np.array_equal(values.astype(kind), to_dtype(expected, kind))
     if strength == 0:
         assert np.array_equal(values.astype(kind), stored)
+
+
+@pytest.mark.filterwarnings("error")
+def test_half_floats_are_held_at_the_limits_of_16_bits() -> None:
+    values = np.array([-1.5, 3.0, 65504.0, np.inf, np.nan], np.float16)
+    held = clipped(values, np.dtype(np.uint16))
+    assert held[:4].tolist() == [0, 3, 65504, 65535]

@@ -146,7 +146,9 @@ def in_words(noise: Sequence[ImageNoise]) -> str:
     """Noise of an image in words for a reader, such as "about 4, smeared over 2 px"."""
     levels = [one.level for one in noise]
     low, high = min(levels), max(levels)
-    told = f"about {low:.2g}" if high < 1.5 * low else f"about {low:.2g} to {high:.2g} by channel"
+    # Two digits, of large numbers as of small ones: 4600, not 4.6e+03.
+    least, most = (f"{float(f'{level:.2g}'):.10g}" for level in (low, high))
+    told = f"about {least}" if high < 1.5 * low else f"about {least} to {most} by channel"
     parts = [told]
     if np.mean([one.growth for one in noise]) > GROWS:
         parts.append("grows with the signal")

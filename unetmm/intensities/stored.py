@@ -307,5 +307,8 @@ def clipped(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind == "f":
         return values.astype(dtype)
     limits = np.iinfo(dtype)
-    held: NDArray[Any] = np.clip(values, limits.min, limits.max).astype(dtype)
+    if values.dtype == np.float16:  # which does not hold the limits of 16 bits
+        values = values.astype(np.float32)
+    with np.errstate(invalid="ignore"):  # of NaN, which the caller knows
+        held: NDArray[Any] = np.clip(values, limits.min, limits.max).astype(dtype)
     return held

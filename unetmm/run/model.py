@@ -84,7 +84,8 @@ def _chosen(options: Options, source: Source, loaded: Loaded, cores: int, name: 
             loaded.forget(other, engine)
     noise = f" (noise: {choice.noise})" if choice.noise else ""
     image = f"{name}: " if name else ""
-    log.info("%smodel %s, since %s%s", image, choice.model, choice.reason, noise)
+    taken = "" if choice.leaves_alone else f"model {choice.model}, since "
+    log.info("%s%s%s%s", image, taken, choice.reason, noise)
     return _with(choice, options)
 
 
