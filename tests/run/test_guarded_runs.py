@@ -14,6 +14,7 @@ from helpers import lively_model
 from interrupted import NET, options, stop_after
 
 import unetmm
+import unetmm.api  # now: what it imports must not be a stand-in of a test below
 from unetmm.errors import BudgetError, WeightsError
 from unetmm.intensities.guard import Findings, Worst
 from unetmm.io.image import Encoding

@@ -86,8 +86,7 @@ def import_model(
     config, lines = found.config, [*found.lines, *said]
     if noise is not None and not any(line.startswith("frozen: noise") for line in lines):
         lines.append("left out: --noise, as this net is not told how strong the noise is")
-    card = _card(path, found, _task(path, config, task), lines)
-    card |= {"output_names": _checked_names(path, config, names)} if names else {}
+    card = _card(path, found, _task(path, config, task), lines, names)
     model = Model(path.stem, config, card, None, found.tensors)
     if found.is_half:
         lines.append("assumed: 32 bits do for what the graph computes with 16")
@@ -97,14 +96,19 @@ def import_model(
     return Imported(model, found.layout, tuple(lines), difference)
 
 
-def _card(path: Path, found: ForeignNet, task: str, lines: list[str]) -> dict[str, Any]:
-    return {
+def _card(
+    path: Path, found: ForeignNet, task: str, lines: list[str], names: Sequence[str]
+) -> dict[str, Any]:
+    card = {
         "task": task,
         "source": path.name,
         "imported": {"layout": found.layout, "notes": lines},
         "what": f"{found.layout} of another project, imported",
         "licence": "that of its authors; not known to unetmm",
     }
+    if names:
+        card["output_names"] = _checked_names(path, found.config, names)
+    return card
 
 
 def _read(path: Path, noise: float | None, scale: int | None) -> ForeignNet:

@@ -13,8 +13,6 @@ PLAIN_UNET = "U-Net"
 """Layout of checkpoints whose own code puts a sigmoid or softmax behind the net."""
 NO_FINAL = "none"
 """Word that asks for no function behind the net."""
-GRAPH = "ONNX"
-"""Layout of graphs, which do not say what they were made for."""
 
 
 def meaning_of(
@@ -64,8 +62,13 @@ def _guessed(path: Path, found: ForeignNet) -> tuple[str, str]:
     if end in ("softmax", "argmax"):
         return "classes", f"as it ends with {end}"
     if inputs == outputs and (inputs > 1 or end != "sigmoid"):
-        why = "as it gives as many channels as it takes; --gives classes or --gives map if it does"
-        return "image", why * (found.layout in (PLAIN_UNET, GRAPH) and config.output_scale == 1)
+        is_graph = found.size_px is not None
+        if config.output_scale > 1 or not (is_graph or found.layout == PLAIN_UNET):
+            return "image", ""
+        return (
+            "image",
+            "as it gives as many channels as it takes; --gives classes or --gives map if it does",
+        )
     if outputs == 1:
         why = "as it ends with sigmoid" if inputs == 1 else f"as it takes {inputs} channels"
         more = "; --gives image if it restores" if inputs == 1 else ""

@@ -52,6 +52,11 @@ IMPULSE = 20.0
 the block does not count: 13 deviations of white noise."""
 TOLERANCE = 0.15
 """Distance from the line, as a share of it, at which a group counts half: it may be texture."""
+DARK_NOISE = 4.0
+"""Largest deviation of the noise in the dark, in counts, with which it matters how many counts lie
+above the dark: parts of a count are nothing beside more."""
+LEAST_DARK = 1.0
+"""Least offset of a camera, in counts: the darkest level of few photons is no such thing."""
 _ROUNDS = 12
 """Rounds of the fit, each weighted by the line of the round before."""
 
@@ -78,8 +83,10 @@ class NoiseModel:
 
     @property
     def dark(self) -> float:
-        """Stored value that no light gives, as a camera's offset; 0 where it cannot be told."""
-        return max(0.0, self.offset) if self.gain > 0 else 0.0
+        """Stored value that no light gives, as a camera's offset; 0 where it cannot be told, or is
+        told too roughly to count from."""
+        is_told = self.gain > 0 and self.read <= DARK_NOISE and self.offset >= LEAST_DARK
+        return self.offset if is_told else 0.0
 
     def variance(self, values: NDArray[Any]) -> Numbers:
         """Variance of the noise of pixels with these stored values, which may be noisy."""

@@ -23,9 +23,6 @@ DIM_COUNTS = 4.0
 """Largest mean, in counts, of a part of a row that rounding may bias."""
 DIM_SHARE = 0.05
 """Smallest share of an image that is dim for rounding to be spoken of."""
-DARK_NOISE = 4.0
-"""Largest deviation of the noise in the dark, in counts, with which it matters how many counts lie
-above the dark: parts of a count are nothing beside more."""
 HALF_COUNT = 0.5
 """Most that rounding moves a value, in counts."""
 LOST_SHARE, LOST_COUNTS = 0.1, 0.005

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from unetmm.errors import WeightsError
 from unetmm.intensities.guard import BlockWatch, Findings, block_px, to_watch
 from unetmm.intensities.judging import Watched, smear_factor
-from unetmm.intensities.noise import NoiseModel
 from unetmm.intensities.range import less_low
-from unetmm.intensities.rounding import DARK_NOISE, Dimness, DimParts
+from unetmm.intensities.rounding import Dimness, DimParts
 from unetmm.intensities.validity import NoData
 from unetmm.io.enlarged import repeated
 from unetmm.io.measured import Mask
@@ -71,11 +70,6 @@ def check_finite(job: Job, task: Task, answer: NDArray[np.float32], row: int) ->
         )
 
 
-def _dark(noise: NoiseModel) -> float:
-    """Stored value that no light gives; 0 where it cannot be told, or parts of a count from it."""
-    return noise.dark if noise.dark >= 1 and noise.read <= DARK_NOISE else 0.0
-
-
 class RowWatch:
     """What a task's writer tells about the rows that it writes."""
 
@@ -90,7 +84,7 @@ class RowWatch:
         self.rounds = kinds[1] != "f" and job.storing.rounding == "nearest"
         """Whether rounding may bias means."""
         noise = [job.calibration.entry(task.plane[1], i).noise for i in range(len(job.groups))]
-        self.dark = [np.array([_dark(m) for m in models] or [0.0]) for models in noise]
+        self.dark = [np.array([m.dark for m in models] or [0.0]) for models in noise]
         """Stored values of each group that no light gives, one a sample."""
         height, width = written.height, written.width
         sides = block_px(job.chunk[0], height), block_px(job.chunk[1], width)
