@@ -14,7 +14,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q \
 	-n $(TEST_PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow test-batch test-faults test-slurm test-kill fuzz test-plans test-lowest test-newest test-arm lint format docs wheel clean
+.PHONY: help venv demo test test-slow test-batch test-faults test-slurm test-kill fuzz test-plans test-lowest test-newest test-arm lint format docs kernels wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -92,6 +92,9 @@ format: venv  ## let ruff format and sort imports
 docs: venv  ## the pages of docs/ as a site, in site/
 	$(BIN)/python docs/make_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -q -d site
+
+kernels: venv  ## translate the kernels that are shipped, after they changed; needs AVX-512
+	$(BIN)/python packaging/kernels.py
 
 wheel: venv  ## dist/*.whl and dist/*.tar.gz
 	$(BIN)/python -m build --no-isolation

@@ -16,12 +16,14 @@ import stat
 import sys
 import tempfile
 import zlib
-from collections.abc import Collection, Iterator
-from functools import cache
+from collections.abc import Callable, Collection, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from unetmm.compiling import shipped
 from unetmm.compiling.processor import LANES, multiplies_tiles
+from unetmm.compiling.sources import source_digest
 
 log = logging.getLogger(__name__)
 
@@ -38,21 +40,6 @@ COMPLETE = "complete-"
 """Beginning of the name of a file with checksums; it ends with a precision whose kernels are all
 there."""
 
-SOURCES = (
-    "compiling/processor.py", "compiling/flags.py", "compiling/locator.py",
-    "compiling/whole.py", "intensities/kernel.py",
-    "intensities/guard_kernel.py", "intensities/judging_kernel.py",
-    "intensities/outliers.py", "intensities/outliers_kernel.py", "intensities/outliers_look.py",
-    "intensities/points_kernel.py", "intensities/brackets.py", "intensities/brackets_kernel.py",
-    "intensities/brackets_rows.py",
-    "intensities/rounding_kernel.py",
-    *(f"engine/cpu/{name}.py" for name in (
-        "pairs", "simd", "reduce", "kernels", "tables", "block", "pointwise", "sync", "tiles",
-        "stages",
-    )),
-)  # fmt: skip
-"""Files of the package that are compiled; a change in any of them makes other machine code."""
-
 
 @cache
 def cache_folder() -> Path:
@@ -61,9 +48,7 @@ def cache_folder() -> Path:
     import numba
     from llvmlite import binding
 
-    digest = hashlib.sha256()
-    for name in SOURCES:
-        digest.update((Path(__file__).parents[1] / name).read_bytes())
+    digest = hashlib.sha256(source_digest().encode())
     processor = (binding.get_host_cpu_name(), str(LANES), str(multiplies_tiles()))
     for fact in (numba.__version__, llvmlite.__version__, sys.version, *processor):
         digest.update(fact.encode())
@@ -243,7 +228,7 @@ def cached_on_disk(dispatcher: Any) -> Any:
     numba.config.CACHE_LOCATOR_CLASSES = "unetmm.compiling.locator.KernelLocator"
     try:
         dispatcher.enable_caching()
-        dispatcher._cache = _Forgiving(dispatcher._cache)
+        dispatcher._cache = _Forgiving(dispatcher._cache, dispatcher.py_func)
     except (OSError, RuntimeError) as error:
         unkept.append(str(error))
     finally:
@@ -258,16 +243,40 @@ unkept: list[str] = []
 class _Forgiving:
     """A function's cache of which no failure ends a run: then it is compiled, or not kept."""
 
-    def __init__(self, cache: Any) -> None:
-        self._cache = cache
+    def __init__(self, cache: Any, function: Callable[..., Any]) -> None:
+        self._cache, self._function = cache, function
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cache, name)
 
-    def load_overload(self, *what: Any) -> Any:
-        """Machine code from the disk; None if there is none, or it cannot be read."""
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """Machine code from the disk, or of what was shipped; None if there is neither."""
+        found = self._load_kept(signature, target)
+        return self._load_shipped(signature, target) if found is None else found
+
+    def _load_shipped(self, signature: Any, target: Any) -> Any:
+        """Make machine code of a kernel that was shipped, and keep it if that can be."""
+        from numba.core.compiler import CompileResult
+
         try:
-            return self._cache.load_overload(*what)
+            key = shipped.key_of(self._function, signature)
+            made = shipped.machine_code(key, target.codegen())
+            if made is None:
+                return None
+            loaded = CompileResult._rebuild(target, *made)
+        except Exception as error:  # of Numba or LLVM, which are asked in an unusual way
+            log.warning("a shipped kernel cannot be used, so it is compiled (%s)", error)
+            return None
+        self._keep(partial(self._save_made, signature, target.codegen(), made))
+        return loaded
+
+    def _save_made(self, signature: Any, codegen: Any, made: Any) -> None:
+        # Numba forgets machine code that it did not make itself, so `save_overload` has none.
+        self._cache._cache_file.save(self._cache._index_key(signature, codegen), made)
+
+    def _load_kept(self, signature: Any, target: Any) -> Any:
+        try:
+            return self._cache.load_overload(signature, target)
         except Exception as error:  # a damaged pickle raises anything
             log.warning(
                 "%s: kernels are damaged and compiled again (%s)",
@@ -279,8 +288,11 @@ class _Forgiving:
 
     def save_overload(self, *what: Any) -> None:
         """Keep machine code, if it can be."""
+        self._keep(partial(self._cache.save_overload, *what))
+
+    def _keep(self, save: Callable[[], None]) -> None:
         try:
-            self._cache.save_overload(*what)
+            save()
         except Exception as error:
             if not unkept:
                 log.warning("%s: kernels are not kept (%s)", self._cache.cache_path, error)

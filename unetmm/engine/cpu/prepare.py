@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unetmm.compiling import shipped
 from unetmm.compiling.cache import cache_folder, is_kept, remove_old, unkept, write_stamp
 from unetmm.engine.cpu.stages import run_stages
 from unetmm.engine.cpu.sync import LINE
@@ -83,8 +84,8 @@ def compile_aside(precision: Precision = "fp32") -> bool:
         )
     # Nobody would hear of it in a Python session, where logging is seldom set up.
     level = logging.INFO if logging.getLogger().handlers else logging.WARNING
-    line = "compiling kernels (%s) for this machine, once; that takes about fifteen seconds"
-    log.log(level, line, precision)
+    line = "compiling kernels (%s) for this machine, once; that takes about %s seconds"
+    log.log(level, line, precision, "five" if _is_shipped(precision) else "thirty")
     problem = _run_aside([f"compile_stages({precision!r})", "compile_rows()", "compile_looks()"])
     if problem:
         log.warning("kernels could not be compiled aside: %s", problem[-500:])
@@ -103,6 +104,11 @@ def is_compiled(precision: Precision = "fp32") -> bool:
         return _is_there(cache_folder(), precision)
     except OSError:
         return False
+
+
+def _is_shipped(precision: Precision) -> bool:
+    """Whether kernels came with the package, so that only their machine code is to be made."""
+    return precision == "fp32" and bool(shipped.kernels())
 
 
 def _is_there(folder: Path, precision: Precision) -> bool:
