@@ -40,7 +40,7 @@ from unetmm.quality.testsets import Pixels, list_images, read_image
 ROOT = Path(__file__).resolve().parent.parent
 ORDER_SEED = 0
 """Seed of the order in which a set's images are measured: a part of a set is a random one."""
-MODELS = frozenset({"tiny-rgb", "tiny-mono", "camera-tiny", "micrograph-tiny"})
+MODELS = frozenset({"tiny-rgb", "tiny-mono", "universal-tiny-rgb", "micrograph-tiny"})
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class TestSet:
     """Number of images that are measured, in a seeded order; None: all."""
 
 
-COLOUR = ("camera-tiny", "tiny-rgb", "bm3d-told")
+COLOUR = ("universal-tiny-rgb", "tiny-rgb", "bm3d-told")
 MICROGRAPH = ("micrograph-tiny", "tiny-mono", "bm3d", "bm3d-vst", "nlm", "nlm-vst")
 SETS = (
     TestSet("Hagen", "microscopy/hagen", 1, MICROGRAPH, affine=True),

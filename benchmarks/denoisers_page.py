@@ -10,7 +10,7 @@ from pathlib import Path
 from unetmm.models.weights import load_model
 
 LABELS = {
-    "camera-tiny": "`camera-tiny`",
+    "universal-tiny-rgb": "`universal-tiny-rgb`",
     "micrograph-tiny": "`micrograph-tiny`",
     "tiny-rgb": "`tiny-rgb`",
     "tiny-mono": "`tiny-mono`",
@@ -123,7 +123,7 @@ TABLES = (
         "*Told*: the level is the rms difference of the pair itself, which nobody knows in "
         "practice.",
         ("CC15", "PolyU", "CC15, a part"),
-        ("camera-tiny", "tiny-rgb", "bm3d-told", "bm3d"),
+        ("universal-tiny-rgb", "tiny-rgb", "bm3d-told", "bm3d"),
     ),
     Table(
         "Micrographs",

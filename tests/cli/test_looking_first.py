@@ -89,7 +89,7 @@ def test_models_are_readable_on_narrow_terminals(
     monkeypatch.setattr("unetmm_cli.display.models.width", lambda: 60)
     out = run_ok(["models"], capsys)[0]
     assert max(map(len, out.splitlines()[2:])) <= 60
-    assert out.index("Colour:") < out.index("camera-tiny") < out.index("Single channels")
+    assert out.index("Colour:") < out.index("universal-tiny-rgb") < out.index("Single channels")
     assert "commercial use allowed" in out
 
 

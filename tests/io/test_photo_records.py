@@ -56,10 +56,10 @@ def test_others_read_the_image(noisy: Path, name: str) -> None:
 def test_an_output_of_an_output_has_its_own_record_alone(noisy: Path, name: str) -> None:
     first, second = noisy.with_name(f"first-{name}"), noisy.with_name(f"second-{name}")
     restore_file(noisy, first, Options(model="tiny-rgb"))
-    restore_file(first, second, Options(model="camera-tiny"))
+    restore_file(first, second, Options(model="universal-tiny-rgb"))
     record = read_record(second)
     assert record is not None
-    assert record["facts"]["model"].startswith("camera-tiny")
+    assert record["facts"]["model"].startswith("universal-tiny-rgb")
     assert second.stat().st_size < 1.5 * first.stat().st_size
 
 

@@ -177,4 +177,4 @@ def test_blur_keeps_the_mean_and_edges() -> None:
 def test_shipped_configs_can_be_read() -> None:
     paths = sorted((ROOT / "training").glob("*.toml"))
     names = {load_train_config(path).name for path in paths}
-    assert {"tiny-rgb", "tiny-mono", "camera-tiny", "micrograph-tiny"} <= names
+    assert {"tiny-rgb", "tiny-mono", "universal-tiny-rgb", "micrograph-tiny"} <= names
