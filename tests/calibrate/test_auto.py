@@ -201,7 +201,8 @@ def test_channels_and_planes_share_one_choice() -> None:
 
 
 def test_a_choice_survives_its_record() -> None:
-    found = ModelChoice("tiny-rgb", "why", "about 3", (("tiny-rgb", 0.1), ("universal-tiny-rgb", 0.2)))
+    errors = (("tiny-rgb", 0.1), ("universal-tiny-rgb", 0.2))
+    found = ModelChoice("tiny-rgb", "why", "about 3", errors)
     assert ModelChoice.from_dict(found.as_dict()) == found
     assert ModelChoice.from_dict(None) is None
     assert ModelChoice.from_dict({"model": 3}) is None

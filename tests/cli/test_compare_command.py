@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ from unetmm_cli.display.preview.pictures import (
 )
 
 HEIGHT, WIDTH = 150, 203
+
+
+AXE = os.environ.get("UNETMM_AXE", "")
+"""Path of axe.min.js of the npm package axe-core, if accessibility is to be checked too."""
 
 
 def make_pair(folder: Path, name: str = "scan") -> tuple[Path, Path]:
@@ -155,6 +160,15 @@ def test_charts_leave_out_what_is_no_number() -> None:
     assert "<polyline" in chart("T", places, [Curve("after", np.zeros(4))], Axes("x", "y"))
 
 
+def barriers_of(browser: Browser) -> list[str]:
+    """What axe-core finds that keeps people from using the page at hand."""
+    browser.send("Runtime.evaluate", expression=Path(AXE).read_text(encoding="utf-8"))
+    keep = "axe.run().then(found => window.barriers = found.violations.map(v => v.id)); 1"
+    browser.send("Runtime.evaluate", expression=keep)
+    found: list[str] = json.loads(browser.value("window.barriers && JSON.stringify(barriers)"))
+    return found
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 @pytest.mark.parametrize("beside", [False, True])
 def test_the_page_works_in_a_browser(
@@ -171,6 +185,8 @@ def test_the_page_works_in_a_browser(
     with Browser(tmp_path / "profile", is_dark=beside) as browser:
         browser.send("Page.navigate", url=f"{page.as_uri()}#check")
         told = json.loads(browser.value("document.body?.dataset.check"))
+        barriers = barriers_of(browser) if AXE else []
+    assert barriers == []
     assert told.pop("errors") == []
     assert told.pop("paper") == ("rgb(20, 20, 20)" if beside else "rgb(255, 255, 255)")
     assert len(told) == 7 and all(told.values()), told
