@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unetmm.calibrate.bands import band_doubts
 from unetmm.calibrate.calibration import Calibration, ChannelStatistics, key
 from unetmm.calibrate.choice import Choice, Observed, choose_patches
 from unetmm.calibrate.content import COPIES
@@ -138,6 +139,8 @@ def calibrate(
         for g, chosen in enumerate(choose_patches(source, channel, groups, removes_noise)):
             nodata = info.nodata_of(channel, groups[g])
             doubts |= dict.fromkeys(_doubts(chosen, nodata, info))
+            if info.joined:
+                doubts |= dict.fromkeys(band_doubts(chosen, nodata, info, fixed_range))
             plain = by_value and fixed_range is None and lie_in_0_to_1(chosen, nodata)
             asked_range = (0.0, 1.0) if plain else fixed_range
             found = prepare(chosen, nodata, asked_range, outliers)
@@ -158,7 +161,8 @@ def calibrate(
 def _doubts(chosen: Choice, nodata: NoData, info: ImageInfo) -> Iterator[str]:
     """What is doubtful in patches of a group of samples."""
     pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
-    return find_doubts(pixels, nodata, masks, is_grey=info.samples - info.alpha == 1)
+    is_grey = info.samples - info.alpha == 1
+    return find_doubts(pixels, nodata, masks, is_grey, are_colours=not info.joined)
 
 
 def look_by(info: ImageInfo, net: CompiledNet, cores: int, asked: Asked, points: bool) -> Looking:

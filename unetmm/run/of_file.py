@@ -19,7 +19,7 @@ from unetmm.errors import DeviceError, ResumeError, WeightsError, WidthError
 from unetmm.intensities.guard import Guard
 from unetmm.io.image import Source
 from unetmm.io.limits import reading_within
-from unetmm.io.open import open_sink, open_source
+from unetmm.io.open import open_sink
 from unetmm.io.output.destination import output_exists
 from unetmm.io.output.output import Output
 from unetmm.io.places import Place
@@ -96,7 +96,7 @@ def _restore_file(
 ) -> Report:
     started = time.monotonic()
     with reading_within(options.budget_bytes):
-        opened = open_source(path, options.select, options.nodata)
+        opened = options.opened(path)
     with closing(opened) as source:
         remove_leftovers(output)
         if not options.overwrite and output_exists(output):
@@ -143,7 +143,7 @@ def find_finished(
     """
     if not output_exists(output):
         return None
-    with closing(open_source(path, options.select, options.nodata)) as source:
+    with closing(options.opened(path)) as source:
         remove_leftovers(output)
         return _finished(path, output, source, options, loaded or Loaded())
 
@@ -255,7 +255,8 @@ def _begin(work: _Work) -> Job:
             output.halving.set_range(*job.calibration.span)
         if begun is None:
             output.create(make_record(facts, job.calibration, options.choice))
-            content = make_job_record(work.path, facts, options, output, job.calibration)
+            together = bool(work.source.info.joined)
+            content = make_job_record(work.path, facts, options, output, job.calibration, together)
             output.workspace.write_job(content)
         # Before others may look: they leave alone what has a writer.
         output.join(work.share.writer)

@@ -21,11 +21,10 @@ from unetmm import process
 from unetmm.calibrate.crops import Crop, choose_crops, crops_of
 from unetmm.errors import BudgetError, ImageError
 from unetmm.intensities.validity import valid_mask
-from unetmm.io.array import ArraySource, array_info
+from unetmm.io.array import ArraySource
 from unetmm.io.image import Box, ImageInfo, Source
 from unetmm.io.limits import reading_within
 from unetmm.io.measured import Mask, read_measured
-from unetmm.io.open import open_source
 from unetmm.io.places import Place
 from unetmm.io.survey import survey
 from unetmm.models.choice import ModelChoice, pick_model
@@ -117,7 +116,7 @@ def preview_file(path: Place, wishes: Wishes, options: Options) -> Preview:
     with (
         process.limited_allocator(),
         reading_within(options.budget_bytes),
-        closing(open_source(path, options.select, options.nodata)) as source,
+        closing(options.opened(path)) as source,
     ):
         return _preview(source, wishes, options, loaded, held)
 
@@ -126,8 +125,7 @@ def preview_array(
     image: NDArray[Any], wishes: Wishes, options: Options, axes: str | None = None
 ) -> Preview:
     """As `preview_file`, for an array in memory."""
-    info = array_info(image.shape, image.dtype, axes)
-    info = replace(info, nodata=info.nodata.overridden(options.nodata))
+    info = options.array_info(image.shape, image.dtype, axes)
     return _preview(ArraySource(image, info), wishes, options, Loaded(), lambda *_: 0)
 
 
