@@ -15,6 +15,9 @@ from unetmm.io.image import Box, ImageInfo, Plane, Source
 from unetmm.io.measured import mask_of
 from unetmm.io.wrapped import WrappedSource
 
+_GREY = ("Gray", "Undefined")
+"""Colours of grey with opacity in GDAL's words."""
+
 
 def joined_info(info: ImageInfo) -> ImageInfo:
     """Facts of an image whose channels are its samples; what is said of each channel stays."""
@@ -63,6 +66,66 @@ class JoinedSource(WrappedSource):
             if mask is not None:
                 found &= mask
         return found
+
+
+def may_be_bands(info: ImageInfo) -> bool:
+    """Whether samples may be bands although the last of them is called opacity, as GDAL calls the
+    fourth of four bytes by default.
+    """
+    is_plain = info.format == "tiff" and not info.metadata.microscopy.ome_xml
+    return is_plain and info.alpha and "C" not in info.axes and not info.metadata.display.palette
+
+
+class PartedSource(WrappedSource):
+    """A source whose colours and opacity are bands, each a channel by itself."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        info = source.info
+        named = ("Red", "Green", "Blue") if info.samples > len(_GREY) else _GREY[:1]
+        known = info.metadata
+        lost = ["colour profile"] if known.photo.icc_profile else []
+        self.info = replace(
+            info,
+            axes=info.axes.replace("S", "").replace("Y", "CY"),
+            shape=_channels_first(info),
+            alpha=False,
+            nodata=replace(info.nodata, by_opacity=False),
+            metadata=replace(
+                known,
+                photo=replace(known.photo, icc_profile=b""),
+                tiff=replace(known.tiff, bands=info.samples, color_interpretation=named),
+                display=replace(known.display, premultiplied=False),
+                reading=known.reading.without(*lost),
+            ),
+        )
+
+    def read_bytes(self, box_height: int, box_width: int) -> int:
+        """All samples, of which some are taken."""
+        all_bytes = box_height * box_width * self._source.info.samples * self.info.dtype.itemsize
+        return all_bytes + super().read_bytes(box_height, box_width)
+
+    def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
+        return self.read_channels(plane, [plane[1]], box)
+
+    def read_channels(self, plane: Plane, channels: list[int], box: Box) -> NDArray[Any]:
+        """Some of them side by side."""
+        t, _, z = plane
+        return self._source.read((t, 0, z), box)[..., channels]
+
+    def read_mask(self, plane: Plane, box: Box) -> NDArray[np.bool_]:
+        found = mask_of(self._source, (plane[0], 0, plane[2]), box)
+        return np.ones((box.height, box.width), bool) if found is None else found
+
+
+def _channels_first(info: ImageInfo) -> tuple[int, ...]:
+    """Lengths of the axes where samples come before the rows."""
+    lengths = dict(zip(info.axes, info.shape, strict=True))
+    samples = lengths.pop("S")
+    found: list[int] = []
+    for axis, length in lengths.items():
+        found += [samples, length] if axis == "Y" else [length]
+    return tuple(found)
 
 
 def read_channels(source: Source, plane: Plane, channels: list[int], box: Box) -> NDArray[Any]:

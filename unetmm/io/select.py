@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.image import Box, ImageInfo, MaskedSource, Plane, Source
-from unetmm.io.joined import read_channels
+from unetmm.io.joined import PartedSource, may_be_bands, read_channels
 from unetmm.io.metadata import Metadata, MicroscopyFacts, Position, Tag, TiffFacts
 from unetmm.io.ome_xml import mentions, pick_planes
 from unetmm.io.palette import PaletteChoice
@@ -96,6 +96,8 @@ def select(source: Source, selection: Selection) -> Source:
         raise ImageError("channels, bands and RGB bands: choose by one of them")
     if selection.takes_all:
         return source
+    if selection.bands and may_be_bands(source.info):
+        source = PartedSource(source)
     info, chosen = source.info, {}
     _check_has_channels(info, selection)
     for axis in "TZ":

@@ -94,7 +94,7 @@ class ChunkRows(ABC):
 
     def put(self, box: Box, pixels: NDArray[Any]) -> None:
         """Hand a row of chunks to the sink, each map or band as a plane of its own."""
-        if not self.job.apart:
+        if self.job.answer is None and not self.job.bands_apart:
             self.sink.write(self.task.plane, box, pixels)
             return
         for i, plane in enumerate(planes_of_maps(self.task.plane, pixels.shape[-1])):

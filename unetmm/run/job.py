@@ -102,8 +102,8 @@ class Job:
     """Whether noise is to be gone from the output."""
     answer: Answer | None = None
     """Nature of the output's values where they are no restored image's."""
-    apart: bool = False
-    """Whether what comes of a pixel, maps or bands, is written as a plane each."""
+    bands_apart: bool = False
+    """Whether each band of a restored pixel is written as a plane of its own, as maps are."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
@@ -207,7 +207,7 @@ def make_job(
         kernels=kernels, outliers=options.outliers_of(source.info),
         crop=options.frame(source.info), keeps_details=task.keeps_details,
         removes_noise=task.removes_noise, answer=options.answer,
-        apart=options.writes_apart(source.info),
+        bands_apart=bool(source.info.joined),
     )  # fmt: skip
 
 

@@ -259,7 +259,7 @@ def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: 
         window, out, net, groups, common.calibration, common.plan, common.strength, common.storing,
         kernels=common.kernels, outliers=common.outliers, keeps_details=common.task.keeps_details,
         removes_noise=common.task.removes_noise, answer=common.answer,
-        apart=common.answer is not None or bool(info.joined),
+        bands_apart=bool(info.joined),
     )  # fmt: skip
     with net.exclusive():
         run_task(job, Task(plane, strip, segment))

@@ -44,6 +44,7 @@ from unetmm.run.loaded import Loaded, compiling_bytes
 from unetmm.run.model import settle
 from unetmm.run.remarks import say_remarks
 from unetmm.run.report import Progress, Report, Told
+from unetmm.run.scales import bands_in
 from unetmm.run.shrink import run_or_shrink
 from unetmm.run.task import Task, open_tasks, pixels_of, rows_of
 
@@ -162,7 +163,7 @@ def _finished(
     calibration = Calibration.from_json(record["calibration"])
     return Report(
         str(path), str(output), model.name, None, 0.0, calibration, already_done=True,
-        choice=options.choice, not_kept=sink.not_kept,
+        choice=options.choice, not_kept=sink.not_kept, bands=bands_in(info),
         holds=options.answer.in_words if options.answer else "",
     )  # fmt: skip
 
@@ -334,6 +335,7 @@ def _compute(
         resumed_rows=max(0, resumed_px) // info.width,
         outliers=job.outliers_as_dict(), points=job.point_count.share(samples),
         ranges=job.excess.shares(samples), choice=work.options.choice, not_kept=output.not_kept,
+        bands=bands_in(work.source.info),
     )  # fmt: skip
 
 

@@ -108,7 +108,7 @@ def preview_file(path: Place, wishes: Wishes, options: Options) -> Preview:
     ImageError
         If a crop lies outside of the image, or all of them are too large for a preview.
     """
-    loaded = Loaded()
+    loaded, options = Loaded(), _with_first(wishes, options)
 
     def held(info: ImageInfo, options: Options) -> int:
         return loaded.held_bytes(pick_model(options.model, info), options.engine)
@@ -125,8 +125,14 @@ def preview_array(
     image: NDArray[Any], wishes: Wishes, options: Options, axes: str | None = None
 ) -> Preview:
     """As `preview_file`, for an array in memory."""
+    options = _with_first(wishes, options)
     info = options.array_info(image.shape, image.dtype, axes)
     return _preview(ArraySource(image, info), wishes, options, Loaded(), lambda *_: 0)
+
+
+def _with_first(wishes: Wishes, options: Options) -> Options:
+    """The options with the first model that is compared: it decides how an image is opened."""
+    return replace(options, model=wishes.models[0]) if wishes.models else options
 
 
 def _preview(

@@ -29,16 +29,20 @@ def say_bands(info: ImageInfo, options: Options) -> None:
     if not info.joined:
         return
     if not (options.select and options.select.bands):
-        named = (f"{i} {name}".strip() for i, name in enumerate(info.joined, 1))
         log.info(
             "bands %s go through the net together, in this order; --bands gives another",
-            ", ".join(named),
+            ", ".join(bands_in(info)),
         )
     if options.fixed_range is None and options.seen_range is not None:
         log.info(
             "the net sees the stored values %g to %g as it was made for them; --range gives others",
             *options.seen_range,
         )
+
+
+def bands_in(info: ImageInfo) -> tuple[str, ...]:
+    """Names, or numbers from 1, of bands that go through a net together; none of other images."""
+    return tuple(name or str(i) for i, name in enumerate(info.joined, 1))
 
 
 def say_unused(calibration: Calibration, wanted: int) -> None:
