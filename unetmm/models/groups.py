@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from unetmm.errors import ShapeError
 from unetmm.io.image import ImageInfo
+from unetmm.io.joined import may_be_bands
 from unetmm.nets.config import NetConfig
 
 Groups = Sequence[tuple[int, ...]]
@@ -64,14 +65,14 @@ def _without_bands(wanted: int, info: ImageInfo) -> str:
     remedy = f"give an image of {wanted} bands, or a net that takes {max(found, colours)}"
     if found > wanted:
         remedy = f"choose {wanted} and their order: --bands {example}"
-    elif colours > 1 and info.samples >= wanted:
-        remedy = (
-            "where these are bands, say so: "
-            + (f"axes {info.axes.replace('S', 'C')}" if info.format in UNNAMED else "")
-            + f"--bands {example}" * (info.format not in UNNAMED)
-        )
+    elif info.samples >= wanted and info.format in UNNAMED:
+        axes = info.axes.replace("S", "C")
+        remedy = f"where these are bands, say so: --axes {axes} (axes= in Python)"
+    elif info.samples >= wanted and may_be_bands(info):
+        remedy = f"where these are bands, say so: --bands {example}"
     elif axis := next((a for a in "ZT" if found == 1 and info.length(a) >= wanted), ""):
-        remedy = f"where its {info.length(axis)} planes along {axis} are bands, name that axis C"
+        planes = f"its {info.length(axis)} planes along {axis}"
+        remedy = f"where {planes} are bands, name that axis C (--axes, axes= in Python)"
     return (
         f"the net takes {wanted} bands together, the image has {has} (axes {info.axes}, shape "
         f"{info.shape}); {remedy}"

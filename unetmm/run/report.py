@@ -159,7 +159,9 @@ def merged(reports: Sequence[Report]) -> dict[str, Any]:
             stored[lost] = sum(r.stored[lost] for r in reports)
     whole = next((r.guard for r in reports if r.complete and r.guard), {})
     said = dict.fromkeys(line for r in reports for line in r.warnings)
-    return {"ranges": ranges, "stored": stored, "guard": whole, "warnings": tuple(said)}
+    bands = reports[0].bands if reports else ()
+    found = {"ranges": ranges, "stored": stored, "guard": whole, "warnings": tuple(said)}
+    return {**found, "bands": bands}
 
 
 def verdict(guard: Mapping[str, Any]) -> str:
