@@ -255,10 +255,10 @@ class Options:
     def brackets(self, config: NetConfig, info: ImageInfo) -> bool:
         """Whether what exceeds the base range is restored in wider ranges.
 
-        Not by nets that enlarge or give no image, nor where a net was made for stored values, which
-        it sees as they are.
+        Not by nets that enlarge or give no image, nor by those of bands whose range is said: they
+        were made for such values, and see them as they are.
         """
-        is_own = self.fixed_range is None and self.seen_range is not None
+        is_own = config.takes_bands and self.seen_range is not None
         if config.output_scale > 1 or config.gives != "image" or is_own:
             return False
         return leaves_base_range(info.dtype, self.seen_range)

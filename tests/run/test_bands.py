@@ -80,6 +80,7 @@ def write_geo(path: Path, image: NDArray[Any], **how: Any) -> None:
 @pytest.mark.parametrize("config", [FOUR, TWICE, CROPS])
 def test_arrays_in_both_orders_give_the_net(config: NetConfig, device: Any) -> None:
     image = bands_of(config.in_channels).astype(np.float32)
+    image[:, 20:24, 30:34] = 1.5 * WHITE  # beyond the range, and seen as it is
     asked: dict[str, Any] = {"device": device, "scores": config.gives == "classes"}
     if config.gives == "image":
         asked["outliers"] = "none"
@@ -223,7 +224,11 @@ def test_three_bands_that_were_chosen_go_through_a_net_of_three(tmp_path: Path) 
         ((12, 20, 20), "CYX", r"the image has 12 bands .*; choose 4 and their order: --bands 1,2,"),
         ((3, 20, 20), "CYX", r"has 3 bands .*; give an image of 4 bands, or a net that takes 3"),
         ((4, 20, 20), "ZYX", r"has 1 band .*; where its 4 planes along Z are bands, name that"),
-        ((20, 20, 4), "YXS", r"3 colours and opacity .*; where these are bands, say so: axes YXC"),
+        (
+            (20, 20, 4),
+            "YXS",
+            r"3 colours and opacity .*; where these are bands, say so: --axes YXC",
+        ),
         ((20, 20, 3), "YXS", r"has 3 colours \(axes YXS, .*; give an image of 4 bands"),
     ],
 )

@@ -111,7 +111,8 @@ class PartedSource(WrappedSource):
     def read_channels(self, plane: Plane, channels: list[int], box: Box) -> NDArray[Any]:
         """Some of them side by side."""
         t, _, z = plane
-        return self._source.read((t, 0, z), box)[..., channels]
+        found: NDArray[Any] = np.take(self._source.read((t, 0, z), box), channels, axis=-1)
+        return found
 
     def read_mask(self, plane: Plane, box: Box) -> NDArray[np.bool_]:
         found = mask_of(self._source, (plane[0], 0, plane[2]), box)
