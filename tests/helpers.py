@@ -20,6 +20,7 @@ from unetmm.geometry import split_axis
 from unetmm.intensities.stored import Storing
 from unetmm.io.array import ArraySink, ArraySource, array_info
 from unetmm.io.image import Box, ImageInfo, Source
+from unetmm.io.joined import joined_info
 from unetmm.models.answers import answer_of
 from unetmm.models.groups import sample_groups
 from unetmm.models.weights import Model
@@ -166,6 +167,8 @@ def stream_image(
 ) -> NDArray[np.float32]:
     """`image` (h, w, c) through the run of a hand-made plan, with `frozen_attention`."""
     info = array_info(image.shape, image.dtype, "YXS")
+    if config.takes_bands:
+        info = joined_info(array_info(image.shape, image.dtype, "YXC"))
     plan = _hand_made(config, info, (strips, segments), band_rows, workers, threads)
     statistics = ChannelStatistics(0.0, 1.0, 0.5, frozen_attention(config))
     groups = sample_groups(config, info)

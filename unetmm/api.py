@@ -19,7 +19,6 @@ from unetmm.errors import ImageError, ShapeError
 from unetmm.intensities.counts import TransformChoice
 from unetmm.intensities.outliers import OutlierChoice
 from unetmm.intensities.rounding import RoundingChoice
-from unetmm.io.array import array_info
 from unetmm.io.formats import SUFFIXES_WITH_AXES
 from unetmm.io.image import Box
 from unetmm.io.kinds import Given, as_given, is_dask_array, is_list_of_images
@@ -64,10 +63,6 @@ def make_plan(
     ShapeError
         If shape, dtype, axes and model do not fit together, or there is no such device.
     """
-    try:
-        info = array_info(shape, np.dtype(dtype), axes)
-    except (TypeError, ValueError) as error:
-        raise ShapeError(f"make_plan: shape {shape} and dtype {dtype}: {error}") from None
     storage = in_memory_storage((ARRAY_CHUNK_PX, ARRAY_CHUNK_PX))
     options = Options(  # fmt: skip
         model=model,
@@ -76,6 +71,10 @@ def make_plan(
         device_budget_bytes=budget_of(device_budget),
         dtype=dtype_name(output_dtype),
     )
+    try:
+        info = options.array_info(shape, np.dtype(dtype), axes)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"make_plan: shape {shape} and dtype {dtype}: {error}") from None
     return plan_image(info, storage, storage, pick_model(model, info), options)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
@@ -17,7 +18,7 @@ from unetmm.engine.precision import PrecisionChoice
 from unetmm.errors import ShapeError
 from unetmm.intensities.counts import TransformChoice, check_transform
 from unetmm.intensities.outliers import OUTLIERS, OutlierChoice
-from unetmm.intensities.range import is_range
+from unetmm.intensities.range import is_range, leaves_base_range
 from unetmm.intensities.rounding import ROUNDINGS, RoundingChoice
 from unetmm.intensities.stored import Storing
 from unetmm.intensities.validity import Values
@@ -26,13 +27,19 @@ from unetmm.io.array import array_info
 from unetmm.io.enlarged import chunk_px, enlarged, enlarged_info
 from unetmm.io.framed import FramedSource, check_inside, framed_info
 from unetmm.io.image import DTYPES, Box, Encoding, ImageInfo, SinkOptions, Source
+from unetmm.io.joined import JoinedSource, joined_info, parted_info
+from unetmm.io.open import open_source
 from unetmm.io.places import Place
 from unetmm.io.retyped import retype
 from unetmm.io.select import Selection
 from unetmm.models.answers import answer_of
 from unetmm.models.choice import ModelChoice, is_auto
+from unetmm.models.groups import takes_together
 from unetmm.models.tasks import DENOISE, ModelTask, task_of
 from unetmm.models.weights import Model, load_model
+from unetmm.nets.config import NetConfig
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -183,8 +190,78 @@ class Options:
 
     def measured_outliers_of(self, info: ImageInfo) -> OutlierChoice:
         """The same where an image is measured: outliers are left out of its range."""
-        is_photo = info.dtype == np.uint8 and info.samples - info.alpha >= 3
+        colours = 0 if info.joined else info.samples - info.alpha
+        is_photo = info.dtype == np.uint8 and colours >= 3
         return "none" if is_photo and self.outliers == "keep" else self.outliers
+
+    def opened(self, path: Place) -> Source:
+        """An image, or the part of it that was chosen, as the model takes it.
+
+        Raises
+        ------
+        ImageError
+            If there is no image at `path`, one that cannot be read, or one without such a part.
+        """
+        source = open_source(path, self.select, self.nodata)
+        return JoinedSource(source) if self._takes_together(source.info) else source
+
+    def array_info(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str | None
+    ) -> ImageInfo:
+        """Facts of an array as the model takes it.
+
+        Raises
+        ------
+        ShapeError
+            If axes and shape do not fit, or it is no array of an image.
+        """
+        named = axes or self._axes_of_bands(shape)
+        info = array_info(shape, dtype, named)
+        info = replace(info, nodata=info.nodata.overridden(self.nodata))
+        return joined_info(info) if self._takes_together(info) else info
+
+    def _axes_of_bands(self, shape: tuple[int, ...]) -> str | None:
+        """Axes of an array of which one has as many values as the model takes bands; None where
+        nothing is to be guessed.
+        """
+        config = None if self._named_model is None else self._named_model.config
+        if config is None or not config.takes_bands or len(shape) != 3:
+            return None
+        fitting = [
+            a for a, n in zip(("CYX", "YXC"), shape[::2], strict=True) if n == config.in_channels
+        ]
+        if len(fitting) != 1:
+            return None
+        log.warning(
+            "shape %s is taken for axes %s, as the net takes %d bands; give axes if it is not",
+            shape, fitting[0], config.in_channels,
+        )  # fmt: skip
+        return fitting[0]
+
+    def _takes_together(self, info: ImageInfo) -> bool:
+        """Whether the model takes the channels of an image together."""
+        model = self._named_model
+        are_chosen = self.select is not None and bool(self.select.bands)
+        return model is not None and takes_together(model.config, info, are_chosen)
+
+    @property
+    def seen_range(self) -> tuple[float, float] | None:
+        """Stored values that the net sees as 0 and 1: those asked for, or those that it was made
+        for; None where they are measured.
+        """
+        own = None if self._named_model is None else self._named_model.stored_range
+        return self.fixed_range or own
+
+    def brackets(self, config: NetConfig, info: ImageInfo) -> bool:
+        """Whether what exceeds the base range is restored in wider ranges.
+
+        Not by nets that enlarge or give no image, nor by those of bands whose range is said: they
+        were made for such values, and see them as they are.
+        """
+        is_own = config.takes_bands and self.seen_range is not None
+        if config.output_scale > 1 or config.gives != "image" or is_own:
+            return False
+        return leaves_base_range(info.dtype, self.seen_range)
 
     def output_info(self, info: ImageInfo) -> ImageInfo:
         """Facts of the output of an image.
@@ -194,6 +271,8 @@ class Options:
         ImageError
             If the pixel type cannot hold what the image says.
         """
+        if self.answer is None:
+            info = parted_info(info)
         frame = self.frame(info)
         written = info if frame is None else framed_info(info, frame)
         written = enlarged_info(written, self.output_scale)
@@ -205,7 +284,7 @@ class Options:
         """Axes of the output of an array, where they are named and others than the array's."""
         if self.answer is None or axes is None:
             return ""
-        return self.output_info(array_info(image.shape, image.dtype, axes)).axes
+        return self.output_info(self.array_info(image.shape, image.dtype, axes)).axes
 
     @cached_property
     def _named_model(self) -> Model | None:
@@ -252,6 +331,8 @@ class Options:
 
     def framed(self, source: Source) -> Source:
         """The part of an image that is written, as an image as large as the output."""
+        if isinstance(source, JoinedSource):
+            source = source.apart
         frame = self.frame(source.info)
         part = source if frame is None else FramedSource(source, frame)
         return enlarged(part, self.output_scale)
@@ -259,5 +340,14 @@ class Options:
     def sink(self, path: Place, info: ImageInfo) -> SinkOptions:
         """The part of these that an output of an image needs."""
         side = chunk_px(SinkOptions.chunk_px, self.output_scale)
-        maps = 1 if self.answer is None else self.answer.maps(info)
-        return SinkOptions(path, self.overwrite, side, self.encoding, maps)
+        return SinkOptions(path, self.overwrite, side, self.encoding, self.maps(info))
+
+    def maps(self, info: ImageInfo) -> int:
+        """Channels of the output that come of each of an image's, and are written together."""
+        if self.answer is not None:
+            return self.answer.maps(info)
+        return len(info.joined) or 1
+
+    def writes_apart(self, info: ImageInfo) -> bool:
+        """Whether what comes of a pixel is written as a plane each."""
+        return self.answer is not None or bool(info.joined)

@@ -70,6 +70,17 @@ def parse_range(text: str) -> tuple[float, float] | None:
     return low, high
 
 
+def parse_numbers(text: str) -> tuple[float, ...]:
+    """Numbers of a list; a usage error otherwise."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError
+    except ValueError:
+        raise typer.BadParameter(f'"{text}" lists no numbers; write 0.485,0.456,0.406') from None
+    return numbers
+
+
 def parse_series(text: str | int) -> int | str:
     """A number from 0, or "all"; a usage error otherwise."""
     if str(text).isdecimal():

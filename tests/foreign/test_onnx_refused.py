@@ -186,10 +186,12 @@ def test_what_cannot_be_streamed_is_named(
 
 
 def test_inputs_that_are_no_image(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="with 1 or 3 channels, found"):
+    for shape in ([1, "c", "h", "w"], [1, 4, 8]):
         sketch = Sketch(4)
+        sketch.inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)]
         sketch.conv("image", 4, 4)
-        sketch.read(tmp_path)
+        with pytest.raises(WeightsError, match="with a number of channels, found"):
+            sketch.read(tmp_path)
     sketch = Sketch()
     plain(sketch)
     sketch.inputs.append(helper.make_tensor_value_info("sigma", TensorProto.FLOAT, [1]))

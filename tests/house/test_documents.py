@@ -81,10 +81,20 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shape = {"height": 160, "width": 208, "count": 4, "dtype": "uint16"}
     with rasterio.open(tmp_path / "scene.tif", "w", driver="GTiff", **shape, **where) as file:
         file.write(bands)
+    shape |= {"count": 12, "nodata": 0}
+    with rasterio.open(tmp_path / "sentinel.tif", "w", driver="GTiff", **shape, **where) as file:
+        file.write(rng.integers(1, 9000, (12, 160, 208)).astype(np.uint16))
+        for i in range(12):
+            file.set_band_description(i + 1, f"B{i + 1:02}")
     return tmp_path
 
 
-RUN = [ROOT / "README.md", ROOT / "docs/howto/preview.md", *sorted(ROOT.glob("docs/start/*.md"))]
+RUN = [
+    ROOT / "README.md",
+    ROOT / "docs/howto/preview.md",
+    ROOT / "docs/howto/bands.md",
+    *sorted(ROOT.glob("docs/start/*.md")),
+]
 """Pages whose commands are run as they are written."""
 SOURCE = ROOT / "docs/images/source"
 SHOWN = {
@@ -108,6 +118,7 @@ def check_session(block: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert found, f"{command} prints {lines}, and README shows {line}"
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch.onnx
 @pytest.mark.parametrize("page", RUN, ids=lambda p: p.stem)
 def test_pages_run_as_they_are_written(
     page: Path, in_folder: Path, capsys: pytest.CaptureFixture[str]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unetmm.errors import WeightsError
 from unetmm.nets.config import NetConfig, nafnet32_config
 
 if TYPE_CHECKING:
@@ -95,7 +96,15 @@ def load_subject(name: str) -> Model:
     """
     from unetmm.models.weights import load_model
 
-    return random_model(name, LAYOUTS[name]()) if name in LAYOUTS else load_model(name)
+    if name in LAYOUTS:
+        return random_model(name, LAYOUTS[name]())
+    model = load_model(name)
+    if model.config.takes_bands:
+        raise WeightsError(
+            f"model {name} takes {model.config.in_channels} bands together, which other tools do "
+            "not; give one of a single channel or of colours"
+        )
+    return model
 
 
 def random_model(name: str, config: NetConfig) -> Model:

@@ -20,7 +20,7 @@ from unetmm.calibrate.measure import look_by
 from unetmm.calibrate.preparing import Asked
 from unetmm.calibrate.risk import HARDLY_ANY, PROBE, Bench, Judged
 from unetmm.intensities.counts import TransformChoice
-from unetmm.intensities.doubts import has_unequal_colours
+from unetmm.intensities.doubts import values_differ_much
 from unetmm.intensities.drawn import is_drawn
 from unetmm.intensities.image_noise import GROWS, ImageNoise, channels_looked_at, in_words
 from unetmm.intensities.labels import labels_in_words
@@ -108,7 +108,7 @@ def choose_model(
     alone = source.info.length("C") == 1
     if alone and (words := labels_in_words(*map(list, zip(*pairs, strict=True)))):
         return first, ModelChoice(first.name, LABELS.format(words), leaves_alone=True)
-    if has_unequal_colours(pairs, source.info.nodata_of(0, colours)):
+    if values_differ_much(pairs, source.info.nodata_of(0, colours)):
         models = _candidates(terms, source, one_by_one=True)
         why = "its colours span very different ranges, so each is restored by itself"
     else:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unetmm.calibrate.bands import band_doubts
 from unetmm.calibrate.calibration import Calibration, ChannelStatistics, key
 from unetmm.calibrate.choice import Choice, Observed, choose_patches
 from unetmm.calibrate.content import COPIES
@@ -137,9 +138,9 @@ def calibrate(
     for channel in range(info.length("C")):
         for g, chosen in enumerate(choose_patches(source, channel, groups, removes_noise)):
             nodata = info.nodata_of(channel, groups[g])
-            doubts |= dict.fromkeys(_doubts(chosen, nodata, info))
             plain = by_value and fixed_range is None and lie_in_0_to_1(chosen, nodata)
             asked_range = (0.0, 1.0) if plain else fixed_range
+            doubts |= dict.fromkeys(_doubts(chosen, nodata, info, asked_range))
             found = prepare(chosen, nodata, asked_range, outliers)
             entry = looking.measure(found)
             if by_value and asked_range is None and info.dtype != np.uint8:
@@ -155,10 +156,18 @@ def calibrate(
     return Calibration(model, entries, tuple(doubts))
 
 
-def _doubts(chosen: Choice, nodata: NoData, info: ImageInfo) -> Iterator[str]:
-    """What is doubtful in patches of a group of samples."""
+def _doubts(
+    chosen: Choice, nodata: NoData, info: ImageInfo, seen: tuple[float, float] | None
+) -> Iterator[str]:
+    """What is doubtful in patches of a group of samples.
+
+    seen : stored values that the net sees as 0 and 1; None where they are measured.
+    """
     pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
-    return find_doubts(pixels, nodata, masks, is_grey=info.samples - info.alpha == 1)
+    is_grey = info.samples - info.alpha == 1
+    yield from find_doubts(pixels, nodata, masks, is_grey, are_colours=not info.joined)
+    if info.joined:
+        yield from band_doubts(chosen, nodata, info, seen)
 
 
 def look_by(info: ImageInfo, net: CompiledNet, cores: int, asked: Asked, points: bool) -> Looking:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unetmm.engine.finals import finish_rows
 from unetmm.errors import WeightsError
-from unetmm.foreign.found import ForeignNet
+from unetmm.foreign.found import USUAL_VALUES, ForeignNet, Values
 from unetmm.geometry import round_up
 from unetmm.io.enlarged import unshuffled
 from unetmm.models.weights import Model
@@ -37,7 +37,7 @@ def compared(
     name: str,
     tolerance: float = TOLERANCE,
     axes: tuple[int, ...] = (0, 1, 2, 3),
-    values: tuple[float, float] = (0.0, 1.0),
+    values: Values = USUAL_VALUES,
     gives_image: bool = True,
 ) -> float:
     """Largest difference of two answers to a random image, as a share of their range.
@@ -45,7 +45,7 @@ def compared(
     ours : gives the answer to (1, channels, rows, columns).
     size : channels, rows and columns of the image.
     axes : order in which the graph has images, channels, rows and columns.
-    values : of black and white in the graph; 0 and 1 in our answer, where that is an image.
+    values : that the graph sees of ours, and gives, where its answer is an image.
 
     Raises
     ------
@@ -55,10 +55,9 @@ def compared(
         If onnxruntime cannot carry the graph out.
     """
     image = np.random.default_rng(0).random((1, *size), np.float32)
-    black, width = np.float32(values[0]), np.float32(values[1] - values[0])
-    theirs = _run(path, image * width + black, axes)
+    theirs = _run(path, values.seen(image), axes)
     if gives_image:
-        theirs = (theirs - black) / width
+        theirs = values.back(theirs)
     mine = ours(image)
     if mine.shape != theirs.shape:
         raise WeightsError(

@@ -50,6 +50,11 @@ def dncnn(reading: Reading, prefix: str = "model") -> Value:
     taken, given = shapes[0][1], shapes[-1][0]
     if given in (4, 12) and taken == given + 1:
         return _ffdnet(reading, prefix, given // 4)
+    if taken == given + 1 and given % 4 == 0:
+        raise WeightsError(
+            f"its convolutions take {taken} channels and give {given}: an FFDNet of {given // 4} "
+            f"bands or an FDnCNN of {given}, which the file does not tell; save it as ONNX"
+        )
     if taken == given + 1:
         reading.layout = "FDnCNN"
         b, image = reading.begin(given)
@@ -81,7 +86,7 @@ def _ffdnet(reading: Reading, prefix: str, channels: int) -> Value:
 def drunet(reading: Reading) -> Value:
     """DRUNet (arXiv 2008.13751): a U-Net of residual blocks, skips added, told the noise."""
     channels = reading.tensors["m_head.weight"].shape[1]
-    is_told = channels in (2, 4)
+    is_told = channels > len(reading.tensors["m_tail.weight"])
     b, image = reading.begin(channels - is_told)
     x = image
     if is_told:

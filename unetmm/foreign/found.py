@@ -14,6 +14,35 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class Values:
+    """How values of 0 to 1 become those that a net sees: value * factor + shift."""
+
+    factors: tuple[float, ...] = (1.0,)
+    """Factor of each channel, or a single one of all."""
+    shifts: tuple[float, ...] = (0.0,)
+    """Number that is added to each channel, or a single one to all."""
+
+    def seen(self, image: Array) -> Array:
+        """What the net sees of (1, channels, rows, columns)."""
+        factors, shifts = self._columns
+        return np.asarray(image * factors + shifts, np.float32)
+
+    def back(self, answer: Array) -> Array:
+        """The reverse, of an answer that is an image like it."""
+        factors, shifts = self._columns
+        return np.asarray((answer - shifts) / factors, np.float32)
+
+    @property
+    def _columns(self) -> tuple[Array, Array]:
+        factors, shifts = (np.array(n, np.float32) for n in (self.factors, self.shifts))
+        return factors[:, None, None], shifts[:, None, None]
+
+
+USUAL_VALUES = Values()
+"""Values of 0 to 1 as they are."""
+
+
+@dataclass(frozen=True)
 class ForeignNet:
     """What was read of a file."""
 
@@ -29,7 +58,7 @@ class ForeignNet:
     """Whether a graph computes with 16 bits, which we do with 32."""
     axes: tuple[int, ...] = (0, 1, 2, 3)
     """Order in which a graph has the axes of (1, channels, rows, columns)."""
-    values: tuple[float, float] = (0.0, 1.0)
-    """Values of black and white that the file's own net sees."""
+    values: Values = USUAL_VALUES
+    """Values that the file's own net sees."""
     end: str = ""
     """Function at the very end that tells what it gives: sigmoid, softmax or argmax, if any."""

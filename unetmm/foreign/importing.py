@@ -16,7 +16,7 @@ from unetmm.foreign.checkpoints import LAYOUTS, not_streamed
 from unetmm.foreign.comparing import NotRunError, difference_from
 from unetmm.foreign.found import ForeignNet
 from unetmm.foreign.meaning import meaning_of
-from unetmm.foreign.ranged import USUAL, in_range
+from unetmm.foreign.ranged import USUAL, Normal, in_range, stored_range
 from unetmm.foreign.reading import Reading, Used, joined_norms
 from unetmm.models.checkpoints import infer_config, read_checkpoint
 from unetmm.models.weights import Model
@@ -55,6 +55,8 @@ def import_model(
     final: str | None = None,
     names: Sequence[str] = (),
     net_range: tuple[float, float] = USUAL,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
 ) -> Imported:
     """Read a checkpoint (.pth, .safetensors) or an ONNX graph whose layers can be streamed.
 
@@ -64,10 +66,10 @@ def import_model(
     scale : factor of enlargement, for files that hold several.
     task : what the net is for; None: enlarging ones for "upscale", all others for "denoise".
     gives : "image", "map" or "classes"; None: as its channels and its end tell.
-    final : function to put behind maps or classes, "sigmoid" or "softmax", or "none"; None: what
-        the code of its layout is known to put there.
+    final : "sigmoid", "softmax" or "none" behind maps or classes; None: as its layout is known to.
     names : of the maps or classes, in their order.
-    net_range : values of black and white that the net was trained with.
+    net_range : values of black and white that it was trained with, or stored ones of its bands.
+    mean, std : what its code takes off each channel, and divides it by, a number or one for each.
 
     Raises
     ------
@@ -77,29 +79,34 @@ def import_model(
     """
     if task is not None and task not in TASKS:
         raise WeightsError(f"task is one of {', '.join(TASKS)}, found {task}")
-    if not path.is_file():
-        raise WeightsError(f"{path}: there is no such file")
     found = _read(path, noise, scale)
     end = found.config.final
     meant, said = meaning_of(path, found, gives if task is None else gives or "image", final)
-    found = in_range(path, replace(found, config=meant), *net_range)
+    found = replace(found, config=meant)
+    found = in_range(path, found, *net_range, Normal(tuple(mean), tuple(std)))
     config, lines = found.config, [*found.lines, *said]
     if noise is not None and not any(line.startswith("frozen: noise") for line in lines):
         lines.append("left out: --noise, as this net is not told how strong the noise is")
-    card = _card(path, found, _task(path, config, task), lines, names)
+    own = stored_range(config, *net_range)
+    card = _card(path, found, _task(path, config, task), lines, names, own)
     model = Model(path.stem, config, card, None, found.tensors)
     if found.is_half:
         lines.append("assumed: 32 bits do for what the graph computes with 16")
     as_in_file = replace(model, config=replace(config, final=end))
-    difference, said = _checked(path, as_in_file, found)
-    lines += said
-    return Imported(model, found.layout, tuple(lines), difference)
+    difference, unchecked = _checked(path, as_in_file, found)
+    return Imported(model, found.layout, (*lines, *unchecked), difference)
 
 
 def _card(
-    path: Path, found: ForeignNet, task: str, lines: list[str], names: Sequence[str]
+    path: Path,
+    found: ForeignNet,
+    task: str,
+    lines: list[str],
+    names: Sequence[str],
+    own: tuple[float, float] | None,
 ) -> dict[str, Any]:
-    card = {
+    """The card of an imported net; own : stored values that it was made for."""
+    card: dict[str, Any] = {
         "task": task,
         "source": path.name,
         "imported": {"layout": found.layout, "notes": lines},
@@ -108,11 +115,19 @@ def _card(
     }
     if names:
         card["output_names"] = _checked_names(path, found.config, names)
+    if own is not None:
+        card["stored_range"] = list(own)
+        lines.append(
+            f"set: of any image it sees the stored values {own[0]:g} to {own[1]:g}; --range of a "
+            "run gives others"
+        )
     return card
 
 
 def _read(path: Path, noise: float | None, scale: int | None) -> ForeignNet:
     """The net of a checkpoint or of a graph."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such file")
     if path.suffix.lower() == ".onnx":
         from unetmm.foreign.onnx_graph import read_onnx
 

@@ -89,6 +89,17 @@ def read_onnx(path: Path) -> ForeignNet:
     )  # fmt: skip
 
 
+def _has_channels_last(shape: list[int]) -> bool:
+    """Whether the last of four axes has the channels: 1 or 3, or the only number, or the smaller.
+
+    shape : lengths; 0 of those that may be any.
+    """
+    first, last = shape[1], shape[3]
+    if first in (1, 3) or last in (1, 3):
+        return first not in (1, 3)
+    return last > 0 and not 0 < first <= last
+
+
 def _is_half(graph: Any) -> bool:
     """Whether some of it is computed with 16 bits."""
     kinds = [tensor.data_type for tensor in graph.initializer]
@@ -170,14 +181,14 @@ class Graph(EndOperators):
             raise WeightsError(f"{self.where}: one image in and one out are read, found {names}")
         kind = inputs[0].type.tensor_type
         shape = [d.dim_value for d in kind.shape.dim]
-        if len(shape) == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3):
+        if len(shape) == 4 and _has_channels_last(shape):
             self.axes = CHANNELS_LAST
             self.turned[inputs[0].name] = CHANNELS_LAST
             shape = [shape[0], shape[3], *shape[1:3]]
-        if len(shape) != 4 or shape[1] not in (1, 3):
+        if len(shape) != 4 or shape[1] < 1:
             named = [d.dim_value or d.dim_param or "?" for d in kind.shape.dim]
             raise WeightsError(
-                f"{self.where}: the input should be (1, channels, rows, columns) with 1 or 3 "
+                f"{self.where}: the input should be (1, channels, rows, columns) with a number of "
                 f"channels, found {named}"
             )
         if kind.elem_type not in FLOATS:
@@ -271,6 +282,11 @@ class Graph(EndOperators):
         lines = [f"recognised: {kinds}"]
         if self.counts["BatchNormalization"]:
             lines.append(f"folded: {self.counts['BatchNormalization']} batch normalisations")
+        if config.takes_bands:
+            lines.append(
+                f"recognised: it takes {config.in_channels} bands together, in the image's order "
+                "or that of --bands"
+            )
         gives = "and gives " if config.in_channels == config.out_channels else ""
         lines.append(f"assumed: it takes {gives}floats, black 0 and white 1")
         if config.stride_px > 1:

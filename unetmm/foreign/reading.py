@@ -32,10 +32,16 @@ class Reading:
     """Name of what it is, where the table's name is that of a family."""
     builder: Builder = field(default_factory=lambda: Builder(1))
 
-    def begin(self, channels: int) -> tuple[Builder, Value]:
-        """A builder for images of so many channels, and the image."""
-        if channels not in (1, 3):
-            raise WeightsError(f"it takes {channels} channels; 1 and 3 are read")
+    def begin(self, channels: int, of_colours: bool = False) -> tuple[Builder, Value]:
+        """A builder for images of so many channels, and the image.
+
+        of_colours : whether its code has numbers for grey and colours only.
+        """
+        if channels < 1 or (of_colours and channels not in (1, 3)):
+            raise WeightsError(
+                f"it takes {channels} channels; 1 and 3 are read, as its code takes off a mean "
+                "colour that the file does not hold: save it as ONNX"
+            )
         self.builder = Builder(channels)
         return self.builder, self.builder.image
 

@@ -74,7 +74,7 @@ def _cascade(
 def span(reading: Reading) -> Value:
     """SPAN (arXiv 2311.12770): attention by the features themselves, point by point."""
     t = reading.tensors
-    b, image = reading.begin(t["conv_1.sk.weight"].shape[1])
+    b, image = reading.begin(t["conv_1.sk.weight"].shape[1], of_colours=True)
     count = len(reading.numbers(r"block_(\d+)\.c1_r\.sk\.weight"))
     mean = np.array(DIV2K_MEAN, np.float32)[: b.in_channels]
     x = b.affine(image, np.full(b.in_channels, 255, np.float32), -255 * mean)
@@ -202,7 +202,7 @@ def edsr_of_basicsr(reading: Reading) -> Value:
 def _edsr(
     reading: Reading, head: str, blocks: list[tuple[str, str]], after: str, ups: str, last: str
 ) -> Value:
-    b, image = reading.begin(reading.tensors[f"{head}.weight"].shape[1])
+    b, image = reading.begin(reading.tensors[f"{head}.weight"].shape[1], of_colours=True)
     # Values of 0 to 255 with the mean colour taken off, as `sub_mean` and `add_mean` hold it.
     mean = np.array(DIV2K_MEAN, np.float32) if b.in_channels == 3 else np.zeros(1, np.float32)
     for name in ("sub_mean", "add_mean"):

@@ -51,6 +51,7 @@ def find_doubts(
     nodata: NoData,
     masks: Sequence[Mask | None],
     is_grey: bool = False,
+    are_colours: bool = True,
 ) -> Iterator[str]:
     """One line for each thing that is doubtful.
 
@@ -60,6 +61,7 @@ def find_doubts(
     nodata : what is said of the values of these samples.
     masks : the mask that came with each patch.
     is_grey : whether they are not of one colour of several.
+    are_colours : whether several samples are the colours of a pixel, and not bands.
     """
     pairs = list(zip(patches, masks, strict=True))
     if is_grey and (words := labels_in_words(patches, masks)):
@@ -82,7 +84,8 @@ def find_doubts(
                 f"{_listed(fills)}, far beyond all others, and taken for no data; if they are "
                 "measured, give --nodata none"
             )
-    yield from _unequal_colours(pairs, nodata)
+    if are_colours:
+        yield from _unequal_colours(pairs, nodata)
     for value in _extremes(patches[0].dtype):
         if (share := _flat_share(pairs, nodata, value)) > FLAT_SHARE:
             yield (
@@ -95,8 +98,8 @@ def _unequal_colours(
     pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata: NoData
 ) -> Iterator[str]:
     """A line if a net sees some colours on a small part of the range of others."""
-    if has_unequal_colours(pairs, nodata):
-        spans = _spans(pairs, nodata)
+    if values_differ_much(pairs, nodata):
+        spans = value_spans(pairs, nodata)
         listed = ", ".join(f"{span:.3g}" for span in spans)
         yield (
             f"the colours span very different ranges ({listed}); a colour model restores the "
@@ -104,16 +107,16 @@ def _unequal_colours(
         )
 
 
-def has_unequal_colours(pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata: NoData) -> bool:
-    """Whether a net sees some colours on a small part of the range of others."""
+def values_differ_much(pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata: NoData) -> bool:
+    """Whether a net sees some colours or bands on a small part of the range of others."""
     if pairs[0][0].shape[-1] < 2 or pairs[0][0].dtype == np.uint8:
         return False
-    spans = _spans(pairs, nodata)
+    spans = value_spans(pairs, nodata)
     return max(spans) > UNEQUAL * min(spans) > 0
 
 
-def _spans(pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata: NoData) -> list[float]:
-    """Range of the values of each colour, without a few at either end."""
+def value_spans(pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata: NoData) -> list[float]:
+    """Range of the values of each colour or band, without a few at either end."""
     spans = []
     for i in range(pairs[0][0].shape[-1]):
         values = np.concatenate([measured_of(p, i, nodata, m) for p, m in pairs])

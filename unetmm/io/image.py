@@ -2,7 +2,7 @@
 
 Every image is seen as planes (t, c, z), each plane as pixels (height, width, samples). Samples
 are interleaved colours (grey 1, grey+alpha 2, RGB 3, RGBA 4); C is for separate channels as in
-microscopy. A format is one file with one Source and, where we write it, one Sink.
+microscopy, or bands. A format is one file with one Source and, where we write it, one Sink.
 """
 
 from __future__ import annotations
@@ -112,6 +112,9 @@ class ImageInfo:
     """Axis -> length and unit of a pixel, e.g. {"X": (0.65, "micrometer")}; see `units`."""
     channel_names: tuple[str, ...] = ()
     """Names of the C channels, or empty."""
+    joined: tuple[str, ...] = ()
+    """Names, empty of those without one, of channels that a net takes together: here they are the
+    samples of a pixel. None at all where samples are colours."""
     nodata: NoData = NOTHING
     """Marks of pixels that hold no measurement; they pass through untouched."""
     metadata: Metadata = Metadata()

@@ -118,7 +118,11 @@ class InflatedRows:
         return zlib.crc32(self.layout.sum_start or b"")
 
     def read_into(
-        self, out: NDArray[Any], first: int, columns: slice, samples: slice = slice(None)
+        self,
+        out: NDArray[Any],
+        first: int,
+        columns: slice,
+        samples: slice | list[int] = slice(None),
     ) -> None:
         """Fill `out`, (rows, columns, samples), from row `first` on.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
 from unetmm.io.image import Box, ImageInfo, MaskedSource, Plane, Source
+from unetmm.io.joined import PartedSource, may_be_bands, read_channels
 from unetmm.io.metadata import Metadata, MicroscopyFacts, Position, Tag, TiffFacts
 from unetmm.io.ome_xml import mentions, pick_planes
 from unetmm.io.palette import PaletteChoice
@@ -95,6 +96,8 @@ def select(source: Source, selection: Selection) -> Source:
         raise ImageError("channels, bands and RGB bands: choose by one of them")
     if selection.takes_all:
         return source
+    if selection.bands and may_be_bands(source.info):
+        source = PartedSource(source)
     info, chosen = source.info, {}
     _check_has_channels(info, selection)
     for axis in "TZ":
@@ -292,6 +295,11 @@ class _PartSource(WrappedSource):
     def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
         return self._source.read(self._whole_plane(plane), box)
 
+    def read_channels(self, plane: Plane, channels: list[int], box: Box) -> NDArray[Any]:
+        """Some of them side by side."""
+        whole = [self._chosen["C"][channel] for channel in channels]
+        return read_channels(self._source, self._whole_plane(plane), whole, box)
+
     def read_mask(self, plane: Plane, box: Box) -> NDArray[np.bool_]:
         return cast("MaskedSource", self._source).read_mask(self._whole_plane(plane), box)
 
@@ -331,11 +339,7 @@ class _RgbSource(_PartSource):
         return band + super().read_bytes(box_height, box_width)
 
     def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
-        t, _, z = plane
-        out = np.empty((box.height, box.width, 3), self.info.dtype)
-        for i in range(3):
-            out[..., i : i + 1] = super().read((t, i, z), box)
-        return out
+        return self.read_channels(plane, [0, 1, 2], box)
 
     def read_mask(self, plane: Plane, box: Box) -> NDArray[np.bool_]:
         """Where all three bands are valid."""

@@ -19,6 +19,7 @@ from unetmm.intensities.validity import NoData, Values
 from unetmm.io.geo import with_place
 from unetmm.io.geo_files import aux_root, band_names, items_lost, place_beside
 from unetmm.io.image import Box, ImageInfo, Plane, Source
+from unetmm.io.joined import read_channels
 from unetmm.io.measured import mask_of
 from unetmm.io.metadata import Metadata
 from unetmm.io.places import Place
@@ -134,6 +135,10 @@ class JudgedSource(WrappedSource):
 
     def read(self, plane: Plane, box: Box) -> NDArray[Any]:
         return self._source.read(plane, box)
+
+    def read_channels(self, plane: Plane, channels: list[int], box: Box) -> NDArray[Any]:
+        """Some channels side by side."""
+        return read_channels(self._source, plane, channels, box)
 
     def read_mask(self, plane: Plane, box: Box) -> NDArray[np.bool_]:
         """Where both masks, that of the file and that beside it, say valid."""

@@ -21,7 +21,8 @@ class ModelFacts:
     gives: str
     """Meaning of its output: image, map or classes."""
     channels: int
-    """Number of samples that it takes at once: 3 are colours, 1 restores each sample alone."""
+    """Number of samples that it takes at once: 3 are colours, 1 restores each sample alone, others
+    are bands."""
     parameters: int
     """Number of its weights."""
     weights_bytes: int

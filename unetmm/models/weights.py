@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from unetmm.errors import ShapeError, WeightsError
 from unetmm.extras import need_torch
+from unetmm.intensities.range import is_range
 from unetmm.models.checkpoints import infer_config, read_checkpoint
 from unetmm.nets.config import MOST_PARAMETERS, NetConfig
 from unetmm.nets.shapes import parameter_count, tensor_shapes
@@ -74,6 +75,12 @@ class Model:
     def takes_noise(self) -> bool:
         """Whether it enlarges or sharpens noisy images, and was trained on them."""
         return self.card.get("takes_noise") is True
+
+    @property
+    def stored_range(self) -> tuple[float, float] | None:
+        """Stored values that it was made to see as 0 and 1; None where any image's own do."""
+        found = self.card.get("stored_range")
+        return None if found is None else (float(found[0]), float(found[1]))
 
     @cached_property
     def checksum(self) -> str:
@@ -255,6 +262,9 @@ def _read_card(text: str) -> dict[str, Any]:
     for name in _TEXTS:
         if not isinstance(card.get(name, ""), str):
             raise ValueError(f"{name} of its card is no text")
+    stored = card.get("stored_range", [0, 1])
+    if not (isinstance(stored, list) and len(stored) == 2 and is_range(*map(float, stored))):
+        raise ValueError(f"stored_range of its card is {stored}, not two numbers, the lower first")
     return card
 
 

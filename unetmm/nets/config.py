@@ -61,7 +61,7 @@ class NetConfig:
     """
 
     in_channels: int
-    """Channels of the input image: 1 mono, 3 RGB."""
+    """Channels of the input image: 1 mono, 3 RGB, others bands."""
     out_channels: int
     """Channels of the output image."""
     width: int
@@ -197,6 +197,11 @@ class NetConfig:
         return (
             self.in_channels if self.gives == "image" else max(self.in_channels, self.out_channels)
         )
+
+    @property
+    def takes_bands(self) -> bool:
+        """Whether it takes bands of an image together: neither a single channel nor colours."""
+        return self.in_channels not in (1, 3)
 
     @property
     def adds_image(self) -> bool:

@@ -16,10 +16,9 @@ from unetmm.engine.contract import DeviceTerms, Pixels
 from unetmm.engine.layout import Layout
 from unetmm.engine.layouts import make_layout
 from unetmm.errors import BudgetError
-from unetmm.intensities.range import leaves_base_range
 from unetmm.io.image import ImageInfo
 from unetmm.io.limits import reading_within
-from unetmm.io.open import open_sink, open_source
+from unetmm.io.open import open_sink
 from unetmm.io.places import Place
 from unetmm.models.choice import ModelChoice, candidate_names, is_auto, pick_model
 from unetmm.models.groups import sample_groups
@@ -110,9 +109,7 @@ def _plan_with(
         max_cores=options.workers,
         engine=engine,
         device_budget_bytes=options.device_budget_bytes or engine.default_device_budget_bytes,
-        exceeds=model.config.output_scale == 1
-        and model.config.gives == "image"
-        and leaves_base_range(info.dtype, options.fixed_range),
+        exceeds=options.brackets(model.config, info),
         searches=options.outliers_of(info) != "none",
         crop=options.frame(info),
     )
@@ -211,7 +208,7 @@ def look_ahead(
         Whatever the run itself would be refused for.
     """
     with reading_within(options.budget_bytes):
-        opened = open_source(path, options.select, options.nodata)
+        opened = options.opened(path)
     with closing(opened) as source:
         info, model = source.info, pick_model(options.model, source.info)
         planned = plannable(output) if makes_folder and isinstance(output, Path) else output

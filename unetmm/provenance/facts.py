@@ -72,7 +72,7 @@ def make_facts(
         "part of the image": options.select.part if options.select else "all",
         "model": f"{model.name} {model.checksum[:16]}",
         "calibration": calibration,
-        "range": "measured" if options.fixed_range is None else str(options.fixed_range),
+        "range": "measured" if options.seen_range is None else str(options.seen_range),
         "strength": str(options.strength),
         "precision": options.engine.recorded,
         "format": output_format(output.path, options.format),
@@ -169,8 +169,12 @@ def make_job_record(
     options: Options,
     output: Output,
     calibration: Calibration,
+    together: bool = False,
 ) -> dict[str, Any]:
-    """What another process needs to go on with an output, as JSON holds it."""
+    """What another process needs to go on with an output, as JSON holds it.
+
+    together : whether the net takes the image's channels together.
+    """
     return {
         "input": str(path.resolve()),
         "format": output_format(output.path, options.format),
@@ -179,6 +183,7 @@ def make_job_record(
         "dtype": output.info.dtype.name,
         "output_scale": options.output_scale,
         "answer": None if options.answer is None else asdict(options.answer),
+        "together": together,
         "nodata": None if options.nodata is None else list(map(repr, options.nodata)),
         "crop": None if options.crop is None else asdict(options.crop),
         "facts": dict(facts),

@@ -17,6 +17,7 @@ from unetmm.io.answered import Answer, answered_info
 from unetmm.io.enlarged import chunk_px, enlarged
 from unetmm.io.formats import find_format
 from unetmm.io.image import ImageInfo, SinkOptions, Source
+from unetmm.io.joined import joined_info
 from unetmm.io.open import open_sink, open_source
 from unetmm.io.output.levels import Level
 from unetmm.io.output.output import Output, is_intact
@@ -123,13 +124,16 @@ def reopened(path: Place, job: Mapping[str, Any]) -> Iterator[Output]:
     """An output under way as its job describes it; nothing is written by this."""
     with closing(open_source(job["input"], selection_of(job), nodata_of(job))) as source:
         scale = int(job.get("output_scale", 1))
-        answer = answer_of_job(job)
+        answer, joined = answer_of_job(job), bool(job.get("together"))
+        seen = joined_info(source.info) if joined else source.info
         options = SinkOptions(
             path, overwrite=True, chunk_px=chunk_px(SinkOptions.chunk_px, scale),
-            encoding=encoding_of(job), maps=1 if answer is None else answer.maps(source.info),
+            encoding=encoding_of(job),
+            maps=(len(seen.joined) or 1) if answer is None else answer.maps(seen),
         )  # fmt: skip
         written = enlarged(Options(crop=crop_of(job)).framed(source), scale)
-        info = _written_info(written.info, answer, job.get("dtype"))
+        shown = joined_info(written.info) if joined and answer is not None else written.info
+        info = _written_info(shown, answer, job.get("dtype"))
         output: Output = open_sink(options, info, job["format"], written)
         if answer is None:
             output.halving.set_range(*Calibration.from_json(job["calibration"]).span)

@@ -231,6 +231,11 @@ def _check_model(model: Model) -> None:
     if config.gives != "image":
         what = "maps" if config.gives == "map" else config.gives
         raise ShapeError(f"model {model.name} gives {what}; give one that restores an image")
+    if config.takes_bands:
+        raise ShapeError(
+            f"model {model.name} takes {config.in_channels} bands together; test sets are of grey "
+            "and colours, so give one that takes these"
+        )
     if config.in_channels != config.out_channels or config.output_scale != 1:
         raise ShapeError(
             f"model {model.name} makes {config.out_channels} channels of {config.in_channels} at "

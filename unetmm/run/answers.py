@@ -16,7 +16,6 @@ from unetmm.engine.finals import finish_rows
 from unetmm.intensities.rounding import Losses
 from unetmm.io.answered import Answer
 from unetmm.io.enlarged import repeated, unshuffled
-from unetmm.io.image import Box, planes_of_maps
 from unetmm.run.chunk_rows import ChunkRows
 from unetmm.run.job import Job
 from unetmm.run.slab import Rows
@@ -76,10 +75,6 @@ class AnswerWriter(ChunkRows):
         made[repeated(gaps, self.scale)] = value
         lost = made.dtype.kind != "f" and self.answer.kind == "map"
         return int(gaps.sum()) * self.scale**2 * made.shape[-1] if lost else 0
-
-    def put(self, box: Box, pixels: NDArray[Any]) -> None:
-        for i, plane in enumerate(planes_of_maps(self.task.plane, pixels.shape[-1])):
-            self.sink.write(plane, box, pixels[..., i : i + 1])
 
 
 def _stored(answer: NDArray[np.float32], kind: Answer, made: NDArray[Any]) -> Losses:

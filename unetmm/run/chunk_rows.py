@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.io.image import Box
+from unetmm.io.image import Box, planes_of_maps
 from unetmm.run.excess import ExcessCells
 from unetmm.run.job import Job
 from unetmm.run.slab import Rows
@@ -93,8 +93,12 @@ class ChunkRows(ABC):
             self.put(box, pixels)
 
     def put(self, box: Box, pixels: NDArray[Any]) -> None:
-        """Hand a row of chunks to the sink."""
-        self.sink.write(self.task.plane, box, pixels)
+        """Hand a row of chunks to the sink, each map or band as a plane of its own."""
+        if self.job.answer is None and not self.job.bands_apart:
+            self.sink.write(self.task.plane, box, pixels)
+            return
+        for i, plane in enumerate(planes_of_maps(self.task.plane, pixels.shape[-1])):
+            self.sink.write(plane, box, pixels[..., i : i + 1])
 
     def settle(self) -> None:
         """Wait for what is being written.

@@ -51,7 +51,7 @@ def restore_crops(job: Job, crops: Sequence[Crop], strength: float) -> list[NDAr
     """
     info = job.source.info
     sink = _CropSink(info, crops, job.storing.type_of(info.dtype), job.output_scale)
-    job = replace(job, sink=sink, strength=strength)
+    job = replace(job, sink=sink, strength=strength, bands_apart=False)
     stride_px = job.net.config.stride_px
     run(job, [task for crop in crops for task in _tasks(job.plan, crop, info, stride_px)])
     return sink.pixels

@@ -19,7 +19,6 @@ from unetmm.errors import ShapeError
 from unetmm.intensities.counts import TransformChoice
 from unetmm.intensities.guard import Guard
 from unetmm.intensities.outliers import OutlierChoice
-from unetmm.intensities.range import leaves_base_range
 from unetmm.intensities.rounding import Dimness, Losses
 from unetmm.intensities.stored import Storing
 from unetmm.intensities.validity import NoData
@@ -36,7 +35,7 @@ from unetmm.run.excess_count import ExcessCount
 from unetmm.run.loaded import Loaded
 from unetmm.run.outlier_count import OutlierCount
 from unetmm.run.point_count import PointCount
-from unetmm.run.scales import say_scales, say_unused
+from unetmm.run.scales import say_bands, say_scales, say_unused
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
@@ -103,6 +102,8 @@ class Job:
     """Whether noise is to be gone from the output."""
     answer: Answer | None = None
     """Nature of the output's values where they are no restored image's."""
+    bands_apart: bool = False
+    """Whether each band of a restored pixel is written as a plane of its own, as maps are."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
@@ -198,6 +199,7 @@ def make_job(
     groups = sample_groups(model.config, source.info)
     task = task_of(model)
     say_scales(calibration)
+    say_bands(source.info, options)
     if options.answer is not None and source.info.metadata.display.photometric == "miniswhite":
         log.warning("0 is white in this image, and the net sees it as black; invert it first")
     return Job(
@@ -205,21 +207,15 @@ def make_job(
         kernels=kernels, outliers=options.outliers_of(source.info),
         crop=options.frame(source.info), keeps_details=task.keeps_details,
         removes_noise=task.removes_noise, answer=options.answer,
+        bands_apart=bool(source.info.joined),
     )  # fmt: skip
 
 
 def bracket_kernels(
     model: Model, options: Options, info: ImageInfo, loaded: Loaded
 ) -> CompiledNet | None:
-    """The net that restores what exceeds the base range; None where nothing can, or it enlarges or
-    gives no image.
-    """
-    config = model.config
-    if (
-        config.output_scale > 1
-        or config.gives != "image"
-        or not leaves_base_range(info.dtype, options.fixed_range)
-    ):
+    """The net that restores what exceeds the base range; None where that is not done."""
+    if not options.brackets(model.config, info):
         return None
     kernels = cast("CpuNet", loaded.fold(model, options.engine.calibrator))
     return kernels.compiled
@@ -241,10 +237,11 @@ def compile_and_calibrate(
         say_unused(known, source.info.length("C") * len(groups))
     else:
         kernels = cast("CpuNet", loaded.fold(model, engine.calibrator))
-        by_value = model.config.gives != "image"
-        takes_noise = model.takes_noise or by_value
+        gives_image = model.config.gives == "image"
+        by_value = not gives_image or model.config.takes_bands
+        takes_noise = model.takes_noise or not gives_image
         known = calibrate(
-            source, kernels.compiled, model.name, groups, options.fixed_range, cores,
+            source, kernels.compiled, model.name, groups, options.seen_range, cores,
             options.measured_outliers_of(source.info) != "none", transform_for(options, model),
             model.knows_counts, task_of(model).removes_noise, takes_noise, by_value,
         )  # fmt: skip
@@ -252,8 +249,11 @@ def compile_and_calibrate(
 
 
 def transform_for(options: Options, model: Model) -> TransformChoice:
-    """The transform that is asked for; roots of values neither blur nor mix as light does."""
-    if options.transform == "auto" and not task_of(model).removes_noise:
+    """The transform that is asked for; roots of values neither blur nor mix as light does, nor are
+    they what a net of bands was made for.
+    """
+    keeps_values = not task_of(model).removes_noise or model.config.takes_bands
+    if options.transform == "auto" and keeps_values:
         return "none"
     return options.transform
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from unetmm.calibrate.auto import ChoiceTerms, choose_model
 from unetmm.io.image import Source
-from unetmm.io.open import open_source
 from unetmm.io.places import Place
 from unetmm.models.choice import ModelChoice, candidate_names, is_auto
 from unetmm.models.weights import Model
@@ -59,7 +58,7 @@ def settle(
 
 def settle_file(path: Place, options: Options) -> Options:
     """As `settle`, for a file that no run has begun with."""
-    with closing(open_source(path, options.select, options.nodata)) as source:
+    with closing(options.opened(path)) as source:
         return settle(options, source, Loaded(), name=path.name)
 
 
@@ -70,7 +69,7 @@ def _chosen(options: Options, source: Source, loaded: Loaded, cores: int, name: 
     outliers = options.outliers_of(source.info) != "none"
     asked = None if options.model is None else str(options.model)
     terms = ChoiceTerms(
-        asked, options.fixed_range, options.transform, outliers, cores or options.workers
+        asked, options.seen_range, options.transform, outliers, cores or options.workers
     )
     folded: list[Model] = []
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.io.array import ArraySink, ArraySource, array_info
+from unetmm.io.array import ArraySink, ArraySource
 from unetmm.io.enlarged import chunk_px
 from unetmm.models.choice import pick_model
 from unetmm.options import Options
@@ -34,8 +33,7 @@ def restore_array(
     progress: Callable[[Progress], None] = lambda progress: None,
 ) -> NDArray[Any]:
     """A restored copy of an array; nets that are loaded already are not folded again."""
-    info = array_info(image.shape, image.dtype, axes)
-    info = replace(info, nodata=info.nodata.overridden(options.nodata))
+    info = options.array_info(image.shape, image.dtype, axes)
     kept = options.output_info(info)
     scale = options.output_scale
     out = np.empty_like(
@@ -53,7 +51,7 @@ def restore_array(
     plan = plan_image(info, *storages, model, options, held_bytes)
     progress(Progress("calibrate", 0, info.pixels, 0, plan))
     job = make_job(source, sink, model, plan, options, loaded)
-    total_px = kept.pixels // (1 if options.answer is None else options.answer.maps(info))
+    total_px = kept.pixels // options.maps(info)
     told = Told(progress, total_px, plan)
     told.begin(total_px)
     job.progress = lambda pixels: told.add(pixels * scale**2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from unetmm.intensities.outliers import OutlierChoice
 from unetmm.intensities.standins import REACH_PX
 from unetmm.intensities.stored import Storing
 from unetmm.io.answered import Answer
-from unetmm.io.array import array_info
 from unetmm.io.axes import AXES
 from unetmm.io.enlarged import chunk_px
 from unetmm.io.image import Box, ImageInfo, Plane, planes_of_maps
@@ -60,8 +59,7 @@ def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -
     import dask  # which only those have who give a Dask array
     import dask.array as da
 
-    info = array_info(image.shape, image.dtype, axes)
-    info = replace(info, nodata=info.nodata.overridden(options.nodata))
+    info = options.array_info(image.shape, image.dtype, axes)
     model = pick_model(options.model, info)
     kept = options.output_info(info)
     side = chunk_px(ARRAY_CHUNK_PX, options.output_scale) // options.output_scale
@@ -73,7 +71,7 @@ def restore_lazily(image: da.Array, options: Options, axes: str | None = None) -
     ]  # t, c, z, y, x, s
     common = dask.delayed(_Preparation(_Patches(full, info), plan, options))()
     scale, dtype = options.output_scale, kept.dtype
-    maps = 0 if options.answer is None else options.answer.maps(info)
+    maps = options.maps(info) if options.writes_apart(info) else 0
     shape = kept.height, kept.width, maps or info.samples
     planes = [_plane(full[p], p, info, (shape, dtype), plan, common, scale) for p in info.planes]
     if maps:
@@ -261,6 +259,7 @@ def _restore_box(pixels: Any, plane: Plane, segment: Span, strip: Span, common: 
         window, out, net, groups, common.calibration, common.plan, common.strength, common.storing,
         kernels=common.kernels, outliers=common.outliers, keeps_details=common.task.keeps_details,
         removes_noise=common.task.removes_noise, answer=common.answer,
+        bands_apart=bool(info.joined),
     )  # fmt: skip
     with net.exclusive():
         run_task(job, Task(plane, strip, segment))

@@ -19,7 +19,7 @@ from unetmm.errors import DeviceError, ResumeError, WeightsError, WidthError
 from unetmm.intensities.guard import Guard
 from unetmm.io.image import Source
 from unetmm.io.limits import reading_within
-from unetmm.io.open import open_sink, open_source
+from unetmm.io.open import open_sink
 from unetmm.io.output.destination import output_exists
 from unetmm.io.output.output import Output
 from unetmm.io.places import Place
@@ -44,6 +44,7 @@ from unetmm.run.loaded import Loaded, compiling_bytes
 from unetmm.run.model import settle
 from unetmm.run.remarks import say_remarks
 from unetmm.run.report import Progress, Report, Told
+from unetmm.run.scales import bands_in
 from unetmm.run.shrink import run_or_shrink
 from unetmm.run.task import Task, open_tasks, pixels_of, rows_of
 
@@ -96,7 +97,7 @@ def _restore_file(
 ) -> Report:
     started = time.monotonic()
     with reading_within(options.budget_bytes):
-        opened = open_source(path, options.select, options.nodata)
+        opened = options.opened(path)
     with closing(opened) as source:
         remove_leftovers(output)
         if not options.overwrite and output_exists(output):
@@ -143,7 +144,7 @@ def find_finished(
     """
     if not output_exists(output):
         return None
-    with closing(open_source(path, options.select, options.nodata)) as source:
+    with closing(options.opened(path)) as source:
         remove_leftovers(output)
         return _finished(path, output, source, options, loaded or Loaded())
 
@@ -162,7 +163,7 @@ def _finished(
     calibration = Calibration.from_json(record["calibration"])
     return Report(
         str(path), str(output), model.name, None, 0.0, calibration, already_done=True,
-        choice=options.choice, not_kept=sink.not_kept,
+        choice=options.choice, not_kept=sink.not_kept, bands=bands_in(info),
         holds=options.answer.in_words if options.answer else "",
     )  # fmt: skip
 
@@ -255,7 +256,8 @@ def _begin(work: _Work) -> Job:
             output.halving.set_range(*job.calibration.span)
         if begun is None:
             output.create(make_record(facts, job.calibration, options.choice))
-            content = make_job_record(work.path, facts, options, output, job.calibration)
+            together = bool(work.source.info.joined)
+            content = make_job_record(work.path, facts, options, output, job.calibration, together)
             output.workspace.write_job(content)
         # Before others may look: they leave alone what has a writer.
         output.join(work.share.writer)
@@ -333,6 +335,7 @@ def _compute(
         resumed_rows=max(0, resumed_px) // info.width,
         outliers=job.outliers_as_dict(), points=job.point_count.share(samples),
         ranges=job.excess.shares(samples), choice=work.options.choice, not_kept=output.not_kept,
+        bands=bands_in(work.source.info),
     )  # fmt: skip
 
 

@@ -21,11 +21,10 @@ from unetmm import process
 from unetmm.calibrate.crops import Crop, choose_crops, crops_of
 from unetmm.errors import BudgetError, ImageError
 from unetmm.intensities.validity import valid_mask
-from unetmm.io.array import ArraySource, array_info
+from unetmm.io.array import ArraySource
 from unetmm.io.image import Box, ImageInfo, Source
 from unetmm.io.limits import reading_within
 from unetmm.io.measured import Mask, read_measured
-from unetmm.io.open import open_source
 from unetmm.io.places import Place
 from unetmm.io.survey import survey
 from unetmm.models.choice import ModelChoice, pick_model
@@ -109,7 +108,7 @@ def preview_file(path: Place, wishes: Wishes, options: Options) -> Preview:
     ImageError
         If a crop lies outside of the image, or all of them are too large for a preview.
     """
-    loaded = Loaded()
+    loaded, options = Loaded(), _with_first(wishes, options)
 
     def held(info: ImageInfo, options: Options) -> int:
         return loaded.held_bytes(pick_model(options.model, info), options.engine)
@@ -117,7 +116,7 @@ def preview_file(path: Place, wishes: Wishes, options: Options) -> Preview:
     with (
         process.limited_allocator(),
         reading_within(options.budget_bytes),
-        closing(open_source(path, options.select, options.nodata)) as source,
+        closing(options.opened(path)) as source,
     ):
         return _preview(source, wishes, options, loaded, held)
 
@@ -126,9 +125,14 @@ def preview_array(
     image: NDArray[Any], wishes: Wishes, options: Options, axes: str | None = None
 ) -> Preview:
     """As `preview_file`, for an array in memory."""
-    info = array_info(image.shape, image.dtype, axes)
-    info = replace(info, nodata=info.nodata.overridden(options.nodata))
+    options = _with_first(wishes, options)
+    info = options.array_info(image.shape, image.dtype, axes)
     return _preview(ArraySource(image, info), wishes, options, Loaded(), lambda *_: 0)
+
+
+def _with_first(wishes: Wishes, options: Options) -> Options:
+    """The options with the first model that is compared: it decides how an image is opened."""
+    return replace(options, model=wishes.models[0]) if wishes.models else options
 
 
 def _preview(

@@ -103,6 +103,8 @@ class Report:
     """Names of what the input says and the output has no place for."""
     choice: ModelChoice | None = None
     """Reason for the model, where it was chosen by looking at the image."""
+    bands: tuple[str, ...] = ()
+    """Names, or numbers from 1, of the bands that went through the net together, in their order."""
     holds: str = ""
     """Words for what the output holds where that is no image: then nothing was compared."""
     measured_device_peak_bytes: int | None = None
@@ -122,6 +124,7 @@ class Report:
             "measured_peak_bytes": self.measured_peak_bytes,
             **self._device_as_dict(),
             **({"holds": self.holds} if self.holds else {}),
+            **({"bands": list(self.bands)} if self.bands else {}),
             "seconds": {k: round(v, 3) for k, v in self.seconds.items()},
             "megapixels": self.megapixels,
             "megapixels_per_s": round(self.megapixels / compute_s, 3) if compute_s else None,
@@ -156,7 +159,9 @@ def merged(reports: Sequence[Report]) -> dict[str, Any]:
             stored[lost] = sum(r.stored[lost] for r in reports)
     whole = next((r.guard for r in reports if r.complete and r.guard), {})
     said = dict.fromkeys(line for r in reports for line in r.warnings)
-    return {"ranges": ranges, "stored": stored, "guard": whole, "warnings": tuple(said)}
+    bands = reports[0].bands if reports else ()
+    found = {"ranges": ranges, "stored": stored, "guard": whole, "warnings": tuple(said)}
+    return {**found, "bands": bands}
 
 
 def verdict(guard: Mapping[str, Any]) -> str:

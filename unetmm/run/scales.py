@@ -6,6 +6,8 @@ import logging
 from typing import Any
 
 from unetmm.calibrate.calibration import Calibration, ChannelStatistics
+from unetmm.io.image import ImageInfo
+from unetmm.options import Options
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +22,27 @@ def say_scales(calibration: Calibration) -> None:
                 channel,
                 _in_words(entry),
             )
+
+
+def say_bands(info: ImageInfo, options: Options) -> None:
+    """Log which bands go through the net together, where nobody chose them, and on which scale."""
+    if not info.joined:
+        return
+    if not (options.select and options.select.bands):
+        log.info(
+            "bands %s go through the net together, in this order; --bands gives another",
+            ", ".join(bands_in(info)),
+        )
+    if options.fixed_range is None and options.seen_range is not None:
+        log.info(
+            "the net sees the stored values %g to %g as it was made for them; --range gives others",
+            *options.seen_range,
+        )
+
+
+def bands_in(info: ImageInfo) -> tuple[str, ...]:
+    """Names, or numbers from 1, of bands that go through a net together; none of other images."""
+    return tuple(name or str(i) for i, name in enumerate(info.joined, 1))
 
 
 def say_unused(calibration: Calibration, wanted: int) -> None:

@@ -126,6 +126,7 @@ def adapt_file(
     """
     with closing(open_source(path)) as source:
         model = pick_model(options.model, source.info)
+        _check_model(model)
         check_budget(source, model.config, options.budget_bytes)
         adapted = adapt(source, model, options, on_check, stop)
     if adapted.gain < LEAST_GAIN:
@@ -158,6 +159,13 @@ def adapt(
         raise ShapeError(
             f"asked for {options.minutes:g} minutes and {options.steps} steps; give more than 0"
         )
+    _check_model(model)
+    reader = BlockReader(source, model.config, options.seed)
+    return _Adaptation(reader, model, options).run(on_check, stop)
+
+
+def _check_model(model: Model) -> None:
+    """Refuse nets that cannot be adapted."""
     config = model.config
     if config.gives != "image":
         what = "maps" if config.gives == "map" else config.gives
@@ -167,8 +175,11 @@ def adapt(
             f"model {model.name} makes {config.out_channels} channels of {config.in_channels} at "
             f"{config.output_scale} times the size; only a denoiser can be adapted"
         )
-    reader = BlockReader(source, config, options.seed)
-    return _Adaptation(reader, model, options).run(on_check, stop)
+    if config.takes_bands:
+        raise ShapeError(
+            f"model {model.name} takes {config.in_channels} bands together; only nets of a single "
+            "channel or of colours are adapted"
+        )
 
 
 class _Adaptation:

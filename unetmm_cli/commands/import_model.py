@@ -11,7 +11,7 @@ from unetmm.errors import WeightsError
 from unetmm_cli import display
 from unetmm_cli.files import check_new_file
 from unetmm_cli.options.arguments import AsJson
-from unetmm_cli.parsing import parse_range
+from unetmm_cli.parsing import parse_numbers, parse_range
 
 if TYPE_CHECKING:
     from unetmm.foreign.importing import Imported
@@ -68,7 +68,25 @@ NetRange = Annotated[
         metavar="BLACK,WHITE",
         parser=parse_range,
         help="Values that the net takes for black and white, where they are not 0 and 1: 0,255 or "
-        "-1,1.",
+        "-1,1. Of nets of bands, maps or classes others, as 0,10000, are the stored values that it "
+        "was trained on, and a run shows it those of any image.",
+    ),
+]
+Mean = Annotated[
+    Any,
+    typer.Option(
+        metavar="A,B,...",
+        parser=parse_numbers,
+        help="What the net's own code takes off each channel before the net, which is done here "
+        "then: a number for each, or one for all. They are of values within --net-range.",
+    ),
+]
+Std = Annotated[
+    Any,
+    typer.Option(
+        metavar="A,B,...",
+        parser=parse_numbers,
+        help="What it divides each channel by after that, alike.",
     ),
 ]
 Overwrite = Annotated[
@@ -86,6 +104,8 @@ def import_model(
     final: Final = None,
     names: Names = None,
     net_range: NetRange = None,
+    mean: Mean = None,
+    std: Std = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -105,17 +125,10 @@ def import_model(
         raise WeightsError(f"{file}: there is no such file")
     check_new_file(output, ".safetensors", overwrite, file)
     named = tuple(name.strip() for name in names.split(",")) if names else ()
-    values = net_range or USUAL
     found = read_net(
-        file,
-        noise=noise,
-        scale=scale,
-        task=task,
-        gives=gives,
-        final=final,
-        names=named,
-        net_range=values,
-    )
+        file, noise=noise, scale=scale, task=task, gives=gives, final=final, names=named,
+        net_range=net_range or USUAL, mean=mean or (), std=std or (),
+    )  # fmt: skip
     model = found.model
     save_model(output, model.config, model.tensors, model.card)
     if as_json:
@@ -135,6 +148,8 @@ def _in_words(found: Imported) -> str:
     model, config = found.model, found.model.config
     enlarges = f", enlarges {config.output_scale} times" * (config.output_scale > 1)
     colours = "colour" if config.in_channels == 3 else "single channels"
+    if config.takes_bands:
+        colours = f"{config.in_channels} bands together"
     meant = answer_of(model, scores=config.gives == "classes")
     does = f"to {model.task}" if meant is None else f"that gives {meant.in_words}"
     return (

@@ -30,7 +30,6 @@ def plan(
 
     Example: unetmm plan scan.tif --mem-budget 1GB
     """
-    from unetmm.io.open import open_source
     from unetmm.plan.outlook import look_ahead, plannable
     from unetmm.process import held_bytes
     from unetmm.run.model import settle_file
@@ -46,7 +45,7 @@ def plan(
         chosen, makes_folder = output_of(input, output, choices), is_folder(output)
     choices.check_calibration()
     asked = choices.to_options()
-    with closing(open_source(input, asked.select, asked.nodata)):  # whose libraries a run has too
+    with closing(asked.opened(input)):  # whose libraries a run has too
         held = held_bytes()  # before nets are tried, whose memory is given back
     options = settle_file(input, asked)
     outlook = look_ahead(input, chosen, options, makes_folder, held)

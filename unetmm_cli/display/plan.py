@@ -79,7 +79,8 @@ def show_whole_plan(outlook: Outlook) -> None:
 def _summary(outlook: Outlook) -> dict[str, Any]:
     """The run in words, a pair for each fact."""
     plan, info = outlook.plan, outlook.info
-    samples = f" x {info.samples} samples" if info.samples > 1 else ""
+    kind = "bands" if info.joined else "samples"
+    samples = f" x {info.samples} {kind}" if info.samples > 1 else ""
     precision = "" if plan.precision == "fp32" else f", in {plan.precision}"
     return {
         "input": f"{outlook.input}: {info.width} x {info.height} px, "

@@ -298,3 +298,19 @@ def test_maps_are_shared_as_images_are(folder: Path, tmp_path: Path, client: Any
     (tmp_path / "alone").mkdir()
     restore_file(folder / "in.tif", tmp_path / "alone" / "o.ome.zarr", asked)
     assert content(tmp_path / "o.ome.zarr") == content(tmp_path / "alone" / "o.ome.zarr")
+
+
+def test_bands_go_through_a_net_together_there_too(tmp_path: Path, client: Any) -> None:
+    net = NetConfig(4, 4, 8, (1,), 0, (1,))
+    pixels = np.random.default_rng(1).normal(3000, 400, (1100, 200, 4)).astype(np.uint16)
+    tifffile.imwrite(
+        tmp_path / "in.tif", pixels, photometric="minisblack", planarconfig="contig", tile=(64, 64)
+    )
+    card = {"task": "denoise", "stored_range": [0, 10000]}
+    save_model(tmp_path / "m.safetensors", net, lively_model(net).tensors, card)
+    alone, together = tmp_path / "alone" / "a.ome.zarr", tmp_path / "a.ome.zarr"
+    alone.parent.mkdir()
+    restore_file(tmp_path / "in.tif", alone, options(tmp_path))
+    report = restore_distributed(tmp_path / "in.tif", together, options(tmp_path), client, 3)
+    assert content(together) == content(alone)
+    assert report.complete and report.bands == ("1", "2", "3", "4")

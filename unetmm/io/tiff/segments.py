@@ -269,25 +269,28 @@ class SegmentFiles:
         page: PageData,
         overlap: Overlap,
         grid: SegmentGrid,
-        band: int | None,
+        bands: list[int] | None,
     ) -> None:
-        """Read rows of an uncompressed segment straight into `target`."""
+        """Read rows of an uncompressed segment straight into `target`.
+
+        bands : samples of each pixel that are wanted; None for all of them.
+        """
         handle, base = self._handle(page.path), int(page.offsets[overlap.segment])
         row_bytes = grid.segment_width * grid.pixel_bytes
         start = base + overlap.columns_in.start * grid.pixel_bytes
         rows = range(overlap.rows_in.start, overlap.rows_in.stop)
-        if band is None and target.flags.c_contiguous and target.shape[1] == grid.segment_width:
+        if bands is None and target.flags.c_contiguous and target.shape[1] == grid.segment_width:
             read_into(handle, target, start + rows.start * row_bytes, page.path)
             return
         scratch = None
-        if band is not None:
+        if bands is not None:
             scratch = np.empty((target.shape[1], grid.samples), dtype=grid.stored_dtype)
         for line, row in zip(target, rows, strict=True):
             if scratch is None:
                 read_into(handle, line, start + row * row_bytes, page.path)
             else:
                 read_into(handle, scratch, start + row * row_bytes, page.path)
-                line[:, 0] = scratch[:, band]
+                line[...] = scratch[:, bands]
 
     def _handle(self, path: Path) -> int:
         with self._lock:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from unetmm.errors import ImageError
 from unetmm.io.failures import translated
 from unetmm.io.image import Box, ImageInfo, Plane
+from unetmm.io.joined import read_each
 from unetmm.io.ome_sets import COMPANION, first_member
 from unetmm.io.ome_xml import xml_bytes
 from unetmm.io.palette import PaletteChoice
@@ -180,18 +181,28 @@ class TiffSource:
         return min(box_width, self._grid.segment_width) * self._grid.pixel_bytes
 
     def read(self, plane: Plane, box: Box) -> NDArray[np.generic]:
-        page = self._pages[self._axes.page_index(plane)]
         band = self._axes.band_index(plane)
+        return self._read(plane, box, None if band is None else [band])
+
+    def read_channels(self, plane: Plane, channels: list[int], box: Box) -> NDArray[Any]:
+        """Some channels side by side; where they are stored so, all of them are decoded once."""
+        if not (self._axes.interleaved_bands and self._axes.band_axis == "C"):
+            return read_each(self, plane, channels, box)
+        return self._read(plane, box, channels)
+
+    def _read(self, plane: Plane, box: Box, bands: list[int] | None) -> NDArray[np.generic]:
+        """The samples of a box, or some of those that are bands; one if they lie apart."""
+        page = self._pages[self._axes.page_index(plane)]
         grid = self._grid
-        samples = 1 if self._axes.bands > 1 else grid.samples
+        samples = grid.samples if bands is None else len(bands)
         separate = grid.separate and samples > 1
         shape = (box.height, box.width)
         out = np.empty(
             (samples, *shape, 1) if separate else (1, *shape, samples), dtype=grid.stored_dtype
         )
         for layer in range(len(out)):
-            stored_layer = (band or 0) if grid.separate and not separate else layer
-            picked = None if grid.separate else band
+            stored_layer = layer if bands is None or not grid.separate else bands[0]
+            picked = None if grid.separate else bands
             for overlap in grid.overlaps(stored_layer, box):
                 self._fill_overlap(out[layer], page, overlap, picked)
         if grid.swapped:
@@ -214,20 +225,20 @@ class TiffSource:
         out: NDArray[Any],
         page: PageData | None,
         overlap: Overlap,
-        band: int | None,
+        bands: list[int] | None,
     ) -> None:
         """Put one segment's part of a box into `out`, (box height, box width, samples)."""
         target = out[overlap.rows_out, overlap.columns_out]
         if page is None or page.counts[overlap.segment] == 0:
             target[...] = self._fill
             return
-        picked = slice(None) if band is None else slice(band, band + 1)
         if self._grid.raw:
             with translated(self.path, "read its pixels"):
-                self._files.read_plain(target, page, overlap, self._grid, band)
+                self._files.read_plain(target, page, overlap, self._grid, bands)
             return
         if self._inflated is not None:
             rows = self._inflated.get(page, overlap.segment)
+            picked = slice(None) if bands is None else bands
             rows.read_into(target, overlap.rows_in.start, overlap.columns_in, picked)
             return
         segment = self._decoded.get if self._decoded is not None else self._decode_segment
@@ -238,7 +249,11 @@ class TiffSource:
         part = pixels[overlap.rows_in, overlap.columns_in]
         if part.shape[:2] != target.shape[:2]:
             raise ImageError(f"{self.path}: segment {overlap.segment} is too short, damaged")
-        target[...] = part[..., picked]
+        if bands is None:
+            target[...] = part
+            return
+        for i, band in enumerate(bands):
+            target[..., i] = part[..., band]
 
     def _decode_segment(self, page: PageData, segment: int) -> NDArray[Any] | None:
         """(rows, columns, samples) of a segment, None where it holds nothing."""

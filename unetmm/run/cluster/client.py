@@ -21,7 +21,7 @@ from typing import Any
 
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ImageError, ResumeError, UnetmmError
-from unetmm.io.open import open_sink, open_source
+from unetmm.io.open import open_sink
 from unetmm.io.output.output import Output
 from unetmm.io.places import Place
 from unetmm.models.choice import pick_model
@@ -82,7 +82,7 @@ def restore_distributed(
     finished = None if options.overwrite else find_finished(path, output, options)
     if finished is not None:
         return finished
-    with closing(open_source(path, options.select, options.nodata)) as source:
+    with closing(options.opened(path)) as source:
         info = source.info
         kept = options.output_info(info)
         wanted = options.sink(output, info)

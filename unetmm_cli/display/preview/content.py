@@ -15,6 +15,7 @@ from unetmm.plan.types import Plan
 from unetmm.run.preview import Preview, Take
 from unetmm.sizes import format_size
 from unetmm_cli.display.preview.pictures import (
+    COLOURS,
     Picture,
     at_height,
     difference_range,
@@ -103,6 +104,8 @@ class Shown:
         """Name and text of each fact."""
         info = self.preview.info
         rows = [("Image", f"{self.path.name}: {size_text(info)}")]
+        if info.joined:
+            rows.append(("Shown", _bands_shown(info)))
         rows.append(("Noise", self.preview.noise or "could not be told"))
         for run in self.runs:
             reason = self.reason_for(run.model)
@@ -127,8 +130,18 @@ def size_text(info: ImageInfo) -> str:
     planes = len(info.planes)
     parts = [f"{info.width} x {info.height} px"]
     parts += [f"{planes} planes"] if planes > 1 else []
-    parts += [f"{info.samples} samples"] if info.samples > 1 else []
+    kind = "bands" if info.joined else "samples"
+    parts += [f"{info.samples} {kind}"] if info.samples > 1 else []
     return ", ".join([*parts, info.dtype.name])
+
+
+def _bands_shown(info: ImageInfo) -> str:
+    """Which bands of an image the pictures show."""
+    names = [name or f"band {number}" for number, name in enumerate(info.joined, 1)]
+    if len(names) < COLOURS:
+        return names[0]
+    red, green, blue = names[:COLOURS]
+    return f"{red} as red, {green} as green and {blue} as blue, on one scale"
 
 
 def take_name(take: Take) -> str:
