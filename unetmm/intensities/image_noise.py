@@ -75,6 +75,11 @@ class ImageNoise:
         return float(np.mean([smear.white_share for smear in self._measured]))
 
     @property
+    def is_white(self) -> bool:
+        """Whether it is independent from pixel to pixel in all samples."""
+        return all(smear.is_white for smear in self._measured)
+
+    @property
     def may_be_texture(self) -> bool:
         """Whether what neighbours have in common may be fine texture beside independent noise."""
         pairs = np.mean([smear.neighbours for smear in self._measured], 0)
