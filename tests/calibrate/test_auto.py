@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -10,12 +11,14 @@ import pytest
 from numpy.typing import NDArray
 
 import unetmm
-from unetmm.calibrate.auto import ChoiceTerms, choose_model
+from unetmm.calibrate.auto import ChoiceTerms, _decide, choose_model
+from unetmm.calibrate.risk import Bench, Judged
 from unetmm.engine.choice import pick_engine
 from unetmm.engine.cpu.compiled import CompiledNet
 from unetmm.engine.cpu.net import CpuNet
-from unetmm.intensities.image_noise import in_words, survey_noise
-from unetmm.intensities.smear import measure_smear
+from unetmm.intensities.image_noise import ImageNoise, in_words, survey_noise
+from unetmm.intensities.noise import NoiseModel
+from unetmm.intensities.smear import NO_SMEAR, measure_smear
 from unetmm.io.array import ArraySource, array_info
 from unetmm.models.choice import ModelChoice
 from unetmm.models.weights import Model, load_model
@@ -245,3 +248,25 @@ def test_a_colour_that_is_nowhere_does_not_hide_the_noise_of_others() -> None:
     found = chosen(as_bytes(image))
     assert found.model != "tiny-rgb"
     assert "smeared" in found.noise
+
+
+def decided(names: list[str], risks: list[float], in_flats: float, is_sure: bool) -> str:
+    """What is taken for white noise that grows, by estimated errors and what is found in flats."""
+    noise = ImageNoise((NoiseModel(1.0, 0.0, 1.0),), (NO_SMEAR,), (1.0,), (100.0,))
+    bench = SimpleNamespace(noise=noise, is_sure=is_sure, level_share=0.01, far_share=0.0)
+    found = [[Judged(risk, 0.9 - 0.2 * i, in_flats)] for i, risk in enumerate(risks)]
+    chosen, _ = _decide(names, found, [cast("Bench", bench)])
+    assert chosen is not None
+    return names[chosen]
+
+
+def test_weak_but_sure_noise_of_a_wide_range_is_removed_by_the_best_net() -> None:
+    names, risks = ["tiny-rgb", "universal-tiny-rgb"], [0.46, 0.86]
+    assert decided(names, risks, 0.001, is_sure=True) == "tiny-rgb"
+    assert decided(names, risks, 0.001, is_sure=False) == "universal-tiny-rgb"
+
+
+def test_growing_noise_is_left_to_the_net_for_white_noise_where_that_is_clearly_better() -> None:
+    names = ["tiny-mono", "micrograph-tiny", "universal-tiny-mono"]
+    assert decided(names, [0.185, 0.198, 0.21], 0.02, is_sure=True) == "tiny-mono"
+    assert decided(names, [0.185, 0.19, 0.21], 0.02, is_sure=True) == "micrograph-tiny"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from unetmm.intensities.image_noise import ImageNoise, survey_noise
 from unetmm.intensities.noise import UNKNOWN, NoiseModel, measure_noise
 from unetmm.intensities.validity import NoData
 
@@ -155,3 +156,68 @@ def test_a_checkerboard_of_single_pixels_is_borne() -> None:
     y, x = np.mgrid[:64, :96]
     (found,) = measure_noise([((x + y) % 2 * 1000).astype(np.uint16)[..., None]])
     assert found.correlation == 0
+
+
+def soft_cells(count: int, sigma: float, side: int = 256) -> np.ndarray:
+    """So many soft cells anywhere, 0.05 to about 1."""
+    rng = np.random.default_rng(count)
+    cells = np.zeros((side, side))
+    np.add.at(cells, tuple(rng.integers(0, side, (2, count))), rng.uniform(0.2, 1, count))
+    f = np.fft.fftfreq(side) ** 2
+    transfer = np.exp(-2 * (np.pi * sigma) ** 2 * np.add.outer(f, f))
+    found = np.fft.ifft2(np.fft.fft2(cells) * transfer).real.clip(0)
+    return 0.05 + found / found.max()
+
+
+def smeared(shape: tuple[int, int], sigma_px: float) -> np.ndarray:
+    """Noise of deviation 1, smeared by a Gaussian."""
+    f = [np.fft.fftfreq(n) ** 2 for n in shape]
+    transfer = np.exp(-2 * (np.pi * sigma_px) ** 2 * np.add.outer(*f))
+    drawn = np.random.default_rng(7).normal(size=shape)
+    found = np.fft.ifft2(np.fft.fft2(drawn) * transfer).real
+    return found / found.std()
+
+
+def surveyed(image: np.ndarray) -> ImageNoise:
+    found = survey_noise([image[..., None]])
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("sigma", [2.0, 3.0, 5.0])
+@pytest.mark.parametrize("level", [3.0, 20.0])
+def test_white_noise_is_told_where_soft_cells_are_everywhere(sigma: float, level: float) -> None:
+    clean = 1000 * soft_cells(2500, sigma)
+    noise = surveyed(clean + level * np.random.default_rng(1).normal(size=clean.shape))
+    assert noise.level == pytest.approx(level, rel=0.1)
+    assert noise.neighbours < 0.1
+    assert noise.reach_px == (0, 0)
+
+
+@pytest.mark.parametrize("photons", [100, 3000])
+def test_photons_are_told_where_soft_cells_are_everywhere(photons: int) -> None:
+    clean = photons * soft_cells(2500, 2.5)
+    noise = surveyed(np.random.default_rng(1).poisson(clean).astype(np.uint16))
+    assert noise.models[0].gain == pytest.approx(1, rel=0.15)
+    assert noise.models[0].correlation == 0
+    assert noise.is_white
+
+
+def test_photons_of_a_few_soft_cells_are_told() -> None:
+    clean = 3000 * soft_cells(60, 3.0)
+    (noise,) = measure_noise([np.random.default_rng(1).poisson(clean).astype(np.uint16)[..., None]])
+    assert noise.gain == pytest.approx(1, rel=0.15)
+
+
+@pytest.mark.parametrize("count", [40, 2500])
+@pytest.mark.parametrize("sigma_px", [0.7, 1.2])
+def test_smeared_noise_is_not_taken_for_soft_cells(sigma_px: float, count: int) -> None:
+    clean = 1000 * soft_cells(count, 4.0)
+    noise = surveyed(clean + 40 * smeared(clean.shape, sigma_px))
+    assert min(noise.reach_px) > 0
+    assert noise.neighbours > 0.4
+
+
+def test_rounding_below_smeared_noise_does_not_make_it_white() -> None:
+    noise = surveyed(np.rint(100 + 3 * smeared((256, 256), 2.0)).astype(np.uint8))
+    assert min(noise.reach_px) > 0

@@ -244,3 +244,15 @@ def test_a_photo_may_have_more_noise_where_there_is_structure() -> None:
     assert verdict(sharpened) == "wrong"
     moved_away = np.stack([moved(good[..., i], 1.0) for i in range(3)], -1)
     assert verdict(moved_away) == "wrong"
+
+
+def test_photons_of_bright_spots_are_no_detail() -> None:
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    far2 = (rows % 64 - 16) ** 2 + (columns % 32 - 16) ** 2  # in the middle of every second block
+    clean = 20 + 200 * np.exp(-far2 / 18)
+    noisy = np.random.default_rng(0).poisson(clean).astype(np.float64)
+    found = look(clean + 0.03 * (noisy - clean), noisy)
+    assert max(band.removed for band in found.layers[0].figures.bands) < 1.2
+    assert found.verdict == "good"
+    for width in (1.5, 2.5):
+        assert "detail_removed" in {f.code for f in look(smooth(noisy, width), noisy).findings}

@@ -36,8 +36,8 @@ SMEARED = 0.45
 """Correlation of neighbours from which on the net for white noise is not taken."""
 HARDLY_WHITE = 0.12
 """Share of the noise that is independent from pixel to pixel, below which it is not taken too."""
-CLOSE = 0.02
-"""Difference of estimated errors, as a share of the noise, that says nothing."""
+CLOSE, CLOSE_SHARE = 0.02, 0.05
+"""Difference of estimated errors, as a share of the noise and of the error, that says nothing."""
 GAIN = 0.03
 """Gain, as a share of the noise, from which on the second candidate is taken instead of the first;
 twice of it for the third, which is made for any noise and not for white noise."""
@@ -211,7 +211,9 @@ def _decide(
         least = min(keeping, key=lambda i: removed[i])
         return least, f"a regular pattern hides what noise there is; {names[least]} changes least"
     is_smeared = _is_smeared(noise)
-    if max(flats) < HARDLY_ANY and not (is_smeared and removed[other] > LITTLE):
+    # In a wide range, light of few photons is dark: its noise is weak beside the range, but sure.
+    is_weak = max(flats) < HARDLY_ANY and not all(bench.is_sure for bench in benches)
+    if is_weak and not (is_smeared and removed[other] > LITTLE):
         return least, f"no model finds much noise; {names[least]} changes least"
     if is_smeared:
         if max(gain, removed[other]) > LITTLE:
@@ -223,7 +225,8 @@ def _decide(
         share = f"{gain:.0%} of the noise"
         return other, f"its estimated error is smaller than that of {white} by {share}"
     grows = np.mean([one.growth for one in noise]) > GROWS
-    if len(noise[0].models) == 1 and grows and gain > -CLOSE and not _is_far(benches):
+    close = min(CLOSE, CLOSE_SHARE * max(risks[0], 0.0))
+    if len(noise[0].models) == 1 and grows and gain > -close and not _is_far(benches):
         return other, "noise grows with the signal"
     if any(max(one.reach_px) for one in noise):
         return 0, f"no other model is estimated to do better than {white}"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.intensities.noise import NoiseModel, measure_noise
-from unetmm.intensities.smear import NO_SMEAR, Smear, measure_smear
+from unetmm.intensities.smear import NO_SMEAR, WHITE, Smear, measure_smear
 from unetmm.intensities.validity import NOTHING, NoData, measured_of
 
 GROWS = 0.3
@@ -24,8 +24,6 @@ PARTLY_WHITE = 0.25
 fine texture: smeared noise of cameras, of compression and of enlarged images has less."""
 REGULAR = 0.6
 """Correlation of far pixels from which on what is taken for noise is a regular pattern."""
-CORRELATED = 0.1
-"""Correlation of neighbours down to which there is anything but independent noise."""
 
 MOST_CHANNELS = 3
 """Largest number of channels whose noise stands for that of an image."""
@@ -77,10 +75,15 @@ class ImageNoise:
         return float(np.mean([smear.white_share for smear in self._measured]))
 
     @property
+    def is_white(self) -> bool:
+        """Whether it is independent from pixel to pixel in all samples."""
+        return all(smear.is_white for smear in self._measured)
+
+    @property
     def may_be_texture(self) -> bool:
         """Whether what neighbours have in common may be fine texture beside independent noise."""
         pairs = np.mean([smear.neighbours for smear in self._measured], 0)
-        either_way = pairs.min() > max(CORRELATED, pairs.max() / 2)  # rows and columns are noise
+        either_way = pairs.min() > max(WHITE, pairs.max() / 2)  # rows and columns are noise
         return bool(self.white_share > PARTLY_WHITE and either_way)
 
     @property
@@ -118,7 +121,8 @@ def survey_noise(
     nodata : what tells pixels without a measurement.
     masks : those that came with the patches; none at all if none did.
     """
-    return noise_of(measure_noise(patches, nodata, masks), patches, nodata, masks)
+    smears = measure_smear(patches, nodata, masks)
+    return noise_of(measure_noise(patches, nodata, masks, smears), patches, nodata, masks, smears)
 
 
 def noise_of(
@@ -126,12 +130,13 @@ def noise_of(
     patches: Sequence[NDArray[Any]],
     nodata: NoData,
     masks: Sequence[NDArray[np.bool_] | None],
+    smears: Sequence[Smear | None] = (),
 ) -> ImageNoise | None:
-    """As `survey_noise`, where its level and growth are measured already."""
-    measured = measure_smear(patches, nodata, masks)
+    """As `survey_noise`, where its level and growth are measured already, and `smears` may be."""
+    measured = smears or measure_smear(patches, nodata, masks)
     if not any(m.read or m.gain for m in models) or not any(measured):
         return None
-    smears = [smear or NO_SMEAR for smear in measured]
+    known = tuple(smear or NO_SMEAR for smear in measured)
     beside = masks or [None] * len(patches)
     quantiles = []
     for i in range(len(models)):
@@ -139,7 +144,7 @@ def noise_of(
         values = np.concatenate(parts)
         quantiles.append(np.percentile(values, (50, 99)) if values.size else np.zeros(2))
     median, bright = (tuple(map(float, q)) for q in zip(*quantiles, strict=True))
-    return ImageNoise(models, tuple(smears), median, bright)
+    return ImageNoise(models, known, median, bright)
 
 
 def in_words(noise: Sequence[ImageNoise]) -> str:

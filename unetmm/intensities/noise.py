@@ -4,7 +4,9 @@ Photons come by chance: the brighter a pixel, the larger the deviation of its no
 an image show that. In each of them second differences tell the noise (structure leaves little in
 them), and the mean tells how bright it is. Of blocks that are about as bright as one another, only
 the flattest count. Which ones are flat is told by coarser differences, in which white noise is
-independent of what is measured, so that choosing them makes the answer no smaller.
+independent of what is measured, so that choosing them makes the answer no smaller. Where no block
+of a level is flat, as in small cells, fourth differences tell whether what there is is soft enough
+to leave nothing in second ones.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.intensities.smear import EVEN_FLOOR, Smear, measure_smear, squared_differences
 from unetmm.intensities.validity import NOTHING, NoData, valid_mask
 
 BLOCK_PX = 8
@@ -42,7 +45,7 @@ SIGNIFICANT = 4.0
 """Growth of the noise, in deviations of its own error, from which on it is believed."""
 ROUGH = 2.0
 """Coarse structure, as a multiple of that of the flatter groups, from which on a group does not
-count."""
+count, unless it is soft."""
 BENDS = 3.0
 """Coarse structure of white noise of variance 1."""
 LEAST_VARIANCE = 1e-74
@@ -126,43 +129,51 @@ class NoiseLevels:
     """Variance of the noise of each."""
     structure: Numbers
     """Coarse structure of each, as a multiple of what its noise makes."""
+    fine: Numbers
+    """Variances of the noise of each by fourth differences, in which white noise is as strong."""
     blocks: Numbers
     """Number of blocks of each."""
     clipped: NDArray[np.bool_]
     """Flags of those with many pixels at a limit of an integer type."""
 
-    def fit(self) -> NoiseModel:
+    def fit(self, white: bool = False) -> NoiseModel:
         """The line through the groups; those above it, which may be texture, count less.
 
         Clipped ones count if they lie on the line of the others: few photons make many zeros too.
+
+        white : whether noise is known to be independent from pixel to pixel.
         """
         if not self.means.size:
             return UNKNOWN
         some = ~self.clipped
         if some.all() or self.blocks[some].sum() < UNCLIPPED_SHARE * self.blocks.sum():
-            return self._line()
-        found = self._of(some)._line()
+            return self._line(white)
+        found = self._of(some)._line(white)
         line = found.intercept + found.gain * self.means
-        return self._of(some | (self.variances >= UNHARMED_SHARE * line))._line()
+        return self._of(some | (self.variances >= UNHARMED_SHARE * line))._line(white)
 
     def _of(self, some: NDArray[np.bool_]) -> NoiseLevels:
         """Some of the groups."""
         return NoiseLevels(*(getattr(self, f.name)[some] for f in fields(self)))
 
-    def _line(self) -> NoiseModel:
+    def _line(self, white: bool) -> NoiseModel:
         offset = float(self.means[0])
-        least = float(np.quantile(self.structure, 0.25))
-        flat = self.structure <= ROUGH * max(least, 1.0)
+        least = max(1.0, float(np.quantile(self.structure, 0.25)))
+        flat = self.structure <= ROUGH * least
+        if white:
+            soft = self.fine >= EVEN_FLOOR * self.variances
+            least, flat = 1.0, soft if soft.any() else flat
         level, gain = _line(
             self.means[flat] - offset, self.variances[flat], self.blocks[flat] * FREEDOMS / 2
         )
-        return NoiseModel(gain, offset, math.sqrt(max(level, 0.0)), 1 - 1 / max(least, 1.0))
+        return NoiseModel(gain, offset, math.sqrt(max(level, 0.0)), 1 - 1 / least)
 
 
 def measure_noise(
     patches: Sequence[NDArray[Any]],
     nodata: NoData = NOTHING,
     masks: Sequence[NDArray[np.bool_] | None] = (),
+    smears: Sequence[Smear | None] = (),
 ) -> tuple[NoiseModel, ...]:
     """The noise of each sample of an image by some patches (height, width, samples) of it.
 
@@ -170,8 +181,12 @@ def measure_noise(
     ----------
     nodata : what tells pixels without a measurement.
     masks : those that came with the patches; none at all if none did.
+    smears : how far the noise of each sample is smeared, where that is measured already.
     """
-    return tuple(levels.fit() for levels in measure_levels(patches, nodata, masks))
+    known = smears or measure_smear(patches, nodata, masks)
+    levels = measure_levels(patches, nodata, masks)
+    white = [smear is not None and smear.is_white for smear in known]
+    return tuple(one.fit(w) for one, w in zip(levels, white, strict=True))
 
 
 def measure_levels(
@@ -194,12 +209,12 @@ def measure_levels(
 def _blocks(
     pixels: NDArray[Any], sample: int, nodata: NoData, given: NDArray[np.bool_] | None
 ) -> Numbers:
-    """(4, blocks): means, variances of the noise, coarse structure, and clipped pixels, of all
-    blocks that are measured and not constant.
+    """(5, blocks): means, variances of the noise by second and by fourth differences, coarse
+    structure, and clipped pixels, of all blocks that are measured and not constant.
     """
     rows, columns = (n // BLOCK_PX * BLOCK_PX for n in pixels.shape[:2])
     if not rows or not columns:
-        return np.zeros((4, 0))
+        return np.zeros((5, 0))
     stored = np.ascontiguousarray(pixels[:rows, :columns, sample])
     # Squares of small integers fit float32, which takes half the time.
     values: Values = stored.astype(np.float32 if stored.dtype.itemsize < 4 else np.float64)
@@ -207,10 +222,10 @@ def _blocks(
     if mask is not None:
         values[~mask[:rows, :columns, sample]] = np.nan
     with np.errstate(over="ignore", invalid="ignore"):  # which leaves blocks that are no number
-        noise = _sums(_second_differences(values), BLOCK_PX) / BLOCK_PX**2
+        noise, fine = (_mean_differences(values, order) for order in (2, 4))
         bends = _sums(_bends(_sums(values, 2) / 4), BLOCK_PX // 2) / (BLOCK_PX // 2) ** 2
-        found = np.stack([_smooth_means(values), noise, bends, _clipped(stored)])
-    found = found.reshape(4, -1).astype(np.float64)
+        found = np.stack([_smooth_means(values), noise, fine, bends, _clipped(stored)])
+    found = found.reshape(5, -1).astype(np.float64)
     known = np.isfinite(found).all(0) & (found[1] > LEAST_VARIANCE)
     return found[:, known & ~_with_impulses(values)]
 
@@ -234,16 +249,11 @@ def _with_impulses(values: Values) -> NDArray[np.bool_]:
     return np.asarray(image.reshape(rows, BLOCK_PX, columns, BLOCK_PX).any((1, 3))).ravel()
 
 
-def _second_differences(values: Values) -> Values:
-    """Squared second differences along both axes; on the average the variance of white noise.
-
-    Source: J. Immerkaer, Fast noise variance estimation, 1996.
-    """
-    found = values[:-2] - 2 * values[1:-1] + values[2:]
-    found = found[:, :-2] - 2 * found[:, 1:-1] + found[:, 2:]
-    found *= found
-    found /= 36
-    return np.pad(found, 1, mode="edge")
+def _mean_differences(values: Values, order: int) -> Values:
+    """Variance of the noise of each block by its squared differences."""
+    beside = np.pad(squared_differences(values, order), order // 2, mode="edge")
+    found: Values = _sums(beside, BLOCK_PX) / BLOCK_PX**2
+    return found
 
 
 def _bends(values: Values) -> Values:
@@ -293,13 +303,13 @@ def _grouped(blocks: Numbers) -> NoiseLevels:
     rows, clipped = [], []
     for part in _parts(blocks.shape[1]):
         group = blocks[:, part]
-        flat = np.argsort(group[2], kind="stable")[: math.ceil(FLAT_SHARE * group.shape[1])]
-        mean, variance, bends = group[:3, flat].mean(1)
-        rows.append([mean, variance, bends / (BENDS * variance), len(flat)])
-        clipped.append(bool(group[3].mean() > CLIPPED_SHARE * BLOCK_PX**2))
-    groups = np.array(rows, np.float64).reshape(-1, 4)
-    means, variances, structure, counts = groups.T
-    return NoiseLevels(means, variances, structure, counts, np.array(clipped, bool))
+        flat = np.argsort(group[3], kind="stable")[: math.ceil(FLAT_SHARE * group.shape[1])]
+        mean, variance, fine, bends = group[:4, flat].mean(1)
+        rows.append([mean, variance, bends / (BENDS * variance), fine, len(flat)])
+        clipped.append(bool(group[4].mean() > CLIPPED_SHARE * BLOCK_PX**2))
+    groups = np.array(rows, np.float64).reshape(-1, 5)
+    means, variances, structure, fine, counts = groups.T
+    return NoiseLevels(means, variances, structure, fine, counts, np.array(clipped, bool))
 
 
 def _parts(count: int) -> list[slice]:

@@ -37,6 +37,21 @@ to pixel is strong: optics, interpolation and texture leave little there."""
 FAR_PX = (3, 8)
 """Distances down and across over which noise has nothing in common: it is smeared over less, or
 along rows or columns only."""
+WHITE = 0.1
+"""Largest correlation of neighbours of noise that is taken for independent from pixel to pixel."""
+EVEN_FLOOR = 0.9
+"""Fourth differences, as a share of second ones, from which on what both see is independent from
+pixel to pixel: smeared noise has less, the finer it is looked at."""
+FAR_CONTENT = 0.35
+"""Correlation over CONTENT_PX, of what is not independent, from which on it is soft content: noise
+smeared by optics, interpolation or compression has less."""
+LEAST_FAR_CONTENT = 0.2
+"""Correlation along each of the axes that it has at least: noise may be smeared along one."""
+CONTENT_PX = 2
+"""Distance over which content is told from smeared noise."""
+ROUNDING = 1 / 6
+"""Variance that is more than rounding to whole numbers leaves, twice as much. Less tells nothing:
+rounding makes white noise of its own, below smeared noise too."""
 LEAST_SEEN = 0.02
 """Smallest share of noise that second differences are taken to see."""
 
@@ -54,6 +69,11 @@ class Smear:
     def neighbours(self) -> tuple[float, float]:
         """Correlation of neighbours, down and across."""
         return float(self.table[1, 0]), float(self.table[0, 1])
+
+    @property
+    def is_white(self) -> bool:
+        """Whether it is independent from pixel to pixel."""
+        return max(self.neighbours) <= WHITE
 
     @property
     def reach_px(self) -> tuple[int, int]:
@@ -131,7 +151,22 @@ def measure_smear(
             _blocks(pixels[..., sample], None if mask is None else mask[..., sample])
             for pixels, mask in zip(patches, whole, strict=True)
         ]
-        found.append(_smear_of(np.concatenate(blocks)))
+        rounding = 0.0 if patches[0].dtype.kind == "f" else ROUNDING
+        found.append(_smear_of(np.concatenate(blocks), rounding))
+    return found
+
+
+def squared_differences(values: NDArray[Any], order: int) -> NDArray[Any]:
+    """Squared second or fourth differences along the last two axes, as far as they reach; on the
+    average the variance of white noise.
+
+    Source: J. Immerkaer, Fast noise variance estimation, 1996.
+    """
+    for _ in range(order // 2):
+        values = values[..., :-2, :] - 2 * values[..., 1:-1, :] + values[..., 2:, :]
+        values = values[..., :-2] - 2 * values[..., 1:-1] + values[..., 2:]
+    found: NDArray[Any] = values * values
+    found /= {2: 6, 4: 70}[order] ** 2
     return found
 
 
@@ -151,8 +186,11 @@ def _blocks(values: NDArray[Any], mask: NDArray[np.bool_] | None) -> Numbers:
     return found.astype(np.float64)
 
 
-def _smear_of(blocks: Numbers) -> Smear | None:
-    """What the flattest blocks of each level have in common, where they are the flattest."""
+def _smear_of(blocks: Numbers, rounding: float) -> Smear | None:
+    """What the flattest blocks of each level have in common, where they are the flattest.
+
+    rounding : variance that may be that of rounding.
+    """
     means = blocks.mean((1, 2))
     noise = _less_planes(blocks)
     parts = noise.reshape(-1, BLOCK_PX // PART_PX, PART_PX, BLOCK_PX // PART_PX, PART_PX)
@@ -164,8 +202,27 @@ def _smear_of(blocks: Numbers) -> Smear | None:
     groups = list(_flat_groups(known[np.argsort(means[known], kind="stable")], structure))
     ratios = [structure[g].mean() / variances[g].mean() for g in groups]
     flattest = np.argsort(ratios, kind="stable")[: max(1, len(groups) // 2)]
-    even = [noise[groups[g]] / np.sqrt(variances[groups[g]].mean()) for g in flattest]
-    return Smear(_correlations(np.concatenate(even)))
+    levels = [float(variances[groups[g]].mean()) for g in flattest]
+    even = [noise[groups[g]] / np.sqrt(v) for g, v in zip(flattest, levels, strict=True)]
+    pixels = np.concatenate(even)
+    found = _correlations(pixels)
+    if _is_below_content(pixels, found, rounding / float(np.median(levels))):
+        return Smear(NO_SMEAR.table)
+    return Smear(found)
+
+
+def _is_below_content(noise: Numbers, table: Numbers, rounding: float) -> bool:
+    """Whether even the flattest blocks hold soft content, with white noise below it.
+
+    Content that is soft leaves nothing in fourth differences, so they see noise alone. What else
+    there is reaches farther than smeared noise does.
+    """
+    second, fourth = (float(squared_differences(noise, order).mean()) for order in (2, 4))
+    rest = float(table[0, 0]) - fourth
+    if fourth < EVEN_FLOOR * second or fourth <= rounding or rest <= WHITE:
+        return False
+    far = float(table[CONTENT_PX, 0]) / rest, float(table[0, CONTENT_PX]) / rest
+    return sum(far) / 2 >= FAR_CONTENT and min(far) >= LEAST_FAR_CONTENT
 
 
 def _flat_groups(order: NDArray[np.intp], structure: Numbers) -> Iterator[NDArray[np.intp]]:

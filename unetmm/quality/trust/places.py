@@ -16,7 +16,7 @@ from unetmm.intensities.drawn import is_drawn
 from unetmm.intensities.range import fits_float32, measure_scale
 from unetmm.intensities.validity import valid_mask
 from unetmm.io.image import Box
-from unetmm.quality.trust.blocks import BLOCK_PX, Numbers, cut_blocks, to_spectra
+from unetmm.quality.trust.blocks import BLOCK_PX, Numbers, cut_blocks, seen_means, to_spectra
 from unetmm.quality.trust.noise import LayerNoise, flat_power, structure_of
 from unetmm.quality.trust.pair import Layer, LayerPixels, Pair, to_floats
 
@@ -197,7 +197,7 @@ def _spectra(
             continue
         before, after = (b[whole] for b in blocks)
         means = after.mean((1, 2))
-        units = noise.deviation(means + origin).astype(np.float32)
+        units = noise.deviation(seen_means(after) + origin).astype(np.float32)
         x = to_spectra(before, before.mean((1, 2)), units)
         y = to_spectra(after, means, units)
         power.append(np.square(np.abs(x), dtype=np.float64))

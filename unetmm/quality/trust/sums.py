@@ -23,6 +23,7 @@ from unetmm.quality.trust.blocks import (
     Spectra,
     band_means,
     cut_blocks,
+    seen_means,
     to_spectra,
 )
 from unetmm.quality.trust.noise import LayerNoise
@@ -268,9 +269,10 @@ def _add_blocks(
     if not len(before):
         return
     means, dark = after.mean((1, 2)), before.mean((1, 2))
-    stored = [values.astype(np.float64) + view.origin for values in (dark, means)]
-    units = noise.deviation(stored[1]).astype(np.float32)
-    _add_means(sums, stored[0], stored[1], units)
+    shown = dark, means, seen_means(after)
+    stored = [values.astype(np.float64) + view.origin for values in shown]
+    _add_means(sums, stored[0], stored[1], noise.deviation(stored[1]).astype(np.float32))
+    units = noise.deviation(stored[2]).astype(np.float32)
     x, y = to_spectra(before, dark, units), to_spectra(after, means, units)
     common = x * y.conj()
     power = np.stack([_square(x), _square(y), common.real, common.imag], axis=1)
