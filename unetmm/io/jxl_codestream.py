@@ -154,7 +154,7 @@ class JxlHeader:
         return (1 if self.colours.is_grey else 3) + len(self.channels)
 
 
-def read_jxl_header(data: bytes, *, with_profile: bool = True) -> JxlHeader:
+def read_jxl_header(data: bytes) -> JxlHeader:
     """The header of a codestream.
 
     Raises
@@ -192,7 +192,7 @@ def read_jxl_header(data: bytes, *, with_profile: bool = True) -> JxlHeader:
         bits.take(49)
     bits.skip_extensions()
     _skip_transforms(bits, xyb)
-    profile = read_profile(bits) if colours.profile and with_profile else b""
+    profile = read_profile(bits) if colours.profile else b""
     bits.to_byte()
     return JxlHeader(
         height, width, orientation, depth, channels, colours, xyb, profile, False, tuple(others),

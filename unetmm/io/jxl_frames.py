@@ -31,8 +31,8 @@ _PART_BYTES: Ways = ((0, 10), (1024, 14), (17408, 22), (4211712, 30))
 _NAMES: Ways = ((0, 0), (0, 4), (16, 5), (48, 10))
 _MOST_PARTS, _MOST_FRAMES = 65536, 10_000
 _ORDER_CONTEXTS = 8
-_FIRST_BYTES = 2**16
-"""Part of a frame that its header lies in, but for a long table of contents."""
+_FIRST_BYTES, _MOST_BYTES = 2**16, 2**20
+"""Parts of a frame that its header lies in: but for a long table of contents, and with it."""
 ReadAt = Callable[[int, int], bytes]
 """Reader of so many bytes of a codestream from an offset; fewer at its end."""
 
@@ -84,7 +84,7 @@ def read_frames(header: JxlHeader, at: int, read: ReadAt) -> list[JxlFrame]:
                 frame, stop = _frame(JxlBits(data), header, size)
                 break
             except EOFError:
-                if len(data) < length:
+                if len(data) < length or length > _MOST_BYTES:
                     raise
                 length *= 4
         at += stop

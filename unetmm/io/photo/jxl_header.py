@@ -40,6 +40,7 @@ _HEAD_BYTES = 2 * 2**20
 _MOST_BOXES = 10_000
 _STRUCTURE = (b"JXL ", b"ftyp", b"jxll", b"jxlc", b"jxlp", b"jxli", b"jbrd")
 _PACKED = b"brob"
+_KEPT = (b"Exif", b"xml ")
 _DJXL = "convert it: djxl {0} {1}.png"
 _FLOATS = ((32, 8), (16, 5))
 """Bits of floats that are read, and of their exponents."""
@@ -61,13 +62,9 @@ def read_jxl(path: Path, file: BinaryIO) -> PhotoHeader:
     lost = list(found.others) + [channel.name for channel in found.further]
     if not (header.photo.icc_profile or found.colours.code_point or found.colours.is_grey):
         lost.append("HDR colour space")
-    for name, content in boxes:
-        if name == b"Exif" and len(content) > 4:
-            header.take_exif(reset_orientation(strip_prefix(content[4:])))
-        elif name == b"xml ":
-            header.photo = replace(header.photo, xmp=without_companions(content))
-        else:
-            lost.append(f"box {name.decode('latin-1').strip()}")
+    lost += [f"box {name.decode('latin-1').strip()}" for name in boxes if name not in _KEPT]
+    header.take_exif(reset_orientation(strip_prefix(boxes.get(b"Exif", b"")[4:])))
+    header.photo = replace(header.photo, xmp=without_companions(boxes.get(b"xml ", b"")))
     header.reading = header.reading.without(*lost)
     return header
 
@@ -76,7 +73,7 @@ def decode_jxl(data: bytes, header: PhotoHeader) -> NDArray[Any]:
     """Upright pixels, (height, width) or (height, width, samples)."""
     import imagecodecs
 
-    pixels: NDArray[Any] = imagecodecs.jpegxl_decode(data, index=0)
+    pixels: NDArray[Any] = imagecodecs.jpegxl_decode(data, index=0, numthreads=1)
     if header.samples == 1 and pixels.ndim == 3:  # grey, and channels of other things behind it
         pixels = pixels[0]
     return pixels
@@ -196,37 +193,39 @@ class _Stream:
         return bytes(found)
 
 
-def _unboxed(path: Path, file: BinaryIO) -> tuple[_Stream, list[tuple[bytes, bytes]]]:
-    """The codestream, and name and content of boxes that hold no pixels.
+def _unboxed(path: Path, file: BinaryIO) -> tuple[_Stream, dict[bytes, bytes]]:
+    """The codestream, and name and content of boxes that hold no pixels, if that is kept.
 
     Raises
     ------
     ImageError
         If a box ends behind the file.
     """
-    stream, others = _Stream(file), []
+    stream, others = _Stream(file), dict[bytes, bytes]()
     file.seek(0)
     if file.read(2) == MARK:
         stream.add(0, file.seek(0, 2))
-        return stream, []
+        return stream, {}
     for name, start, stop in _boxes(path, file):
         if name in (b"jxlc", b"jxlp"):
             stream.add(start + 4 * (name == b"jxlp"), stop)  # the number of a part comes first
         elif name not in _STRUCTURE:
             file.seek(start)
-            content = file.read(stop - start) if stop - start <= MAX_PROFILE_BYTES else b""
-            others.append(_unpacked(name, content))
+            packed = name == _PACKED
+            name = file.read(4) if packed else name
+            if name in others:
+                continue
+            length = stop - start - 4 * packed
+            content = file.read(length) if name in _KEPT and length <= MAX_PROFILE_BYTES else b""
+            others[name] = _unpacked(content) if packed and content else content
     return stream, others
 
 
-def _unpacked(name: bytes, content: bytes) -> tuple[bytes, bytes]:
-    """Name and content of a box, which may be packed by Brotli."""
-    if name != _PACKED:
-        return name, content
+def _unpacked(content: bytes) -> bytes:
+    """The content of a box that is packed by Brotli."""
     import imagecodecs
 
-    unpacked = imagecodecs.brotli_decode(content[4:], out=MAX_PROFILE_BYTES)
-    return content[:4], bytes(unpacked)
+    return bytes(imagecodecs.brotli_decode(content, out=MAX_PROFILE_BYTES))
 
 
 def _boxes(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:

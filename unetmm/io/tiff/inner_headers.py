@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from unetmm.io.jxl_codestream import MARK, read_jxl_header
+from unetmm.io.jxl_frames import read_frames
 
 JPEGS = (6, 7, 33007, 34892)
 JPEG_2000 = (33003, 33004, 33005, 34712)
@@ -113,15 +115,21 @@ def _webp(data: bytes) -> InnerSize | None:
 
 
 def _jpeg_xl(data: bytes) -> InnerSize | None:
-    """The header of a codestream, alone or in the box `jxlc` or `jxlp`."""
+    """Headers of a codestream, alone or in the box `jxlc` or `jxlp`, and of its largest frame."""
     at = 0
     if data[:2] != MARK:
         boxes = [data.find(name) for name in (b"jxlc", b"jxlp")]
         if max(boxes) < 0:
             return None
         at = boxes[0] + 4 if boxes[0] >= 0 else boxes[1] + 8
-    header = read_jxl_header(data[at:], with_profile=False)
-    return InnerSize(header.height, header.width, header.samples)
+    stream = data[at:]
+    header = read_jxl_header(stream)
+    sizes = [(header.height, header.width)]
+    with suppress(EOFError, ValueError):  # such as a codestream in several boxes
+        frames = read_frames(header, header.frames_at, lambda at, count: stream[at : at + count])
+        sizes += [(frame.height, frame.width) for frame in frames]
+    height, width = map(max, zip(*sizes, strict=True))
+    return InnerSize(height, width, header.samples)
 
 
 def _jpeg_xr(data: bytes) -> InnerSize | None:
