@@ -41,6 +41,8 @@ _MOST_BOXES = 10_000
 _STRUCTURE = (b"JXL ", b"ftyp", b"jxll", b"jxlc", b"jxlp", b"jxli", b"jbrd")
 _PACKED = b"brob"
 _KEPT = (b"Exif", b"xml ")
+_THIRD_OF_TEN_BITS = bytes.fromhex("ff0a001014142d020804010024004b188b15c251e8a802")
+"""An image of one grey pixel, 341 of 1023."""
 _DJXL = "convert it: djxl {0} {1}.png"
 _FLOATS = ((32, 8), (16, 5))
 """Bits of floats that are read, and of their exponents."""
@@ -77,6 +79,18 @@ def decode_jxl(data: bytes, header: PhotoHeader) -> NDArray[Any]:
     if header.samples == 1 and pixels.ndim == 3:  # grey, and channels of other things behind it
         pixels = pixels[0]
     return pixels
+
+
+def bits_as_stored(header: PhotoHeader) -> int:
+    """Bits of samples that decoding does not spread over those of their type; 0 where it does.
+
+    imagecodecs 2024.6 spread them, that of 2026 does not.
+    """
+    import imagecodecs
+
+    if header.scaled_bits and imagecodecs.jpegxl_decode(_THIRD_OF_TEN_BITS, index=0).max() > 341:
+        return 0
+    return header.scaled_bits
 
 
 def _refuse(path: Path, found: JxlHeader) -> None:

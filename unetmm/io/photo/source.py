@@ -20,7 +20,7 @@ from unetmm.io.photo.film_boxes import without_film
 from unetmm.io.photo.header import PhotoHeader, ReadHeader
 from unetmm.io.photo.heif_headers import open_heic, read_avif_header, read_heic_header
 from unetmm.io.photo.jpeg_header import read_jpeg2000_header, read_jpeg_header
-from unetmm.io.photo.jxl_header import decode_jxl, read_jxl
+from unetmm.io.photo.jxl_header import bits_as_stored, decode_jxl, read_jxl
 from unetmm.io.photo.other_headers import open_by_pillow, read_bmp_header, read_webp_header
 from unetmm.io.photo.png_header import check_png_sums, read_png_header
 from unetmm.io.remedy import remedy
@@ -104,7 +104,7 @@ def decode_photo(path: Path, data: bytes, format: str, header: PhotoHeader) -> N
     elif format == "avif":
         pixels = _spread(imagecodecs.avif_decode(without_film(data)), header.scaled_bits)
     elif format == "jxl":
-        pixels = _spread(decode_jxl(data, header), header.scaled_bits)
+        pixels = _spread(decode_jxl(data, header), bits_as_stored(header))
     elif format == "heic":
         pixels = _decode_heic(path, data, header.scaled_bits)
     else:
