@@ -125,6 +125,17 @@ def _heic(folder: Path) -> None:
     several.save(folder / "several.heic", exif=Image.Exif().tobytes())
 
 
+def _jxl(folder: Path) -> None:
+    encode: Any = imagecodecs.jpegxl_encode
+    floats = (COLOUR / 255).astype(np.float32)
+    for name, pixels in {"grey": GREY, "colour": COLOUR, "float": floats}.items():
+        (folder / f"{name}.jxl").write_bytes(encode(pixels, lossless=True, usecontainer=True))
+    (folder / "lossy.jxl").write_bytes(encode(COLOUR, level=60))
+    (folder / "tiled.jxl").write_bytes(encode(np.tile(COLOUR, (8, 12, 1)), level=60))
+    opacity = np.dstack([COLOUR, COLOUR[..., :1]])
+    (folder / "opacity.jxl").write_bytes(encode(opacity, lossless=True))
+
+
 def _hdf5(folder: Path) -> None:
     import h5py
 
@@ -184,7 +195,7 @@ def _weights(folder: Path) -> None:
 
 SEEDS: dict[str, Callable[[Path], None]] = {
     "tiff": _tiff, "png": _png, "jpeg": _jpeg, "jpeg2000": _jpeg2000, "webp": _webp, "bmp": _bmp,
-    "npy": _npy, "zarr": _zarr, "avif": _avif, "heic": _heic, "hdf5": _hdf5, "dicom": _dicom,
-    "nrrd": _nrrd, "exr": _exr, "weights": _weights,
+    "npy": _npy, "zarr": _zarr, "avif": _avif, "heic": _heic, "jxl": _jxl, "hdf5": _hdf5,
+    "dicom": _dicom, "nrrd": _nrrd, "exr": _exr, "weights": _weights,
 }  # fmt: skip
 """Name of a reader -> what writes its seeds into a folder."""

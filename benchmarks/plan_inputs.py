@@ -88,6 +88,10 @@ def _heic(path: Path, pixels: Pixels, axes: str, draw: random.Random) -> None:
     pillow_heif.from_pillow(Image.fromarray(pixels)).save(path)
 
 
+def _jpeg_xl(path: Path, pixels: Pixels, axes: str, draw: random.Random) -> None:
+    path.write_bytes(imagecodecs.jpegxl_encode(pixels, lossless=draw.random() < 0.5, effort=3))
+
+
 def _zarr(path: Path, pixels: Pixels, axes: str, draw: random.Random) -> None:
     chunks = (1,) * (pixels.ndim - 2) + (draw.choice((64, 300, 512)),) * 2
     zarr.create_array(path, data=pixels, chunks=tuple(map(min, chunks, pixels.shape)))
@@ -169,8 +173,8 @@ def _has(dtypes: str, *axes: str) -> Callable[[Pixels, str], bool]:
 
 WRITERS: dict[str, Callable[[Path, Pixels, str, random.Random], None]] = {
     "npy": _npy, "png": _png, "jpg": _jpeg, "jp2": _jpeg2000, "webp": _pillow, "bmp": _pillow,
-    "avif": _pillow, "heic": _heic, "zarr": _zarr, "h5": _hdf5, "nrrd": _nrrd, "fits": _fits,
-    "mrc": _mrc, "exr": _exr, "dcm": _dicom,
+    "avif": _pillow, "heic": _heic, "jxl": _jpeg_xl, "zarr": _zarr, "h5": _hdf5, "nrrd": _nrrd,
+    "fits": _fits, "mrc": _mrc, "exr": _exr, "dcm": _dicom,
 }  # fmt: skip
 """Extension -> what writes such a file."""
 _GREY = ("YX", "ZYX")
@@ -183,6 +187,7 @@ HOLDS: dict[str, Callable[[Pixels, str], bool]] = {
     "bmp": lambda p, axes: p.dtype == np.uint8 and axes in ("YX", "YXS") and p.shape[-1] != 4,
     "avif": _has("uint8", "YXS"),
     "heic": _has("uint8", "YXS"),
+    "jxl": lambda p, axes: p.dtype.name in ("uint8", "uint16", "float32") and axes in ("YX", "YXS"),
     "zarr": lambda pixels, axes: not axes.endswith("S"),
     "h5": lambda pixels, axes: not axes.endswith("S"),
     "nrrd": _has("uint8 uint16 int16 float32 float64", *_GREY),

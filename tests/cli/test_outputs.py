@@ -113,7 +113,8 @@ def test_outputs_that_nobody_names_lie_beside_their_input() -> None:
     expected = {
         "a.tif": "a_denoised.tif", "a.ome.tif": "a_denoised.ome.tif", "a.zarr": "a_denoised.zarr",
         "a.webp": "a_denoised.png", "a.BMP": "a_denoised.png", "a.jp2": "a_denoised.tif",
-        "a.czi": "a_denoised.ome.zarr", "a.heic": "a_denoised.png", "a.exr": "a_denoised.tif",
+        "a.czi": "a_denoised.ome.zarr", "a.heic": "a_denoised.png", "a.jxl": "a_denoised.png",
+        "a.exr": "a_denoised.tif",
     }  # fmt: skip
     for name, output in expected.items():
         assert default_output(Path("folder") / name, Choices()) == Path("folder") / output

@@ -37,14 +37,14 @@ def test_a_set_is_restored_once(
     folder = tmp_path / "in"
     folder.mkdir()
     set_of_channels(folder)
-    for name in ("a.jxl", "b.jxl", "c.nef", "notes.txt", ".d.nef"):
+    for name in ("a.psd", "b.psd", "c.nef", "notes.txt", ".d.nef"):
         (folder / name).write_bytes(b"x")
     out, err = run_ok(
         ["denoise", folder, "-o", tmp_path / "out/", "--model", mono, "--mem-budget", BUDGET],
         capsys,
     )
     assert "1 done, 0 skipped, 0 failed" in out
-    assert "3 files of other formats left out: jxl 2, nef 1" in err
+    assert "3 files of other formats left out: psd 2, nef 1" in err
     assert f"{folder / 'w0.ome.tif'} is restored with its parts: w1.ome.tif, w2.ome.tif" in err
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["w0.ome.tif"]
     assert tifffile.imread(tmp_path / "out" / "w0.ome.tif").shape == (3, 32, 40)

@@ -46,6 +46,7 @@ NOT_IMAGES = [
     ("GIF", b"GIF89a", "is a GIF; convert it: magick"),
     ("CR2", b"II*\0\x10\0\0\0CR\x02\0", "is a raw photo .Canon CR2.; develop it"),
     ("HEIC", b"\0\0\0\x18ftypheic", "cannot read it as HEIC"),
+    ("JPEG XL", b"\xff\x0a", "cannot read it as JXL: its header is truncated"),
     ("MP4", b"\0\0\0\x18ftypisom", "is a video"),
     ("DICOM", bytes(128) + b"DICM", "holds no image"),
     ("NIfTI", bytes(344) + b"n+1\0", "is a NIfTI; save its array"),

@@ -70,8 +70,8 @@ def test_names_aliases_and_marks_are_each_of_one_format() -> None:
 def test_lists_made_from_the_table_are_those_of_the_documents() -> None:
     assert WRITTEN == ("tiff", "ome-zarr", "geozarr", "ozx", "png", "jpeg", "npy", "mrc")
     assert READABLE == (
-        "TIFF, OME-Zarr, zipped OME-Zarr (.ozx), PNG, JPEG, JPEG 2000, WebP, AVIF, HEIC, BMP, "
-        "PNM, NumPy .npy, MRC, FITS, DICOM, NRRD, OpenEXR, HDF5, CZI, ND2 or LIF"
+        "TIFF, OME-Zarr, zipped OME-Zarr (.ozx), PNG, JPEG, JPEG 2000, WebP, AVIF, HEIC, "
+        "JPEG XL, BMP, PNM, NumPy .npy, MRC, FITS, DICOM, NRRD, OpenEXR, HDF5, CZI, ND2 or LIF"
     )
     assert READ_SUFFIXES >= {".tif", ".zarr", ".svs", ".npy", ".czi", ".jp2", ".ppm"}
     assert ".gif" in IMAGE_SUFFIXES - READ_SUFFIXES

@@ -71,10 +71,20 @@ def places_and_curve(
     """
     if len(content) != 4 or content[0] not in _PLACES:
         return None
-    if content[1] in _GAMMAS:
-        return _PLACES[content[0]], _GAMMAS[content[1]]
-    if content[1] not in _AS_SRGB:
+    light = curve_of(content[1])
+    return None if light is None else (_PLACES[content[0]], light)
+
+
+def curve_of(transfer: int) -> NDArray[np.float64] | float | None:
+    """The light of values by the number of their transfer: a gamma, or that of evenly spaced values
+    from 0 to 1. None where it is not known, or the values are HDR.
+    """
+    if transfer in _GAMMAS:
+        return _GAMMAS[transfer]
+    if transfer not in _AS_SRGB:
         return None
     values = np.linspace(0, 1, _STEPS)
-    light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    return _PLACES[content[0]], light
+    light: NDArray[np.float64] = np.where(
+        values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4
+    )
+    return light

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.io.code_points import CICP, in_words, places_and_curve
+from unetmm.io.code_points import CICP, curve_of, in_words, places_and_curve
 from unetmm.io.metadata import PhotoFacts
 
 _SRGB = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
@@ -46,6 +46,18 @@ def profile_of_points(content: bytes) -> bytes:
     places, light = found
     curve = _gamma_curve(light) if isinstance(light, float) else _curve(light)
     return _make(curve, places, in_words(content).encode("ascii"))
+
+
+def profile_of_places(places: tuple[float, ...], transfer: int, gamma: float) -> bytes:
+    """The profile of any x and y of white, red, green and blue; empty if there is none.
+
+    gamma : power that a value is of its light; 0 if the number of a transfer tells it.
+    """
+    light = min(1 / gamma, 255.0) if gamma > 0 else curve_of(transfer)
+    if light is None or min(places[1::2]) <= 0:
+        return b""
+    curve = _gamma_curve(light) if isinstance(light, float) else _curve(light)
+    return _make(curve, places, b"of the file's own colours")
 
 
 def colour_facts(

@@ -41,7 +41,6 @@ FOREIGN = (
     Foreign("a video (MP4, MOV)", (b"ftyp",), (), 4, "take its frames out: ffmpeg -i {0} %04d.png"),
     Foreign("a NIfTI", (b"n+1\0", b"ni1\0"), (), 344, "save its array by nibabel and numpy.save"),
     Foreign("a GIF", (b"GIF8",), (".gif",), 0, _MAGICK),
-    Foreign("a JPEG XL", (b"\xff\x0a", b"\0\0\0\x0cJXL "), (), 0, "convert it: djxl {0} {1}.png"),
     Foreign("a Radiance HDR", (b"#?RADIANCE", b"#?RGBE"), (), 0,
             "convert it: oiiotool {0} -o {1}.tif"),
     Foreign("a MetaImage", (b"ObjectType", b"NDims"), (), 0, "save its array by SimpleITK as TIFF"),

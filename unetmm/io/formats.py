@@ -177,6 +177,13 @@ FORMATS = (
         extra=True,
     ),
     Format(
+        name="jxl",
+        title="JPEG XL",
+        suffixes=(".jxl",),
+        marks=(b"\xff\x0a", b"\0\0\0\x0cJXL "),
+        reader=lazily("photo.source", "PhotoSource", "jxl"),
+    ),
+    Format(
         name="bmp",
         title="BMP",
         suffixes=(".bmp",),

@@ -241,11 +241,11 @@ _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 
 KINDS = (
     Kind(
-        "colour profile (ICC)", "TIFF, PNG, JPEG, WebP, JPEG 2000",
+        "colour profile (ICC)", "TIFF, PNG, JPEG, WebP, JPEG 2000, JPEG XL",
         _if("colour profile", lambda i: i.metadata.photo.icc_profile), _PHOTOS,
     ),
     Kind(
-        "EXIF", "TIFF, PNG, JPEG, WebP", _if("EXIF", _has_camera),
+        "EXIF", "TIFF, PNG, JPEG, WebP, JPEG XL", _if("EXIF", _has_camera),
         {**_PHOTOS, "tiff": "camera, GPS and makers; IFD by IFD",
          "jpeg": "up to 64 kB; orientation and sizes are those of the output"},
         lambda i, t: _is_too_long(i.metadata.photo.exif, t),
@@ -255,7 +255,7 @@ KINDS = (
         {"png": "made anew", "jpeg": "made anew"},
     ),
     Kind(
-        "XMP", "TIFF, PNG, JPEG, WebP, JPEG 2000", _if("XMP", lambda i: i.metadata.xmp),
+        "XMP", "TIFF, PNG, JPEG, WebP, JPEG 2000, JPEG XL", _if("XMP", lambda i: i.metadata.xmp),
         {**_PHOTOS, "jpeg": "up to 64 kB; orientation and sizes are those of the output"},
         lambda i, t: _is_too_long(i.metadata.xmp, t),
     ),
@@ -281,7 +281,7 @@ KINDS = (
         {"png": "up to 1 MiB", "ome-zarr": _IN_NOTES},
     ),
     Kind(
-        "colour space by number (cICP, nclx)", "PNG, AVIF, HEIC", _named_space,
+        "colour space by number (cICP, nclx)", "PNG, AVIF, HEIC, JPEG XL", _named_space,
         {"png": _AS_IS, "tiff": _IN_PROFILE, "jpeg": _IN_PROFILE, "ome-zarr": _IN_NOTES},
         _space_is_lost,
     ),

@@ -141,8 +141,13 @@ class RemotePath:
         """Remove every object below it."""
         with _reached(self):
             try:
-                # fsspec takes the name for a pattern: "scan[1]" would remove "scan1".
-                self._files.rm(glob.escape(self._key), recursive=True)
+                # fsspec takes names for patterns: "scan[1]" would remove "scan1". Its version of
+                # 2024 takes what it finds below an escaped name for patterns again.
+                if glob.escape(self._key) == self._key:
+                    self._files.rm(self._key, recursive=True)
+                else:
+                    found = {*self._files.find(self._key, withdirs=True), self._key}
+                    self._files.rm([glob.escape(name) for name in found])
             except FileNotFoundError:
                 return
 

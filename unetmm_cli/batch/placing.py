@@ -18,6 +18,7 @@ from unetmm_cli.options.choices import Choices
 
 WRITTEN_AS = {
     **dict.fromkeys((".webp", ".bmp", ".pgm", ".ppm", ".avif", ".heic", ".heif", ".hif"), "png"),
+    ".jxl": "png",
     **dict.fromkeys((".jp2", ".exr", ".dcm", ".dicom"), "tiff"),
 }
 """Extension of a format of pictures that is not written -> what their outputs are; OME-Zarr is for

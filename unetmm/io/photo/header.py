@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from unetmm.io.exif import (
     fit_sizes,
@@ -37,9 +39,11 @@ class PhotoHeader:
     samples: int
     """Samples of a decoded pixel, opacity included."""
     bits: int = 8
-    """Bits of a sample when decoded, 8 or 16."""
+    """Bits of a sample when decoded, 8 or 16, or 32 of floats."""
     alpha: bool = False
     """Whether the last sample is opacity."""
+    is_float: bool = False
+    """Whether samples are floats, of 16 or 32 bits."""
     indices: bool = False
     """Whether pixels are values that a palette would give colours to."""
     nodata: float | None = None
@@ -63,8 +67,13 @@ class PhotoHeader:
     geo: GeoFacts = GeoFacts()
     """Place on Earth in words."""
     scaled_bits: int = 0
-    """Bits of a stored sample whose values are spread over the 16 bits that are decoded; 0 if none
-    are."""
+    """Bits of a stored sample whose values are spread over the 8 or 16 bits that are decoded; 0 if
+    none are."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a decoded sample."""
+        return np.dtype(f"{'f' if self.is_float else 'u'}{self.bits // 8}")
 
     @property
     def row_bytes(self) -> int:

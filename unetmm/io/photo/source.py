@@ -20,6 +20,7 @@ from unetmm.io.photo.film_boxes import without_film
 from unetmm.io.photo.header import PhotoHeader, ReadHeader
 from unetmm.io.photo.heif_headers import open_heic, read_avif_header, read_heic_header
 from unetmm.io.photo.jpeg_header import read_jpeg2000_header, read_jpeg_header
+from unetmm.io.photo.jxl_header import bits_as_stored, decode_jxl, read_jxl
 from unetmm.io.photo.other_headers import open_by_pillow, read_bmp_header, read_webp_header
 from unetmm.io.photo.png_header import check_png_sums, read_png_header
 from unetmm.io.remedy import remedy
@@ -33,6 +34,7 @@ READERS: dict[str, ReadHeader] = {
     "bmp": read_bmp_header,
     "avif": read_avif_header,
     "heic": read_heic_header,
+    "jxl": read_jxl,
 }
 """Short name of a format that is decoded whole -> reader of its header."""
 
@@ -101,6 +103,8 @@ def decode_photo(path: Path, data: bytes, format: str, header: PhotoHeader) -> N
         pixels = imagecodecs.webp_decode(data, hasalpha=header.alpha)
     elif format == "avif":
         pixels = _spread(imagecodecs.avif_decode(without_film(data)), header.scaled_bits)
+    elif format == "jxl":
+        pixels = _spread(decode_jxl(data, header), bits_as_stored(header))
     elif format == "heic":
         pixels = _decode_heic(path, data, header.scaled_bits)
     else:
@@ -123,11 +127,12 @@ def _decode_heic(path: Path, data: bytes, bits: int) -> NDArray[Any]:
 
 
 def _spread(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Values of so many bits over 16 bits, as viewers take them; 0 bits are left as they are."""
+    """Values of so many bits over those of their type, as viewers take them; 0 bits are left as
+    they are."""
     if not bits:
         return pixels
     most = 2**bits - 1
-    table = np.rint(np.arange(most + 1) * (65535 / most)).astype(np.uint16)
+    table = np.rint(np.arange(most + 1) * (np.iinfo(pixels.dtype).max / most)).astype(pixels.dtype)
     return np.asarray(table[pixels])
 
 
@@ -147,7 +152,7 @@ def describe_photo(header: PhotoHeader, format: str, whole: bool = True) -> Imag
         format=format,
         axes="YXS" if several else "YX",
         shape=(height, width, header.samples) if several else (height, width),
-        dtype=np.dtype(np.uint16 if header.bits == 16 else np.uint8),
+        dtype=header.dtype,
         chunk=(height if whole else 1, width),
         alpha=header.alpha,
         nodata=NOTHING if header.nodata is None else NoData.of(header.nodata),

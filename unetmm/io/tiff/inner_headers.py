@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+
+from unetmm.io.jxl_codestream import MARK, read_jxl_header
+from unetmm.io.jxl_frames import read_frames
 
 JPEGS = (6, 7, 33007, 34892)
 JPEG_2000 = (33003, 33004, 33005, 34712)
@@ -41,7 +45,7 @@ def inner_size(compression: int, data: bytes) -> InnerSize | None:
     reader = _READERS.get(compression)
     try:
         return None if reader is None else reader(data)
-    except (IndexError, struct.error):
+    except (EOFError, ValueError, IndexError, struct.error):
         return None  # which the decoder will see
 
 
@@ -111,32 +115,21 @@ def _webp(data: bytes) -> InnerSize | None:
 
 
 def _jpeg_xl(data: bytes) -> InnerSize | None:
-    """The first bits of a codestream, alone or in the box `jxlc` or `jxlp` (ISO 18181-1, D.2)."""
+    """Headers of a codestream, alone or in the box `jxlc` or `jxlp`, and of its largest frame."""
     at = 0
-    if data[:2] != b"\xff\x0a":
+    if data[:2] != MARK:
         boxes = [data.find(name) for name in (b"jxlc", b"jxlp")]
         if max(boxes) < 0:
             return None
         at = boxes[0] + 4 if boxes[0] >= 0 else boxes[1] + 8
-    bits = int.from_bytes(data[at + 2 : at + 18], "little")
-
-    def take(count: int) -> int:
-        nonlocal bits
-        value, bits = bits & ((1 << count) - 1), bits >> count
-        return value
-
-    small = take(1)
-
-    def side() -> int:
-        return (take(5) + 1) * 8 if small else take((9, 13, 18, 30)[take(2)]) + 1
-
-    height = side()
-    ratio = take(3)
-    ratios = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
-    if ratio:
-        above, below = ratios[ratio - 1]
-        return InnerSize(height, height * above // below)
-    return InnerSize(height, side())
+    stream = data[at:]
+    header = read_jxl_header(stream)
+    sizes = [(header.height, header.width)]
+    with suppress(EOFError, ValueError):  # such as a codestream in several boxes
+        frames = read_frames(header, header.frames_at, lambda at, count: stream[at : at + count])
+        sizes += [(frame.height, frame.width) for frame in frames]
+    height, width = map(max, zip(*sizes, strict=True))
+    return InnerSize(height, width, header.samples)
 
 
 def _jpeg_xr(data: bytes) -> InnerSize | None:
