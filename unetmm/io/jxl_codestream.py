@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from unetmm.io.jxl_bits import JxlBits, Ways
-from unetmm.io.jxl_profile import read_profile
 
 MARK = b"\xff\x0a"
 """Beginning of a codestream."""
@@ -70,7 +69,7 @@ class JxlColours:
     """What the values of the colours mean."""
 
     profile: bool = False
-    """Whether a colour profile follows the header."""
+    """Whether only a packed colour profile tells it, which follows the header and is not read."""
     space: int = _RGB
     """Number of the colour model."""
     white: int = _D65
@@ -126,8 +125,6 @@ class JxlHeader:
     """Colour space."""
     xyb: bool = True
     """Whether colours are stored as an eye sees them, which decoders convert."""
-    profile: bytes = b""
-    """Colour profile (ICC)."""
     animated: bool = False
     """Whether it is an animation; nothing behind the size is read of one."""
     others: tuple[str, ...] = ()
@@ -135,7 +132,7 @@ class JxlHeader:
     preview_size: tuple[int, int] | None = None
     """Height and width of the small copy that comes first, if there is one."""
     frames_at: int = 0
-    """Offset of the first frame in bytes."""
+    """Offset of the first frame in bytes; none is found behind a packed profile."""
 
     @property
     def alpha(self) -> JxlChannel | None:
@@ -192,11 +189,10 @@ def read_jxl_header(data: bytes) -> JxlHeader:
         bits.take(49)
     bits.skip_extensions()
     _skip_transforms(bits, xyb)
-    profile = read_profile(bits) if colours.profile else b""
     bits.to_byte()
     return JxlHeader(
-        height, width, orientation, depth, channels, colours, xyb, profile, False, tuple(others),
-        preview, len(MARK) + bits.byte,
+        height, width, orientation, depth, channels, colours, xyb, False, tuple(others), preview,
+        len(MARK) + bits.byte,
     )  # fmt: skip
 
 

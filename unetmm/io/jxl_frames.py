@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from unetmm.io.jxl_bits import JxlBits, Ways, signed
 from unetmm.io.jxl_codestream import JxlHeader
-from unetmm.io.jxl_entropy import JxlNumbers
 
 _WHOLE, _OF_MEANS, _KEPT, _WITHOUT_STEPS = range(4)
 """Kinds of frames: shown, means of blocks of another, only to take patches from, shown at once."""
@@ -30,7 +29,6 @@ _ALPHAS: Ways = ((0, 0), (1, 0), (2, 0), (3, 3))
 _PART_BYTES: Ways = ((0, 10), (1024, 14), (17408, 22), (4211712, 30))
 _NAMES: Ways = ((0, 0), (0, 4), (16, 5), (48, 10))
 _MOST_PARTS, _MOST_FRAMES = 65536, 10_000
-_ORDER_CONTEXTS = 8
 _FIRST_BYTES, _MOST_BYTES = 2**16, 2**20
 """Parts of a frame that its header lies in: but for a long table of contents, and with it."""
 ReadAt = Callable[[int, int], bytes]
@@ -59,7 +57,7 @@ class JxlFrame:
 
 
 def read_frames(header: JxlHeader, at: int, read: ReadAt) -> list[JxlFrame]:
-    """All frames of a still image.
+    """The frames of a still image, as far as they are found; see `unread`.
 
     Parameters
     ----------
@@ -73,6 +71,8 @@ def read_frames(header: JxlHeader, at: int, read: ReadAt) -> list[JxlFrame]:
         If a header is damaged.
     """
     frames: list[JxlFrame] = []
+    if header.colours.profile:
+        return frames
     size = header.preview_size
     while not frames or not frames[-1].is_last:
         if len(frames) == _MOST_FRAMES:
@@ -81,30 +81,44 @@ def read_frames(header: JxlHeader, at: int, read: ReadAt) -> list[JxlFrame]:
         while True:
             data = read(at, length)
             try:
-                frame, stop = _frame(JxlBits(data), header, size)
+                frame, length_bytes = _frame(JxlBits(data), header, size)
                 break
             except EOFError:
                 if len(data) < length or length > _MOST_BYTES:
                     raise
                 length *= 4
-        at += stop
-        if not read(at - 1, 1):
-            raise EOFError("its pixels are truncated")
         if size is None:
             frames.append(frame)
+        if length_bytes is None:
+            break
+        at += length_bytes
+        if not read(at - 1, 1):
+            raise EOFError("its pixels are truncated")
         size = None
     return frames
 
 
+def unread(header: JxlHeader, frames: list[JxlFrame]) -> str:
+    """What keeps some of the frames from being found; empty if they all are."""
+    if header.colours.profile:
+        return "whose colours only a packed profile describes, which is not read here"
+    if not frames or not frames[-1].is_last:
+        return "of several frames, one with parts in an order of their own, which is not read here"
+    return ""
+
+
 def _frame(
     bits: JxlBits, header: JxlHeader, preview: tuple[int, int] | None
-) -> tuple[JxlFrame, int]:
-    """The frame that begins here, and how many bytes it takes."""
+) -> tuple[JxlFrame, int | None]:
+    """The frame that begins here, and how many bytes it takes.
+
+    None where its parts lie in an order of their own: that is packed, and their lengths follow it.
+    """
     frame = _read_header(bits, header, preview or (header.height, header.width))
     if frame.parts > _MOST_PARTS:
         raise ValueError(f"a frame has {frame.parts} parts")
     if bits.flag():
-        _skip_order(bits, frame.parts)
+        return frame, None
     bits.to_byte()
     length = sum(bits.number(_PART_BYTES) for _ in range(frame.parts))
     bits.to_byte()
@@ -211,15 +225,3 @@ def _part_count(height: int, width: int, passes: int, cut: int) -> int:
     if squares == passes == 1:
         return 1
     return 2 + of_means + squares * passes
-
-
-def _skip_order(bits: JxlBits, count: int) -> None:
-    """Skip the order in which parts are stored."""
-    numbers = JxlNumbers(bits, _ORDER_CONTEXTS)
-    last = _ORDER_CONTEXTS - 1
-    moved, before = numbers.next(min(count.bit_length(), last)), 0
-    if moved > count:
-        raise ValueError("the order of its parts is damaged")
-    for _ in range(moved):
-        before = numbers.next(min(before.bit_length(), last))
-    numbers.check_end()

@@ -241,7 +241,7 @@ _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 
 KINDS = (
     Kind(
-        "colour profile (ICC)", "TIFF, PNG, JPEG, WebP, JPEG 2000, JPEG XL",
+        "colour profile (ICC)", "TIFF, PNG, JPEG, WebP, JPEG 2000",
         _if("colour profile", lambda i: i.metadata.photo.icc_profile), _PHOTOS,
     ),
     Kind(

@@ -78,3 +78,24 @@ def test_a_tile_that_is_a_huge_image_is_not_decoded(tmp_path: Path, name: str) -
     assert tracemalloc.get_traced_memory()[1] < 2 * 10**6
     tracemalloc.stop()
     source.close()
+
+
+@pytest.mark.parametrize(
+    ("beginning", "words"),
+    [
+        ("ff0ac14108a7", "JPEG XL whose colours only a packed profile describes"),
+        ("ff0a38804e14488a0b010a010025", "JPEG XL of several frames, one with parts in an order"),
+    ],
+)
+def test_a_tile_of_frames_that_are_not_found_is_not_decoded(
+    tmp_path: Path, beginning: str, words: str
+) -> None:
+    """Their sizes are not known. These are the first bytes of two files that cjxl 0.7 made."""
+    write_with_tile(tmp_path / "a.tif", 50002, bytes.fromhex(beginning) + bytes(100))
+    source = open_source(tmp_path / "a.tif")
+    with pytest.raises(ImageError) as caught:
+        source.read((0, 0, 0), Box(0, 0, 1, 1))
+    message = str(caught.value)
+    assert f"tile 0: it holds a {words}" in message and "\n" not in message
+    assert message.endswith("which is not read here; write the TIFF with another compression")
+    source.close()

@@ -27,7 +27,7 @@ from unetmm.io.jxl_codestream import (
     JxlHeader,
     read_jxl_header,
 )
-from unetmm.io.jxl_frames import JxlFrame, read_frames
+from unetmm.io.jxl_frames import JxlFrame, read_frames, unread
 from unetmm.io.metadata import PhotoFacts
 from unetmm.io.photo.header import MAX_PROFILE_BYTES, PhotoHeader
 from unetmm.io.xmp import without_companions
@@ -35,8 +35,8 @@ from unetmm.io.xmp import without_companions
 _PLANE_COPIES = 4.0
 """Peak of decoding in planes of floats, one for each channel; measured."""
 _FILE_COPIES, _MOST_KEPT = 2, 8
-_HEAD_BYTES = 2 * 2**20
-"""Part of a codestream that is looked at; a profile in it may be half as long."""
+_HEAD_BYTES = 2**20
+"""Part of a codestream that its header is looked for in."""
 _MOST_BOXES = 10_000
 _STRUCTURE = (b"JXL ", b"ftyp", b"jxll", b"jxlc", b"jxlp", b"jxli", b"jbrd")
 _PACKED = b"brob"
@@ -44,6 +44,8 @@ _KEPT = (b"Exif", b"xml ")
 _THIRD_OF_TEN_BITS = bytes.fromhex("ff0a001014142d020804010024004b188b15c251e8a802")
 """An image of one grey pixel, 341 of 1023."""
 _DJXL = "convert it: djxl {0} {1}.png"
+_KEEPING = f"{_DJXL} (djxl 0.9 or newer), which keeps the profile"
+_REORDER = f"{_DJXL}, or write it by cjxl without --group_order"
 _FLOATS = ((32, 8), (16, 5))
 """Bits of floats that are read, and of their exponents."""
 
@@ -59,8 +61,12 @@ def read_jxl(path: Path, file: BinaryIO) -> PhotoHeader:
     stream, boxes = _unboxed(path, file)
     found = read_jxl_header(stream.read(0, _HEAD_BYTES))
     _refuse(path, found)
+    frames = read_frames(found, found.frames_at, stream.read)
+    if problem := unread(found, frames):
+        remedy = _KEEPING if found.colours.profile else _REORDER
+        raise ImageError(f"{path}: is a JPEG XL {problem}; {remedy.format(path.name, path.stem)}")
     header = _header(found)
-    header.decode_copies = _copies(header, found, read_frames(found, found.frames_at, stream.read))
+    header.decode_copies = _copies(header, found, frames)
     lost = list(found.others) + [channel.name for channel in found.further]
     if not (header.photo.icc_profile or found.colours.code_point or found.colours.is_grey):
         lost.append("HDR colour space")
@@ -110,11 +116,6 @@ def _refuse(path: Path, found: JxlHeader) -> None:
         what = "is a JPEG XL of CMYK; save it as RGB"
     elif not found.colours.is_known:
         what = f"is a JPEG XL of colour model {found.colours.space}; save it as RGB"
-    elif found.xyb and found.colours.profile:
-        what = (
-            "is a JPEG XL whose colours a profile must be applied to, which is not done here; "
-            f"{_DJXL.format(path.name, path.stem)} (djxl 0.9 or newer)"
-        )
     elif len(depths) > 1 or not all(map(_is_read, depths)):
         kind = "floats" if found.depth.exponent_bits else "samples"
         what = f"is a JPEG XL with {kind} of {bits} bits, of a kind that is not read; "
@@ -145,7 +146,7 @@ def _header(found: JxlHeader) -> PhotoHeader:
     )
     if not depth.exponent_bits and depth.bits not in (8, 16):
         header.scaled_bits = depth.bits
-    header.photo = _colour_facts(found.colours, found.profile)
+    header.photo = _colour_facts(found.colours)
     if alpha and alpha.associated:
         header.display = replace(header.display, premultiplied=True)
     if found.orientation > 1:
@@ -169,10 +170,8 @@ def _copies(header: PhotoHeader, found: JxlHeader, frames: list[JxlFrame]) -> fl
     return 1 + 4 * found.samples * planes_px / (header.height * header.row_bytes)
 
 
-def _colour_facts(colours: JxlColours, profile: bytes) -> PhotoFacts:
-    """The colour space: as a profile where the file has one or it has no number."""
-    if profile or colours.profile:
-        return PhotoFacts(icc_profile=profile)
+def _colour_facts(colours: JxlColours) -> PhotoFacts:
+    """The colour space: as a profile where it has no number."""
     if not colours.gamma and (primaries := colours.code_point):
         chunks = chunk_of(primaries, colours.transfer, has_colours=not colours.is_grey)
         return PhotoFacts(png_chunks=chunks)

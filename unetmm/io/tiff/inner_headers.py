@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from unetmm.io.jxl_codestream import MARK, read_jxl_header
-from unetmm.io.jxl_frames import read_frames
+from unetmm.io.jxl_frames import read_frames, unread
 
 JPEGS = (6, 7, 33007, 34892)
 JPEG_2000 = (33003, 33004, 33005, 34712)
@@ -38,6 +38,8 @@ class InnerSize:
     """Columns in pixels."""
     samples: int = 1
     """Samples of a pixel, 1 where that is not looked for."""
+    problem: str = ""
+    """Reason why it is not decoded whatever its size; empty if there is none."""
 
 
 def inner_size(compression: int, data: bytes) -> InnerSize | None:
@@ -50,10 +52,12 @@ def inner_size(compression: int, data: bytes) -> InnerSize | None:
 
 
 def misfit(compression: int, data: bytes, height: int, width: int, samples: int) -> str:
-    """What is wrong with the size of the image that a tile holds; empty if it fits its place."""
+    """What is wrong with the image that a tile holds; empty if it fits its place."""
     found = inner_size(compression, data)
     if found is None:
         return ""
+    if found.problem:
+        return f"{found.problem}; write the TIFF with another compression"
     fits = found.height <= height + SLACK_PX and found.width <= width + SLACK_PX
     if fits and found.samples <= max(4, samples):
         return ""
@@ -124,12 +128,13 @@ def _jpeg_xl(data: bytes) -> InnerSize | None:
         at = boxes[0] + 4 if boxes[0] >= 0 else boxes[1] + 8
     stream = data[at:]
     header = read_jxl_header(stream)
-    sizes = [(header.height, header.width)]
+    sizes, problem = [(header.height, header.width)], ""
     with suppress(EOFError, ValueError):  # such as a codestream in several boxes
         frames = read_frames(header, header.frames_at, lambda at, count: stream[at : at + count])
         sizes += [(frame.height, frame.width) for frame in frames]
+        problem = unread(header, frames)
     height, width = map(max, zip(*sizes, strict=True))
-    return InnerSize(height, width, header.samples)
+    return InnerSize(height, width, header.samples, problem and f"it holds a JPEG XL {problem}")
 
 
 def _jpeg_xr(data: bytes) -> InnerSize | None:
