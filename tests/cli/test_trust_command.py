@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import tifffile
 from command_line import denoise, one_error, run_ok
+
+from unetmm.quality.trust.report import FigureRow
+from unetmm.quality.trust.trust import LayerTrust
+from unetmm_cli.display import trust as display
 
 RNG = np.random.default_rng(3)
 
@@ -56,3 +61,18 @@ def test_a_part_is_compared_with_that_part_of_the_input(
     tifffile.imwrite(part.with_name("small.tif"), np.zeros((20, 30), np.uint16))
     line = one_error(["trust", pair[0], part.with_name("small.tif")], capsys)
     assert "200 x 160 px" in line and "30 x 20 px" in line
+
+
+def test_figures_that_only_some_channels_have_stand_beside_their_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They once moved all that came below them up by a row."""
+    both = FigureRow("shift", "0 px", "where it is")
+    strength = FigureRow("strength", "1.00", "how strong it is")
+    told: dict[str, list[FigureRow]] = {"GFP": [both], "DAPI": [strength, both]}
+    monkeypatch.setattr(display, "rows_of", told.__getitem__)
+    found = list(display.rows_side_by_side(cast("list[LayerTrust]", ["GFP", "DAPI"])))
+    assert found == [
+        ("strength", ["not told", "1.00"], "how strong it is"),
+        ("shift", ["0 px", "0 px"], "where it is"),
+    ]

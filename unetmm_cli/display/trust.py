@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from unetmm.quality.trust.judging import ORDER, worst
 from unetmm.quality.trust.report import rows_of, verdict_line
 from unetmm.quality.trust.trust import LayerTrust, Trust
@@ -20,11 +22,21 @@ def show_trust(trust: Trust) -> None:
             result(f"{one.layer + ': ' if one.layer else ''}{one.text}")
     layers = shown_layers(trust)
     table = make_table("figure", *(layer.name or "value" for layer in layers), "what it means")
-    for rows in zip(*(rows_of(layer) for layer in layers), strict=False):
-        table.add_row(rows[0].name, *(row.value for row in rows), rows[0].meaning)
+    for name, values, meaning in rows_side_by_side(layers):
+        table.add_row(name, *values, meaning)
     show_table(table)
     if len(layers) < len(trust.layers):
         result(f"These are the worst {len(layers)} of {len(trust.layers)}; --json has all of them.")
+
+
+def rows_side_by_side(layers: list[LayerTrust]) -> Iterator[tuple[str, list[str], str]]:
+    """Name, value of each layer and meaning of every figure; not every layer has all of them."""
+    found = [{row.name: row for row in rows_of(layer)} for layer in layers]
+    fullest = max(found, key=len)
+    every = fullest | {name: row for rows in found for name, row in rows.items()}
+    for name, row in every.items():
+        values = [rows[name].value if name in rows else "not told" for rows in found]
+        yield name, values, row.meaning
 
 
 def shown_layers(trust: Trust) -> list[LayerTrust]:
