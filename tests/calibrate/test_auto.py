@@ -253,7 +253,8 @@ def test_a_colour_that_is_nowhere_does_not_hide_the_noise_of_others() -> None:
 def decided(names: list[str], risks: list[float], in_flats: float, is_sure: bool) -> str:
     """What is taken for white noise that grows, by estimated errors and what is found in flats."""
     noise = ImageNoise((NoiseModel(1.0, 0.0, 1.0),), (NO_SMEAR,), (1.0,), (100.0,))
-    bench = SimpleNamespace(noise=noise, is_sure=is_sure, level_share=0.01, far_share=0.0)
+    share = 0.01 if is_sure else 0.001
+    bench = SimpleNamespace(noise=noise, level_share=share, far_share=0.0)
     found = [[Judged(risk, 0.9 - 0.2 * i, in_flats)] for i, risk in enumerate(risks)]
     chosen, _ = _decide(names, found, [cast("Bench", bench)])
     assert chosen is not None
@@ -263,7 +264,12 @@ def decided(names: list[str], risks: list[float], in_flats: float, is_sure: bool
 def test_weak_but_sure_noise_of_a_wide_range_is_removed_by_the_best_net() -> None:
     names, risks = ["tiny-rgb", "universal-tiny-rgb"], [0.46, 0.86]
     assert decided(names, risks, 0.001, is_sure=True) == "tiny-rgb"
-    assert decided(names, risks, 0.001, is_sure=False) == "universal-tiny-rgb"
+    assert decided(names, [0.56, 0.86], 0.001, is_sure=False) == "universal-tiny-rgb"
+
+
+def test_noise_that_a_net_mostly_removes_is_removed_however_wide_the_range_is() -> None:
+    names, risks = ["tiny-mono", "micrograph-tiny", "universal-tiny-mono"], [0.37, 0.25, 0.76]
+    assert decided(names, risks, 0.001, is_sure=False) == "micrograph-tiny"
 
 
 def test_growing_noise_is_left_to_the_net_for_white_noise_where_that_is_clearly_better() -> None:

@@ -51,6 +51,8 @@ ANSWERED = 0.03
 FAR_SHARE = 0.01
 """Share of an image near what lies far beyond its base range, from which on growth with the signal
 says nothing."""
+MOSTLY_REMOVED = 0.5
+"""Estimated error, as a share of the noise, below which a net removes most of it."""
 PATTERN_TAKEN = 0.3
 """Correlation of far pixels in what a model removes, from which on that is a part of a pattern."""
 REMOVED_SHARE = 0.7
@@ -211,8 +213,7 @@ def _decide(
         least = min(keeping, key=lambda i: removed[i])
         return least, f"a regular pattern hides what noise there is; {names[least]} changes least"
     is_smeared = _is_smeared(noise)
-    # In a wide range, light of few photons is dark: its noise is weak beside the range, but sure.
-    is_weak = max(flats) < HARDLY_ANY and not all(bench.is_sure for bench in benches)
+    is_weak = max(flats) < HARDLY_ANY and not _is_sure(benches, risks)
     if is_weak and not (is_smeared and removed[other] > LITTLE):
         return least, f"no model finds much noise; {names[least]} changes least"
     if is_smeared:
@@ -243,6 +244,18 @@ def _is_smeared(noise: Sequence[ImageNoise]) -> bool:
     """Whether noise is hardly independent from pixel to pixel."""
     neighbours = float(np.mean([one.neighbours for one in noise]))
     return neighbours > SMEARED or float(np.mean([n.white_share for n in noise])) < HARDLY_WHITE
+
+
+def _is_sure(benches: Sequence[Bench], risks: Sequence[float]) -> bool:
+    """Whether there is noise beyond doubt, however weak it is beside the range.
+
+    It is white, which no texture is, and either is not that weak or a net removes most of it. In a
+    wide range light of few photons is dark, and so are steps of a terrain beside its height.
+    """
+    if not all(bench.noise.is_white for bench in benches):
+        return False
+    strong = all(bench.level_share > HARDLY_ANY for bench in benches)
+    return strong or min(risks) < MOSTLY_REMOVED
 
 
 def _may_be_texture(benches: Sequence[Bench], white: Sequence[Judged]) -> bool:

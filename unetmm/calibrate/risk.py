@@ -110,11 +110,6 @@ class Bench:
         """Level of the noise as a share of the range."""
         return self.noise.level / float(self.measured.scale.high - self.measured.scale.low)
 
-    @property
-    def is_sure(self) -> bool:
-        """Whether there is noise beyond doubt: it is white, which no texture is, and not weak."""
-        return self.noise.is_white and self.level_share > HARDLY_ANY
-
     def statistics(self, looking: Looking) -> ChannelStatistics:
         """What a net is given of this channel."""
         return looking.measure(self.measured)
