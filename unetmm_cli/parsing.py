@@ -163,6 +163,10 @@ def parse_nodata(text: str) -> tuple[float, ...]:
         raise typer.BadParameter(str(error)) from error
 
 
+_ARRAY_NUMBERS = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX")
+"""Variables in which batch systems give a task its number in its job array."""
+
+
 def parse_share(text: str) -> Share:
     """Share "i/n" of a run, i from 1; "auto" takes it from the batch system's job array."""
     from unetmm.plan.share import Share
@@ -176,6 +180,11 @@ def parse_share(text: str) -> Share:
             raise typer.BadParameter(
                 "PBS does not tell how many tasks an array has, counted from 1: set UNETMM_SHARES "
                 "to that, or give --share $PBS_ARRAY_INDEX/8"
+            ) from None
+        if text == "auto" and not any(name in os.environ for name in _ARRAY_NUMBERS):
+            raise typer.BadParameter(
+                "auto takes the share from a job array, and there is none here: none of "
+                f"{', '.join(_ARRAY_NUMBERS)} is set; write 3/8"
             ) from None
         raise typer.BadParameter(
             f'"{text}" is not i/n with 1 <= i <= n, or auto within a job array; write 3/8'

@@ -221,3 +221,10 @@ def test_a_task_out_of_time_is_queued_again(
     assert (tmp_path / "said").exists() == stopped
     if stopped:
         assert (tmp_path / "said").read_text() == "requeue 17\n"
+
+
+def test_auto_without_a_job_array_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(typer.BadParameter, match="none of SLURM_ARRAY_TASK_ID, .* is set"):
+        parse_share("auto")

@@ -221,3 +221,9 @@ def test_smeared_noise_is_not_taken_for_soft_cells(sigma_px: float, count: int) 
 def test_rounding_below_smeared_noise_does_not_make_it_white() -> None:
     noise = surveyed(np.rint(100 + 3 * smeared((256, 256), 2.0)).astype(np.uint8))
     assert min(noise.reach_px) > 0
+
+
+def test_infinite_values_have_no_warning_about_their_noise() -> None:
+    values = np.array([np.inf, 1.0])
+    assert NoiseModel(1.0, 0.0, 1.0).deviation(values)[1] == pytest.approx(2**0.5)
+    assert NoiseModel(0.0, 0.0, 1.0).variance(values)[1] == 1

@@ -93,8 +93,9 @@ class NoiseModel:
 
     def variance(self, values: NDArray[Any]) -> Numbers:
         """Variance of the noise of pixels with these stored values, which may be noisy."""
-        signal = np.maximum(np.asarray(values, np.float64) - self.offset, 0)
-        found: Numbers = self.read**2 + self.gain * signal
+        with np.errstate(invalid="ignore", over="ignore"):  # of infinite values
+            signal = np.maximum(np.asarray(values, np.float64) - self.offset, 0)
+            found: Numbers = self.read**2 + self.gain * signal
         return found
 
     def deviation(self, values: NDArray[Any]) -> Numbers:
