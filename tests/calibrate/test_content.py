@@ -16,6 +16,7 @@ from unetmm.calibrate.choice import Choice, choose_patches
 from unetmm.calibrate.content import Content, content_window, measure_cells
 from unetmm.calibrate.patches import observed_patches, patch_boxes
 from unetmm.calibrate.places import READ_PX, Patch, look_places, read_places
+from unetmm.intensities.doubts import FLAT_SHARE
 from unetmm.intensities.validity import NOTHING
 from unetmm.io.array import ArraySource, array_info
 from unetmm.io.image import Box
@@ -229,3 +230,15 @@ def test_holes_in_an_almost_even_image_do_not_change_what_is_beside_them() -> No
         for image in (noisy, holes)
     ]
     assert errors[1] < 2 * errors[0]
+
+
+def test_an_empty_corner_that_no_patch_hits_is_still_told() -> None:
+    """Patches go where there is content, so cells all over the image tell of what is empty."""
+    y, x = np.mgrid[:613, :751]
+    scene = np.random.default_rng(0).normal(1000 + 200 * np.sin(x / 17) * np.cos(y / 23), 20)
+    scene[y / 613 + x / 751 < 0.32] = 0
+    shares = []
+    for pixels in (scene, np.maximum(scene, 1)):
+        found = chosen(np.rint(pixels).astype(np.uint16))
+        shares.append(found.even.get(0.0, 0.0))
+    assert FLAT_SHARE < shares[0] < 0.06 and shares[1] == 0

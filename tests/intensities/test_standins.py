@@ -111,6 +111,13 @@ def test_areas_of_one_extreme_value_are_doubtful(dtype: str) -> None:
         assert f"--nodata {np.iinfo(dtype).max}" in told(pixels)[0]
 
 
+@pytest.mark.parametrize("share", [0.01, 0.05, 1.0])
+def test_areas_that_were_seen_elsewhere_are_doubtful_too(share: float) -> None:
+    pixels = RNG.integers(1, 100, (128, 128, 1)).astype(np.uint16)
+    doubts = list(find_doubts([pixels], NoData(), [None], even={0.0: share, 7.0: 0.5}))
+    assert len(doubts) == (share == 0.05)
+
+
 def test_few_photons_and_blank_images_are_not_doubtful() -> None:
     assert told(RNG.poisson(0.05, (128, 128)).astype("u2")) == []
     assert told(np.zeros((128, 128), "u2")) == []

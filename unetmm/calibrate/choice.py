@@ -9,8 +9,8 @@ the range of intensities.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -52,6 +52,8 @@ class Choice:
     """Patches which fix the range of intensities."""
     observed: Sequence[Observed]
     """Parts of them that go through the net."""
+    even: Mapping[float, float] = field(default_factory=dict)
+    """Share of small cells all over the image by the value that all their pixels have."""
 
 
 def choose_patches(
@@ -67,7 +69,8 @@ def choose_patches(
     look = _Look(source, channel, nodata, is_said)
     cells = [look.measure(patch) for patch in patches]
     for group in map(list, groups):
-        yield _choose([p.of(group) for p in patches], [c.of(group) for c in cells], group, look)
+        found = _choose([p.of(group) for p in patches], [c.of(group) for c in cells], group, look)
+        yield replace(found, even=look.even_shares(group))
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,14 @@ class _Look:
     def content(self, group: list[int]) -> Content:
         """What tells content from emptiness in a group of samples."""
         return Content.of([cells.of(group) for cells in self.cells], len(group))
+
+    def even_shares(self, group: list[int]) -> dict[float, float]:
+        """Share of the cells by the value that all their pixels and samples have; patches are
+        rather put elsewhere.
+        """
+        even = np.concatenate([c.even[..., group].reshape(-1, len(group)) for c in self.cells])
+        values = even[(even == even[:, :1]).all(1), 0]
+        return {float(v): np.count_nonzero(values == v) / len(even) for v in np.unique(values)}
 
     def is_uneven(self, content: Content, group: list[int]) -> bool:
         """Whether many places are noisy, but far less than others."""

@@ -56,10 +56,15 @@ class Cells:
     """Noise of pixels joined by 2 x 2 as a share of that of single ones; NaN where unknown."""
     measured: NDArray[np.bool_]
     """Flags of the cells all pixels of which are measured."""
+    even: Numbers
+    """Value that all pixels of a cell have; NaN where they differ or are not measured."""
 
     def of(self, group: list[int]) -> Cells:
         """The same of some of the samples."""
-        return Cells(self.noise[..., group], self.coarse[..., group], self.measured[..., group])
+        return Cells(
+            self.noise[..., group], self.coarse[..., group], self.measured[..., group],
+            self.even[..., group],
+        )  # fmt: skip
 
 
 def measure_cells(patch: Patch, colours: int, nodata: NoData) -> Cells:
@@ -72,7 +77,7 @@ def measure_cells(patch: Patch, colours: int, nodata: NoData) -> Cells:
     values = _measured(patch, colours, nodata)[: rows * CELL_PX, : columns * CELL_PX]
     if not values.size:
         none = np.zeros((rows, columns, values.shape[2]))
-        return Cells(none, none, none > 0)
+        return Cells(none, none, none > 0, none)
     single = _differences(values)
     joined = _differences(values.reshape(len(values) // 2, 2, -1, 2, values.shape[2]).mean((1, 3)))
     parts = CELL_PX // PART_PX
@@ -83,7 +88,10 @@ def measure_cells(patch: Patch, colours: int, nodata: NoData) -> Cells:
     levels = np.take_along_axis(noise, np.maximum(found - 1, 0) // 4, 2)
     levels[found < parts**2 // 2] = np.nan
     coarse = _means(joined, CELL_PX // 2) / np.maximum(_means(single, CELL_PX), TINY)
-    return Cells(levels[:, :, 0], coarse, np.isfinite(_means(values, CELL_PX)))
+    squares = values.reshape(rows, CELL_PX, columns, CELL_PX, -1)
+    least, most = squares.min((1, 3)), squares.max((1, 3))
+    even = np.where(least == most, least, np.nan)
+    return Cells(levels[:, :, 0], coarse, np.isfinite(_means(values, CELL_PX)), even)
 
 
 def _differences(values: Numbers) -> Numbers:

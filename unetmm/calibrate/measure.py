@@ -165,7 +165,7 @@ def _doubts(
     """
     pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
     is_grey = info.samples - info.alpha == 1
-    yield from find_doubts(pixels, nodata, masks, is_grey, are_colours=not info.joined)
+    yield from find_doubts(pixels, nodata, masks, is_grey, not info.joined, chosen.even)
     if info.joined:
         yield from band_doubts(chosen, nodata, info, seen)
 

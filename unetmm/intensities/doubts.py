@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ MANY = 2
 axes may be taken for each other."""
 
 Mask = NDArray[np.bool_]
+NONE_EVEN: Mapping[float, float] = MappingProxyType({})
+"""Shares where nothing else was looked at."""
 
 
 def find_narrow_planes(height_px: int, width_px: int, planes: int) -> Iterator[str]:
@@ -52,6 +55,7 @@ def find_doubts(
     masks: Sequence[Mask | None],
     is_grey: bool = False,
     are_colours: bool = True,
+    even: Mapping[float, float] = NONE_EVEN,
 ) -> Iterator[str]:
     """One line for each thing that is doubtful.
 
@@ -62,6 +66,7 @@ def find_doubts(
     masks : the mask that came with each patch.
     is_grey : whether they are not of one colour of several.
     are_colours : whether several samples are the colours of a pixel, and not bands.
+    even : share of small cells elsewhere in the image by the value that all their pixels have.
     """
     pairs = list(zip(patches, masks, strict=True))
     if is_grey and (words := labels_in_words(patches, masks)):
@@ -87,7 +92,9 @@ def find_doubts(
     if are_colours:
         yield from _unequal_colours(pairs, nodata)
     for value in _extremes(patches[0].dtype):
-        if (share := _flat_share(pairs, nodata, value)) > FLAT_SHARE:
+        elsewhere = even.get(value, 0.0)
+        share = max(_flat_share(pairs, nodata, value), elsewhere if elsewhere < 1 else 0.0)
+        if share > FLAT_SHARE:
             yield (
                 f"{_percent(share)} of the pixels looked at lie in areas that are exactly "
                 f"{value:.10g}, without any noise; if that is no data, give --nodata {value:.10g}"
