@@ -14,6 +14,7 @@ import typer
 from unetmm.errors import DeviceError, UnetmmError, WidthError
 from unetmm.io.formats import RECORDLESS_SUFFIXES
 from unetmm.io.places import Place
+from unetmm.io.sniff import sniff_format
 from unetmm.models.choice import is_auto
 from unetmm.run.loaded import Loaded
 from unetmm.run.model import settle_file
@@ -101,6 +102,7 @@ class Many:
         report = self._find_finished(item)
         if report is None:
             check_paths(item.input, item.output, {})
+            sniff_format(item.input)  # no folder is made for what is no image
             if isinstance(item.output, Path):
                 item.output.parent.mkdir(parents=True, exist_ok=True)
             report = restore_with_view(
