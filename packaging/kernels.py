@@ -51,12 +51,13 @@ def make_one() -> None:
         optimise(library)
 
     JITCodeLibrary._optimize_final_module = keep_and_optimise
+    from unetmm.compiling.sources import made_of
     from unetmm.compiling.whole import whole_kernels
     from unetmm.engine.cpu import prepare
 
     with whole_kernels():
         prepare.compile_all("fp32")
-    content = shipped.KernelFile(shipped.made_of(), made)
+    content = shipped.KernelFile(made_of(), made)
     packed = lzma.compress(pickle.dumps(content), preset=9 | lzma.PRESET_EXTREME)
     shipped.FOLDER.mkdir(exist_ok=True)
     shipped.path().write_bytes(packed)

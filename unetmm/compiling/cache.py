@@ -23,7 +23,7 @@ from typing import Any
 
 from unetmm.compiling import shipped
 from unetmm.compiling.processor import LANES, multiplies_tiles
-from unetmm.compiling.sources import source_digest
+from unetmm.compiling.sources import made_of
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +44,11 @@ there."""
 @cache
 def cache_folder() -> Path:
     """The folder for this source, compiler and processor; created if need be."""
-    import llvmlite
-    import numba
     from llvmlite import binding
 
-    digest = hashlib.sha256(source_digest().encode())
+    digest = hashlib.sha256()
     processor = (binding.get_host_cpu_name(), str(LANES), str(multiplies_tiles()))
-    for fact in (numba.__version__, llvmlite.__version__, sys.version, *processor):
+    for fact in (*made_of(), sys.version, *processor):
         digest.update(fact.encode())
     name = f"{_PREFIX}{digest.hexdigest()[:16]}"
     for root in roots():

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unetmm.compiling.processor import LANES
-from unetmm.compiling.sources import source_digest
+from unetmm.compiling.sources import made_of
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +53,6 @@ class KernelFile(NamedTuple):
 def path() -> Path:
     """The file for this system and this process's width of vectors, which need not exist."""
     return FOLDER / f"{sys.platform}-{platform.machine()}-{LANES}.xz"
-
-
-def made_of() -> tuple[str, ...]:
-    """What kernels depend on here, the processor apart."""
-    import llvmlite
-    import numba
-
-    return source_digest(), numba.__version__, llvmlite.__version__
 
 
 def key_of(function: Any, signature: Any) -> Key:

@@ -27,3 +27,11 @@ def source_digest() -> str:
     for name in SOURCES:
         digest.update((Path(__file__).parents[1] / name).read_bytes())
     return digest.hexdigest()
+
+
+def made_of() -> tuple[str, ...]:
+    """What kernels depend on, the processor apart: the source, and versions of the compiler."""
+    import llvmlite
+    import numba
+
+    return source_digest(), numba.__version__, llvmlite.__version__

@@ -159,9 +159,10 @@ def merged(reports: Sequence[Report]) -> dict[str, Any]:
             stored[lost] = sum(r.stored[lost] for r in reports)
     whole = next((r.guard for r in reports if r.complete and r.guard), {})
     said = dict.fromkeys(line for r in reports for line in r.warnings)
-    bands = reports[0].bands if reports else ()
-    found = {"ranges": ranges, "stored": stored, "guard": whole, "warnings": tuple(said)}
-    return {**found, "bands": bands}
+    return {
+        "ranges": ranges, "stored": stored, "guard": whole, "warnings": tuple(said),
+        "bands": reports[0].bands if reports else (),
+    }  # fmt: skip
 
 
 def verdict(guard: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from unetmm.io.geo import (
     transform_of_tags,
 )
 from unetmm.io.metadata import GeoFacts, Tag
+from unetmm.io.photo.boxes import find_box
 from unetmm.io.photo.header import MAX_PROFILE_BYTES, PhotoHeader
 from unetmm.io.xmp import without_companions
 
@@ -65,13 +66,7 @@ def _walk(file: BinaryIO, at: int, end: int, left: list[int], depth: int) -> Ite
     """Boxes between two offsets; of those within others no more than some, and not too deep."""
     while at + 8 <= end and left[0] > 0:
         left[0] -= 1
-        file.seek(at)
-        length, name = struct.unpack(">I4s", file.read(8))
-        start = at + 8
-        if length == 1:
-            (length,) = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))
-            start += 8
-        stop = end if length == 0 else at + length
+        name, start, stop = find_box(file, at, end)
         if stop < start or stop > end:
             return
         if name in _SUPERBOXES:

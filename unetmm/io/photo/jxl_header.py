@@ -29,6 +29,7 @@ from unetmm.io.jxl_codestream import (
 )
 from unetmm.io.jxl_frames import JxlFrame, read_frames, unread
 from unetmm.io.metadata import PhotoFacts
+from unetmm.io.photo.boxes import BoxPlace, find_box
 from unetmm.io.photo.header import MAX_PROFILE_BYTES, PhotoHeader
 from unetmm.io.xmp import without_companions
 
@@ -241,21 +242,15 @@ def _unpacked(content: bytes) -> bytes:
     return bytes(imagecodecs.brotli_decode(content, out=MAX_PROFILE_BYTES))
 
 
-def _boxes(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Name, and where the content starts and stops, of the outermost boxes."""
+def _boxes(path: Path, file: BinaryIO) -> Iterator[BoxPlace]:
+    """The outermost boxes."""
     at, end = 0, file.seek(0, 2)
     for _ in range(_MOST_BOXES):
         if at + 8 > end:
             return
-        file.seek(at)
-        length, name = struct.unpack(">I4s", file.read(8))
-        start = at + 8
-        if length == 1:
-            (length,) = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))
-            start += 8
-        stop = end if length == 0 else at + length
-        if not start <= stop <= end:
+        box = find_box(file, at, end)
+        if not box.start <= box.stop <= end:
             raise ImageError(f"{path}: the JPEG XL is truncated; copy it again")
-        yield name, start, stop
-        at = stop
+        yield box
+        at = box.stop
     raise ImageError(f"{path}: holds more than {_MOST_BOXES} boxes; it is damaged")
