@@ -57,8 +57,29 @@ def test_the_allocator_of_a_host_is_as_before_after_the_last_run(
     assert calls[-1][process.M_ARENA_MAX] == 2
 
 
+COMPILER = """
+import numba
+from unetmm import process
+before = process.resident_bytes()
+process.let_go_of_compiler()
+after = process.resident_bytes()
+print(before - after, numba.njit(lambda x: x + 1)(1))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages are seen in /proc")
+def test_the_compiler_gives_its_pages_back_and_compiles_on() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILER], capture_output=True, text=True, check=True
+    )
+    given_back, answer = (int(n) for n in done.stdout.split())
+    assert given_back > 5 * 2**20
+    assert answer == 2
+
+
 def test_peak_is_at_least_what_is_resident() -> None:
-    assert process.peak_bytes() >= process.resident_bytes() > 10**7
+    resident_bytes = process.resident_bytes()
+    assert process.peak_bytes() >= resident_bytes > 10**7
 
 
 def test_libraries_of_a_run_do_not_count_as_held(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from unetmm.geometry import round_up
 M_MMAP_THRESHOLD = -3
 M_TRIM_THRESHOLD = -1
 M_ARENA_MAX = -8
+MADV_DONTNEED = 4
 MMAP_THRESHOLD_BYTES = 256 * 1024
 """Larger blocks are mapped one by one, so freeing them returns them at once and in full."""
 USUAL_THRESHOLD_BYTES = 128 * 1024
@@ -28,6 +29,8 @@ FRESH_BYTES = 105 * 10**6
 LIBRARY_BYTES = {"llvmlite": 22 * 10**6, "zarr": 14 * 10**6}
 """Library that a run loads where it needs it -> its resident memory, measured; a part of the
 runtime term too, whether it is there before a plan is made or not."""
+COMPILER = "libllvmlite"
+"""Part of the name of the library that holds the compiler."""
 HELD_STEP_BYTES = 32 * 10**6
 """Bytes that the same run may differ by from one time to the next."""
 
@@ -95,6 +98,25 @@ def _mallopt(*settings: tuple[int, int]) -> None:
         mallopt(name, value)
 
 
+def let_go_of_compiler() -> None:
+    """Give back the pages of the compiler's code; those that are needed are mapped again.
+
+    The system maps more of a file than is asked for: of LLVM 36 MB or 66 MB, by the way in which
+    the file came to its cache. Nothing happens where that is not to be seen.
+    """
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="ascii").splitlines()
+        madvise = ctypes.CDLL(None).madvise
+    except (OSError, AttributeError, UnicodeDecodeError):
+        return
+    for line in lines:
+        span, access, *_, path = line.split(maxsplit=5)
+        # Code is what no process changes. All else may hold addresses that were filled in.
+        if access == "r-xp" and COMPILER in path:
+            start, stop = (int(end, 16) for end in span.split("-"))
+            madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), MADV_DONTNEED)
+
+
 def reset_peak() -> None:
     """Let `peak_bytes` count from now, where the kernel allows it."""
     try:
@@ -127,6 +149,7 @@ def held_bytes() -> int:
 
     Rounded up, and 0 where the difference is small, so that equal runs get equal plans.
     """
+    let_go_of_compiler()
     loaded_bytes = sum(size for name, size in LIBRARY_BYTES.items() if name in sys.modules)
     excess = resident_bytes() - FRESH_BYTES - loaded_bytes
     return 0 if excess < HELD_STEP_BYTES else round_up(excess, HELD_STEP_BYTES)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from unetmm import process
 from unetmm.compiling.processor import LANES, multiplies_tiles
 from unetmm.engine.contract import THREAD_BYTES, Footprint, Pixels
 from unetmm.engine.cpu import cost
@@ -105,7 +106,10 @@ class CpuEngine:
         ensure_compiled(self.precision)
         if self.precision == "bf16" and config.body != "nafnet":
             log.warning("the convolutions of this net are computed in fp32: bf16 is for NAFNet's")
-        return CpuNet(CompiledNet(config, tensors, self.precision))
+        process.let_go_of_compiler()  # of which little is needed to load kernels
+        net = CpuNet(CompiledNet(config, tensors, self.precision))
+        process.let_go_of_compiler()  # which has nothing more to do
+        return net
 
 
 def _halvings(most: int) -> Iterator[int]:
