@@ -26,7 +26,7 @@ KEPT_BLOCK_BYTES = 32 * 1024**2
 """The largest that glibc takes as a threshold for mapping."""
 FRESH_BYTES = 105 * 10**6
 """Resident memory of the command line when it makes its plan; a part of the runtime term."""
-LIBRARY_BYTES = {"llvmlite": 22 * 10**6, "zarr": 14 * 10**6}
+LIBRARY_BYTES = {"zarr": 14 * 10**6}
 """Library that a run loads where it needs it -> its resident memory, measured; a part of the
 runtime term too, whether it is there before a plan is made or not."""
 COMPILER = "libllvmlite"
