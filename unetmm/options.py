@@ -37,7 +37,6 @@ from unetmm.models.choice import ModelChoice, is_auto
 from unetmm.models.groups import takes_together
 from unetmm.models.tasks import DENOISE, ModelTask, task_of
 from unetmm.models.weights import Model, load_model
-from unetmm.nets.config import NetConfig
 
 log = logging.getLogger(__name__)
 
@@ -252,16 +251,21 @@ class Options:
         own = None if self._named_model is None else self._named_model.stored_range
         return self.fixed_range or own
 
-    def brackets(self, config: NetConfig, info: ImageInfo) -> bool:
+    def range_for(self, model: Model, info: ImageInfo) -> tuple[float, float] | None:
+        """The same for a model and an image."""
+        return self.fixed_range or model.range_of(info.dtype)
+
+    def brackets(self, model: Model, info: ImageInfo) -> bool:
         """Whether what exceeds the base range is restored in wider ranges.
 
         Not by nets that enlarge or give no image, nor by those of bands whose range is said: they
         were made for such values, and see them as they are.
         """
+        config = model.config
         is_own = config.takes_bands and self.seen_range is not None
         if config.output_scale > 1 or config.gives != "image" or is_own:
             return False
-        return leaves_base_range(info.dtype, self.seen_range)
+        return leaves_base_range(info.dtype, self.range_for(model, info), config.in_channels)
 
     def output_info(self, info: ImageInfo) -> ImageInfo:
         """Facts of the output of an image.

@@ -100,6 +100,36 @@ def test_means_of_photons_stay(mean: float, kind: str) -> None:
     assert found.mean() == pytest.approx(case.image.mean(), rel=0.01)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize("mean", [1, 3])
+def test_chance_leaves_no_dots_where_photons_are_few(mean: float, dtype: str) -> None:
+    """A count that is several times as large as all others is noise, and no bright point."""
+    case = cases.photons(mean, np.dtype(dtype).type)
+    assert case.image.max() > 3 * case.truth.max()
+    found = cases.restored(case.image, dtype="float32")
+    assert found.max() < 1.7 * case.truth.max()
+    before, after = errors(case, found, np.ones(case.truth.shape, bool))
+    assert after < 0.25 * before
+
+
+@pytest.mark.parametrize("model", ["tiny-mono", "micrograph-tiny", "universal-tiny-mono"])
+def test_dark_bytes_are_restored_as_well_as_wider_types(model: str) -> None:
+    case = cases.dark_bytes()
+    everywhere = np.ones(case.truth.shape, bool)
+    asked = {"model": model, "dtype": "float32"}
+    _, dark = errors(case, cases.restored(case.image, **asked), everywhere)
+    wide = cases.restored(case.image.astype(np.uint16), **asked)
+    _, plain = errors(case, cases.restored(case.image, **asked, fixed_range=(0, 255)), everywhere)
+    assert dark < 1.03 * errors(case, wide, everywhere)[1]
+    assert dark < 0.8 * plain
+
+
+def test_bright_cells_of_dark_bytes_keep_all_8_bits() -> None:
+    case = cases.dark_bytes(bright=200)
+    whole = cases.restored(case.image, model="tiny-mono", fixed_range=(0, 255))
+    np.testing.assert_array_equal(cases.restored(case.image, model="tiny-mono"), whole)
+
+
 def test_colours_of_unequal_range_are_restored_one_by_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -166,6 +166,13 @@ def photons(mean: float, dtype: type) -> Case:
     return Case(noisy.astype(dtype), truth)
 
 
+def dark_bytes(bright: float = 0) -> Case:
+    """A field of 2 to 42 of 255 with noise of 2, and a cell that is brighter by `bright`."""
+    truth = 2 + 40 * field(384, 11) + bright * disc((384, 384), (200, 210), 14)
+    noisy = truth + np.random.default_rng(6).normal(0, 2, truth.shape)
+    return Case(np.clip(np.rint(noisy), 0, 255).astype(np.uint8), truth)
+
+
 def unequal_colours() -> Case:
     """16-bit RGB whose channels differ by factors."""
     rng = np.random.default_rng(4)

@@ -13,6 +13,7 @@ from unetmm.calibrate.places import Patch
 from unetmm.intensities.counts import (
     TransformChoice,
     counted_scale,
+    holding_noise,
     judge_counts,
     reaches_beyond,
 )
@@ -102,8 +103,12 @@ def scale_of_counts(
     asked: Asked,
 ) -> tuple[ValueScale, bool]:
     """The scale of counts if values are, and whether the answer's means are to be kept."""
-    if asked.transform == "none" or not all(n.gain for n in noise):
+    if not all(n.gain for n in noise):
         return scale, False
+    dtype = patches[0].pixels.dtype
+    wider = scale if asked.fixed_range else holding_noise(scale, noise, dtype)
+    if asked.transform == "none":
+        return wider, False
     some = max(1, sum(patch.pixels[..., 0].size for patch in patches) // ENOUGH_VALUES)
     values = [
         np.concatenate([measured_of(p.pixels, i, nodata, p.given)[::some] for p in patches])
@@ -111,8 +116,9 @@ def scale_of_counts(
     ]
     counting = judge_counts(noise, values, asked.transform, asked.knows_counts)
     if not counting or (asked.transform == "auto" and reaches_beyond(values, scale)):
-        return scale, False
-    return counted_scale(scale, noise, counting), counting.keep_means
+        return wider, False
+    kept = scale if counting.bend else wider
+    return counted_scale(kept, noise, counting), counting.keep_means
 
 
 def without_outliers(

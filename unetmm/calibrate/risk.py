@@ -23,7 +23,7 @@ from unetmm.calibrate.places import Patch
 from unetmm.calibrate.preparing import Prepared, prepare
 from unetmm.calibrate.through import Floats, Through
 from unetmm.intensities.image_noise import ImageNoise, noise_of
-from unetmm.intensities.range import ValueScale, fits_float32
+from unetmm.intensities.range import BYTES, ValueScale, fits_float32
 from unetmm.intensities.smear import BLOCK_PX, block_view, measure_smear
 from unetmm.intensities.validity import NOTHING, NoData, valid_mask
 
@@ -107,8 +107,11 @@ class Bench:
 
     @property
     def level_share(self) -> float:
-        """Level of the noise as a share of the range."""
-        return self.noise.level / float(self.measured.scale.high - self.measured.scale.low)
+        """Level of the noise as a share of the range; of all 8 bits where the image has these:
+        cameras and compression leave as much in dark images as in bright ones."""
+        is_bytes = self.measured.patches[0].pixels.dtype == np.uint8
+        low, high = BYTES if is_bytes else (self.measured.scale.low, self.measured.scale.high)
+        return self.noise.level / float(high - low)
 
     def statistics(self, looking: Looking) -> ChannelStatistics:
         """What a net is given of this channel."""

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
+from unetmm.intensities.brackets import HOLDS
 from unetmm.intensities.noise import NoiseModel
 from unetmm.intensities.range import SampleScale, ValueScale
+from unetmm.intensities.rounding import limits_of
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,9 @@ MOST_BEYOND = 4.0
 """Distance from the low end, in widths of the range, up to which values are bent ..."""
 FEW_BEYOND = 99.95
 """... but for the few beyond this percentile."""
+REACHES = 3.0
+"""Deviations of its noise by which a bright value may lie above the high end of the range. That end
+holds all but a thousandth of the noisy values, so it has about as many of them already."""
 TRUSTED = 0.01
 """Deviation of what the factor of an answer may be from 1, before anything is measured."""
 
@@ -130,6 +135,27 @@ def counted_scale(scale: ValueScale, noise: Sequence[NoiseModel], counting: Coun
     return ValueScale(
         min(s.low for s in samples), max(s.high for s in samples), scale.fill, samples=samples
     )
+
+
+def holding_noise(
+    scale: ValueScale, noise: Sequence[NoiseModel], dtype: np.dtype[Any]
+) -> ValueScale:
+    """The scale with a range that holds what noise may reach.
+
+    Chance makes some values of few photons several times as large as all others. They are noise,
+    and would stay in the image as dots if they were taken for something bright.
+
+    dtype: of the values, whose limit noise does not pass.
+    """
+    if not all(n.gain and n.correlation <= WHITE for n in noise):
+        return scale
+    reached = 0.0
+    for model in noise:
+        sample = SampleScale(0, 1, scale.fill, model.gain, model.intercept)
+        bright = float(sample.bent(np.float64(scale.high)))
+        reached = max(reached, sample.straight(bright + REACHES))
+    reached = min(reached, limits_of(dtype)[1])
+    return replace(scale, high=max(scale.high, scale.low + (reached - scale.low) / HOLDS))
 
 
 def reaches_beyond(values: Sequence[NDArray[Any]], scale: ValueScale) -> bool:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from unetmm.intensities.validity import NOTHING, NoData, measured_values, without_fills
 
+BYTES = (0.0, 255.0)
+"""Range of 8-bit values."""
 PERCENTILES = (0.1, 99.9)
 """Percentiles of the intensities that become 0 and 1, for data other than 8-bit. Values beyond
 them are not clipped."""
@@ -27,6 +29,11 @@ FILL_LIKE = 1e9
 PLAIN_LEAST, PLAIN_MARGIN = 0.02, 0.1
 """Least highest value of floats that are taken for values of 0 to 1, and how far noise may reach
 beyond these."""
+DARK_PERCENTILES = (0.1, 99.99)
+"""Percentiles that become 0 and 1 of grey 8-bit values that use a small part of 0 to 255, which is
+what nets restore worst. They hold rare bright cells as well: 0 to 255 is better for these."""
+DARK_SHARE = 0.5
+"""Largest share of 0 to 255 that is such a part."""
 SMALLEST_RANGE = 1e-37
 """Smallest distance between the values that become 0 and 1, in stored units. Values that lie
 closer together are constant: float32 has no number to stretch them by."""
@@ -139,13 +146,21 @@ def is_range(low: float, high: float) -> bool:
 def intensity_range(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[float, float]:
     """Stored values that the net sees as 0 and 1: all of uint8, robust percentiles otherwise."""
     if dtype == np.uint8:
-        return 0.0, 255.0
+        return BYTES
     if not values.size:
         return 0.0, 1.0
     lows, highs = zip(PERCENTILES, *TAIL_PERCENTILES, strict=True)
     found = np.percentile(values.astype(np.float64), [*lows, *highs])
     low, high = _without_tails(*(half.tolist() for half in np.split(found, 2)))
     return (low, high) if high - low > SMALLEST_RANGE else (low, low + max(1.0, 1e-6 * abs(low)))
+
+
+def _grey_range(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[float, float]:
+    """The same for samples that go through the net by themselves: dark uint8 has a range too."""
+    if dtype != np.uint8 or not values.size:
+        return intensity_range(values, dtype)
+    low, high = map(float, np.percentile(values, DARK_PERCENTILES))
+    return (low, high) if 0 < high - low <= DARK_SHARE * BYTES[1] else BYTES
 
 
 def is_plain(values: NDArray[Any]) -> bool:
@@ -156,9 +171,16 @@ def is_plain(values: NDArray[Any]) -> bool:
     return -PLAIN_MARGIN <= low and PLAIN_LEAST <= high <= 1 + PLAIN_MARGIN
 
 
-def leaves_base_range(dtype: np.dtype[Any], fixed_range: tuple[float, float] | None) -> bool:
-    """Whether an image of this type can have values beyond its base range."""
-    return dtype != np.uint8 or fixed_range is not None
+def leaves_base_range(
+    dtype: np.dtype[Any], fixed_range: tuple[float, float] | None, samples: int
+) -> bool:
+    """Whether an image of this type can have values beyond its base range.
+
+    samples : of a pixel that go through the net together.
+    """
+    if dtype != np.uint8:
+        return True
+    return samples == 1 if fixed_range is None else fixed_range != BYTES
 
 
 def _without_tails(lows: list[float], highs: list[float]) -> tuple[float, float]:
@@ -199,7 +221,8 @@ def measure_scale(
     values = np.concatenate(measured)
     if nodata.guessed:
         values, _ = without_fills(values)
-    low, high = fixed_range or intensity_range(values, patches[0].dtype)
+    measure = _grey_range if patches[0].shape[-1] == 1 else intensity_range
+    low, high = fixed_range or measure(values, patches[0].dtype)
     mean = float(values.mean(dtype=np.float64)) if values.size else low
     fill = min(max(mean, low), high)  # which a few far-away values may have moved out of the range
     return ValueScale(low, high, fill)

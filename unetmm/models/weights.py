@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from unetmm.errors import ShapeError, WeightsError
 from unetmm.extras import need_torch
-from unetmm.intensities.range import is_range
+from unetmm.intensities.range import BYTES, is_range
 from unetmm.models.checkpoints import infer_config, read_checkpoint
 from unetmm.nets.config import MOST_PARAMETERS, NetConfig
 from unetmm.nets.shapes import parameter_count, tensor_shapes
@@ -81,6 +81,12 @@ class Model:
         """Stored values that it was made to see as 0 and 1; None where any image's own do."""
         found = self.card.get("stored_range")
         return None if found is None else (float(found[0]), float(found[1]))
+
+    def range_of(self, dtype: np.dtype[Any]) -> tuple[float, float] | None:
+        """The same for images of a type: all of 8 bits, unless it was trained here to denoise, at
+        any strength of noise. Dark images have a range of their own then."""
+        is_blind = self.task == "denoise" and "noise" in self.card
+        return self.stored_range or (BYTES if dtype == "uint8" and not is_blind else None)
 
     @cached_property
     def checksum(self) -> str:

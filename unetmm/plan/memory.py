@@ -36,9 +36,8 @@ if TYPE_CHECKING:
     from unetmm.io.image import Sink, Source
 
 RUNTIME_BYTES = 214 * 10**6
-"""Python with numpy, Numba's runtime, kernels, Dask and the image libraries, before any image. It is
-50 MB less with the locked packages; older ones take more, and so does SciPy where it is installed,
-which Numba loads."""
+"""Python with numpy, Numba's runtime, kernels, Dask and the image libraries, before any image. The
+locked packages take 50 MB less, older ones more; SciPy counts too, which Numba loads if it can."""
 WORKER_BYTES = 2 * 10**6
 """Cost of a worker's threads (reader, compute, writer) besides its buffers: the stacks as far as
 used, arenas, small objects. Up to 8 workers less was measured (docs/measured/speed.md)."""

@@ -109,7 +109,7 @@ def _plan_with(
         max_cores=options.workers,
         engine=engine,
         device_budget_bytes=options.device_budget_bytes or engine.default_device_budget_bytes,
-        exceeds=options.brackets(model.config, info),
+        exceeds=options.brackets(model, info),
         searches=options.outliers_of(info) != "none",
         crop=options.frame(info),
     )

@@ -215,7 +215,7 @@ def bracket_kernels(
     model: Model, options: Options, info: ImageInfo, loaded: Loaded
 ) -> CompiledNet | None:
     """The net that restores what exceeds the base range; None where that is not done."""
-    if not options.brackets(model.config, info):
+    if not options.brackets(model, info):
         return None
     kernels = cast("CpuNet", loaded.fold(model, options.engine.calibrator))
     return kernels.compiled
@@ -237,11 +237,12 @@ def compile_and_calibrate(
         say_unused(known, source.info.length("C") * len(groups))
     else:
         kernels = cast("CpuNet", loaded.fold(model, engine.calibrator))
+        seen = options.range_for(model, source.info)
         gives_image = model.config.gives == "image"
         by_value = not gives_image or model.config.takes_bands
         takes_noise = model.takes_noise or not gives_image
         known = calibrate(
-            source, kernels.compiled, model.name, groups, options.seen_range, cores,
+            source, kernels.compiled, model.name, groups, seen, cores,
             options.measured_outliers_of(source.info) != "none", transform_for(options, model),
             model.knows_counts, task_of(model).removes_noise, takes_noise, by_value,
         )  # fmt: skip

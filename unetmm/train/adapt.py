@@ -160,7 +160,7 @@ def adapt(
             f"asked for {options.minutes:g} minutes and {options.steps} steps; give more than 0"
         )
     _check_model(model)
-    reader = BlockReader(source, model.config, options.seed)
+    reader = BlockReader(source, model.config, options.seed, model.range_of(source.info.dtype))
     return _Adaptation(reader, model, options).run(on_check, stop)
 
 

@@ -75,7 +75,13 @@ class BlockReader:
         If the net does not fit the image, or the image is too small.
     """
 
-    def __init__(self, source: Source, config: NetConfig, seed: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        config: NetConfig,
+        seed: int,
+        fixed_range: tuple[float, float] | None = None,
+    ) -> None:
         self.source = source
         info = source.info
         side = min(BLOCK_PX, info.height // 2, info.width // 2)
@@ -87,7 +93,7 @@ class BlockReader:
                 f"one of at least {4 * BLOCK_PX} x {4 * BLOCK_PX} px, or use the model as it is"
             )
         self._random = random.Random(seed)
-        self._ranges = _ranges(source, self.grid.groups)
+        self._ranges = _ranges(source, self.grid.groups, fixed_range)
         self.held_out_indices: set[int] = set()
         self.held_out = self._held_out()
 
@@ -142,12 +148,15 @@ class BlockReader:
                 raise ShapeError(_TOO_FEW)
 
 
-def _ranges(source: Source, groups: Groups) -> dict[tuple[int, int], tuple[float, float]]:
+def _ranges(
+    source: Source, groups: Groups, fixed_range: tuple[float, float] | None
+) -> dict[tuple[int, int], tuple[float, float]]:
     """Stored values that are 0 and 1 to the net, by (channel, group), as a run measures them."""
     info, found = source.info, {}
     for channel in range(info.length("C")):
         for g, chosen in enumerate(choose_patches(source, channel, groups)):
             patches, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
-            scale = measure_scale(patches, info.nodata_of(channel, groups[g]), masks=masks)
+            nodata = info.nodata_of(channel, groups[g])
+            scale = measure_scale(patches, nodata, fixed_range, masks)
             found[channel, g] = scale.low, scale.high
     return found

@@ -75,7 +75,7 @@ class RestorationChoices:
             metavar="LO,HI",
             parser=parse_range,
             help="Stored values that the net sees as 0 and 1. "
-            "By default 0,255 for 8-bit, and measured otherwise.",
+            "By default 0,255 for 8-bit (if it is not dark and grey), and measured otherwise.",
         ),
     ] = None
     outliers: Annotated[
