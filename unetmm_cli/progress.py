@@ -222,9 +222,16 @@ def report_line(report: Report) -> str:
 
 def _doubt(report: Report) -> str:
     """What is doubtful, for the end of the line."""
+    from unetmm.run.report import is_by_rounding
+
     guard = report.guard
     if report.holds:
         return f"; it holds {report.holds}, so it is not compared with the image"
+    if is_by_rounding(guard):
+        lost = guard["rounding"]["mean_change"]
+        return (
+            f"; but rounding to whole counts changed its mean by {lost:+.1%}: use --dtype float32"
+        )
     if guard.get("is_doubtful"):
         worst = guard["worst"]
         return (

@@ -249,6 +249,12 @@ class Dimness:
         return (much and changed) or self.worst is not None
 
     @property
+    def change(self) -> float:
+        """Change of the mean of all that was looked at by rounding, as a share of it."""
+        _, exact, change, _ = self.levels[-1].tolist()
+        return change / abs(exact) if exact else 0.0
+
+    @property
     def worst(self) -> Moved | None:
         """The level to which rounding adds most, or takes most away, if that is more than
         MOVED_SHARE of it.

@@ -35,7 +35,7 @@ from unetmm.run.excess_count import ExcessCount
 from unetmm.run.loaded import Loaded
 from unetmm.run.outlier_count import OutlierCount
 from unetmm.run.point_count import PointCount
-from unetmm.run.scales import say_bands, say_scales, say_unused
+from unetmm.run.scales import say_bands, say_few, say_scales, say_unused
 
 if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
@@ -166,6 +166,8 @@ class Job:
             "dim_share": round(dim.dim_px / max(dim.seen_px, 1), 4),
             "dim_mean": dim.exact / max(dim.dim_px, 1),
             "bias_share": round(share, 4),
+            "mean_change": round(dim.change, 4),
+            "is_lossy": dim.loses,
         }
         return found
 
@@ -199,6 +201,9 @@ def make_job(
     groups = sample_groups(model.config, source.info)
     task = task_of(model)
     say_scales(calibration)
+    if task.removes_noise:
+        storing = options.storing
+        say_few(calibration, storing.type_of(source.info.dtype), storing.rounding)
     say_bands(source.info, options)
     if options.answer is not None and source.info.metadata.display.photometric == "miniswhite":
         log.warning("0 is white in this image, and the net sees it as black; invert it first")

@@ -14,6 +14,8 @@ FEW_OUTLIERS = 10
 """Number of single pixels up to which nothing is said of them."""
 FEW_STORED = 100
 """Number of pixels up to which nothing is said of those that are not sharpened."""
+WAY_ON = "use --dtype float32 or --rounding dither"
+"""What to do where whole numbers cannot hold what was restored."""
 log = logging.getLogger(__name__)
 
 _ISOLATED = {
@@ -48,13 +50,13 @@ def _rounding(job: Job) -> Iterator[str]:
         yield (
             f"rounding to whole counts changes the mean by {worst.change:+.0%} where the image has "
             f"about {worst.mean:.2g} counts a pixel{_above(job)}, which is "
-            f"{worst.share:.0%} of it: use --dtype float32 or --rounding dither"
+            f"{worst.share:.0%} of it: {WAY_ON}"
         )
     elif dim.loses:
         yield (
             f"the image has about {abs(dim.exact) / dim.dim_px:.2g} counts a pixel{_above(job)} in "
-            f"{dim.dim_px / dim.seen_px:.0%} of it, and rounding to whole counts loses them: use "
-            "--dtype float32 or --rounding dither"
+            f"{dim.dim_px / dim.seen_px:.0%} of it, and rounding to whole counts loses them: "
+            f"{WAY_ON}"
         )
 
 

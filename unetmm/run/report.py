@@ -177,11 +177,23 @@ def verdict(guard: Mapping[str, Any]) -> str:
     return f"means and details of all {blocks} blocks are as in the input, within its noise{but}"
 
 
+def is_by_rounding(guard: Mapping[str, Any]) -> bool:
+    """Whether the mean changed because whole numbers cannot hold what was restored."""
+    rounding = guard.get("rounding", {})
+    share = abs(guard.get("mean_change") or 0.0) / 2
+    return bool(
+        guard.get("is_changed")
+        and rounding.get("is_lossy")
+        and abs(rounding["mean_change"]) > share
+    )
+
+
 def doubts(guard: Mapping[str, Any]) -> Iterator[str]:
     """What the guard found in plain words, with what to do; nothing if there are no more than a few
     doubtful blocks.
     """
-    if guard.get("is_doubtful"):
+    by_rounding = is_by_rounding(guard)
+    if guard.get("is_doubtful") and not by_rounding:
         worst = guard["worst"]
         yield (
             f"{guard['doubtful']} of {guard['blocks']} blocks of the output differ from the input "
@@ -189,7 +201,7 @@ def doubts(guard: Mapping[str, Any]) -> Iterator[str]:
             f"column {worst['column']}; compare them there, and give --range if values lie beyond "
             "the measured one"
         )
-    if guard.get("is_changed"):
+    if guard.get("is_changed") and not by_rounding:
         yield (
             f"the mean of the image changed by {guard['mean_change']:+.1%} of what it lies above "
             "the dark end; measure brightness in the input, and see whether a few values set the "

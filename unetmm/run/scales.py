@@ -5,10 +5,15 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
+
 from unetmm.calibrate.calibration import Calibration, ChannelStatistics
+from unetmm.intensities.rounding import RoundingChoice
 from unetmm.io.image import ImageInfo
 from unetmm.options import Options
 
+FEW_COUNTS = 1.0
+"""Mean of stored values above the dark below which whole numbers hold little of an answer."""
 log = logging.getLogger(__name__)
 
 
@@ -22,6 +27,23 @@ def say_scales(calibration: Calibration) -> None:
                 channel,
                 _in_words(entry),
             )
+
+
+def say_few(calibration: Calibration, dtype: np.dtype[Any], rounding: RoundingChoice) -> None:
+    """Log that whole numbers will not hold the answer, before hours are spent on it."""
+    if dtype.kind == "f" or rounding != "nearest":
+        return
+    means = [
+        entry.fill - noise.dark
+        for entry in calibration.entries.values()
+        for noise in entry.noise
+        if noise.gain
+    ]
+    if means and min(means) < FEW_COUNTS:
+        log.info(
+            "about %.2g counts a pixel: %s will not hold what is restored; --dtype float32 does",
+            min(means), dtype,
+        )  # fmt: skip
 
 
 def say_bands(info: ImageInfo, options: Options) -> None:
