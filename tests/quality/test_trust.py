@@ -256,3 +256,22 @@ def test_photons_of_bright_spots_are_no_detail() -> None:
     assert found.verdict == "good"
     for width in (1.5, 2.5):
         assert "detail_removed" in {f.code for f in look(smooth(noisy, width), noisy).findings}
+
+
+@pytest.mark.parametrize("photons", [0.05, 0.3, 3])
+def test_few_photons_are_neither_shifted_nor_clipped(photons: float) -> None:
+    """An even background is a pile of one value, and chance has a phase, as a shift has."""
+    truth = photons * SCENE / SCENE.mean()
+    truth = np.maximum(truth, np.quantile(truth, 0.5))
+    counts = np.random.default_rng(7).poisson(truth).astype(np.uint16)
+    assert unetmm.trust(counts, truth.astype(np.float32)).verdict == "good"
+    rounded = unetmm.trust(counts, np.rint(truth).astype(np.uint16))
+    codes = {one.code for one in rounded.findings}
+    assert not codes & {"shifted", "clipped"}
+    assert rounded.verdict == "wrong"  # all 0, or means that rounding moved
+
+
+def test_what_was_cut_off_is_told_from_an_even_background() -> None:
+    dark = np.percentile(GOOD, 5)
+    codes = {one.code for one in look(np.maximum(GOOD, dark)).findings}
+    assert "clipped" in codes

@@ -15,6 +15,7 @@ from unetmm.quality.trust.blocks import (
     COLUMNS,
     DISTANCE,
     EDGES,
+    JOINED,
     WEIGHTS,
     Numbers,
 )
@@ -42,6 +43,10 @@ AGREEING = 3
 """Number of regions that are shifted differently; where much was smoothed, one may seem so."""
 WORTH = 0.5
 """Structure of a region, as a share of the mean of all, from which on its shift counts."""
+CHANCE = 3.0
+"""Deviations by which power in common may be too small by chance."""
+BEYOND = 0.5
+"""Distance of cut-off values from the end that they were cut off at, in deviations of noise."""
 FIRST_BAND = 1
 """First band that tells whether detail was removed, or made stronger: below it the shape of things
 decides."""
@@ -144,7 +149,7 @@ class LayerFigures:
 
 def make_figures(sums: LayerSums, noise: LayerNoise) -> LayerFigures:
     """The figures of one layer."""
-    flat, top = _ends(sums.groups, sums.counts)
+    (flat, _), (top, top_blocks) = _ends(sums.groups, sums.counts)
     removed = [p[0] + p[1] - 2 * p[2] for p in (flat, top)]
     chance = np.maximum(noise.spectrum, removed[0])
     shift, warp = _shifts(sums)
@@ -157,7 +162,7 @@ def make_figures(sums: LayerSums, noise: LayerNoise) -> LayerFigures:
         _left(flat),
         _whiteness(removed[0], noise.spectrum),
         max((_over(removed[1], chance, b) for b in BANDS[FIRST_BAND:]), default=0.0),
-        tuple(_bands(top, removed[1], noise.spectrum, chance)),
+        tuple(_bands(top, top_blocks, removed[1], noise.spectrum, chance)),
         sums.unlikely / max(1, sums.blocks),
         sums.impossible,
         tuple(sums.spots),
@@ -167,15 +172,15 @@ def make_figures(sums: LayerSums, noise: LayerNoise) -> LayerFigures:
         offset,
         deciles,
         *bias,
-        _clipped(sums.before, sums.after, pixels),
+        _clipped(sums.before, sums.after, pixels, BEYOND * noise.level),
         sums.changed / pixels,
         sums.unequal_gaps / max(1, sums.pixels + sums.unequal_gaps),
         float(np.sqrt(max(0.0, error))),
     )
 
 
-def _ends(groups: Numbers, counts: Numbers) -> tuple[Numbers, Numbers]:
-    """Mean spectra of the flattest blocks, and of those with most structure."""
+def _ends(groups: Numbers, counts: Numbers) -> list[tuple[Numbers, float]]:
+    """Mean spectra of the flattest blocks, and of those with most structure, and their numbers."""
     whole = counts.sum()
     wanted = max(SHARE * whole, min(LEAST_BLOCKS, whole))
     found = []
@@ -186,8 +191,8 @@ def _ends(groups: Numbers, counts: Numbers) -> tuple[Numbers, Numbers]:
                 break
             total += groups[i]
             count += counts[i]
-        found.append(total / max(count, 1))
-    return found[0], found[1]
+        found.append((total / max(count, 1), float(count)))
+    return found
 
 
 def _over(power: Numbers, of: Numbers, band: Numbers) -> float:
@@ -215,21 +220,29 @@ def _whiteness(removed: Numbers, noise: Numbers) -> float:
     return float(near.max())
 
 
-def _bands(top: Numbers, removed: Numbers, noise: Numbers, chance: Numbers) -> list[BandGain]:
-    """Strength of structure by frequency, where there is most of it."""
+def _bands(
+    top: Numbers, blocks: float, removed: Numbers, noise: Numbers, chance: Numbers
+) -> list[BandGain]:
+    """Strength of structure by frequency, where there is most of it.
+
+    blocks : how many there are of these.
+    """
     found = []
     for band, low, high in zip(BANDS, EDGES, EDGES[1:], strict=False):
         before, after, common, expected = (
             float(power @ band) for power in (top[0], top[1], top[2], noise)
         )
         structure = before - expected
+        share = min(1.0, common**2 / max(before * after, 1e-300))
+        numbers = max(1.0, 2 * blocks * float(band.sum()) / JOINED)
+        luck = CHANCE * np.sqrt((1 - share) / max(share, 1e-300) / numbers)
         found.append(
             BandGain(
                 low,
                 high,
                 max(0.0, structure / expected),
                 common / structure if structure > 0 else 1.0,
-                after / common if common > 0 else np.inf,
+                after / common - luck if common > 0 else np.inf,
                 _over(removed, chance, band),
             )
         )
@@ -265,7 +278,8 @@ def _means(
     levels, changes = before / count, (after - before) / count
     # Noise of means may be twice that of pixels by themselves, where it is smeared.
     chance = np.sqrt(variance / count / count) * 2 / BLOCK_PX
-    spread = max(float(np.ptp(levels)), 1e-300)
+    # All tenths of an image of few counts may be as bright, and its level is the range then.
+    spread = max(float(np.ptp(levels) or np.abs(levels).max()), 1e-300)
     found = tuple(Decile(*map(float, one)) for one in zip(levels, changes, chance, strict=True))
     gain, offset = _line(levels, levels + changes, count)
     left = levels + changes - gain * levels - offset
@@ -285,10 +299,17 @@ def _line(x: Numbers, y: Numbers, weights: Numbers) -> tuple[float, float]:
     return slope, float(middle_y - slope * middle_x)
 
 
-def _clipped(before: Extremes, after: Extremes, pixels: int) -> tuple[float, float]:
-    """Share of pixels that were cut off at the ends of the output, and were not in the input."""
+def _clipped(before: Extremes, after: Extremes, pixels: int, least: float) -> tuple[float, float]:
+    """Share of pixels that were cut off at the ends of the output, and were not in the input.
+
+    What was cut off lay beyond the end. A flat background that became even did not.
+
+    least : how far beyond it has to lie on the average.
+    """
     low, high = (
-        max(0, own.piled - there.piled) / pixels if own.last < there.last else 0.0
+        max(0, own.piled - there.piled) / pixels
+        if own.last.value < there.last.value and own.last.mean_other > own.last.value + least
+        else 0.0
         for there, own in ((before.low, after.low), (before.high, after.high))
     )
     return low, high

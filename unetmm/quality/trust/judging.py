@@ -25,8 +25,9 @@ LEAST_BLOCKS = 16
 ALIKE, MOST_GAIN = 0.3, 2.0
 """Share of power in common, and change of the slope of the means, of pictures of different things:
 less than one and more than the other."""
-SHIFTED_PX = 0.1
-"""Smallest shift that is said."""
+SHIFTED_PX, LEAST_ALIKE = 0.1, 0.1
+"""Smallest shift that is said, of images with all power in common, and smallest share in common by
+which one can be told."""
 WARPED_PX = 0.25
 """Smallest distance between the shifts of a region and of the whole that is said."""
 SURE = 6.0
@@ -154,8 +155,9 @@ def _place(figures: LayerFigures) -> Iterator[Finding]:
             "this input.",
         )  # fmt: skip
         return
-    far = max(SHIFTED_PX, SURE * shift.error_px)
-    if shift.distance_px > far:
+    # With little in common, chance of a few photons looks like a small shift.
+    far = max(SHIFTED_PX / max(shift.coherence, LEAST_ALIKE), SURE * shift.error_px)
+    if shift.coherence > LEAST_ALIKE and shift.distance_px > far:
         yield Finding(
             "shifted", "wrong",
             f"The output is shifted by {shift.down_px:+.2f} px down and {shift.right_px:+.2f} px "
@@ -221,11 +223,14 @@ def _invented(figures: LayerFigures, limits: Limits) -> Iterator[Finding]:
             spot = figures.spots[0]
             where = f" Look at row {spot.row}, column {spot.column} first."
         share = max(figures.unlikely_share, figures.impossible / max(1, figures.blocks))
-        place = f"In {share:.1%} of the image" if share >= SMALLEST_SHARE else "All over the image"
+        what = (
+            f"In {share:.1%} of the image the output has structure that the input does not bear out"
+            if share >= SMALLEST_SHARE
+            else f"Structure has {figures.excess - 1:.0%} more power than the input bears out"
+        )
         yield Finding(
             "invented", "wrong" if wrong else "doubtful",
-            f"{place} the output has structure that the input does not bear out: it is made up, "
-            f"or made stronger.{where}",
+            f"{what}: it is made up, or made stronger.{where}",
         )  # fmt: skip
 
 

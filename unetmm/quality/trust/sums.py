@@ -69,52 +69,71 @@ class Suspect(NamedTuple):
     """First column."""
 
 
-class Edge(NamedTuple):
-    """The last value at one end of an image and the one before it, and how often each is there."""
+class Step(NamedTuple):
+    """A value of an image, and the pixels that have it."""
 
-    last: float
-    last_count: int
-    before: float
-    before_count: int
+    value: float = -np.inf
+    """The value."""
+    pixels: int = 0
+    """Number of pixels."""
+    sum_other: float = 0.0
+    """Sum of what the other image has there."""
+
+    def beside(self, other: Step) -> Step:
+        """The same value in another part."""
+        return Step(self.value, self.pixels + other.pixels, self.sum_other + other.sum_other)
+
+    @property
+    def mean_other(self) -> float:
+        """Mean of what the other image has there."""
+        return self.sum_other / max(1, self.pixels)
+
+
+class Edge(NamedTuple):
+    """The last value at one end of an image, and the one before it."""
+
+    last: Step = Step()
+    second: Step = Step()
 
     def beside(self, other: Edge) -> Edge:
         """The edge of both images; of the bright end."""
-        counts: dict[float, int] = {}
-        for value, count in (self[:2], self[2:], other[:2], other[2:]):
-            counts[value] = counts.get(value, 0) + count
-        last, second, *_ = [*sorted(counts, reverse=True), -np.inf, -np.inf]
-        return Edge(last, counts.get(last, 0), second, counts.get(second, 0))
+        steps: dict[float, Step] = {}
+        for step in (*self, *other):
+            known = steps.get(step.value)
+            steps[step.value] = step if known is None else known.beside(step)
+        last, second, *_ = [*sorted(steps.values(), reverse=True), Step(), Step()]
+        return Edge(last, second)
 
     @property
     def piled(self) -> int:
-        """Number of pixels that were cut off there, 0 where there is no pile of them."""
-        return self.last_count if self.last_count > PILE * self.before_count else 0
-
-
-NO_EDGE = Edge(-np.inf, 0, -np.inf, 0)
-"""Edge of nothing."""
+        """Number of pixels that may have been cut off there, 0 where there is no pile of them."""
+        return self.last.pixels if self.last.pixels > PILE * self.second.pixels else 0
 
 
 class Extremes(NamedTuple):
     """Both ends of the values of an image."""
 
-    high: Edge = NO_EDGE
+    high: Edge = Edge()
     """Bright end."""
-    low: Edge = NO_EDGE
+    low: Edge = Edge()
     """Dark end, all values with their sign turned."""
 
     @classmethod
-    def of(cls, values: NDArray[Any]) -> Extremes:
-        """Those of measured values."""
+    def of(cls, values: NDArray[Any], other: NDArray[Any]) -> Extremes:
+        """Those of measured values, beside what the other image has at the same pixels."""
         if not values.size:
             return cls()
         high, low = values.max(), values.min()
         inner = values[(values < high) & (values > low)]
         ends = [(high, inner.max(initial=low)), (low, inner.min(initial=high))]
         found = []
-        for sign, (last, before) in zip((1, -1), ends, strict=True):
-            counts = [int(np.count_nonzero(values == v)) for v in (last, before)]
-            found.append(Edge(sign * float(last), counts[0], sign * float(before), counts[1]))
+        for sign, end in zip((1, -1), ends, strict=True):
+            steps = []
+            for value in end:
+                there = other[values == value]
+                total = sign * float(there.sum(dtype=np.float64))
+                steps.append(Step(sign * float(value), there.size, total))
+            found.append(Edge(*steps))
         return cls(*found)
 
     def beside(self, other: Extremes) -> Extremes:

@@ -343,7 +343,7 @@ def _count(
     before, after = values if measured is None else (v[measured] for v in values)
     sums.pixels, sums.unequal_gaps = before.size, unequal
     sums.changed = int(np.count_nonzero(before != after))
-    sums.before, sums.after = Extremes.of(before), Extremes.of(after)
+    sums.before, sums.after = Extremes.of(before, after), Extremes.of(after, before)
 
 
 def strength_of(record: Mapping[str, Any] | None) -> float:
