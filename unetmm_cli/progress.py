@@ -210,6 +210,8 @@ def report_line(report: Report) -> str:
     rate, compute_s = report.as_dict()["megapixels_per_s"], report.seconds.get("compute", 0.0)
     computed = f" ({seconds_text(compute_s)} of it computing, {rate:.2f} Mpx/s)" if rate else ""
     done = "done" if report.complete else "share done, others are still to do"
+    if not (report.complete or report.megapixels or report.resumed_rows):
+        done = "nothing to do in this share, others are still to do"
     return (
         f"{done}: {report.megapixels:.2f} Mpx in "
         f"{seconds_text(report.seconds.get('total', 0.0))}{computed}; "

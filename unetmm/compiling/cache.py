@@ -55,16 +55,22 @@ def cache_folder() -> Path:
         folder = root / name
         if is_complete(folder):
             if _is_trusted(folder):
+                _say_elsewhere(root)
                 _mark_used(folder)
                 return folder  # which may be read-only
             log.warning("%s: kernels there may be another user's, and are not used", folder)
         if _is_prepared(root, folder):
-            base = os.environ.get(CACHE_VARIABLE)
-            if base and root != Path(base):
-                log.warning("%s: kernels cannot be kept there; they go to %s", base, root)
+            _say_elsewhere(root)
             _mark_used(folder)
             return folder
     raise OSError(f"no writable folder for compiled kernels; set {CACHE_VARIABLE}")
+
+
+def _say_elsewhere(root: Path) -> None:
+    """Log that kernels are kept elsewhere than was asked for."""
+    base = os.environ.get(CACHE_VARIABLE)
+    if base and root != Path(base):
+        log.warning("%s: kernels cannot be kept there; they are in %s", base, root)
 
 
 def roots() -> Iterator[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 from pathlib import Path
 
 from unetmm.errors import ImageError
@@ -12,6 +14,8 @@ from unetmm.io.hdf5.arrays import is_hdf5
 from unetmm.io.ome_sets import COMPANION
 from unetmm.io.places import ZARR_MARKS, Place, RemotePath, is_zarr
 
+MOST_NAMES, SHOWN_NAMES = 1000, 3
+"""Names of a folder that are looked at for one that was meant, and that are shown otherwise."""
 HEAD_BYTES = 512
 """Number of bytes at the start of a file that tell its format."""
 
@@ -32,7 +36,7 @@ def sniff_format(path: Place) -> Format:
         if not path.exists():
             if is_hdf5(path):
                 return _named("hdf5")
-            raise ImageError(f"{path}: there is no such file or folder; give a {READABLE}")
+            raise ImageError(f"{path}: there is no such file or folder{_meant(path)}")
         if path.is_dir():
             return _sniff_folder(path)
         if not path.is_file():
@@ -46,6 +50,19 @@ def sniff_format(path: Place) -> Format:
         if format.matches(head) and not _is_raw_photo(head):
             return format
     raise ImageError(f"{path}: {_describe(head, path)}")
+
+
+def _meant(path: Path) -> str:
+    """What a path that leads to nothing may mean, in words."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f"; there is no folder {folder} either"
+    names = [name for name, _ in zip(os.listdir(folder), range(MOST_NAMES), strict=False)]
+    close = difflib.get_close_matches(path.name, names, 1)
+    if close:
+        return f"; is it {folder / close[0]}?"
+    some = ", ".join(sorted(names)[:SHOWN_NAMES])
+    return f"; the folder has {some}{', ...' * (len(names) > SHOWN_NAMES)}" if some else ""
 
 
 def _refuse_shell(path: Path) -> None:

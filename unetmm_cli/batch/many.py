@@ -189,8 +189,8 @@ class Many:
         Raises
         ------
         typer.Exit
-            With FAILED_EXIT if images failed.
+            With FAILED_EXIT if images failed, and with 1 if there was no other.
         """
         batch_summary(self.counts, self.failed, self.choices.reporting.as_json)
         if self.failed:
-            raise typer.Exit(FAILED_EXIT)
+            raise typer.Exit(1 if self.total == 1 else FAILED_EXIT)

@@ -29,7 +29,8 @@ def show_status(status: Status) -> None:
     for writer in status.writers:
         share = Share.of_writer(writer.name)
         is_part = share is not None and share != WHOLE
-        pairs[f"share {share}" if is_part else "writer"] = _writer_text(writer)
+        is_done = is_part and str(share) not in status.missing_shares
+        pairs[f"share {share}" if is_part else "writer"] = _writer_text(writer, is_done)
     show_pairs(pairs)
 
 
@@ -43,7 +44,11 @@ def _next(status: Status) -> str:
     return NEXT[status.state]
 
 
-def _writer_text(writer: Writer) -> str:
-    work = "at work" if writer.at_work else "gone"
+def _writer_text(writer: Writer, is_done: bool) -> str:
+    """Who writes, or wrote.
+
+    is_done : whether all of its share is there; a share may be empty.
+    """
+    work = "at work" if writer.at_work else "done" if is_done else "gone"
     ago = seconds_text(writer.quiet_s)
     return f"process {writer.process} on {writer.host}, {work}, wrote {ago} ago"
