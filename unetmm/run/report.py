@@ -74,7 +74,7 @@ class Report:
     """Plan that the run followed; None where nothing was left to do."""
     megapixels: float
     """Number of pixels that this run restored, in millions."""
-    calibration: Calibration
+    calibration: Calibration = field(repr=False)
     """Statistics that the image was restored with."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Time in seconds of each phase, by its name."""
