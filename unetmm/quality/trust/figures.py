@@ -43,10 +43,11 @@ AGREEING = 3
 """Number of regions that are shifted differently; where much was smoothed, one may seem so."""
 WORTH = 0.5
 """Structure of a region, as a share of the mean of all, from which on its shift counts."""
-CHANCE = 3.0
+CHANCE = 2.0
 """Deviations by which power in common may be too small by chance."""
-BEYOND = 0.5
-"""Distance of cut-off values from the end that they were cut off at, in deviations of noise."""
+BEYOND, HALF = 0.1, 0.5
+"""Least mean distance of cut-off values from the end that they were cut off at, in deviations of
+noise, and in steps of whole numbers."""
 FIRST_BAND = 1
 """First band that tells whether detail was removed, or made stronger: below it the shape of things
 decides."""
@@ -306,13 +307,14 @@ def _clipped(before: Extremes, after: Extremes, pixels: int, least: float) -> tu
 
     least : how far beyond it has to lie on the average.
     """
-    low, high = (
-        max(0, own.piled - there.piled) / pixels
-        if own.last.value < there.last.value and own.last.mean_other > own.last.value + least
-        else 0.0
-        for there, own in ((before.low, after.low), (before.high, after.high))
-    )
-    return low, high
+    found = []
+    for there, own in ((before.low, after.low), (before.high, after.high)):
+        # Whole numbers lie up to half a one from what they stand for.
+        is_whole = own.last.value % 1 == own.second.value % 1 == 0
+        beyond = own.last.mean_other - own.last.value
+        cut = own.last.value < there.last.value and beyond > max(least, HALF * is_whole)
+        found.append(max(0, own.piled - there.piled) / pixels if cut else 0.0)
+    return found[0], found[1]
 
 
 @dataclass(frozen=True)
