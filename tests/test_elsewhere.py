@@ -40,6 +40,7 @@ for name in {HIDDEN}:
 for name in {MISSING}:
     if hasattr(os, name):
         delattr(os, name)
+os.process_cpu_count = os.cpu_count  # which is so where there is no affinity
 for name in {SIGNALS}:
     delattr(signal, name)
 """
