@@ -20,6 +20,8 @@ from unetmm.quality.trust.blocks import (
 
 USED = (0.03, 0.25)
 """Frequencies by which a shift is told, in cycles a pixel."""
+ROUNDS = 4
+"""Steps towards the shift, each by the phases that the one before left."""
 
 
 class Shift(NamedTuple):
@@ -48,7 +50,9 @@ def measure_shift(spectra: Numbers, blocks: float) -> Shift:
     """The shift by sums of spectra (before, after, common real, common imaginary).
 
     The nearest pixel is found first, by the peak of what is left when all frequencies are equally
-    strong; then the phases tell its part.
+    strong, or it is none; then the phases tell its part. A net may turn a frequency of much noise
+    the other way round, so what is more than a quarter of a turn away says nothing, and of two
+    answers the one counts that more of the power agrees with.
     """
     before, after = spectra[0], spectra[1]
     common = spectra[2] - 1j * spectra[3]  # of the output against the input
@@ -59,16 +63,29 @@ def measure_shift(spectra: Numbers, blocks: float) -> Shift:
     used = (DISTANCE > USED[0]) & (DISTANCE <= USED[1])
     power = np.where(used, WEIGHTS * np.sqrt(before * after), 0)
     alike = float((coherence * power).sum() / max(power.sum(), 1e-300))
-    y, x = _whole_pixels(common, np.where(used, np.sqrt(coherence), 0))
-    turned = common * np.exp(2j * np.pi * (DOWN * y + ACROSS * x))
     sure = np.where(used, WEIGHTS * coherence / (1 - coherence), 0) * blocks / JOINED
-    slopes = 2 * np.pi * np.stack([DOWN, ACROSS])
-    matrix = (slopes * sure) @ slopes.T
-    if np.linalg.det(matrix) <= 1e-12:
-        return Shift(float(y), float(x), np.inf, alike)
-    moved = np.linalg.solve(matrix, -(slopes * sure) @ np.angle(turned))
-    error = float(np.sqrt(np.linalg.inv(matrix).diagonal().max()))
-    return Shift(y + float(moved[0]), x + float(moved[1]), error, alike)
+    whole = _whole_pixels(common, np.where(used, np.sqrt(coherence), 0))
+    found = [_part_of_pixel(common, sure, start) for start in {whole, (0, 0)}]
+    _, shift, error = max(found, key=lambda one: one[0])
+    return Shift(float(shift[0]), float(shift[1]), error, alike)
+
+
+def _part_of_pixel(
+    common: NDArray[np.complex128], sure: Numbers, start: tuple[int, int]
+) -> tuple[float, Numbers, float]:
+    """Power that agrees with the shift near another, the shift, and its deviation."""
+    slopes, shift, error = 2 * np.pi * np.stack([DOWN, ACROSS]), np.array(start, float), np.inf
+    for _ in range(ROUNDS):
+        phases = np.angle(common * np.exp(1j * (shift @ slopes)))
+        weights = np.where(np.abs(phases) < np.pi / 2, sure, 0)
+        matrix = (slopes * weights) @ slopes.T
+        if np.linalg.det(matrix) <= 1e-12:
+            break
+        shift = shift + np.linalg.solve(matrix, -(slopes * weights) @ phases)
+        error = float(np.sqrt(np.linalg.inv(matrix).diagonal().max()))
+    left = np.angle(common * np.exp(1j * (shift @ slopes)))
+    agreeing = float(sure @ np.maximum(np.cos(left), 0))
+    return agreeing, shift, error
 
 
 def _whole_pixels(common: NDArray[np.complex128], sure: Numbers) -> tuple[int, int]:
