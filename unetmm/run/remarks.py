@@ -15,7 +15,7 @@ FEW_OUTLIERS = 10
 FEW_STORED = 100
 """Number of pixels up to which nothing is said of those that are not sharpened."""
 WAY_ON = "use --dtype float32 or --rounding dither"
-"""What to do where whole numbers cannot hold what was restored."""
+"""Words on what to do where whole numbers cannot hold what was restored."""
 log = logging.getLogger(__name__)
 
 _ISOLATED = {

@@ -69,7 +69,7 @@ class Suspect(NamedTuple):
     """First column."""
 
 
-class Step(NamedTuple):
+class EndValue(NamedTuple):
     """A value of an image, and the pixels that have it."""
 
     value: float = -np.inf
@@ -79,9 +79,9 @@ class Step(NamedTuple):
     sum_other: float = 0.0
     """Sum of what the other image has there."""
 
-    def beside(self, other: Step) -> Step:
+    def beside(self, other: EndValue) -> EndValue:
         """The same value in another part."""
-        return Step(self.value, self.pixels + other.pixels, self.sum_other + other.sum_other)
+        return EndValue(self[0], self[1] + other[1], self[2] + other[2])
 
     @property
     def mean_other(self) -> float:
@@ -92,16 +92,16 @@ class Step(NamedTuple):
 class Edge(NamedTuple):
     """The last value at one end of an image, and the one before it."""
 
-    last: Step = Step()
-    second: Step = Step()
+    last: EndValue = EndValue()
+    second: EndValue = EndValue()
 
     def beside(self, other: Edge) -> Edge:
         """The edge of both images; of the bright end."""
-        steps: dict[float, Step] = {}
+        steps: dict[float, EndValue] = {}
         for step in (*self, *other):
             known = steps.get(step.value)
             steps[step.value] = step if known is None else known.beside(step)
-        last, second, *_ = [*sorted(steps.values(), reverse=True), Step(), Step()]
+        last, second, *_ = [*sorted(steps.values(), reverse=True), EndValue(), EndValue()]
         return Edge(last, second)
 
     @property
@@ -128,12 +128,10 @@ class Extremes(NamedTuple):
         ends = [(high, inner.max(initial=low)), (low, inner.min(initial=high))]
         found = []
         for sign, end in zip((1, -1), ends, strict=True):
-            steps = []
-            for value in end:
-                there = other[values == value]
-                total = sign * float(there.sum(dtype=np.float64))
-                steps.append(Step(sign * float(value), there.size, total))
-            found.append(Edge(*steps))
+            there = [other[values == value] for value in end]
+            sums = [sign * float(part.sum(dtype=np.float64)) for part in there]
+            three = zip(end, there, sums, strict=True)
+            found.append(Edge(*(EndValue(sign * float(v), p.size, s) for v, p, s in three)))
         return cls(*found)
 
     def beside(self, other: Extremes) -> Extremes:
