@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -223,11 +224,12 @@ def _invented(figures: LayerFigures, limits: Limits) -> Iterator[Finding]:
             spot = figures.spots[0]
             where = f" Look at row {spot.row}, column {spot.column} first."
         share = max(figures.unlikely_share, figures.impossible / max(1, figures.blocks))
-        what = (
-            f"In {share:.1%} of the image the output has structure that the input does not bear out"
-            if share >= SMALLEST_SHARE
-            else f"Structure has {figures.excess - 1:.0%} more power than the input bears out"
-        )
+        more = figures.excess - 1
+        if share < SMALLEST_SHARE and 0 < more < math.inf:
+            what = f"Structure has {more:.0%} more power than the input bears out"
+        else:
+            place = f"In {share:.1%} of" if share >= SMALLEST_SHARE else "All over"
+            what = f"{place} the image the output has structure that the input does not bear out"
         yield Finding(
             "invented", "wrong" if wrong else "doubtful",
             f"{what}: it is made up, or made stronger.{where}",

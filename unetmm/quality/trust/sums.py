@@ -81,7 +81,7 @@ class EndValue(NamedTuple):
 
     def beside(self, other: EndValue) -> EndValue:
         """The same value in another part."""
-        return EndValue(self[0], self[1] + other[1], self[2] + other[2])
+        return EndValue(self.value, self.pixels + other.pixels, self.sum_other + other.sum_other)
 
     @property
     def mean_other(self) -> float:
