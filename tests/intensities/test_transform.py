@@ -109,6 +109,22 @@ def growing(gain: float = 1.0, **values: float) -> NoiseModel:
 COUNTS = np.random.default_rng(0).poisson(np.linspace(1, 60, 5000)).astype(np.uint16)
 
 
+def test_a_hole_elsewhere_in_the_rows_changes_no_rounding() -> None:
+    """Rows with a pixel that is not measured go another way; 9.499999999 is 9.5 to float32."""
+    width = 0.1 * (1 - 1e-10)
+    scale = ValueScale(0, width, 0, samples=(SampleScale(0, width, 0),))
+    stored = np.full((2, 3, 1), 8, np.uint8)
+    given = np.ones((2, 3), bool)
+    made = []
+    for hole in (False, True):
+        given[1, 1] = not hole
+        out, room = np.zeros_like(stored), np.zeros(stored.shape, np.float32)
+        answer = np.full(stored.shape, 95, np.float32)
+        to_stored(answer, 0, stored, scale, 1.0, NOTHING, given, room, out)
+        made.append(out[0])
+    np.testing.assert_array_equal(*made)
+
+
 @pytest.mark.parametrize(
     ("noise", "values", "knows", "expected"),
     [

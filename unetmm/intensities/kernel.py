@@ -114,9 +114,9 @@ def _move_bent(values, restored, at, pitch, rows, count, table, strength, intege
                 value += shift + slope * min(max(value, low), high)
                 stored = np.float64(values[own + i])
                 value = stored + strength * (value - stored)
-                if integers:
-                    value = np.rint(min(max(value, least), most))
                 values[own + i] = value
+                if integers:  # as one that is rounded later, by what its type holds of it
+                    values[own + i] = np.rint(min(max(values[own + i], least), most))
 
 
 @njit(**INLINE)
