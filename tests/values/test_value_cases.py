@@ -130,6 +130,19 @@ def test_bright_cells_of_dark_bytes_keep_all_8_bits() -> None:
     np.testing.assert_array_equal(cases.restored(case.image, model="tiny-mono"), whole)
 
 
+def test_the_layout_of_an_array_changes_nothing() -> None:
+    case = cases.photons(1, np.float32)
+    found = cases.restored(case.image)
+    np.testing.assert_array_equal(cases.restored(np.asfortranarray(case.image)), found)
+
+
+def test_the_means_of_colours_of_few_photons_stay() -> None:
+    truth = cases.photons(1, np.float32).truth[..., None] * [1, 0.7, 1.5]
+    image = np.random.default_rng(8).poisson(truth).astype(np.float32)
+    found = cases.restored(image, model="universal-tiny-rgb")
+    np.testing.assert_allclose(found.mean((0, 1)), image.mean((0, 1)), rtol=0.01)
+
+
 def test_colours_of_unequal_range_are_restored_one_by_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

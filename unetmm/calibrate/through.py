@@ -118,7 +118,7 @@ class Through:
         from unetmm.intensities.kernel import move_bent
 
         with np.errstate(over="ignore", invalid="ignore"):
-            values = patch.pixels.astype(np.float32)
+            values = patch.pixels.astype(np.float32, order="C")  # which it is moved in place by
             move_bent(values, answer, 0, self.scale.samples, 1.0, values.dtype)
         return values
 

@@ -44,6 +44,7 @@ def move_stored(
         On the net's scale, where `low` is 0 and `high` is 1; `first_column` belongs to values'.
     dtype : values are rounded and clipped to its range if it has integers.
     """
+    assert values.flags.c_contiguous, "or a copy would be moved"
     rows, width, channels = values.shape
     pitch = restored.shape[1] * channels
     integers = dtype.kind in "iu"
@@ -86,6 +87,7 @@ def move_bent(
 
     values : float32 or float64
     """
+    assert values.flags.c_contiguous, "or a copy would be moved"
     rows, width, channels = values.shape
     table = np.array(
         [(s.start, s.width, s.gain, s.floor, s.shift, s.slope, s.least, s.most) for s in samples],

@@ -130,7 +130,7 @@ def _unbent(
     if fits_float32(original.dtype):
         scratch[...] = original
     else:
-        values = original.astype(np.float64)
+        values = original.astype(np.float64, order="C")
     with np.errstate(invalid="ignore"):
         move_bent(values, *answer, scale.samples, strength, values.dtype)
     return values
