@@ -11,8 +11,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unetmm.calibrate.content import Cells, Content, FullWindow, content_window, measure_cells
 from unetmm.calibrate.patches import observed_patches, patch_boxes, patch_size
@@ -54,6 +56,8 @@ class Choice:
     """Parts of them that go through the net."""
     even: Mapping[float, float] = field(default_factory=dict)
     """Share of small cells all over the image by the value that all their pixels have."""
+    opacity: Sequence[NDArray[Any]] = ()
+    """Opacity of the patches of the grid, (height, width) each; none where there is none."""
 
 
 def choose_patches(
@@ -68,9 +72,10 @@ def choose_patches(
     nodata = _Judging(info.samples - info.alpha, stated_nodata(info, channel, patches))
     look = _Look(source, channel, nodata, is_said)
     cells = [look.measure(patch) for patch in patches]
+    opacity = [p.pixels[..., -1] for p in patches] if info.alpha else []
     for group in map(list, groups):
         found = _choose([p.of(group) for p in patches], [c.of(group) for c in cells], group, look)
-        yield replace(found, even=look.even_shares(group))
+        yield replace(found, even=look.even_shares(group), opacity=opacity)
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,11 @@ from unetmm.engine.layout import FLOAT_BYTES
 from unetmm.engine.layouts import observing_layout
 from unetmm.engine.precision import Precision
 from unetmm.intensities.counts import TransformChoice, with_means_kept
-from unetmm.intensities.doubts import find_doubts, find_narrow_planes
+from unetmm.intensities.doubts import find_doubts, find_measured_opacity, find_narrow_planes
 from unetmm.intensities.outliers import REACH_PX, search_bytes
 from unetmm.intensities.validity import NoData
 from unetmm.io.image import ImageInfo, Source
+from unetmm.io.joined import may_be_bands
 from unetmm.models.groups import Groups
 from unetmm.nets.config import NetConfig
 
@@ -166,6 +167,8 @@ def _doubts(
     pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
     is_grey = info.samples - info.alpha == 1
     yield from find_doubts(pixels, nodata, masks, is_grey, not info.joined, chosen.even)
+    if info.alpha:
+        yield from find_measured_opacity(chosen.opacity, info.samples, may_be_bands(info))
     if info.joined:
         yield from band_doubts(chosen, nodata, info, seen)
 

@@ -28,6 +28,10 @@ FLAT_SHARE = 0.02
 """Share of pixels in such squares above which they are doubtful."""
 NARROW_PX = 32
 """Longest short side of planes that may be a row of channels."""
+SOFT_SHARE = 0.5
+"""Share of pixels that are neither clear nor opaque above which opacity is doubtful."""
+FEW_LEVELS = 8
+"""Number of different opacities up to which it is none the less one."""
 MANY = 2
 """Least number of planes, and of pixels along the long side, for each pixel of the short one, where
 axes may be taken for each other."""
@@ -46,6 +50,29 @@ def find_narrow_planes(height_px: int, width_px: int, planes: int) -> Iterator[s
             f"{planes} planes of only {width_px} x {height_px} px: noise can hardly be told from "
             f"content there; if {axis} is an axis of channels or of depth, --axes says so (axes= "
             "in Python)"
+        )
+
+
+def find_measured_opacity(
+    opacity: Sequence[NDArray[Any]], samples: int, may_be_bands: bool
+) -> Iterator[str]:
+    """A line if what is marked as opacity looks like a measurement.
+
+    Parameters
+    ----------
+    opacity : (height, width) each, all of one dtype; the last of so many `samples`.
+    may_be_bands : whether the samples can be taken for bands.
+    """
+    values = np.concatenate([part.ravel() for part in opacity])
+    opaque = 1 if values.dtype.kind == "f" else np.iinfo(values.dtype).max
+    soft = values[(values > 0) & (values < opaque)]
+    share = soft.size / max(1, values.size)
+    if share > SOFT_SHARE and len(np.unique(soft)) > FEW_LEVELS:
+        numbers = ",".join(str(i + 1) for i in range(samples))
+        yield (
+            f"sample {samples} is marked as opacity and stays as it is, but {_percent(share)} of "
+            "its pixels are neither clear nor opaque"
+            + (f"; if it is a measured band, give --bands {numbers}" if may_be_bands else "")
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from unetmm.errors import ImageError
 from unetmm.io.image import DTYPES, ImageInfo
+from unetmm.io.joined import may_be_bands
 from unetmm.io.metadata import DisplayFacts
 
 
@@ -38,7 +39,7 @@ def retype(info: ImageInfo, dtype: np.dtype[Any] | str | None) -> ImageInfo:
     if info.alpha and not _keeps_opacity(info.dtype, target):
         raise ImageError(
             f"what is opaque in {target.name} is not agreed upon, so opacity cannot go there from "
-            f"{info.dtype.name}; give another unsigned type, or leave --dtype out"
+            f"{info.dtype.name}; give another unsigned type, or leave --dtype out{_without(info)}"
         )
     display = _display(info, target)
     return replace(info, dtype=target, metadata=replace(info.metadata, display=display))
@@ -64,6 +65,17 @@ def _remedy(nodata: float) -> str:
 def _keeps_opacity(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
     """Whether it is known what is opaque in the second type: its largest value, or 1 of floats."""
     return source.kind == target.kind and source.kind in "uf"
+
+
+def _without(info: ImageInfo) -> str:
+    """Way on for what may be bands, in words."""
+    if not may_be_bands(info):
+        return ""
+    numbers = [str(i + 1) for i in range(info.samples)]
+    return (
+        f"; --bands {','.join(numbers[:-1])} leaves the opacity out, and --bands "
+        f"{','.join(numbers)} takes it for a measurement"
+    )
 
 
 def _display(info: ImageInfo, target: np.dtype[Any]) -> DisplayFacts:
