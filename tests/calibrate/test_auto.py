@@ -149,6 +149,20 @@ def test_counts_of_photons_get_a_net_that_knows_them() -> None:
     assert "grows with the signal" in found.noise
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("peak", [0.2, 0.5, 3])
+def test_few_photons_get_a_net_that_knows_them_whatever_their_type(peak: float, seed: int) -> None:
+    """A few of them are many times as bright as the rest, which is chance and no content."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:200, :280]
+    cells = np.full(rows.shape, 0.1)
+    for y, x, radius in rng.uniform((0, 0, 3), (200, 280, 9), (40, 3)):
+        cells += np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 2 / radius**2)
+    counts = rng.poisson(peak * cells / cells.max())
+    for dtype in ("uint8", "uint16", "float32"):
+        assert chosen(counts.astype(dtype)).model == "micrograph-tiny"
+
+
 @pytest.mark.parametrize(("channels", "white"), [(1, "tiny-mono"), (3, "tiny-rgb")])
 def test_a_clean_image_gets_the_net_that_changes_least(channels: int, white: str) -> None:
     image = as_bytes(picture(channels)).squeeze()

@@ -100,6 +100,14 @@ def test_a_good_result_is_good_and_its_error_is_estimated() -> None:
     assert verdict_line(found).startswith("GOOD: Nothing speaks against")
 
 
+@pytest.mark.parametrize("photons", [0.008, 0.2, 3])
+def test_an_output_of_zeros_holds_nothing(photons: float) -> None:
+    """Means of so few counts differ by less than whole numbers do."""
+    counts = np.random.default_rng(0).poisson(photons * SCENE / SCENE.mean()).astype(np.uint8)
+    found = unetmm.trust(counts, np.zeros_like(counts))
+    assert (found.verdict, found.findings[0].code) == ("wrong", "emptied")
+
+
 def test_a_shift_is_measured_to_a_part_of_a_pixel() -> None:
     shift = look(moved(GOOD, 0.3)).layers[0].figures.shift
     assert shift.down_px == pytest.approx(0.3, abs=0.05) and abs(shift.right_px) < 0.02

@@ -51,6 +51,9 @@ ANSWERED = 0.03
 FAR_SHARE = 0.01
 """Share of an image near what lies far beyond its base range, from which on growth with the signal
 says nothing."""
+FEW_PHOTONS = 4.0
+"""Photons of bright pixels below which the net for white noise leaves much of it, and errors are
+estimated too roughly: those estimates are for noise that is normally distributed."""
 MOSTLY_REMOVED = 0.5
 """Estimated error, as a share of the noise, below which a net removes most of it."""
 PATTERN_TAKEN = 0.3
@@ -226,6 +229,8 @@ def _decide(
         share = f"{gain:.0%} of the noise"
         return other, f"its estimated error is smaller than that of {white} by {share}"
     grows = np.mean([one.growth for one in noise]) > GROWS
+    if len(noise[0].models) == 1 and grows and max(n.photons for n in noise) < FEW_PHOTONS:
+        return other, "there are few photons a pixel, whose chance is unlike white noise"
     close = min(CLOSE, CLOSE_SHARE * max(risks[0], 0.0))
     if len(noise[0].models) == 1 and grows and gain > -close and not _is_far(benches):
         return other, "noise grows with the signal"

@@ -22,6 +22,7 @@ from unetmm.calibrate.measure import Looking
 from unetmm.calibrate.places import Patch
 from unetmm.calibrate.preparing import Prepared, prepare
 from unetmm.calibrate.through import Floats, Through
+from unetmm.intensities.counts import holding_noise
 from unetmm.intensities.image_noise import ImageNoise, noise_of
 from unetmm.intensities.range import BYTES, ValueScale, fits_float32
 from unetmm.intensities.smear import BLOCK_PX, block_view, measure_smear
@@ -98,7 +99,8 @@ class Bench:
         judged = _floats(measured.observed, nodata)
         if noise is None or not judged:
             return None
-        base = measured.scale
+        # Many times as far as all others may some pixels of few photons be, by chance.
+        base = holding_noise(measured.scale, measured.noise, pixels[0].dtype)
         far = [_beside_far(patch, base) for patch in judged]
         pairs = zip(judged, far, strict=True)
         counted = [_known(patch) & ~beside[..., None] for patch, beside in pairs]

@@ -65,6 +65,15 @@ class ImageNoise:
         return float(np.mean(shares))
 
     @property
+    def photons(self) -> float:
+        """Photons of bright pixels, the most of all samples; infinite where none are counted."""
+        counts = [
+            (bright - model.offset) / model.gain if model.gain else np.inf
+            for model, bright in zip(self.models, self.bright, strict=True)
+        ]
+        return float(max(counts))
+
+    @property
     def neighbours(self) -> float:
         """Correlation of neighbours along the axis where it is larger, mean of all samples."""
         return float(np.mean([max(smear.neighbours) for smear in self._measured]))

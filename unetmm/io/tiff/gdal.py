@@ -8,10 +8,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
+
+import tifffile
 
 from unetmm.io.image import ImageInfo
 
@@ -20,6 +23,12 @@ _DESCRIPTION, _COLOUR = "description", "colorinterp"
 """Roles of items with one text a band."""
 _MOST_BANDS = 2**16
 _RGB_NAMES = ("Red", "Green", "Blue")
+_OPACITY = ("alpha", "opacity", "opaque", "transparen", "mask")
+"""Parts of the names of samples that are opacity."""
+_UNKNOWN = ("undefined", "unknown")
+"""Colour interpretations that say nothing."""
+_NUMBERED = re.compile(r"(band|layer|channel|sample)?[ _-]*\d+", re.IGNORECASE)
+"""Names of samples that say nothing."""
 
 
 class BandTexts(NamedTuple):
@@ -41,6 +50,26 @@ def _texts(items: list[Element], role: str) -> tuple[str, ...]:
     found = {sample: item.text or "" for sample, item in samples if sample is not None}
     last = max(found, default=-1)
     return tuple(found.get(i, "") for i in range(last + 1)) if last < _MOST_BANDS else ()
+
+
+def ends_in_opacity(page: tifffile.TiffPage) -> bool:
+    """Whether the last sample is marked as opacity."""
+    extra = page.extrasamples
+    return len(extra) == 1 and int(extra[0]) in (1, 2)
+
+
+def last_band_name(page: tifffile.TiffPage, count: int) -> str:
+    """Name of the last sample where that is the name of a measurement; empty otherwise.
+
+    GDAL marks the fourth of four bytes as opacity by default, whatever it is.
+    """
+    texts = parse_gdal_items(page.tags.valueof(GDAL_METADATA_TAG))
+    names, kinds = (dict(enumerate(found)) for found in texts)
+    name, kind = names.get(count - 1, "").strip(), kinds.get(count - 1, "").strip()
+    if kind and kind.casefold() not in _UNKNOWN:
+        return kind if kind.casefold() not in _OPACITY else ""
+    says_nothing = _NUMBERED.fullmatch(name) or any(w in name.casefold() for w in _OPACITY)
+    return "" if says_nothing else name
 
 
 def pick_bands(xml: Any, bands: Sequence[int], colours: bool = False) -> str:

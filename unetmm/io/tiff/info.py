@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from unetmm.io.ome_xml import (
 from unetmm.io.palette import Meaning, PaletteChoice, brightest, unpack_map
 from unetmm.io.tiff.axes import stated_pairs
 from unetmm.io.tiff.calibration import calibration_of, imagej_offset
-from unetmm.io.tiff.gdal import GDAL_METADATA_TAG, parse_gdal_items
+from unetmm.io.tiff.gdal import ends_in_opacity, last_band_name
 from unetmm.io.tiff.lost import lost_of
 from unetmm.io.tiff.maps import COLOUR_MAP_TAG, PALETTE
 from unetmm.io.tiff.metadata import collect_metadata
@@ -46,12 +45,6 @@ _DNG_TAG = 50706
 _GREYS = (0, 1)
 _BITS = np.array([[0], [255]], np.uint8)
 """Greys of pixels of 1 bit, as PNG and BMP have them, too."""
-_OPACITY = ("alpha", "opacity", "opaque", "transparen", "mask")
-"""Parts of the names of samples that are opacity."""
-_UNKNOWN = ("undefined", "unknown")
-"""Colour interpretations that say nothing."""
-_NUMBERED = re.compile(r"(band|layer|channel|sample)?[ _-]*\d+", re.IGNORECASE)
-"""Names of samples that say nothing."""
 _REFUSED = {
     4: "a mask",
     5: "CMYK",
@@ -265,32 +258,12 @@ def _colours(path: Path, page: tifffile.TiffPage, count: int) -> tuple[int, bool
         return 1, False
     if photometric not in (*_GREYS, _RGB, _YCBCR, _LINEAR):
         raise ImageError(f"{path}: photometric {photometric} is not understood; save grey or RGB")
-    alpha = _is_marked(page) and not _last_band(page, count)
+    alpha = ends_in_opacity(page) and not last_band_name(page, count)
     colours = 1 if photometric in _GREYS else 3
     if count == colours + alpha:
         return count, alpha
     # Other extra samples (near infrared, elevation, ...) are measurements, not colours.
     return 1, False
-
-
-def _is_marked(page: tifffile.TiffPage) -> bool:
-    """Whether the last sample is marked as opacity."""
-    extra = page.extrasamples
-    return len(extra) == 1 and int(extra[0]) in (1, 2)
-
-
-def _last_band(page: tifffile.TiffPage, count: int) -> str:
-    """Name of the last sample where that is the name of a measurement; empty otherwise.
-
-    GDAL marks the fourth of four bytes as opacity by default, whatever it is.
-    """
-    texts = parse_gdal_items(page.tags.valueof(GDAL_METADATA_TAG))
-    names, kinds = (dict(enumerate(found)) for found in texts)
-    name, kind = names.get(count - 1, "").strip(), kinds.get(count - 1, "").strip()
-    if kind and kind.casefold() not in _UNKNOWN:
-        return kind if kind.casefold() not in _OPACITY else ""
-    says_nothing = _NUMBERED.fullmatch(name) or any(w in name.casefold() for w in _OPACITY)
-    return "" if says_nothing else name
 
 
 def describe(
@@ -310,7 +283,7 @@ def describe(
             "channels, save each channel as a page",
             path, axes.pages, *stack[-2:], axes.guessed,
         )  # fmt: skip
-    if axes.bands > 1 and _is_marked(page) and (name := _last_band(page, axes.bands)):
+    if axes.bands > 1 and ends_in_opacity(page) and (name := last_band_name(page, axes.bands)):
         log.warning(
             '%s: band %d is marked as opacity but named "%s", so it is restored as a band',
             path, axes.bands, name,

@@ -19,8 +19,9 @@ from unetmm.quality.trust.blocks import (
     WEIGHTS,
     Numbers,
 )
+from unetmm.quality.trust.extremes import Extremes
 from unetmm.quality.trust.noise import LayerNoise
-from unetmm.quality.trust.sums import Extremes, LayerSums, Suspect
+from unetmm.quality.trust.sums import LayerSums, Suspect
 
 LEAST_BLOCKS = 8
 """Fewest blocks that spectra are averaged over, where there are as many."""
@@ -128,6 +129,8 @@ class LayerFigures:
     so in the input."""
     changed_share: float
     """Share of pixels whose value differs."""
+    is_emptied: bool
+    """Whether all that is left of several values is one."""
     gap_share: float
     """Share of pixels that are measured in one of the images only."""
     error: float
@@ -175,6 +178,7 @@ def make_figures(sums: LayerSums, noise: LayerNoise) -> LayerFigures:
         *bias,
         _clipped(sums.before, sums.after, pixels, BEYOND * noise.level),
         sums.changed / pixels,
+        sums.after.is_even and not sums.before.is_even,
         sums.unequal_gaps / max(1, sums.pixels + sums.unequal_gaps),
         float(np.sqrt(max(0.0, error))),
     )
@@ -285,9 +289,15 @@ def _means(
     gain, offset = _line(levels, levels + changes, count)
     left = levels + changes - gain * levels - offset
     offset = offset if abs(offset) > 1e-9 * spread else 0.0
-    most = float(np.abs(changes).max())
-    sure = float((np.abs(changes) / np.maximum(chance, 1e-9 * spread)).max())
-    return found, gain, offset, (most / spread, sure, float(np.abs(left).max()) / spread)
+    shares, least = np.abs(changes) / spread, 1e-9
+    most, sure = float(shares.max()), float((shares / np.maximum(chance / spread, least)).max())
+    all_share = float(abs(changes @ count)) / whole / spread
+    all_sure = all_share / max(
+        float(np.sqrt(variance.sum())) * 2 / BLOCK_PX / whole / spread, least
+    )
+    if all_sure > sure:  # of few counts, all tenths together are sure where none of them is
+        most, sure = all_share, all_sure
+    return found, gain, offset, (most, sure, float(np.abs(left).max()) / spread)
 
 
 def _line(x: Numbers, y: Numbers, weights: Numbers) -> tuple[float, float]:

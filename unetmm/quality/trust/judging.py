@@ -13,7 +13,7 @@ from unetmm.quality.trust.noise import LayerNoise
 Verdict = Literal["good", "doubtful", "wrong", "unknown"]
 """Verdict on an output: to be used, looked at, not used; unknown where it could not be told."""
 Code = Literal[
-    "other_image", "shifted", "warped", "values_changed", "clipped", "gaps_changed",
+    "other_image", "shifted", "warped", "values_changed", "clipped", "emptied", "gaps_changed",
     "detail_removed", "sharpened", "invented", "removed_too_much", "noise_left", "nothing_changed",
     "noise_unknown", "unlike_training", "too_small",
 ]  # fmt: skip
@@ -128,6 +128,12 @@ def _find(
     if not figures.changed_share:
         text = "Input and output are the same, pixel by pixel; nothing was restored."
         return [Finding("nothing_changed", "good", text)]
+    if figures.is_emptied:
+        text = (
+            "All pixels of the output have one value, and those of the input do not: nothing of "
+            "the image is left. Restore to a pixel type that holds it, as float32."
+        )
+        return [Finding("emptied", "wrong", text)]
     # Noise with its sign turned looks like a shift, and structure like nothing that was there.
     found = list(_noise(figures, strength)) if figures.noise_left < OVERDONE else []
     found = found or list(_place(figures))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from unetmm.intensities.image_noise import ImageNoise, in_words, survey_noise
 from unetmm.intensities.smear import FARTHEST_PX, NO_SMEAR, TABLE_PX, Smear
-from unetmm.intensities.validity import NOTHING, NoData, valid_mask
+from unetmm.intensities.validity import NOTHING, NoData, measured_values, valid_mask
 from unetmm.quality.trust.blocks import (
     ALL_BANDS,
     BANDS,
@@ -26,7 +26,7 @@ from unetmm.quality.trust.blocks import (
 )
 
 ROUNDING = 0.289
-"""Deviation of what rounding to integers adds; noise is never taken for less."""
+"""Deviation of what rounding to integers adds; noise is hardly ever taken for less."""
 LEAST_SHARE = 1e-3
 """Smallest deviation that counts, as a share of the range of the values: what is made up of less is
 not seen."""
@@ -85,7 +85,7 @@ class LayerNoise:
             masks = [None if mask is None else np.asarray(mask.all(-1)) for mask in masks]
             patches, nodata = [(p - np.float64(origin)) / unit for p in patches], NOTHING
         survey = survey_noise(patches, nodata, masks) if patches else None
-        least = max(LEAST_SHARE * spread, 1e-30 if is_float else ROUNDING)
+        least = max(LEAST_SHARE * spread, 1e-30 if is_float else _rounding(patches, nodata, masks))
         spectrum = noise_spectrum(NO_SMEAR if survey is None else survey.smears[0])
         return cls(survey, least, spectrum, spectrum, origin, unit)
 
@@ -132,6 +132,16 @@ class LayerNoise:
         if self.survey is None:
             return "none that can be told"
         return in_words([self.survey]) if self.unit == 1 else f"about {self.level:.2g}"
+
+
+def _rounding(
+    patches: Sequence[NDArray[Any]], nodata: NoData, masks: Sequence[NDArray[np.bool_] | None]
+) -> float:
+    """Deviation of what rounding adds; no more than that of the values, which few counts have."""
+    pairs = zip(patches, masks, strict=True)
+    values = np.concatenate([measured_values(patch, nodata, mask) for patch, mask in pairs])
+    deviation = float(values.std(dtype=np.float64)) if values.size else 0.0
+    return min(ROUNDING, deviation or ROUNDING)
 
 
 def noise_spectrum(smear: Smear) -> Numbers:

@@ -23,6 +23,7 @@ from unetmm.io.places import Place, RemotePath, to_place
 from unetmm.process import available_cores
 from unetmm.provenance.record import read_record
 from unetmm.quality.trust.blocks import BLOCK_PX
+from unetmm.quality.trust.extremes import Extremes
 from unetmm.quality.trust.figures import (
     LayerFigures,
     PowerCurves,
@@ -54,7 +55,7 @@ from unetmm.quality.trust.pair import (
 )
 from unetmm.quality.trust.places import Seen, see_layers
 from unetmm.quality.trust.resolution import Resolution, Truth, measure_resolution, truth_of
-from unetmm.quality.trust.sums import Extremes, LayerSums, UnitView, look
+from unetmm.quality.trust.sums import LayerSums, UnitView, look
 from unetmm.sizes import parse_size
 
 MOST_THREADS = 8
