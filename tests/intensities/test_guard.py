@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from unetmm.intensities.guard import BlockWatch, Findings, block_px, guard_bytes, to_watch
 from unetmm.intensities.judging import Watched, smear_factor
+from unetmm.intensities.noise import NoiseModel
 from unetmm.intensities.range import ValueScale, less_low
 from unetmm.intensities.validity import NoData
 
@@ -47,6 +48,22 @@ def test_perfect_denoising_passes(noise: float) -> None:
     result = found(noisy, clean)
     assert result.blocks == result.noisy == 16
     assert (result.doubtful, result.left, result.worst) == (0, 0, None)
+
+
+@pytest.mark.parametrize("photons", [0.008, 0.05, 0.3, 1, 3])
+def test_few_photons_that_were_restored_rightly_pass(photons: float) -> None:
+    """Differences of pixels tell little of their noise, which is known all the same."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    clean = photons * (0.2 + 0.8 * np.exp(-((x - 128) ** 2 + (y - 128) ** 2) / 5000))
+    counts = np.random.default_rng(0).poisson(clean).astype(np.float32)
+    known = replace(
+        FULL, scale=ValueScale(0.0, 3.0, 0.0), integers=False, noise=(NoiseModel(1.0, 0.0, 0.0),)
+    )
+    result = found(counts, clean.astype(np.float32), known)
+    assert (result.doubtful, result.is_changed) == (0, False)
+    faded = found(counts, (0.5 * clean).astype(np.float32), known)
+    assert faded.is_changed
+    assert faded.mean_change == pytest.approx(-0.5, abs=0.1)
 
 
 def test_removed_noise_that_was_smeared_passes() -> None:

@@ -111,6 +111,16 @@ def test_areas_of_one_extreme_value_are_doubtful(dtype: str) -> None:
         assert f"--nodata {np.iinfo(dtype).max}" in told(pixels)[0]
 
 
+@pytest.mark.parametrize("photons", [0.004, 0.01, 0.03])
+def test_squares_without_one_of_few_photons_are_no_gap(photons: float) -> None:
+    counts = np.random.default_rng(0).poisson(photons, (512, 512, 1)).astype(np.uint8)
+    assert not list(find_doubts([counts], NoData(), [None], even={0.0: 0.3}))
+    counts[:, :200] = 0
+    counts[:, 200:] += 3
+    assert "exactly 0" in list(find_doubts([counts], NoData(), [None]))[0]
+
+
+
 @pytest.mark.parametrize("share", [0.01, 0.05, 1.0])
 def test_areas_that_were_seen_elsewhere_are_doubtful_too(share: float) -> None:
     pixels = RNG.integers(1, 100, (128, 128, 1)).astype(np.uint16)

@@ -69,6 +69,8 @@ class Light:
     def of(cls, values: NDArray[Any], noise: NoiseModel) -> Light:
         """What some measured values tell."""
         dark, bright = np.percentile(values, ENDS)
+        if bright == dark:  # of few photons, most of all pixels have none
+            bright = values.min(initial=values.max(), where=values > dark)
         low, high = noise.deviation(np.array([dark, bright]))
         mean = float(noise.variance(values.mean(dtype=np.float64)))
         share = high / (bright - dark) if bright > dark else 0.0

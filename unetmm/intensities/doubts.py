@@ -24,6 +24,8 @@ SPAN = (1.0, 99.0)
 """Percentiles between which a colour's values lie."""
 UNEQUAL = 8.0
 """Ratio of the widest span of a colour to the narrowest that is worth a word."""
+FEW_OTHERS = 16
+"""Number of pixels of another value in such squares up to which one without any is chance."""
 FLAT_SHARE = 0.02
 """Share of pixels in such squares above which they are doubtful."""
 NARROW_PX = 32
@@ -120,8 +122,9 @@ def find_doubts(
         yield from _unequal_colours(pairs, nodata)
     for value in _extremes(patches[0].dtype):
         elsewhere = even.get(value, 0.0)
-        share = max(_flat_share(pairs, nodata, value), elsewhere if elsewhere < 1 else 0.0)
-        if share > FLAT_SHARE:
+        own = _flat_share(pairs, nodata, value)
+        share = max(own or 0.0, elsewhere if elsewhere < 1 else 0.0)
+        if own is not None and share > FLAT_SHARE:
             yield (
                 f"{_percent(share)} of the pixels looked at lie in areas that are exactly "
                 f"{value:.10g}, without any noise; if that is no data, give --nodata {value:.10g}"
@@ -169,19 +172,26 @@ def _extremes(dtype: np.dtype[Any]) -> tuple[float, ...]:
 
 def _flat_share(
     pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata: NoData, value: float
-) -> float:
-    """Share of squares that have one measured value; 0 if all have, for that is the image."""
+) -> float | None:
+    """Share of squares that have one measured value; 0 if all have, for that is the image. None if
+    the others hardly have another one: where photons are few, a square without any is chance.
+    """
     flat = total = 0
+    others: list[NDArray[np.intp]] = []
     for pixels, given in pairs:
         same = (pixels == value).all(axis=-1)
         if same.any() and (mask := valid_mask(pixels, nodata, given)) is not None:
             same &= mask.all(axis=-1)
         h, w = (max(1, n // FLAT_PX) for n in same.shape)
         rows, columns = min(FLAT_PX, same.shape[0]), min(FLAT_PX, same.shape[1])
-        squares = same[: h * rows, : w * columns].reshape(h, rows, w, columns).all(axis=(1, 3))
-        flat += int(squares.sum())
-        total += squares.size
-    return flat / total if flat < total else 0.0
+        squares = same[: h * rows, : w * columns].reshape(h, rows, w, columns)
+        other = rows * columns - np.count_nonzero(squares, axis=(1, 3))
+        flat += int(np.count_nonzero(other == 0))
+        total += other.size
+        others.append(other[other > 0])
+    if flat == total:
+        return 0.0
+    return None if np.median(np.concatenate(others)) <= FEW_OTHERS else flat / total
 
 
 def _percent(share: float) -> str:

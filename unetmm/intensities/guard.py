@@ -339,7 +339,7 @@ class BlockWatch:
 
     def _note(self, verdict: Verdict, row: int) -> None:
         means, details = verdict.mean_times > 1, self._cell_times(verdict) > 1
-        left = verdict.left & self.watched.noise
+        left = verdict.left & self.watched.removes_noise
         noise = verdict.power * left, verdict.power
         flags = verdict.judged, means, details & ~means, left, verdict.noisy, *noise
         counts = np.add.reduceat(np.stack(flags).sum(2), self._chunk_blocks, axis=1)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.intensities.noise import NoiseModel
 from unetmm.intensities.range import ValueScale
 
 FEWEST_PX = 256
@@ -30,6 +31,8 @@ WHITE_RATIO = 1.05
 """Largest ratio of differences over two pixels to those over one, where noise is white."""
 MOST_COMMON = 0.75
 """Share of the variance in common beyond which texture is taken for smeared noise."""
+FEW_PHOTONS = 2.0
+"""Photons a pixel up to which differences tell too little of their noise: most of them are 0."""
 VALUES = 8
 """Number of values of a verdict."""
 NOISE_PARTS = 1000
@@ -66,10 +69,12 @@ class Watched:
     """Pixels of the output per pixel of the input and axis."""
     cells: bool = True
     """Whether small parts are to keep their means, as all do but what was blurred."""
-    noise: bool = True
+    removes_noise: bool = True
     """Whether noise is to be gone."""
     smear: float = 1.0
     """Factor by which means differ more than those of white noise with the same differences."""
+    noise: tuple[NoiseModel, ...] = ()
+    """Noise of each sample as it was measured; none where nothing is known of it."""
 
 
 def _limits(smear: float) -> tuple[float, ...]:
@@ -77,7 +82,7 @@ def _limits(smear: float) -> tuple[float, ...]:
     differences = (smear * limit for limit in (MEAN_LIMIT, CELL_LIMIT, AREA_LIMIT))
     return (
         float(FEWEST_PX), *differences, LOST_SHARE, MEAN_FLOOR, float(CONSTANT_FACTOR), CELL_FLOOR,
-        LEFT_SHARE, WHITE_RATIO, float(NOISE_PARTS),
+        LEFT_SHARE, WHITE_RATIO, float(NOISE_PARTS), FEW_PHOTONS,
     )  # fmt: skip
 
 
@@ -131,8 +136,11 @@ def judge(
     _, rows, columns, channels = cells.shape
     scale = watched.scale.low, watched.scale.high - watched.scale.low
     verdicts = np.empty((columns // side, channels, VALUES))
+    counts = np.zeros((channels, 2))
+    for i, model in enumerate(watched.noise):
+        counts[i] = model.gain, model.offset
     judge_blocks(
-        cells, lines, side, AREA_CELLS, (*scale, watched.strength, float(watched.integers)),
+        cells, lines, side, AREA_CELLS, counts, (*scale, watched.strength, float(watched.integers)),
         _limits(watched.smear), np.empty(rows * side, np.int32), np.empty((4, max(rows, side))),
         verdicts,
     )  # fmt: skip

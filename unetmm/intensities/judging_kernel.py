@@ -18,7 +18,7 @@ HIGHEST_BIT = 30
 
 @cached_on_disk
 @njit(**INLINE)
-def judge_blocks(cells, lines, side, area, scale, limits, bits, sums, verdicts):
+def judge_blocks(cells, lines, side, area, counts, scale, limits, bits, sums, verdicts):
     """Judge a row of blocks.
 
     Parameters
@@ -27,6 +27,8 @@ def judge_blocks(cells, lines, side, area, scale, limits, bits, sums, verdicts):
     lines : float32, (BLOCK_SUMS, pixels, channels)
     side : columns of cells of a block.
     area : rows and columns of cells of an area.
+    counts : float64, (channels, 2)
+        Stored units a photon, 0 where none are counted, and the stored value of no photons.
     scale : low end and extent of the range, strength, and 1 for integers or 0.
     limits : those of `judging`.
     bits : int32, room for a number a cell of a block.
@@ -36,7 +38,7 @@ def judge_blocks(cells, lines, side, area, scale, limits, bits, sums, verdicts):
     """
     low, extent, strength, integers = scale
     fewest_px, mean_limit, cell_limit, area_limit, lost_share = limits[:5]
-    mean_floor, constant, cell_floor, left_share, ratio, parts = limits[5:]
+    mean_floor, constant, cell_floor, left_share, ratio, parts, few = limits[5:]
     floor = cell_floor * extent + 0.3 * integers
     for block in range(verdicts.shape[0]):
         for i in range(verdicts.shape[1]):
@@ -72,9 +74,9 @@ def judge_blocks(cells, lines, side, area, scale, limits, bits, sums, verdicts):
                 found = 0
                 for y in range(rows):
                     for x in range(columns):
-                        parts = np.float32(2) if sparse else pairs[y, x]
-                        if parts > 0 and (once[y, x] > 0 or not sparse):
-                            bits[found] = np.float32(once[y, x] / parts).view(np.int32)
+                        seen = np.float32(2) if sparse else pairs[y, x]
+                        if seen > 0 and (once[y, x] > 0 or not sparse):
+                            bits[found] = np.float32(once[y, x] / seen).view(np.int32)
                             found += 1
                 middle = _middle(bits, found)
                 if sparse:
@@ -83,6 +85,9 @@ def judge_blocks(cells, lines, side, area, scale, limits, bits, sums, verdicts):
                     deviation = noise = middle / DIFFERENCE
                 if deviation > 0:
                     break
+            a_photon, above = counts[i, 0], mean - counts[i, 1]
+            if 0 < above < few * a_photon:
+                noise = max(noise, math.sqrt(a_photon * above))
             # Noise of the mean by the differences of lines of cells, whatever is correlated.
             structure = 0.0
             for across in range(0, 4, 2):
@@ -136,8 +141,7 @@ def judge_blocks(cells, lines, side, area, scale, limits, bits, sums, verdicts):
             verdict[3] = abs(difference) / (mean_limit * allowed)
             verdict[4] = times
             verdict[5] = noisy
-            if noisy:
-                verdict[7] = np.rint(min(parts * deviation / extent, 1e6) ** 2)
+            verdict[7] = np.rint(min(parts * noise / extent, 1e6) ** 2)
             verdict[6] = white and size / count < left_share * strength * deviation
 
 

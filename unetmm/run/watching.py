@@ -96,7 +96,7 @@ class RowWatch:
                     group[0], len(group), chunk, sides,
                     job.calibration.entry(task.plane[1], number), kinds != ("f", "f"),
                     job.strength, job.output_scale, job.keeps_details, job.removes_noise,
-                    smear_factor(m.correlation for m in noise[number]),
+                    smear_factor(m.correlation for m in noise[number]), noise[number],
                 )
             )
             for number, group in enumerate(job.groups)
