@@ -290,3 +290,35 @@ def test_growing_noise_is_left_to_the_net_for_white_noise_where_that_is_clearly_
     names = ["tiny-mono", "micrograph-tiny", "universal-tiny-mono"]
     assert decided(names, [0.185, 0.198, 0.21], 0.02, is_sure=True) == "tiny-mono"
     assert decided(names, [0.185, 0.19, 0.21], 0.02, is_sure=True) == "micrograph-tiny"
+
+
+def _tinted(grey: Image, tint: tuple[float, ...]) -> Image:
+    return as_bytes(grey[..., None] * np.array(tint))
+
+
+@pytest.mark.parametrize(
+    ("tint", "words"),
+    [((1, 1, 1), "one grey"), ((0, 1, 0), "one grey"), ((1, 0.9, 0.7), "same noise")],
+)
+def test_noise_that_all_colours_share_gets_a_net_for_one(
+    tint: tuple[float, ...], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of a grey image saved as RGB, green fluorescence or film grain: a net for colours takes
+    what all of them show alike for content.
+    """
+    clean = picture(1)[..., 0]
+    image = _tinted(clean + noise(clean.shape, 10), tint)
+    found = chosen(image)
+    assert found.model == "tiny-mono" and words in found.reason
+    changed = _tinted(clean, tint).astype(np.float64) - unetmm.restore(image)
+    assert changed.std() < 0.5 * (_tinted(clean, tint).astype(np.float64) - image).std()
+    caplog.clear()
+    unetmm.restore(image, "tiny-rgb")
+    assert "the colours have the same noise" in caplog.text
+
+
+def test_colours_of_their_own_noise_get_a_net_for_colours() -> None:
+    clean = picture(3)
+    assert chosen(as_bytes(clean + noise(clean.shape, 10))).model == "tiny-rgb"
+    texture = as_bytes(clean + 6 * noise(clean.shape[:2], 1, (2, 2))[..., None])
+    assert "same noise" not in chosen(texture).reason

@@ -120,7 +120,6 @@ def test_squares_without_one_of_few_photons_are_no_gap(photons: float) -> None:
     assert "exactly 0" in list(find_doubts([counts], NoData(), [None]))[0]
 
 
-
 @pytest.mark.parametrize("share", [0.01, 0.05, 1.0])
 def test_areas_that_were_seen_elsewhere_are_doubtful_too(share: float) -> None:
     pixels = RNG.integers(1, 100, (128, 128, 1)).astype(np.uint16)

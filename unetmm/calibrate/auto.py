@@ -24,6 +24,8 @@ from unetmm.intensities.doubts import values_differ_much
 from unetmm.intensities.drawn import is_drawn
 from unetmm.intensities.image_noise import GROWS, ImageNoise, channels_looked_at, in_words
 from unetmm.intensities.labels import labels_in_words
+from unetmm.intensities.shared_noise import Pairs, are_one_grey, colours_share_noise
+from unetmm.intensities.validity import NoData
 from unetmm.io.image import Source
 from unetmm.models.choice import ModelChoice, candidate_names
 from unetmm.models.groups import sample_groups
@@ -113,12 +115,16 @@ def choose_model(
     alone = source.info.length("C") == 1
     if alone and (words := labels_in_words(*map(list, zip(*pairs, strict=True)))):
         return first, ModelChoice(first.name, LABELS.format(words), leaves_alone=True)
-    if values_differ_much(pairs, source.info.nodata_of(0, colours)):
+    nodata = source.info.nodata_of(0, colours)
+    why = _why_one_by_one(pairs, nodata)
+    if why:
         models = _candidates(terms, source, one_by_one=True)
-        why = "its colours span very different ranges, so each is restored by itself"
-    else:
-        why = ""
     benches = _benches(source, models[0], terms, seen)
+    white = bool(benches) and all(bench.noise.is_white for bench in benches)
+    if not why and white and colours_share_noise(pairs, nodata):
+        why = "its colours have the same noise, so each is restored by itself"
+        models = _candidates(terms, source, one_by_one=True)
+        benches = _benches(source, models[0], terms, seen)
     if not benches:
         reason = why or "too small or too even to tell what its noise is like"
         return models[0], ModelChoice(models[0].name, reason)
@@ -133,6 +139,17 @@ def choose_model(
     reason = f"{why}; {reason}" if why else reason
     words = in_words([bench.noise for bench in benches])
     return models[chosen], ModelChoice(models[chosen].name, reason, words, errors, alone)
+
+
+def _why_one_by_one(pairs: Pairs, nodata: NoData) -> str:
+    """Why no net for colours fits an image, whatever its noise; empty if one may."""
+    if pairs[0][0].shape[-1] < 2:
+        return ""
+    if values_differ_much(pairs, nodata):
+        return "its colours span very different ranges, so each is restored by itself"
+    if are_one_grey(pairs, nodata):
+        return "its colours are one grey, so each is restored by itself"
+    return ""
 
 
 def _candidates(terms: ChoiceTerms, source: Source, one_by_one: bool = False) -> list[Model]:

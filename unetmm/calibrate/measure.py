@@ -38,9 +38,11 @@ from unetmm.engine.cpu.footprint import frozen_bytes
 from unetmm.engine.layout import FLOAT_BYTES
 from unetmm.engine.layouts import observing_layout
 from unetmm.engine.precision import Precision
-from unetmm.intensities.counts import TransformChoice, with_means_kept
+from unetmm.intensities.counts import WHITE, TransformChoice, with_means_kept
 from unetmm.intensities.doubts import find_doubts, find_measured_opacity, find_narrow_planes
+from unetmm.intensities.noise import NoiseModel
 from unetmm.intensities.outliers import REACH_PX, search_bytes
+from unetmm.intensities.shared_noise import are_one_grey, colours_share_noise
 from unetmm.intensities.validity import NoData
 from unetmm.io.image import ImageInfo, Source
 from unetmm.io.joined import may_be_bands
@@ -61,6 +63,11 @@ NOISY = (
     "denoise it first, and sharpen or enlarge the result"
 )
 """Words for it."""
+SHARED = (
+    "the colours have the same noise, as of a grey image saved as RGB, which a model for colours "
+    "leaves; --model auto, or tiny-mono, restores each by itself"
+)
+"""Words for a model that takes colours together which have their noise in common."""
 BY_VALUE = (
     "the model sees {:.6g} to {:.6g} as 0 to 1, which is the range of this image; if it was "
     "trained on another, --range LOW,HIGH gives that (fixed_range in Python)"
@@ -130,12 +137,10 @@ def calibrate(
     takes_noise : whether it was trained on noise all the same: nothing is said of much noise then.
     by_value : whether it is to see floats of 0 to 1 as they are; a measured range is said then.
     """
-    info = source.info
-    asked = Asked(transform, knows_counts, fixed_range)
+    info, asked = source.info, Asked(transform, knows_counts, fixed_range)
     looking = look_by(info, net, cores, asked, outliers and removes_noise)
-    entries = {}
+    entries, noise = {}, 0.0
     doubts = dict.fromkeys(find_narrow_planes(info.height, info.width, len(info.planes)))
-    noise = 0.0
     for channel in range(info.length("C")):
         for g, chosen in enumerate(choose_patches(source, channel, groups, removes_noise)):
             nodata = info.nodata_of(channel, groups[g])
@@ -149,6 +154,8 @@ def calibrate(
             if not removes_noise:
                 noise = max(noise, noise_share(found))
                 entry = replace(entry, not_below=not_below(found))
+            elif not info.joined and _share_noise(chosen, nodata, entry.noise):
+                doubts[SHARED] = None
             entries[key(channel, g)] = entry
     if noise > MUCH_NOISE and not takes_noise:
         doubts[NOISY.format(noise)] = None
@@ -171,6 +178,15 @@ def _doubts(
         yield from find_measured_opacity(chosen.opacity, info.samples, may_be_bands(info))
     if info.joined:
         yield from band_doubts(chosen, nodata, info, seen)
+
+
+def _share_noise(chosen: Choice, nodata: NoData, noise: Sequence[NoiseModel]) -> bool:
+    """Whether colours that go through a net together have their noise in common."""
+    pairs = [(patch.pixels, patch.given) for patch in chosen.patches]
+    if pairs[0][0].shape[-1] < 2:
+        return False
+    is_white = all((n.gain or n.read) and n.correlation <= WHITE for n in noise)
+    return are_one_grey(pairs, nodata) or (is_white and colours_share_noise(pairs, nodata))
 
 
 def look_by(info: ImageInfo, net: CompiledNet, cores: int, asked: Asked, points: bool) -> Looking:

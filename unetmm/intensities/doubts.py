@@ -121,14 +121,26 @@ def find_doubts(
     if are_colours:
         yield from _unequal_colours(pairs, nodata)
     for value in _extremes(patches[0].dtype):
-        elsewhere = even.get(value, 0.0)
-        own = _flat_share(pairs, nodata, value)
-        share = max(own or 0.0, elsewhere if elsewhere < 1 else 0.0)
-        if own is not None and share > FLAT_SHARE:
-            yield (
-                f"{_percent(share)} of the pixels looked at lie in areas that are exactly "
-                f"{value:.10g}, without any noise; if that is no data, give --nodata {value:.10g}"
-            )
+        yield from _unmarked(pairs, nodata, value, even.get(value, 0.0))
+
+
+def _unmarked(
+    pairs: Sequence[tuple[NDArray[Any], Mask | None]],
+    nodata: NoData,
+    value: float,
+    elsewhere: float,
+) -> Iterator[str]:
+    """A line if much of an image has one value that may stand for no data.
+
+    elsewhere : share of small cells in the rest of the image that have it.
+    """
+    own = _flat_share(pairs, nodata, value)
+    share = max(own or 0.0, elsewhere if elsewhere < 1 else 0.0)
+    if own is not None and share > FLAT_SHARE:
+        yield (
+            f"{_percent(share)} of the pixels looked at lie in areas that are exactly "
+            f"{value:.10g}, without any noise; if that is no data, give --nodata {value:.10g}"
+        )
 
 
 def _unequal_colours(

@@ -209,6 +209,7 @@ def doubts(guard: Mapping[str, Any]) -> Iterator[str]:
         )
     if guard.get("is_left"):
         yield (
-            f"{guard['noise_left']} of {guard['noisy']} noisy blocks still have their noise; give "
-            "--calibration from a part of the image that shows something"
+            f"{guard['noise_left']} of {guard['noisy']} noisy blocks still have their noise; try "
+            "another --model (a mono one takes each colour by itself), or --calibration from a "
+            "part of the image that shows something"
         )

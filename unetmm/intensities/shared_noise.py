@@ -1,0 +1,93 @@
+"""Whether the colours of an image have their noise in common, as of a grey image saved as RGB.
+
+A net for colours was trained on noise that is another one in each of them. What all of them show
+alike it takes for content, and leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetmm.intensities.validity import NoData, valid_mask
+
+CELL_PX = 8
+"""Side in pixels of the cells that are looked at."""
+FEWEST = 4
+"""Fewest such cells by which anything is told."""
+IN_COMMON = 0.95
+"""Correlation of two colours that most cells have to exceed."""
+
+Mask = NDArray[np.bool_]
+Pairs = Sequence[tuple[NDArray[Any], Mask | None]]
+"""Pixels (height, width, samples) of patches, and the mask that came with each."""
+
+
+def are_one_grey(pairs: Pairs, nodata: NoData) -> bool:
+    """Whether all colours have the same values, apart from those that have one value everywhere."""
+    varies, same = _compared(pairs, nodata)
+    first = int(np.argmax(varies))
+    return bool(varies.any() and same[first][varies].all())
+
+
+def colours_share_noise(pairs: Pairs, nodata: NoData) -> bool:
+    """Whether what varies from pixel to pixel does so in all colours that vary, nearly everywhere.
+
+    Fine texture of a photograph does the same: what is asked for is white noise, known as such.
+    """
+    products = np.concatenate([_products(*pair, nodata) for pair in pairs])
+    power = np.diagonal(products, axis1=1, axis2=2)
+    varies = power.any(0)
+    live = (power[:, varies] > 0).all(1)  # else a colour was cut off, or there is no noise
+    if varies.sum() < 2 or live.sum() < FEWEST:
+        return False
+    level = np.sqrt(power[live][:, varies])
+    common = products[live][:, varies][..., varies] / (level[:, :, None] * level[:, None])
+    return float(np.median(common.min((1, 2)))) > IN_COMMON
+
+
+def _compared(pairs: Pairs, nodata: NoData) -> tuple[Mask, Mask]:
+    """Which colours vary, and which of two have the same values everywhere."""
+    count = pairs[0][0].shape[-1]
+    varies, same = np.zeros(count, bool), np.ones((count, count), bool)
+    level: NDArray[Any] | None = None
+    for pixels, given in pairs:
+        whole = _whole(pixels, given, nodata)
+        values = pixels.reshape(-1, count) if whole is None else pixels[whole]
+        if not len(values):
+            continue
+        level = values[0] if level is None else level
+        varies |= (values != level).any(0)
+        for i in range(count):
+            for other in range(i):
+                alike = same[i, other] and np.array_equal(values[:, i], values[:, other])
+                same[i, other] = same[other, i] = alike
+    return varies, same
+
+
+def _products(pixels: NDArray[Any], given: Mask | None, nodata: NoData) -> NDArray[np.float64]:
+    """Mean products of second differences of two colours in every measured cell of a patch,
+    (cells, samples, samples).
+    """
+    whole = _whole(pixels, given, nodata)
+    values = pixels.astype(np.float64)
+    if whole is not None:
+        values[~whole] = np.nan
+    steps = np.diff(np.diff(values, 2, axis=0), 2, axis=1)
+    rows, columns = (n // CELL_PX for n in steps.shape[:2])
+    cells = steps[: rows * CELL_PX, : columns * CELL_PX].reshape(
+        rows, CELL_PX, columns, CELL_PX, -1
+    )
+    products = np.einsum("rycxi,rycxj->rcij", cells, cells).reshape(
+        rows * columns, *2 * cells.shape[-1:]
+    )
+    return np.asarray(products[np.isfinite(products).all((1, 2))])
+
+
+def _whole(pixels: NDArray[Any], given: Mask | None, nodata: NoData) -> Mask | None:
+    """Pixels of which all colours are measured; None where all are."""
+    mask = valid_mask(pixels, nodata, given)
+    return None if mask is None else np.asarray(mask.all(-1))
