@@ -16,7 +16,7 @@ from unetmm.intensities.counts import TransformChoice
 from unetmm.intensities.outliers import OutlierChoice
 from unetmm.intensities.range import is_range
 from unetmm.intensities.rounding import RoundingChoice
-from unetmm.intensities.validity import Values, parse_nodata
+from unetmm.intensities.validity import nodata_values
 from unetmm.io.palette import PaletteChoice
 from unetmm.io.places import Place
 from unetmm.models.weights import Model
@@ -86,7 +86,7 @@ def options_of(
     return Options(
         model, budget_of(mem_budget), known, strength=strength, precision=precision,
         device=device, device_budget_bytes=budget_of(device_budget),
-        dtype=dtype_name(dtype), rounding=rounding, nodata=_nodata(nodata),
+        dtype=dtype_name(dtype), rounding=rounding, nodata=nodata_values(nodata),
         outliers=outliers, transform=transform, overwrite=overwrite, scores=scores,
         fixed_range=_range(fixed_range),
     )  # fmt: skip
@@ -118,18 +118,6 @@ def budget_of(mem_budget: str | int | None) -> int | None:
             budget_bytes=mem_budget, needed_bytes=0,
         )  # fmt: skip
     return parse_size(mem_budget) if isinstance(mem_budget, str) else mem_budget
-
-
-def _nodata(nodata: float | Sequence[float] | str | None) -> Values | None:
-    """Values for "no data"; None stays None."""
-    if nodata is None or isinstance(nodata, str):
-        return None if nodata is None else parse_nodata(nodata)
-    try:
-        return tuple(map(float, nodata if isinstance(nodata, Sequence) else (nodata,)))
-    except (TypeError, ValueError):
-        raise ShapeError(
-            f'asked for nodata={nodata!r}; give a number, several in a list, or "none"'
-        ) from None
 
 
 def _range(fixed_range: Sequence[float] | None) -> tuple[float, float] | None:

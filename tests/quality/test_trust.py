@@ -108,6 +108,30 @@ def test_an_output_of_zeros_holds_nothing(photons: float) -> None:
     assert (found.verdict, found.findings[0].code) == ("wrong", "emptied")
 
 
+@pytest.mark.parametrize("noise", [1.5, 2.5, 5])
+def test_steps_of_whole_numbers_are_not_made_up(noise: float) -> None:
+    """The truth, rounded, of a dark scene of a dozen values."""
+    truth = 12 + 4 * SCENE / SCENE.std()
+    noisy = np.rint(truth + np.random.default_rng(2).normal(0, noise, truth.shape))
+    found = unetmm.trust(noisy.clip(0).astype(np.uint8), np.rint(truth).clip(0).astype(np.uint8))
+    assert "invented" not in {one.code for one in found.findings}
+
+
+def test_values_of_no_data_are_those_that_a_user_gives(tmp_path: Path) -> None:
+    """Or gave, when the output was made."""
+    before, after = (np.rint(image + 100).astype(np.uint16) for image in (NOISY, GOOD))
+    before[60:200, 60:200] = after[60:200, 60:200] = 0
+    found = unetmm.trust(before, after, nodata=0)
+    assert found.verdict == "good"
+    assert found.layers[0].figures.blocks < unetmm.trust(before, after).layers[0].figures.blocks
+    with pytest.raises(unetmm.UnetmmError, match="asked for nodata"):
+        unetmm.trust(before, after, nodata=object())  # type: ignore[arg-type]
+    tifffile.imwrite(tmp_path / "a.tif", before)
+    unetmm.restore(tmp_path / "a.tif", "tiny-mono", output=tmp_path / "b.tif", nodata=0)
+    made = unetmm.trust(tmp_path / "a.tif", tmp_path / "b.tif")
+    assert "gaps_changed" not in {one.code for one in made.findings}
+
+
 def test_a_shift_is_measured_to_a_part_of_a_pixel() -> None:
     shift = look(moved(GOOD, 0.3)).layers[0].figures.shift
     assert shift.down_px == pytest.approx(0.3, abs=0.05) and abs(shift.right_px) < 0.02

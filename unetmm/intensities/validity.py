@@ -153,6 +153,24 @@ def parse_nodata(text: str) -> Values:
         ) from None
 
 
+def nodata_values(nodata: float | Sequence[float] | str | None) -> Values | None:
+    """Values for "no data" as a user gives them; None stays None.
+
+    Raises
+    ------
+    ShapeError
+        If they are none.
+    """
+    if nodata is None or isinstance(nodata, str):
+        return None if nodata is None else parse_nodata(nodata)
+    try:
+        return tuple(map(float, nodata if isinstance(nodata, Sequence) else (nodata,)))
+    except (TypeError, ValueError):
+        raise ShapeError(
+            f'asked for nodata={nodata!r}; give a number, several in a list, or "none"'
+        ) from None
+
+
 def valid_mask(
     pixels: NDArray[Any], nodata: NoData = NOTHING, given: NDArray[np.bool_] | None = None
 ) -> NDArray[np.bool_] | None:

@@ -9,7 +9,7 @@ import typer
 from unetmm_cli import display
 from unetmm_cli.display.lines import looked_at
 from unetmm_cli.options.arguments import AsJson, Input
-from unetmm_cli.parsing import parse_budget, parse_place
+from unetmm_cli.parsing import parse_budget, parse_nodata, parse_place
 
 Restored = Annotated[
     Any,
@@ -21,6 +21,16 @@ Reference = Annotated[
         metavar="IMAGE",
         parser=parse_place,
         help="Image that shows the truth, as a long exposure: errors are measured against it.",
+    ),
+]
+NoDataValues = Annotated[
+    Any,
+    typer.Option(
+        "--nodata",
+        metavar="VALUE",
+        parser=parse_nodata,
+        help="Pixels of this value, or of several (-9999,0), hold no measurement; none: all pixels "
+        "do. By default as the images say, or as the output was made.",
     ),
 ]
 MemBudget = Annotated[
@@ -37,6 +47,7 @@ def trust(
     input: Input,
     output: Restored,
     reference: Reference = None,
+    nodata: NoDataValues = None,
     mem_budget: MemBudget = None,
     as_json: AsJson = False,
 ) -> None:
@@ -52,7 +63,9 @@ def trust(
     from unetmm.quality.trust.trust import trust_files
     from unetmm_cli.display.trust import show_trust
 
-    found = trust_files(input, output, reference, mem_budget, on_progress=looked_at())
+    found = trust_files(
+        input, output, reference, mem_budget, on_progress=looked_at(), nodata=nodata
+    )
     if as_json:
         facts = {"input": str(input), "output": str(output), **as_dict(found)}
         display.result_json(facts)

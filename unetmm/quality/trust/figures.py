@@ -23,6 +23,8 @@ from unetmm.quality.trust.extremes import Extremes
 from unetmm.quality.trust.noise import LayerNoise
 from unetmm.quality.trust.sums import LayerSums, Suspect
 
+SURE = 6.0
+"""Deviations of chance from which on something is believed."""
 LEAST_BLOCKS = 8
 """Fewest blocks that spectra are averaged over, where there are as many."""
 SHARE = 0.1
@@ -155,6 +157,7 @@ def make_figures(sums: LayerSums, noise: LayerNoise) -> LayerFigures:
     """The figures of one layer."""
     (flat, _), (top, top_blocks) = _ends(sums.groups, sums.counts)
     removed = [p[0] + p[1] - 2 * p[2] for p in (flat, top)]
+    _, (rounding, _) = _ends(sums.rounding, sums.counts)
     chance = np.maximum(noise.spectrum, removed[0])
     shift, warp = _shifts(sums)
     deciles, gain, offset, bias = _means(sums.bins)
@@ -166,7 +169,7 @@ def make_figures(sums: LayerSums, noise: LayerNoise) -> LayerFigures:
         _left(flat),
         _whiteness(removed[0], noise.spectrum),
         max((_over(removed[1], chance, b) for b in BANDS[FIRST_BAND:]), default=0.0),
-        tuple(_bands(top, top_blocks, removed[1], noise.spectrum, chance)),
+        tuple(_bands(top, top_blocks, removed[1], noise.spectrum, chance, float(rounding))),
         sums.unlikely / max(1, sums.blocks),
         sums.impossible,
         tuple(sums.spots),
@@ -226,11 +229,17 @@ def _whiteness(removed: Numbers, noise: Numbers) -> float:
 
 
 def _bands(
-    top: Numbers, blocks: float, removed: Numbers, noise: Numbers, chance: Numbers
+    top: Numbers,
+    blocks: float,
+    removed: Numbers,
+    noise: Numbers,
+    chance: Numbers,
+    rounding: float,
 ) -> list[BandGain]:
     """Strength of structure by frequency, where there is most of it.
 
     blocks : how many there are of these.
+    rounding : power that rounding put into each frequency of the output.
     """
     found = []
     for band, low, high in zip(BANDS, EDGES, EDGES[1:], strict=False):
@@ -247,7 +256,7 @@ def _bands(
                 high,
                 max(0.0, structure / expected),
                 common / structure if structure > 0 else 1.0,
-                after / common - luck if common > 0 else np.inf,
+                (after - rounding * float(band.sum())) / common - luck if common > 0 else np.inf,
                 _over(removed, chance, band),
             )
         )
@@ -295,7 +304,7 @@ def _means(
     all_sure = all_share / max(
         float(np.sqrt(variance.sum())) * 2 / BLOCK_PX / whole / spread, least
     )
-    if all_sure > sure:  # of few counts, all tenths together are sure where none of them is
+    if sure <= SURE < all_sure:  # few counts are sure in all tenths together, and in none of them
         most, sure = all_share, all_sure
     return found, gain, offset, (most, sure, float(np.abs(left).max()) / spread)
 

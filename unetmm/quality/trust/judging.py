@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from unetmm.quality.trust.figures import LayerFigures
+from unetmm.quality.trust.figures import SURE, LayerFigures
 from unetmm.quality.trust.noise import LayerNoise
 
 Verdict = Literal["good", "doubtful", "wrong", "unknown"]
@@ -31,8 +31,6 @@ SHIFTED_PX, LEAST_ALIKE = 0.1, 0.1
 which one can be told."""
 WARPED_PX = 0.25
 """Smallest distance between the shifts of a region and of the whole that is said."""
-SURE = 6.0
-"""Deviations of chance from which on something is believed."""
 BIASED, WRONG_BIAS = 0.01, 0.03
 """Shares of the range by which means may differ until it is doubtful, and until it is wrong."""
 BENT = 0.4

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.errors import BudgetError, ImageError
-from unetmm.intensities.validity import NoData, valid_mask
+from unetmm.errors import BudgetError, ImageError, UnetmmError
+from unetmm.intensities.validity import NoData, Values, parse_nodata, valid_mask
 from unetmm.io.enlarged import EnlargedSource
 from unetmm.io.framed import FramedSource
 from unetmm.io.image import Box, ImageInfo, Plane, Source
@@ -214,10 +214,15 @@ def open_pair(
     after: Place,
     reference: Place | None,
     enlarges: bool = False,
+    nodata: Values | None = None,
 ) -> Pair:
     """Open two images, the input as far as the output is a part of it.
 
-    enlarges: whether the input's pixels are repeated where the output was enlarged.
+    Parameters
+    ----------
+    enlarges : whether the input's pixels are repeated where the output was enlarged.
+    nodata : values for "no data" of input and output, () for none; None: of the input those that
+        the output was made with.
 
     Raises
     ------
@@ -232,9 +237,9 @@ def open_pair(
             f"{before}; look at both in a viewer"
         )
     selection = Selection.of_part(facts.get("part of the image", "all"))
-    first = open_source(before, selection)
+    first = open_source(before, selection, _told(facts) if nodata is None else nodata)
     stack.callback(first.close)
-    second = open_source(after)
+    second = open_source(after, nodata=nodata)
     stack.callback(second.close)
     crop = _crop(facts.get("crop", "none"))
     if crop is not None and _size(first.info) != _size(second.info):
@@ -246,6 +251,14 @@ def open_pair(
         third = open_source(reference)
         stack.callback(third.close)
     return Pair.of(first, second, third)
+
+
+def _told(facts: Mapping[str, str]) -> Values | None:
+    """Values for "no data" that a user gave when an output was made."""
+    try:
+        return parse_nodata(facts["no data"])
+    except (KeyError, UnetmmError):
+        return None
 
 
 def _times(before: ImageInfo, after: ImageInfo) -> int:

@@ -45,6 +45,8 @@ IMPOSSIBLE = -5.0
 """Agreement from which on a single block is."""
 ALLOWED = 0.04
 """Share of a block's power that it may gain before it is suspicious."""
+ROUNDED = 1 / 12
+"""Variance of what rounding to whole numbers adds."""
 MOST_PLACES = 5
 """Number of the worst blocks that are kept."""
 KINDS = 4
@@ -96,6 +98,8 @@ class LayerSums:
     """Spectra by groups of structure."""
     counts: Numbers = _zeros(GROUPS)
     """Number of blocks of each group."""
+    rounding: Numbers = _zeros(GROUPS)
+    """Sums of the power that rounding put into each frequency of their blocks."""
     regions: Numbers = _zeros(REGIONS**2, KINDS, FREQUENCIES)
     """Spectra by region of the plane."""
     region_counts: Numbers = _zeros(REGIONS**2)
@@ -173,6 +177,8 @@ class UnitView(NamedTuple):
     """Rows and columns before the first block."""
     origin: float = 0.0
     """Stored value of what is 0 here."""
+    is_rounded: bool = False
+    """Whether the output has whole numbers."""
 
     def blocks(self, values: NDArray[Any]) -> NDArray[Any]:
         """The blocks of values (height, width)."""
@@ -225,14 +231,18 @@ def _add_blocks(
     structure = structure * np.float32((ALL_BANDS / noise.spectrum).sum() / ALL_BANDS.sum())
     fine = band_means(power[:, 0], FINE) / (noise.spectrum @ FINE / FINE.sum())
     live = fine > EMPTY_SHARE
-    _add_spectra(sums, power, structure, live, (down, across))
-    _add_local(view, sums, power, noise, units, (down, across))
+    # Steps of whole numbers are no structure, as long as noise is larger.
+    steps = np.full(len(units), ROUNDED * BLOCK_PX**2 * view.is_rounded, np.float32)
+    steps /= np.maximum(1, np.square(units))
+    _add_spectra(sums, power, structure, steps, live, (down, across))
+    _add_local(view, sums, power, noise, units, steps, (down, across))
 
 
 def _add_spectra(
     sums: LayerSums,
     power: Floats,
     structure: Floats,
+    steps: Floats,
     live: NDArray[np.bool_],
     places: tuple[NDArray[np.intp], NDArray[np.intp]],
 ) -> None:
@@ -248,6 +258,7 @@ def _add_spectra(
     sums.groups += added[:GROUPS]
     sums.regions += added[GROUPS:]
     sums.counts += np.bincount(group[live], minlength=GROUPS)
+    sums.rounding += np.bincount(group[live], steps[live], GROUPS)
     sums.region_counts += np.bincount(region, minlength=REGIONS**2)
     sums.blocks += len(power)
 
@@ -258,6 +269,7 @@ def _add_local(
     power: Floats,
     noise: LayerNoise,
     units: Floats,
+    steps: Floats,
     places: tuple[NDArray[np.intp], NDArray[np.intp]],
 ) -> None:
     """What each block says: whether the input bears it out, and how wrong it may be."""
@@ -266,7 +278,9 @@ def _add_local(
     weights = (ALL_BANDS / noise.chance).astype(np.float32)
     spread = np.sqrt(np.maximum(JOINED * (power[:, 1] @ weights), 1e-30))
     # A few percent more or less of everything is not made up: that is told by the sums.
-    z = ((kept + ALLOWED * power[:, 1]) @ weights) / (spread * np.sqrt(_own_chance(removed, noise)))
+    z = ((kept + ALLOWED * power[:, 1]) @ weights + steps * weights.sum()) / (
+        spread * np.sqrt(_own_chance(removed, noise))
+    )
     z[removed @ weights == 0] = 0
     share = (removed @ (ALL_BANDS / noise.spectrum).astype(np.float32)) / ALL_BANDS.sum()
     error = np.square(units) * (kept @ WEIGHTS.astype(np.float32))

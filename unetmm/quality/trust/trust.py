@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
+from unetmm.intensities.validity import Values, nodata_values
 from unetmm.io.array import ArraySource, array_info
 from unetmm.io.places import Place, RemotePath, to_place
+from unetmm.io.sidecars import with_nodata
 from unetmm.process import available_cores
 from unetmm.provenance.record import read_record
 from unetmm.quality.trust.blocks import BLOCK_PX
@@ -126,6 +128,7 @@ def trust(
     reference: Any = None,
     mem_budget: str | int | None = None,
     axes: str | None = None,
+    nodata: float | Sequence[float] | str | None = None,
 ) -> Trust:
     """What a restoration did to the values of an image, told by its input and output.
 
@@ -137,21 +140,24 @@ def trust(
     reference : an image of the truth, if there is one.
     mem_budget : peak memory of the process, arrays on top: bytes, "4GB", "50%" (by default).
     axes : of arrays, such as "YXC", as for `restore`.
+    nodata : values of no measurement, as for `restore`; files say them, or how they were made.
 
     Raises
     ------
     UnetmmError : one of its leaves, with what was asked, what was found and what would work.
     """
     budget = parse_size(mem_budget) if isinstance(mem_budget, str) else mem_budget
+    values = nodata_values(nodata)
     given = [before, after, *([] if reference is None else [reference])]
     if all(isinstance(image, np.ndarray) for image in given):
-        return trust_pair(Pair.of(*(_array_source(image, axes) for image in given)), 1.0, budget)
+        sources = (with_nodata(_array_source(image, axes), values) for image in given)
+        return trust_pair(Pair.of(*sources), 1.0, budget)
     if not all(isinstance(image, (str, Path, RemotePath)) for image in given):
         kinds = ", ".join(type(image).__name__ for image in given)
         raise ImageError(f"cannot compare {kinds}; give NumPy arrays, or paths, and not both")
     places = [to_place(image) for image in given]
     third = places[2] if len(places) > 2 else None
-    return trust_files(places[0], places[1], third, budget)
+    return trust_files(places[0], places[1], third, budget, nodata=values)
 
 
 def _array_source(image: NDArray[Any], axes: str | None) -> ArraySource:
@@ -165,6 +171,7 @@ def trust_files(
     budget_bytes: int | None = None,
     most_px: int | None = None,
     on_progress: OnProgress | None = None,
+    nodata: Values | None = None,
 ) -> Trust:
     """What a restoration did, by its input and output.
 
@@ -173,6 +180,7 @@ def trust_files(
     reference : an image of the truth, of the same size and scale.
     budget_bytes : peak memory of the process; None: half of what is available.
     most_px : pixels of all planes that are looked at, in rows that lie evenly; None: all.
+    nodata : values for "no data" of both, () for none; None: as they and the output's record say.
 
     Raises
     ------
@@ -182,7 +190,7 @@ def trust_files(
         If nothing fits the budget.
     """
     with ExitStack() as stack:
-        pair = open_pair(stack, before, after, reference)
+        pair = open_pair(stack, before, after, reference, nodata=nodata)
         record = read_record(after)
         if reason := why_not_judged(pair, record):
             raise ImageError(f"{after}: {reason} unetmm compare shows both")
@@ -318,6 +326,7 @@ def _look(
     view = UnitView(
         values[0], values[1], measured, reference, pair.plane(part.number, layer), row, column,
         ((row - insets[0]) // BLOCK_PX, (column - insets[1]) // BLOCK_PX), inset, seen.origin,
+        cut[1].values.dtype.kind != "f",
     )  # fmt: skip
     found = look(view, seen.noise, pair.shape, seen.edges)
     _count(found, [p.values for p in cut[:2]], measured, unequal)
