@@ -58,6 +58,9 @@ TOLERANCE = 0.15
 DARK_NOISE = 4.0
 """Largest deviation of the noise in the dark, in counts, with which it matters how many counts lie
 above the dark: parts of a count are nothing beside more."""
+FROM_ZERO = 0.5
+"""Variance of the darkest level, as a share of that of so many photons, from which on it is light
+and no offset."""
 LEAST_DARK = 1.0
 """Least offset of a camera, in counts: the darkest level of few photons is no such thing."""
 _ROUNDS = 12
@@ -89,7 +92,9 @@ class NoiseModel:
         """Stored value that no light gives, as a camera's offset; 0 where it cannot be told, or is
         told too roughly to count from."""
         is_told = self.gain > 0 and self.read <= DARK_NOISE and self.offset >= LEAST_DARK
-        return self.offset if is_told else 0.0
+        # Photons that are counted from 0 have as much noise at the darkest level as on the line.
+        is_line = self.read**2 > FROM_ZERO * self.gain * self.offset
+        return self.offset if is_told and not is_line else 0.0
 
     def variance(self, values: NDArray[Any]) -> Numbers:
         """Variance of the noise of pixels with these stored values, which may be noisy."""

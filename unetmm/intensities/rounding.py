@@ -256,15 +256,14 @@ class Dimness:
 
     @property
     def worst(self) -> Moved | None:
-        """The level to which rounding adds most, or takes most away, if that is more than
-        MOVED_SHARE of it.
+        """The level of which rounding adds, or takes away, the largest share; None if that is less
+        than MOVED_SHARE of any.
         """
-        found, most = None, 0.0
+        found, most = None, MOVED_SHARE
         for pixels, exact, change, squares in self.levels.tolist():
             # Changes by chance cancel out; those that add up do not.
             real = abs(change) > CHANCE * math.sqrt(squares)
-            much = real and abs(change) > max(most, MOVED_SHARE * abs(exact))
-            if much and pixels >= DIM_SHARE * self.seen_px:
-                most, share = abs(change), change / abs(exact) if exact else 1.0
-                found = Moved(exact / pixels, pixels / self.seen_px, share)
+            share = change / abs(exact) if exact else math.copysign(1, change)
+            if real and abs(share) > most and pixels >= DIM_SHARE * self.seen_px:
+                found, most = Moved(exact / pixels, pixels / self.seen_px, share), abs(share)
         return found

@@ -63,8 +63,8 @@ def _rounding(job: Job) -> Iterator[str]:
 def _above(job: Job) -> str:
     """Offset of the camera, from which counts are counted, in words."""
     models = (model for entry in job.calibration.entries.values() for model in entry.noise)
-    dark = [model.dark for model in models if model.dark]
-    return f" above the {min(dark):.4g} of no light" if dark else ""
+    dark = [model.dark for model in models]
+    return f" above the {min(dark):.4g} of no light" if dark and all(dark) else ""
 
 
 def _losses(job: Job) -> Iterator[str]:
