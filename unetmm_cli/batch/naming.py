@@ -16,7 +16,7 @@ from unetmm.io.hdf5.arrays import split_place
 from unetmm.io.places import Place, RemotePath, to_place
 from unetmm_cli import display
 from unetmm_cli.batch.inputs import PIPE, looks_like_zarr
-from unetmm_cli.batch.placing import is_folder, output_name
+from unetmm_cli.batch.placing import is_folder, output_name, was_made_of
 from unetmm_cli.files import exists, name_of, split_name
 from unetmm_cli.options.choices import Choices
 
@@ -58,22 +58,12 @@ def _last(inputs: list[str]) -> str:
     is_new = not inputs[-1].startswith("@") and not glob.has_magic(inputs[-1]) and not last.exists()
     if inputs[-1].endswith("/") or (is_new and (len(inputs) == 2 or not last.suffix)):
         return inputs[-1]
-    if len(inputs) == 2 and last.exists() and _was_made_of(last, to_place(inputs[0])):
+    if len(inputs) == 2 and last.exists() and was_made_of(last, to_place(inputs[0])):
         return inputs[-1]
     # --overwrite changes nothing: two names may be what *.tif became, and the last a raw image.
     single = f"-o {inputs[-1]} to replace that one" if len(inputs) == 2 else "-o FILE for one image"
     raise typer.BadParameter(
         f"{', '.join(inputs)}: images, and no output; give -o FOLDER/, or {single}"
-    )
-
-
-def _was_made_of(output: Place, source: Place) -> bool:
-    """Whether an image is our output of another, so the same command line means it as that."""
-    from unetmm.provenance.record import read_record
-
-    record = read_record(output)
-    return record is not None and str(record["facts"].get("input", "")).startswith(
-        f"{source.name},"
     )
 
 

@@ -12,7 +12,7 @@ from unetmm.io.open import count_images, output_format
 from unetmm.io.places import Place, to_place
 from unetmm_cli.batch.inputs import Found, looks_like_zarr, real_place
 from unetmm_cli.batch.pages import page_of
-from unetmm_cli.display.batch import left_out, told_apart
+from unetmm_cli.display.batch import left_out, restored_before, told_apart
 from unetmm_cli.files import check_folder, check_paths, name_of, overlap, split_name
 from unetmm_cli.options.choices import Choices
 
@@ -72,9 +72,11 @@ def make_items(
         If no image is left, or an output would overwrite its input or another.
     """
     check_folder(folder)
-    kept = _without_outputs(found, folder, choices)
-    if len(kept) < len(found) and not choices.reporting.quiet:
-        left_out(len(found) - len(kept), choices.reporting.as_json)
+    others = _without_outputs(found, folder, choices)
+    kept = _without_restored(others)
+    if not choices.reporting.quiet:
+        left_out(len(found) - len(others), choices.reporting.as_json)
+        restored_before(len(others) - len(kept), choices.reporting.as_json)
     if not kept:
         raise ImageError(
             f"{', '.join(inputs)}: holds nothing but outputs of this command; give other images"
@@ -117,6 +119,33 @@ def with_all_series(items: list[Item]) -> list[Item]:
             page = item.page and item.page.with_name(f"{output.name}.html")
             found.append(Item(item.input, output, number, page) if count > 1 else item)
     return found
+
+
+def _without_restored(found: list[Found]) -> list[Found]:
+    """Images but those that unetmm made of others of them and put beside these: a_denoised.tif."""
+    named: dict[tuple[str, str], list[Place]] = {}
+    for path, _ in found:
+        named.setdefault((str(path.parent), split_name(path.name)[0]), []).append(path)
+
+    def is_restored(path: Place) -> bool:
+        first, *others = split_name(path.name)[0].split("_")
+        for more in others:
+            if any(was_made_of(path, o) for o in named.get((str(path.parent), first), ())):
+                return True
+            first += f"_{more}"
+        return False
+
+    return [one for one in found if not is_restored(one[0])]
+
+
+def was_made_of(output: Place, source: Place) -> bool:
+    """Whether an image is our output of another, by its record."""
+    from unetmm.provenance.record import read_record
+
+    record = read_record(output)
+    return record is not None and str(record["facts"].get("input", "")).startswith(
+        f"{source.name},"
+    )
 
 
 def _without_outputs(found: list[Found], folder: Place, choices: Choices) -> list[Found]:

@@ -28,12 +28,21 @@ def watching(folders: list[str], as_json: bool) -> None:
 
 def left_out(count: int, as_json: bool) -> None:
     """How many images are no inputs because an earlier run of the command made them."""
-    if as_json:
+    if as_json and count:
         say_json({"event": "left_out", "outputs": count})
     elif count == 1:
         say("left out 1 image that is an output of this command")
-    else:
+    elif count:
         say(f"left out {count} images that are outputs of this command")
+
+
+def restored_before(count: int, as_json: bool) -> None:
+    """How many images are no inputs because unetmm made them of others that are."""
+    if as_json and count:
+        say_json({"event": "left_out", "restored": count})
+    elif count:
+        what = "1 image that was" if count == 1 else f"{count} images that were"
+        say(f"left out {what} made of another of these; to restore such an image, give it alone")
 
 
 def told_apart(names: list[str], as_json: bool) -> None:
