@@ -230,9 +230,7 @@ def test_infinite_values_have_no_warning_about_their_noise() -> None:
 
 
 @pytest.mark.parametrize(("gain", "offset", "dark"), [(1.0, 0.0, 0.0), (2.2, 100.0, 100.0)])
-def test_light_everywhere_is_no_offset_of_a_camera(
-    gain: float, offset: float, dark: float
-) -> None:
+def test_light_everywhere_is_no_offset_of_a_camera(gain: float, offset: float, dark: float) -> None:
     """Photons that are counted from 0 have their noise in the darkest place too."""
     light = NoiseModel(gain, offset + 2 * gain, np.sqrt(2) * gain)
     assert light.dark == pytest.approx(dark, abs=3 * gain if dark else 0)

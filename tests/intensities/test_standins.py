@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unetmm.intensities.doubts import find_doubts, find_narrow_planes
+from unetmm.intensities.doubts import find_doubts, find_narrow_planes, without_repeats
 from unetmm.intensities.range import measure_scale
 from unetmm.intensities.standins import REACH_PX, stand_in, standing_bytes
 from unetmm.intensities.validity import NoData, keep_measured, valid_mask, without_fills
@@ -156,3 +156,8 @@ def test_planes_too_narrow_to_be_images(
     said = list(find_narrow_planes(height_px, width_px, planes))
     assert len(said) == bool(axis)
     assert not axis or f"if {axis} is an axis of channels" in said[0]
+
+
+def test_a_doubt_of_several_channels_is_said_once_by_its_largest_share() -> None:
+    lines = ["other", "2.5 % of a is b", "9 % of a is b", "11 % of c", "4 % of a is b", "other"]
+    assert without_repeats(lines) == ("other", "9 % of a is b", "11 % of c")

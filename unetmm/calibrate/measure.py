@@ -39,7 +39,12 @@ from unetmm.engine.layout import FLOAT_BYTES
 from unetmm.engine.layouts import observing_layout
 from unetmm.engine.precision import Precision
 from unetmm.intensities.counts import WHITE, TransformChoice, with_means_kept
-from unetmm.intensities.doubts import find_doubts, find_measured_opacity, find_narrow_planes
+from unetmm.intensities.doubts import (
+    find_doubts,
+    find_measured_opacity,
+    find_narrow_planes,
+    without_repeats,
+)
 from unetmm.intensities.noise import NoiseModel
 from unetmm.intensities.outliers import REACH_PX, search_bytes
 from unetmm.intensities.shared_noise import are_one_grey, colours_share_noise
@@ -159,9 +164,9 @@ def calibrate(
             entries[key(channel, g)] = entry
     if noise > MUCH_NOISE and not takes_noise:
         doubts[NOISY.format(noise)] = None
-    for doubt in doubts:
+    for doubt in (said := without_repeats(doubts)):
         log.warning("%s", doubt)
-    return Calibration(model, entries, tuple(doubts))
+    return Calibration(model, entries, said)
 
 
 def _doubts(

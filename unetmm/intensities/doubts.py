@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -204,6 +204,19 @@ def _flat_share(
     if flat == total:
         return 0.0
     return None if np.median(np.concatenate(others)) <= FEW_OTHERS else flat / total
+
+
+def without_repeats(lines: Iterable[str]) -> tuple[str, ...]:
+    """The lines, of those that differ in the share alone that they begin with the one of most."""
+    found: dict[str, tuple[float, str]] = {}
+    for line in lines:
+        share, sign, rest = line.partition(" % ")
+        try:
+            own = (float(share), line) if sign else (0.0, line)
+        except ValueError:
+            own, rest = (0.0, line), line
+        found[rest or line] = max(own, found.get(rest or line, own))
+    return tuple(line for _, line in found.values())
 
 
 def _percent(share: float) -> str:

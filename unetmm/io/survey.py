@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.intensities.doubts import find_doubts, find_narrow_planes
+from unetmm.intensities.doubts import find_doubts, find_narrow_planes, without_repeats
 from unetmm.intensities.image_noise import (
     ImageNoise,
     channels_looked_at,
@@ -118,7 +118,7 @@ def survey(source: Source, is_image: bool = True) -> Survey:
         return Survey(skipped=str(error))
     are_labels = any(words.startswith((LABELS, TWO_VALUES)) for words in doubts)
     told = in_words(noise) if noise and is_image and not are_labels else ""
-    return Survey(tuple(found), len(places), not is_small, tuple(doubts), told)
+    return Survey(tuple(found), len(places), not is_small, without_repeats(doubts), told)
 
 
 def _is_small(info: ImageInfo, channels: int) -> bool:

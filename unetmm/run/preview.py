@@ -95,7 +95,8 @@ class Preview:
 
     def __repr__(self) -> str:
         made = ", ".join(f"{take.model} at {take.strength:g}" for take in self.takes)
-        return f"<Preview of {len(self.crops)} crops: {made}>"
+        crops = "1 crop" if len(self.crops) == 1 else f"{len(self.crops)} crops"
+        return f"<Preview of {crops}: {made}>"
 
 
 def preview_file(path: Place, wishes: Wishes, options: Options) -> Preview:
