@@ -23,11 +23,11 @@ _DESCRIPTION, _COLOUR = "description", "colorinterp"
 """Roles of items with one text a band."""
 _MOST_BANDS = 2**16
 _RGB_NAMES = ("Red", "Green", "Blue")
-_OPACITY = ("alpha", "opacity", "opaque", "transparen", "mask")
+_OPACITY = ("alpha", "opacity", "opaque", "transparen", "mask", "valid", "coverage", "footprint")
 """Parts of the names of samples that are opacity."""
 _UNKNOWN = ("undefined", "unknown")
 """Colour interpretations that say nothing."""
-_NUMBERED = re.compile(r"(band|layer|channel|sample)?[ _-]*\d+", re.IGNORECASE)
+_NUMBERED = re.compile(r"a|(band|layer|channel|sample)?[ _-]*\d+", re.IGNORECASE)
 """Names of samples that say nothing."""
 
 
