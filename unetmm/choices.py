@@ -93,15 +93,15 @@ def options_of(
 
 
 def dtype_name(dtype: Any) -> str | None:
-    """Name of a pixel type; None stays None.
+    """Name of a pixel type, "input" for that of the input; None stays None.
 
     Raises
     ------
     ShapeError
         If it is none.
     """
-    if dtype is None or dtype == "input":
-        return None
+    if dtype is None or (isinstance(dtype, str) and dtype == "input"):
+        return dtype
     try:
         return str(np.dtype(dtype).name)
     except TypeError:

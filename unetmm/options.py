@@ -77,7 +77,8 @@ class Options:
     device_budget_bytes: int | None = None
     """Peak of a GPU's memory in bytes; None: 80 % of what is free."""
     dtype: str | None = None
-    """Pixel type of the output; None or "input": that of the input."""
+    """Pixel type of the output; "input": that of the input; None: the same, but float32 in a file
+    where a model is chosen for an image of less than a count a pixel, which whole numbers lose."""
     rounding: RoundingChoice = "nearest"
     """Way in which values become integers: nearest, or dither, which keeps small means."""
     outliers: OutlierChoice = "keep"

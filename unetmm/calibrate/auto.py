@@ -19,7 +19,7 @@ from unetmm.calibrate.choice import Choice, choose_patches
 from unetmm.calibrate.measure import look_by
 from unetmm.calibrate.preparing import Asked
 from unetmm.calibrate.risk import HARDLY_ANY, PROBE, Bench, Judged
-from unetmm.intensities.counts import TransformChoice
+from unetmm.intensities.counts import TransformChoice, fewest_counts
 from unetmm.intensities.doubts import values_differ_much
 from unetmm.intensities.drawn import is_drawn
 from unetmm.intensities.image_noise import GROWS, ImageNoise, channels_looked_at, in_words
@@ -138,7 +138,10 @@ def choose_model(
     )
     reason = f"{why}; {reason}" if why else reason
     words = in_words([bench.noise for bench in benches])
-    return models[chosen], ModelChoice(models[chosen].name, reason, words, errors, alone)
+    counts = None
+    if source.info.dtype.kind != "f":
+        counts = fewest_counts((one.measured.scale.fill, one.measured.noise) for one in benches)
+    return models[chosen], ModelChoice(models[chosen].name, reason, words, errors, alone, counts)
 
 
 def _why_one_by_one(pairs: Pairs, nodata: NoData) -> str:

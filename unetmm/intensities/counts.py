@@ -5,7 +5,7 @@ which answer keeps their means.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -48,6 +48,8 @@ FEW_BEYOND = 99.95
 REACHES = 3.0
 """Deviations of its noise by which a bright value may lie above the high end of the range. That end
 holds all but a thousandth of the noisy values, so it has about as many of them already."""
+FEW_COUNTS = 1.0
+"""Mean of stored values above the dark below which whole numbers hold little of an answer."""
 TRUSTED = 0.01
 """Deviation of what the factor of an answer may be from 1, before anything is measured."""
 
@@ -158,6 +160,16 @@ def holding_noise(
         reached = max(reached, sample.straight(bright + REACHES))
     reached = min(reached, limits_of(dtype)[1])
     return replace(scale, high=max(scale.high, scale.low + (reached - scale.low) / HOLDS))
+
+
+def fewest_counts(scales: Iterable[tuple[float, Sequence[NoiseModel]]]) -> float | None:
+    """Least mean above the dark of some channels, where it is too small for whole numbers.
+
+    scales : mean of the stored values of each channel, and the noise of its samples.
+    """
+    means = [mean - one.dark for mean, noise in scales for one in noise if one.gain]
+    least = min(means, default=FEW_COUNTS)
+    return least if least < FEW_COUNTS else None
 
 
 def reaches_beyond(values: Sequence[NDArray[Any]], scale: ValueScale) -> bool:

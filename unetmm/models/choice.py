@@ -38,6 +38,8 @@ class ModelChoice:
     """Name and estimated squared error of each candidate, as a share of the noise's variance."""
     leaves_alone: bool = False
     """Whether the image has no noise and is left as it is, whatever the strength."""
+    counts: float | None = None
+    """Counts a pixel of an image of whole numbers that cannot hold what is restored of so few."""
 
     def as_dict(self) -> dict[str, Any]:
         """For a report or a record."""
@@ -46,6 +48,7 @@ class ModelChoice:
             "reason": self.reason,
             "noise": self.noise,
             "leaves_alone": self.leaves_alone,
+            "few_counts": None if self.counts is None else round(self.counts, 6),
             "estimated_errors": {name: round(error, 4) for name, error in self.errors},
         }
 
@@ -54,8 +57,10 @@ class ModelChoice:
         """Read what `as_dict` made; None where there is none."""
         try:
             errors = tuple((n, float(e)) for n, e in content["estimated_errors"].items())
-            left = bool(content["leaves_alone"])
-            return cls(content["model"], content["reason"], content["noise"], errors, left)
+            left, few = bool(content["leaves_alone"]), content.get("few_counts")
+            counts = None if few is None else float(few)
+            model, reason, noise = (content[name] for name in ("model", "reason", "noise"))
+            return cls(model, reason, noise, errors, left, counts)
         except (TypeError, KeyError, ValueError, AttributeError):
             return None
 

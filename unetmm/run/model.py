@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from unetmm.calibrate.auto import ChoiceTerms, choose_model
-from unetmm.io.image import Source
+from unetmm.errors import ImageError
+from unetmm.io.image import ImageInfo, Source
+from unetmm.io.open import output_format
 from unetmm.io.places import Place
 from unetmm.models.choice import ModelChoice, candidate_names, is_auto
 from unetmm.models.weights import Model
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from unetmm.engine.cpu.compiled import CompiledNet
     from unetmm.engine.cpu.net import CpuNet
 
+PHOTO_FORMATS = ("jpeg", "png")
+"""Formats of outputs that hold no floats."""
 log = logging.getLogger(__name__)
 
 
@@ -32,6 +36,7 @@ def settle(
     earlier: Mapping[str, Any] | None = None,
     cores: int = 0,
     name: str = "",
+    output: Place | None = None,
 ) -> Options:
     """The options with a model, and why it was chosen; as they are where a model is given.
 
@@ -42,6 +47,7 @@ def settle(
     ----------
     earlier : record of an output, finished or begun, of the same run.
     name : of the image, for the line that says what was chosen.
+    output : file that is written, whose pixel type is then chosen too, where nobody named it.
     """
     if not is_auto(options.model):
         return options
@@ -52,14 +58,35 @@ def settle(
     choice = ModelChoice.from_dict((earlier or {}).get("model_choice"))
     names = (candidate_names(options.model, source.info, alone) for alone in (False, True))
     if choice is not None and any(choice.model in some for some in names):
-        return _with(choice, options)
-    return _chosen(options, source, loaded, cores, name)
+        options = _with(choice, options)
+    else:
+        options = _chosen(options, source, loaded, cores, name)
+    return options if output is None else _with_type(options, source.info, output)
 
 
-def settle_file(path: Place, options: Options) -> Options:
+def settle_file(path: Place, options: Options, output: Place | None = None) -> Options:
     """As `settle`, for a file that no run has begun with."""
     with closing(options.opened(path)) as source:
-        return settle(options, source, Loaded(), name=path.name)
+        return settle(options, source, Loaded(), name=path.name, output=output)
+
+
+def _with_type(options: Options, info: ImageInfo, output: Place) -> Options:
+    """The options with floats for an output that would lose few counts in whole numbers."""
+    counts = options.choice.counts if options.choice is not None else None
+    is_asked = options.dtype is not None or options.rounding != "nearest"
+    holds_floats = output_format(output, options.format) not in PHOTO_FORMATS
+    if counts is None or is_asked or not holds_floats or info.samples > 1:
+        return options
+    try:
+        wider = replace(options, dtype="float32")
+        wider.output_info(info)
+    except ImageError:  # a value for "no data" that float32 does not have
+        return options
+    log.warning(
+        "about %.2g counts a pixel, which %s cannot hold once they are restored: the output is "
+        "float32; --dtype input keeps %s", counts, info.dtype, info.dtype,
+    )  # fmt: skip
+    return wider
 
 
 def _chosen(options: Options, source: Source, loaded: Loaded, cores: int, name: str) -> Options:

@@ -156,9 +156,10 @@ def _finished(
     info, record = source.info, read_record(output)
     # Without a record it is refused, because it exists.
     wanted = replace(options, overwrite=record is not None).sink(output, info)
-    sink = open_sink(wanted, options.output_info(info), options.format)
+    open_sink(wanted, options.output_info(info), options.format)
     assert record is not None
-    model, options = _settled(options, source, loaded, record, path.name)
+    model, options = _settled(options, source, loaded, record, path.name, output)
+    sink = open_sink(wanted, options.output_info(info), options.format)
     check_record(output, record, make_facts(path, info, model, options, sink))
     calibration = Calibration.from_json(record["calibration"])
     return Report(
@@ -174,9 +175,10 @@ def _settled(
     loaded: Loaded,
     earlier: Mapping[str, Any] | None,
     name: str,
+    output: Place,
 ) -> tuple[Model, Options]:
     """The model of a run, chosen if need be, and the options with it and with its statistics."""
-    options = settle(options, source, loaded, earlier, name=name)
+    options = settle(options, source, loaded, earlier, name=name, output=output)
     model = loaded.pick(options.model, source.info)
     return model, replace(options, calibration=known_calibration(options, model))
 
@@ -230,7 +232,10 @@ def _plan_work(
     if is_auto(options.model):
         progress(Progress("choose a model", 0, kept.pixels, 0.0, None))
     begun = sink.workspace.read_job() if sink.holds_chunks() else None
-    model, options = _settled(options, source, loaded, begun, path.name)
+    model, options = _settled(options, source, loaded, begun, path.name, output)
+    if (settled := options.output_info(source.info)).dtype != kept.dtype:
+        sink = open_sink(wanted, settled, options.format, options.framed(source))
+        storages = storages[0], sink_storage(sink, options.output_scale)
     plan = plan_image(source.info, *storages, model, options, held_bytes)
     return _Work(path, source, sink, model, plan, options, share, loaded)
 

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from unetmm.calibrate.calibration import Calibration, ChannelStatistics
+from unetmm.intensities.counts import fewest_counts
 from unetmm.intensities.rounding import RoundingChoice
 from unetmm.io.image import ImageInfo
 from unetmm.options import Options
 
-FEW_COUNTS = 1.0
-"""Mean of stored values above the dark below which whole numbers hold little of an answer."""
 log = logging.getLogger(__name__)
 
 
@@ -33,16 +32,12 @@ def say_few(calibration: Calibration, dtype: np.dtype[Any], rounding: RoundingCh
     """Log that whole numbers will not hold the answer, before hours are spent on it."""
     if dtype.kind == "f" or rounding != "nearest":
         return
-    means = [
-        entry.fill - noise.dark
-        for entry in calibration.entries.values()
-        for noise in entry.noise
-        if noise.gain
-    ]
-    if means and min(means) < FEW_COUNTS:
+    entries = calibration.entries.values()
+    counts = fewest_counts((entry.fill, entry.noise) for entry in entries)
+    if counts is not None:
         log.info(
             "about %.2g counts a pixel: %s will not hold what is restored; --dtype float32 does",
-            min(means), dtype,
+            counts, dtype,
         )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def plan(
     asked = choices.to_options()
     with closing(asked.opened(input)):  # whose libraries a run has too
         held = held_bytes()  # before nets are tried, whose memory is given back
-    options = settle_file(input, asked)
+    options = settle_file(input, asked, chosen)
     outlook = look_ahead(input, chosen, options, makes_folder, held)
     if as_json:
         display.result_json(outlook.as_dict())

@@ -107,7 +107,7 @@ class Choices:
             precision=how.precision,
             device=self.devices[0] if self.devices else how.device,
             device_budget_bytes=how.device_budget,
-            dtype=output.dtype,
+            dtype=None if output.dtype == "auto" else output.dtype,
             crop=self.input.crop,
             rounding=output.rounding,
             outliers=how.outliers,

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 else:  # OME-Zarr first: it is what a format that is not written becomes
     Format = Literal[("auto", *sorted(WRITTEN, key=lambda name: name != "ome-zarr"))]
 Dtype = Literal[
-    "input", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"
+    "auto", "input", "uint8", "int8", "uint16", "int16", "uint32", "int32",
+    "float16", "float32", "float64",
 ]  # fmt: skip
 """Values of --dtype."""
 OmeZarrVersion = Literal["0.5", "0.4"]
@@ -36,11 +37,12 @@ class OutputChoices:
     dtype: Annotated[
         Dtype,
         typer.Option(
-            metavar="input|TYPE",
+            metavar="auto|input|TYPE",
             help="Pixel type of the output: uint8, uint16, float32, ... Values keep their scale; "
-            "those that do not fit are clipped and counted.",
+            "those that do not fit are clipped and counted. auto: that of the input, but float32 "
+            "where --model auto finds less than a count a pixel, which whole numbers lose.",
         ),
-    ] = "input"
+    ] = "auto"
     scores: Annotated[
         bool,
         typer.Option(

@@ -84,11 +84,12 @@ def restore_distributed(
         return finished
     with closing(options.opened(path)) as source:
         info = source.info
-        kept = options.output_info(info)
-        wanted = options.sink(output, info)
-        sink = open_sink(wanted, kept, options.format, options.framed(source))
+        wanted, masks = options.sink(output, info), options.framed(source)
+        sink = open_sink(wanted, options.output_info(info), options.format, masks)
         begun = sink.workspace.read_job() if sink.holds_chunks() else None
-        options = settle(options, source, Loaded(), begun, name=path.name)
+        options = settle(options, source, Loaded(), begun, name=path.name, output=output)
+        kept = options.output_info(info)
+        sink = open_sink(wanted, kept, options.format, masks)
         model = pick_model(options.model, info)
         options = replace(options, calibration=known_calibration(options, model))
         storages = source_storage(source), sink_storage(sink, options.output_scale)
