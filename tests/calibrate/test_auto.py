@@ -298,7 +298,11 @@ def _tinted(grey: Image, tint: tuple[float, ...]) -> Image:
 
 @pytest.mark.parametrize(
     ("tint", "words"),
-    [((1, 1, 1), "one grey"), ((0, 1, 0), "one grey"), ((1, 0.9, 0.7), "same noise")],
+    [
+        ((1, 1, 1), "the same or empty"),
+        ((0, 1, 0), "the same or empty"),
+        ((1, 0.9, 0.7), "same noise"),
+    ],
 )
 def test_noise_that_all_colours_share_gets_a_net_for_one(
     tint: tuple[float, ...], words: str, caplog: pytest.LogCaptureFixture
@@ -322,3 +326,15 @@ def test_colours_of_their_own_noise_get_a_net_for_colours() -> None:
     assert chosen(as_bytes(clean + noise(clean.shape, 10))).model == "tiny-rgb"
     texture = as_bytes(clean + 6 * noise(clean.shape[:2], 1, (2, 2))[..., None])
     assert "same noise" not in chosen(texture).reason
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("uint16", 20), ("float32", 0.01), ("int32", 4000)])
+def test_what_is_clean_is_left_as_it_is(dtype: str, scale: float) -> None:
+    """Rounding is no noise, and a net changes more than that by itself."""
+    rows, columns = np.mgrid[:240, :250]
+    soft = 120 + 60 * np.sin(rows / 9) * np.cos(columns / 13) + 30 * np.sin((rows + columns) / 5)
+    image = (soft * scale).round(4).astype(dtype)
+    assert chosen(image).leaves_alone
+    np.testing.assert_array_equal(unetmm.restore(image), image)
+    noisy = (soft + noise(soft.shape, 4)) * scale
+    assert not chosen(noisy.astype(dtype)).leaves_alone

@@ -90,3 +90,16 @@ def test_no_more_threads_is_one_line(
     monkeypatch.setattr("unetmm_cli.__main__.app", refuse)
     assert run_command(["models"]) == 1
     assert "no more threads can be started; raise the limit (ulimit -u)" in capsys.readouterr().err
+
+
+def test_a_warning_is_said_of_each_image_with_its_name(
+    mono: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.tif", "b.tif"):
+        pixels = np.random.default_rng(0).integers(50, 200, (96, 96)).astype(np.uint8)
+        pixels[:40] = 0
+        tifffile.imwrite(tmp_path / "in" / name, pixels)
+    _, err = run_ok(denoise(tmp_path / "in", f"{tmp_path}/out/", mono), capsys)
+    for name in ("a.tif", "b.tif"):
+        assert err.count(f"warning: {name}: 50 % of the pixels") == 1

@@ -147,6 +147,11 @@ def test_images_without_noise_and_without_change_are_good() -> None:
     assert "detail_removed" in {one.code for one in unetmm.trust(clean, soft).findings}
 
 
+def test_an_empty_colour_does_not_speak_for_the_others() -> None:
+    colours = [np.stack([v * 0, v, v * 0], -1).astype(np.float32) for v in (NOISY, GOOD)]
+    assert "Hardly" not in verdict_line(unetmm.trust(*colours))
+
+
 def test_what_is_not_measured_influences_nothing() -> None:
     before, after = NOISY.astype(np.float32), GOOD.astype(np.float32)
     before[100:140, 60:200] = after[100:140, 60:200] = np.nan

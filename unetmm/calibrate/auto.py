@@ -56,6 +56,9 @@ says nothing."""
 FEW_PHOTONS = 4.0
 """Photons of bright pixels below which the net for white noise leaves much of it, and errors are
 estimated too roughly: those estimates are for noise that is normally distributed."""
+OWN_ERROR = 0.25 / 255
+"""Deviation of what nets change in a clean image, as a share of the range: less noise than that
+only grows."""
 MOSTLY_REMOVED = 0.5
 """Estimated error, as a share of the noise, below which a net removes most of it."""
 PATTERN_TAKEN = 0.3
@@ -72,6 +75,11 @@ PATTERN = (
     "--model NAME restores it all the same"
 )
 """Reason for leaving a pattern alone that no net keeps."""
+CLEAN = (
+    "it has less noise than a model changes by itself, so it is left as it is; --model NAME "
+    "restores it all the same"
+)
+"""Reason for leaving an image alone that is clean."""
 LABELS = "{}, and is left as it is; --model NAME restores it all the same"
 """Reason for leaving labels alone, whose numbers are names."""
 
@@ -151,7 +159,7 @@ def _why_one_by_one(pairs: Pairs, nodata: NoData) -> str:
     if values_differ_much(pairs, nodata):
         return "its colours span very different ranges, so each is restored by itself"
     if are_one_grey(pairs, nodata):
-        return "its colours are one grey, so each is restored by itself"
+        return "its colours are the same or empty, so each is restored by itself"
     return ""
 
 
@@ -237,6 +245,8 @@ def _decide(
         return least, f"a regular pattern hides what noise there is; {names[least]} changes least"
     is_smeared = _is_smeared(noise)
     is_weak = max(flats) < HARDLY_ANY and not _is_sure(benches, risks)
+    if is_weak and all(bench.level_share < OWN_ERROR for bench in benches):
+        return None, CLEAN
     if is_weak and not (is_smeared and removed[other] > LITTLE):
         return least, f"no model finds much noise; {names[least]} changes least"
     if is_smeared:

@@ -220,7 +220,7 @@ def without_repeats(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
 def _listed(values: Sequence[float]) -> str:

@@ -25,6 +25,7 @@ from unetmm_cli.batch.one import find_same, report_dict, restore_with_view
 from unetmm_cli.batch.pages import check_page_place, write_page
 from unetmm_cli.batch.placing import Item
 from unetmm_cli.display.batch import Standing, batch_item, batch_summary, one_model
+from unetmm_cli.display.messages import about
 from unetmm_cli.display.text import plain
 from unetmm_cli.files import check_paths, write_text
 from unetmm_cli.options.choices import Choices
@@ -73,7 +74,8 @@ class Many:
         """
         started, lost = time.monotonic(), False
         try:
-            entry = self._restore(item, stop)
+            with about(item.input.name, item.output.name):
+                entry = self._restore(item, stop)
         except WidthError:  # another process goes on, with this image and with those after it
             raise
         except (UnetmmError, OSError, MemoryError) as error:

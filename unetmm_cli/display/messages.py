@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from unetmm_cli.display.lines import say, say_json
@@ -49,7 +51,9 @@ class LogLines(logging.Handler):
     def __init__(self, as_json: bool) -> None:
         super().__init__(logging.INFO)
         self.as_json = as_json
-        self._said: deque[str] = deque(maxlen=_REMEMBERED)
+        self.names: tuple[str, ...] = ()
+        """Names of the image of a batch whose turn it is, and of its output."""
+        self._said: deque[tuple[str, ...]] = deque(maxlen=_REMEMBERED)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record if it is the library's or a warning."""
@@ -57,13 +61,28 @@ class LogLines(logging.Handler):
         if not ours and record.name != "py.warnings":
             return
         message = " ".join(record.getMessage().split())
-        if message in self._said:  # of an image that is opened once more
+        if record.levelno >= logging.WARNING and not any(n in message for n in self.names):
+            message = ": ".join([*self.names[:1], message])
+        if (*self.names, message) in self._said:  # of an image that is opened once more
             return
-        self._said.append(message)
+        self._said.append((*self.names, message))
         if self.as_json:
             say_json({"event": "log", "level": record.levelname.lower(), "message": message})
         else:
             say(message if record.levelno < logging.WARNING else f"warning: {message}")
+
+
+@contextmanager
+def about(*names: str) -> Iterator[None]:
+    """Warnings are of this image of a batch, which they name, and are said for each of them."""
+    lines = [one for one in logging.getLogger().handlers if isinstance(one, LogLines)]
+    for one in lines:
+        one.names = names
+    try:
+        yield
+    finally:
+        for one in lines:
+            one.names = ()
 
 
 def show_logs(quiet: bool = False, as_json: bool = False) -> None:

@@ -167,3 +167,12 @@ def test_names_of_channels_are_kept_where_their_number_is_wrong(
     channels = "".join(f'<Channel ID="Channel:0:{i}" Name="n{i}"/>' for i in range(named))
     write_ome(tmp_path / "a.ome.tif", 3, {"T": 1, "C": 3, "Z": 1}, inside=channels)
     assert open_source(tmp_path / "a.ome.tif").info.channel_names == expected
+
+
+def test_a_description_is_kept_beside_that_of_the_program(tmp_path: Path) -> None:
+    """tifffile writes a second one, of the shape."""
+    pixels = np.zeros((40, 50), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, description="my scan")
+    tifffile.imwrite(tmp_path / "b.tif", pixels)
+    known = [open_source(tmp_path / n).info.metadata.tiff.description for n in ("a.tif", "b.tif")]
+    assert known == ["my scan", ""]

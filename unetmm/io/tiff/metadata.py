@@ -35,6 +35,8 @@ GeoTIFF's place on Earth."""
 _RPC_TAG, _DESCRIPTION_TAG = 50844, 270
 MAX_VALUE_TAG = 281
 """Number of MaxSampleValue."""
+_SHAPES = ('{"shape', "shape=")
+"""Beginnings of descriptions that tifffile writes, beside those of others."""
 _USER_DEFINED = 32767
 """Code of a reference system that has none."""
 _CRS_KEYS = ("ProjectedCSTypeGeoKey", "GeographicTypeGeoKey")
@@ -152,7 +154,8 @@ def _description(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> str:
     if (tif.is_ome and tif.ome_metadata) or (tif.is_imagej and tif.imagej_metadata):
         return ""
     text = page.tags.valueof(_DESCRIPTION_TAG)
-    return text if isinstance(text, str) and text.strip() and not tif.is_shaped else ""
+    is_text = isinstance(text, str) and text.strip() and not text.startswith(_SHAPES)
+    return text if is_text else ""
 
 
 def _exif(page: tifffile.TiffPage) -> bytes:

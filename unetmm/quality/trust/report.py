@@ -34,7 +34,8 @@ def verdict_line(trust: Trust) -> str:
     bad = [one for one in trust.findings if one.verdict == trust.verdict and one.verdict != "good"]
     reasons = " ".join(f"{one.layer + ': ' if one.layer else ''}{one.text}" for one in bad)
     line = VERDICTS[trust.verdict]
-    if trust.verdict == "good" and any(f.code == "nothing_changed" for f in trust.findings):
+    codes = [{found.code for found in layer.findings} for layer in trust.layers]
+    if trust.verdict == "good" and all("nothing_changed" in found for found in codes):
         line = "Hardly anything was changed."
     return f"{trust.verdict.upper()}: {line} {reasons}".strip()
 
