@@ -234,3 +234,13 @@ def test_an_answer_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
     assert not output.exists() and not part_path(output).exists()
     with pytest.raises(WeightsError, match="not a finite number"):
         unetmm.restore(noisy_image(), model=asked.model)
+
+
+def test_an_image_that_was_restored_before_is_told(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.full((64, 64), 9, np.uint8))
+    reports = [
+        restore_file(tmp_path / f"{a}.tif", tmp_path / f"{b}.tif", Options(model="tiny-mono"))
+        for a, b in ("ab", "bc")
+    ]
+    told = ["made it already, by model tiny-mono" in " ".join(r.warnings) for r in reports]
+    assert told == [False, True]

@@ -24,6 +24,7 @@ from unetmm.io.output.destination import output_exists
 from unetmm.io.output.output import Output
 from unetmm.io.places import Place
 from unetmm.models.choice import is_auto, pick_model
+from unetmm.models.tasks import task_of
 from unetmm.models.weights import Model
 from unetmm.options import Options
 from unetmm.plan.memory import sink_storage, source_storage
@@ -233,11 +234,22 @@ def _plan_work(
         progress(Progress("choose a model", 0, kept.pixels, 0.0, None))
     begun = sink.workspace.read_job() if sink.holds_chunks() else None
     model, options = _settled(options, source, loaded, begun, path.name, output)
+    _say_made(path, model)
     if (settled := options.output_info(source.info)).dtype != kept.dtype:
         sink = open_sink(wanted, settled, options.format, options.framed(source))
         storages = storages[0], sink_storage(sink, options.output_scale)
     plan = plan_image(source.info, *storages, model, options, held_bytes)
     return _Work(path, source, sink, model, plan, options, share, loaded)
+
+
+def _say_made(path: Place, model: Model) -> None:
+    """Log that an image was restored before, as each run smooths it more."""
+    made = read_record(path) if task_of(model).removes_noise else None
+    if made is not None:
+        log.warning(
+            "%s: unetmm made it already, by model %s; restored again, it loses detail",
+            path.name, str(made["facts"].get("model", "")).split(" ")[0],
+        )  # fmt: skip
 
 
 def _begin(work: _Work) -> Job:
