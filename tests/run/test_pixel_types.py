@@ -262,4 +262,4 @@ def test_the_command_line_knows_all_types() -> None:
     from unetmm.io.image import DTYPES
     from unetmm_cli.options.output import Dtype, Rounding
 
-    assert get_args(Dtype) == ("input", *DTYPES) and get_args(Rounding) == ROUNDINGS
+    assert get_args(Dtype) == ("auto", "input", *DTYPES) and get_args(Rounding) == ROUNDINGS

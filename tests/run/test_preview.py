@@ -235,7 +235,7 @@ def test_python_users_give_left_top_width_height() -> None:
     options = Options(MONO)
     preview = unetmm.preview(image, crops=[(17, 91, 30, 20)], strengths=(0.5, 1), options=options)
     assert [crop.box for crop in preview.crops] == [Box(91, 17, 111, 47)]
-    assert repr(preview) == "<Preview of 1 crops: lively at 0.5, lively at 1>"
+    assert repr(preview) == "<Preview of 1 crop: lively at 0.5, lively at 1>"
     with pytest.raises(ShapeError, match="left, top, width, height"):
         unetmm.preview(image, crops=[(1, 2, 3)], options=options)
     with pytest.raises(ImageError, match="give a NumPy or Dask array"):
