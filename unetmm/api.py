@@ -125,7 +125,7 @@ def restore(
     strength, scores : 0 gives the input back, 1 the net's answer; all scores of classes, if True.
     precision : "fp32" (auto), "bf16" (faster, AVX512_BF16 or a GPU), "fp16" (a GPU only).
     device, device_budget : "cpu" (auto), "cuda[:N]", "torch"; a GPU's peak, by default 80 %.
-    dtype, rounding : of the output, as "float32"; "nearest" or "dither", by which small means stay.
+    dtype, rounding : of the output ("input": even of few counts); "nearest", "dither" keeps means.
     palette, series : "values" or "colours" of a palette; which image of several, from 0.
     fixed_range, nodata : black and white to the net; values of no measurement ("none": all are).
     outliers, transform : "keep", "replace" or "none" of hot pixels; "anscombe" or "none" of counts.

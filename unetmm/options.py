@@ -28,7 +28,8 @@ from unetmm.io.enlarged import chunk_px, enlarged, enlarged_info
 from unetmm.io.framed import FramedSource, check_inside, framed_info
 from unetmm.io.image import DTYPES, Box, Encoding, ImageInfo, SinkOptions, Source
 from unetmm.io.joined import JoinedSource, joined_info, parted_info
-from unetmm.io.open import open_source
+from unetmm.io.open import open_sink, open_source
+from unetmm.io.output.output import Output
 from unetmm.io.places import Place
 from unetmm.io.retyped import retype
 from unetmm.io.select import Selection
@@ -346,6 +347,12 @@ class Options:
         """The part of these that an output of an image needs."""
         side = chunk_px(SinkOptions.chunk_px, self.output_scale)
         return SinkOptions(path, self.overwrite, side, self.encoding, self.maps(info))
+
+    def open_output(self, path: Place, source: Source) -> Output:
+        """The output of an image, see `open_sink`; nothing is written yet."""
+        info = source.info
+        wanted = self.sink(path, info)
+        return open_sink(wanted, self.output_info(info), self.format, self.framed(source))
 
     def maps(self, info: ImageInfo) -> int:
         """Channels of the output that come of each of an image's, and are written together."""

@@ -20,11 +20,11 @@ from unetmm.calibrate.measure import look_by
 from unetmm.calibrate.preparing import Asked
 from unetmm.calibrate.risk import HARDLY_ANY, PROBE, Bench, Judged
 from unetmm.intensities.counts import TransformChoice, fewest_counts
-from unetmm.intensities.doubts import values_differ_much
+from unetmm.intensities.doubts import Pairs, values_differ_much
 from unetmm.intensities.drawn import is_drawn
 from unetmm.intensities.image_noise import GROWS, ImageNoise, channels_looked_at, in_words
 from unetmm.intensities.labels import labels_in_words
-from unetmm.intensities.shared_noise import Pairs, are_one_grey, colours_share_noise
+from unetmm.intensities.shared_noise import are_one_grey, colours_share_noise
 from unetmm.intensities.validity import NoData
 from unetmm.io.image import Source
 from unetmm.models.choice import ModelChoice, candidate_names

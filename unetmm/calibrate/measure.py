@@ -50,7 +50,7 @@ from unetmm.intensities.outliers import REACH_PX, search_bytes
 from unetmm.intensities.shared_noise import are_one_grey, colours_share_noise
 from unetmm.intensities.validity import NoData
 from unetmm.io.image import ImageInfo, Source
-from unetmm.io.joined import may_be_bands
+from unetmm.io.joined import as_bands
 from unetmm.models.groups import Groups
 from unetmm.nets.config import NetConfig
 
@@ -70,7 +70,7 @@ NOISY = (
 """Words for it."""
 SHARED = (
     "the colours have the same noise, as of a grey image saved as RGB, which a model for colours "
-    "leaves; --model auto, or tiny-mono, restores each by itself"
+    "leaves; --model tiny-mono restores each by itself"
 )
 """Words for a model that takes colours together which have their noise in common."""
 BY_VALUE = (
@@ -180,7 +180,7 @@ def _doubts(
     is_grey = info.samples - info.alpha == 1
     yield from find_doubts(pixels, nodata, masks, is_grey, not info.joined, chosen.even)
     if info.alpha:
-        yield from find_measured_opacity(chosen.opacity, info.samples, may_be_bands(info))
+        yield from find_measured_opacity(chosen.opacity, info.samples, as_bands(info))
     if info.joined:
         yield from band_doubts(chosen, nodata, info, seen)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -34,11 +35,15 @@ SOFT_SHARE = 0.5
 """Share of pixels that are neither clear nor opaque above which opacity is doubtful."""
 FEW_LEVELS = 8
 """Number of different opacities up to which it is none the less one."""
+_SHARE = re.compile(r"(\d[\d.e-]*) % ")
+"""Share that a line begins with."""
 MANY = 2
 """Least number of planes, and of pixels along the long side, for each pixel of the short one, where
 axes may be taken for each other."""
 
 Mask = NDArray[np.bool_]
+Pairs = Sequence[tuple[NDArray[Any], Mask | None]]
+"""Pixels (height, width, samples) of patches, and the mask that came with each."""
 NONE_EVEN: Mapping[float, float] = MappingProxyType({})
 """Shares where nothing else was looked at."""
 
@@ -56,25 +61,24 @@ def find_narrow_planes(height_px: int, width_px: int, planes: int) -> Iterator[s
 
 
 def find_measured_opacity(
-    opacity: Sequence[NDArray[Any]], samples: int, may_be_bands: bool
+    opacity: Sequence[NDArray[Any]], samples: int, bands: str
 ) -> Iterator[str]:
     """A line if what is marked as opacity looks like a measurement.
 
     Parameters
     ----------
     opacity : (height, width) each, all of one dtype; the last of so many `samples`.
-    may_be_bands : whether the samples can be taken for bands.
+    bands : numbers of all samples, as --bands takes them; empty where they can be none.
     """
     values = np.concatenate([part.ravel() for part in opacity])
     opaque = 1 if values.dtype.kind == "f" else np.iinfo(values.dtype).max
     soft = values[(values > 0) & (values < opaque)]
     share = soft.size / max(1, values.size)
     if share > SOFT_SHARE and len(np.unique(soft)) > FEW_LEVELS:
-        numbers = ",".join(str(i + 1) for i in range(samples))
         yield (
             f"sample {samples} is marked as opacity and stays as it is, but {_percent(share)} of "
             "its pixels are neither clear nor opaque"
-            + (f"; if it is a measured band, give --bands {numbers}" if may_be_bands else "")
+            + (f"; if it is a measured band, give --bands {bands}" if bands else "")
         )
 
 
@@ -125,7 +129,7 @@ def find_doubts(
 
 
 def _unmarked(
-    pairs: Sequence[tuple[NDArray[Any], Mask | None]],
+    pairs: Pairs,
     nodata: NoData,
     value: float,
     elsewhere: float,
@@ -143,9 +147,7 @@ def _unmarked(
         )
 
 
-def _unequal_colours(
-    pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata: NoData
-) -> Iterator[str]:
+def _unequal_colours(pairs: Pairs, nodata: NoData) -> Iterator[str]:
     """A line if a net sees some colours on a small part of the range of others."""
     if values_differ_much(pairs, nodata):
         spans = value_spans(pairs, nodata)
@@ -156,7 +158,7 @@ def _unequal_colours(
         )
 
 
-def values_differ_much(pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata: NoData) -> bool:
+def values_differ_much(pairs: Pairs, nodata: NoData) -> bool:
     """Whether a net sees some colours or bands on a small part of the range of others."""
     if pairs[0][0].shape[-1] < 2 or pairs[0][0].dtype == np.uint8:
         return False
@@ -164,7 +166,7 @@ def values_differ_much(pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata
     return max(spans) > UNEQUAL * min(spans) > 0
 
 
-def value_spans(pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata: NoData) -> list[float]:
+def value_spans(pairs: Pairs, nodata: NoData) -> list[float]:
     """Range of the values of each colour or band, without a few at either end."""
     spans = []
     for i in range(pairs[0][0].shape[-1]):
@@ -182,9 +184,7 @@ def _extremes(dtype: np.dtype[Any]) -> tuple[float, ...]:
     return tuple(dict.fromkeys((0, int(limits.min), int(limits.max))))
 
 
-def _flat_share(
-    pairs: Sequence[tuple[NDArray[Any], Mask | None]], nodata: NoData, value: float
-) -> float | None:
+def _flat_share(pairs: Pairs, nodata: NoData, value: float) -> float | None:
     """Share of squares that have one measured value; 0 if all have, for that is the image. None if
     the others hardly have another one: where photons are few, a square without any is chance.
     """
@@ -208,15 +208,12 @@ def _flat_share(
 
 def without_repeats(lines: Iterable[str]) -> tuple[str, ...]:
     """The lines, of those that differ in the share alone that they begin with the one of most."""
-    found: dict[str, tuple[float, str]] = {}
+    most: dict[str, tuple[float, str]] = {}
     for line in lines:
-        share, sign, rest = line.partition(" % ")
-        try:
-            own = (float(share), line) if sign else (0.0, line)
-        except ValueError:
-            own, rest = (0.0, line), line
-        found[rest or line] = max(own, found.get(rest or line, own))
-    return tuple(line for _, line in found.values())
+        begin = _SHARE.match(line)
+        share, rest = (float(begin[1]), line[begin.end() :]) if begin else (0.0, line)
+        most[rest] = max((share, line), most.get(rest, (share, line)))
+    return tuple(line for _, line in most.values())
 
 
 def _percent(share: float) -> str:

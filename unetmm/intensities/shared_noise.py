@@ -6,12 +6,13 @@ alike it takes for content, and leaves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unetmm.intensities.doubts import Mask, Pairs
+from unetmm.intensities.smear import block_view
 from unetmm.intensities.validity import NoData, valid_mask
 
 CELL_PX = 8
@@ -20,10 +21,6 @@ FEWEST = 4
 """Fewest such cells by which anything is told."""
 IN_COMMON = 0.95
 """Correlation of two colours that most cells have to exceed."""
-
-Mask = NDArray[np.bool_]
-Pairs = Sequence[tuple[NDArray[Any], Mask | None]]
-"""Pixels (height, width, samples) of patches, and the mask that came with each."""
 
 
 def are_one_grey(pairs: Pairs, nodata: NoData) -> bool:
@@ -77,13 +74,8 @@ def _products(pixels: NDArray[Any], given: Mask | None, nodata: NoData) -> NDArr
     if whole is not None:
         values[~whole] = np.nan
     steps = np.diff(np.diff(values, 2, axis=0), 2, axis=1)
-    rows, columns = (n // CELL_PX for n in steps.shape[:2])
-    cells = steps[: rows * CELL_PX, : columns * CELL_PX].reshape(
-        rows, CELL_PX, columns, CELL_PX, -1
-    )
-    products = np.einsum("rycxi,rycxj->rcij", cells, cells).reshape(
-        rows * columns, *2 * cells.shape[-1:]
-    )
+    cells = np.stack([block_view(steps[..., i], CELL_PX) for i in range(steps.shape[2])], -1)
+    products = np.einsum("byxi,byxj->bij", cells, cells)
     return np.asarray(products[np.isfinite(products).all((1, 2))])
 
 

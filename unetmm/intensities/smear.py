@@ -170,12 +170,12 @@ def squared_differences(values: NDArray[Any], order: int) -> NDArray[Any]:
     return found
 
 
-def block_view(values: NDArray[Any]) -> NDArray[Any]:
-    """All whole blocks of an image (height, width): (blocks, BLOCK_PX, BLOCK_PX)."""
-    rows, columns = (n // BLOCK_PX for n in values.shape)
-    cut = values[: rows * BLOCK_PX, : columns * BLOCK_PX]
-    squares = cut.reshape(rows, BLOCK_PX, columns, BLOCK_PX).swapaxes(1, 2)
-    return squares.reshape(-1, BLOCK_PX, BLOCK_PX)
+def block_view(values: NDArray[Any], side_px: int = BLOCK_PX) -> NDArray[Any]:
+    """All whole blocks of an image (height, width): (blocks, side_px, side_px)."""
+    rows, columns = (n // side_px for n in values.shape)
+    cut = values[: rows * side_px, : columns * side_px]
+    squares = cut.reshape(rows, side_px, columns, side_px).swapaxes(1, 2)
+    return squares.reshape(-1, side_px, side_px)
 
 
 def _blocks(values: NDArray[Any], mask: NDArray[np.bool_] | None) -> Numbers:

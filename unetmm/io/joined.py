@@ -76,6 +76,16 @@ def may_be_bands(info: ImageInfo) -> bool:
     return is_plain and info.alpha and "C" not in info.axes and not info.metadata.display.palette
 
 
+def band_numbers(count: int) -> str:
+    """The first bands as --bands takes them: 1,2,3."""
+    return ",".join(map(str, range(1, count + 1)))
+
+
+def as_bands(info: ImageInfo) -> str:
+    """All samples as --bands takes them, where they may be bands; else empty."""
+    return band_numbers(info.samples) if may_be_bands(info) else ""
+
+
 class PartedSource(WrappedSource):
     """A source whose colours and opacity are bands, each a channel by itself."""
 

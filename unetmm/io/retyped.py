@@ -10,7 +10,7 @@ import numpy as np
 
 from unetmm.errors import ImageError
 from unetmm.io.image import DTYPES, ImageInfo
-from unetmm.io.joined import may_be_bands
+from unetmm.io.joined import as_bands, band_numbers
 from unetmm.io.metadata import DisplayFacts
 
 
@@ -69,12 +69,11 @@ def _keeps_opacity(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
 
 def _without(info: ImageInfo) -> str:
     """Way on for what may be bands, in words."""
-    if not may_be_bands(info):
+    if not (bands := as_bands(info)):
         return ""
-    numbers = [str(i + 1) for i in range(info.samples)]
     return (
-        f"; --bands {','.join(numbers[:-1])} leaves the opacity out, and --bands "
-        f"{','.join(numbers)} takes it for a measurement"
+        f"; --bands {band_numbers(info.samples - 1)} leaves the opacity out, and --bands {bands} "
+        "takes it for a measurement"
     )
 
 

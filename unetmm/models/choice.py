@@ -38,7 +38,7 @@ class ModelChoice:
     """Name and estimated squared error of each candidate, as a share of the noise's variance."""
     leaves_alone: bool = False
     """Whether the image has no noise and is left as it is, whatever the strength."""
-    counts: float | None = None
+    few_counts: float | None = None
     """Counts a pixel of an image of whole numbers that cannot hold what is restored of so few."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class ModelChoice:
             "reason": self.reason,
             "noise": self.noise,
             "leaves_alone": self.leaves_alone,
-            "few_counts": None if self.counts is None else round(self.counts, 6),
+            "few_counts": None if self.few_counts is None else round(self.few_counts, 6),
             "estimated_errors": {name: round(error, 4) for name, error in self.errors},
         }
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from unetmm.errors import ShapeError
 from unetmm.io.image import ImageInfo
-from unetmm.io.joined import may_be_bands
+from unetmm.io.joined import band_numbers, may_be_bands
 from unetmm.nets.config import NetConfig
 
 Groups = Sequence[tuple[int, ...]]
@@ -59,7 +59,7 @@ def takes_together(config: NetConfig, info: ImageInfo, are_chosen: bool) -> bool
 def _without_bands(wanted: int, info: ImageInfo) -> str:
     """Why an image has not the bands that a net takes, and what to do."""
     found, colours = info.length("C"), info.samples - info.alpha
-    example = ",".join(map(str, range(1, wanted + 1)))
+    example = band_numbers(wanted)
     has = f"{found} band{'s' * (found > 1)}" if colours == 1 else f"{colours} colours"
     has += " and opacity" if info.alpha else ""
     remedy = f"give an image of {wanted} bands, or a net that takes {max(found, colours)}"

@@ -18,7 +18,6 @@ from unetmm.engine.layouts import make_layout
 from unetmm.errors import BudgetError
 from unetmm.io.image import ImageInfo
 from unetmm.io.limits import reading_within
-from unetmm.io.open import open_sink
 from unetmm.io.places import Place
 from unetmm.models.choice import ModelChoice, candidate_names, is_auto, pick_model
 from unetmm.models.groups import sample_groups
@@ -213,8 +212,7 @@ def look_ahead(
         info, model = source.info, pick_model(options.model, source.info)
         planned = plannable(output) if makes_folder and isinstance(output, Path) else output
         kept = options.output_info(info)
-        wanted = replace(options, overwrite=True).sink(planned, info)
-        sink = open_sink(wanted, kept, options.format, options.framed(source))
+        sink = replace(options, overwrite=True).open_output(planned, source)
         storages = source_storage(source), sink_storage(sink, options.output_scale)
         held = process.held_bytes() if held_bytes is None else held_bytes
         plan = plan_image(info, *storages, model, options, held)

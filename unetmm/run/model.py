@@ -72,7 +72,7 @@ def settle_file(path: Place, options: Options, output: Place | None = None) -> O
 
 def _with_type(options: Options, info: ImageInfo, output: Place) -> Options:
     """The options with floats for an output that would lose few counts in whole numbers."""
-    counts = options.choice.counts if options.choice is not None else None
+    counts = options.choice.few_counts if options.choice is not None else None
     is_asked = options.dtype is not None or options.rounding != "nearest"
     holds_floats = output_format(output, options.format) not in PHOTO_FORMATS
     if counts is None or is_asked or not holds_floats or info.samples > 1:

@@ -19,7 +19,6 @@ from unetmm.errors import DeviceError, ResumeError, WeightsError, WidthError
 from unetmm.intensities.guard import Guard
 from unetmm.io.image import Source
 from unetmm.io.limits import reading_within
-from unetmm.io.open import open_sink
 from unetmm.io.output.destination import output_exists
 from unetmm.io.output.output import Output
 from unetmm.io.places import Place
@@ -155,12 +154,11 @@ def _finished(
 ) -> Report:
     """The report of an output that is there, by what it says of itself."""
     info, record = source.info, read_record(output)
-    # Without a record it is refused, because it exists.
-    wanted = replace(options, overwrite=record is not None).sink(output, info)
-    open_sink(wanted, options.output_info(info), options.format)
+    if record is None:  # it is refused, because it exists
+        replace(options, overwrite=False).open_output(output, source)
     assert record is not None
     model, options = _settled(options, source, loaded, record, path.name, output)
-    sink = open_sink(wanted, options.output_info(info), options.format)
+    sink = replace(options, overwrite=True).open_output(output, source)
     check_record(output, record, make_facts(path, info, model, options, sink))
     calibration = Calibration.from_json(record["calibration"])
     return Report(
@@ -221,8 +219,7 @@ def _plan_work(
 ) -> _Work:
     """Open the output, settle on a model and make the plan; nothing is written yet."""
     kept = options.output_info(source.info)
-    wanted = options.sink(output, source.info)
-    sink = open_sink(wanted, kept, options.format, options.framed(source))
+    sink = options.open_output(output, source)
     storages = source_storage(source), sink_storage(sink, options.output_scale)
     # Before nets are tried, whose memory is given back.
     options.engine.prepare(lambda: progress(Progress("compile kernels", 0, kept.pixels, 0, None)))
@@ -235,8 +232,8 @@ def _plan_work(
     begun = sink.workspace.read_job() if sink.holds_chunks() else None
     model, options = _settled(options, source, loaded, begun, path.name, output)
     _say_made(path, model)
-    if (settled := options.output_info(source.info)).dtype != kept.dtype:
-        sink = open_sink(wanted, settled, options.format, options.framed(source))
+    if options.output_info(source.info).dtype != kept.dtype:
+        sink = options.open_output(output, source)
         storages = storages[0], sink_storage(sink, options.output_scale)
     plan = plan_image(source.info, *storages, model, options, held_bytes)
     return _Work(path, source, sink, model, plan, options, share, loaded)

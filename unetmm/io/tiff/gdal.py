@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-import tifffile
-
 from unetmm.io.image import ImageInfo
+
+if TYPE_CHECKING:
+    import tifffile
 
 GDAL_METADATA_TAG = 42112
 _DESCRIPTION, _COLOUR = "description", "colorinterp"

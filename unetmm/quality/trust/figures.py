@@ -298,15 +298,19 @@ def _means(
     gain, offset = _line(levels, levels + changes, count)
     left = levels + changes - gain * levels - offset
     offset = offset if abs(offset) > 1e-9 * spread else 0.0
-    shares, least = np.abs(changes) / spread, 1e-9
-    most, sure = float(shares.max()), float((shares / np.maximum(chance / spread, least)).max())
-    all_share = float(abs(changes @ count)) / whole / spread
-    all_sure = all_share / max(
-        float(np.sqrt(variance.sum())) * 2 / BLOCK_PX / whole / spread, least
-    )
-    if sure <= SURE < all_sure:  # few counts are sure in all tenths together, and in none of them
+    most, sure = _largest(changes / spread, chance / spread)
+    # Few counts may be sure in all tenths together, and in none of them.
+    mean, its_chance = changes @ count / whole, np.sqrt(variance.sum()) / whole * 2 / BLOCK_PX
+    all_share, all_sure = _largest(np.array([mean]) / spread, np.array([its_chance]) / spread)
+    if sure <= SURE < all_sure:
         most, sure = all_share, all_sure
     return found, gain, offset, (most, sure, float(np.abs(left).max()) / spread)
+
+
+def _largest(changes: Numbers, chance: Numbers) -> tuple[float, float]:
+    """The largest change, and the largest in deviations of what chance does."""
+    sizes = np.abs(changes)
+    return float(sizes.max()), float((sizes / np.maximum(chance, 1e-9)).max())
 
 
 def _line(x: Numbers, y: Numbers, weights: Numbers) -> tuple[float, float]:

@@ -21,7 +21,6 @@ from typing import Any
 
 from unetmm.calibrate.calibration import Calibration
 from unetmm.errors import ImageError, ResumeError, UnetmmError
-from unetmm.io.open import open_sink
 from unetmm.io.output.output import Output
 from unetmm.io.places import Place
 from unetmm.models.choice import pick_model
@@ -84,12 +83,11 @@ def restore_distributed(
         return finished
     with closing(options.opened(path)) as source:
         info = source.info
-        wanted, masks = options.sink(output, info), options.framed(source)
-        sink = open_sink(wanted, options.output_info(info), options.format, masks)
+        sink = options.open_output(output, source)
         begun = sink.workspace.read_job() if sink.holds_chunks() else None
         options = settle(options, source, Loaded(), begun, name=path.name, output=output)
         kept = options.output_info(info)
-        sink = open_sink(wanted, kept, options.format, masks)
+        sink = options.open_output(output, source)
         model = pick_model(options.model, info)
         options = replace(options, calibration=known_calibration(options, model))
         storages = source_storage(source), sink_storage(sink, options.output_scale)
