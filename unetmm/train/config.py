@@ -59,14 +59,14 @@ class MicrographNoise:
 NO_SIGMA = 0.01
 """Standard deviation, in counts of 255, below which noise is none."""
 MIXTURE_KINDS = frozenset(
-    "white photons camera micrograph dim blurred along_rows mosaic resampled compressed artefacts "
+    "white photons camera micrograph dim blurred in_common along_rows mosaic resampled compressed artefacts "
     "quantised rows stripes electrons speckle film clean".split()
 )
 """Names of the kinds of noise that `noise.mixture` knows."""
 
 
 KEEPING_KINDS = frozenset(
-    "white photons camera artefacts quantised electrons speckle film clean".split()
+    "white photons camera in_common artefacts quantised electrons speckle film clean".split()
 )
 """Kinds of the mixture that leave the clean picture as it is; the others blur or stretch it."""
 

@@ -23,7 +23,7 @@ from unetmm.train.noise.grain import film, speckle
 from unetmm.train.noise.lines import electrons, rows, stripes
 from unetmm.train.noise.micrograph import make_micrograph
 from unetmm.train.noise.sensor import Pair, Patch, photons, white
-from unetmm.train.noise.smeared import along_rows, blurred, mosaic, resampled
+from unetmm.train.noise.smeared import along_rows, blurred, in_common, mosaic, resampled
 from unetmm.train.noise.spectrum import blur_image
 from unetmm.train.noise.stored import compressed, in_8_bit, quantised
 
@@ -93,6 +93,7 @@ KINDS: dict[str, Kind] = {
     "micrograph": micrograph,
     "dim": dim,
     "blurred": blurred,
+    "in_common": in_common,
     "along_rows": along_rows,
     "mosaic": mosaic,
     "resampled": _after(resampled),
@@ -110,7 +111,7 @@ KINDS: dict[str, Kind] = {
 SOFT_KINDS = frozenset({"blurred", "along_rows", "resampled", "compressed", "rows", "stripes"})
 """Kinds whose picture is at times blurred first; those of micrographs do so themselves."""
 LASTING_KINDS = frozenset(
-    {"photons", "blurred", "along_rows", "mosaic", "resampled", "rows", "stripes", "electrons"}
+    {"photons", "blurred", "in_common", "along_rows", "mosaic", "resampled", "rows", "stripes", "electrons"}
     | {"speckle", "film"}
 )
 """Kinds whose samples at times end in a file of 8 bits, or as JPEG."""

@@ -17,6 +17,8 @@ from unetmm.train.noise.spectrum import log_uniform, smeared_field
 
 BLUR_PX = (0.25, 4.0)
 """Span of the blur's standard deviation, drawn log-uniformly."""
+COMMON_BLUR_PX = (0.25, 2.0)
+"""As BLUR_PX, where colours have their noise in common."""
 ENLARGED = (1.0, 2.5)
 """Span of the factors that images are enlarged by."""
 TURN_DEG = 4.0
@@ -30,6 +32,16 @@ def blurred(clean: Patch, rng: np.random.Generator) -> Pair:
     sigma = log_uniform(rng, BLUR_PX)
     field = smeared_field(clean.shape, (sigma, sigma), rng)
     return clean + spread(clean, rng, 40 / 255) * field, clean
+
+
+def in_common(clean: Patch, rng: np.random.Generator) -> Pair:
+    """Noise that all colours have in common, white or blurred: of a grey picture saved in colours,
+    of film, of a camera that keeps brightness alone.
+    """
+    sigma = log_uniform(rng, COMMON_BLUR_PX) if rng.random() < 0.5 else 0.0
+    field = smeared_field((1, *clean.shape[1:]), (sigma, sigma), rng)
+    of = clean if rng.random() < 0.5 else clean.mean(0, keepdims=True)  # tinted, or alike in all
+    return clean + spread(of, rng, 40 / 255) * field, clean
 
 
 def along_rows(clean: Patch, rng: np.random.Generator) -> Pair:
