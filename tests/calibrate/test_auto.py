@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import unetmm
-from unetmm.calibrate.auto import ChoiceTerms, _decide, choose_model
+from unetmm.calibrate.auto import ChoiceTerms, Contest, _decide, choose_model
 from unetmm.calibrate.risk import Bench, Judged
 from unetmm.engine.choice import pick_engine
 from unetmm.engine.cpu.compiled import CompiledNet
@@ -270,7 +270,8 @@ def decided(names: list[str], risks: list[float], in_flats: float, is_sure: bool
     share = 0.01 if is_sure else 0.001
     bench = SimpleNamespace(noise=noise, level_share=share, far_share=0.0)
     found = [[Judged(risk, 0.9 - 0.2 * i, in_flats)] for i, risk in enumerate(risks)]
-    chosen, _ = _decide(names, found, [cast("Bench", bench)])
+    models = [cast("Model", SimpleNamespace(name=name)) for name in names]
+    chosen, _ = _decide(Contest(models, [cast("Bench", bench)], found))
     assert chosen is not None
     return names[chosen]
 
@@ -319,6 +320,17 @@ def test_noise_that_all_colours_share_gets_a_net_for_one(
     caplog.clear()
     unetmm.restore(image, "tiny-rgb")
     assert "the colours have the same noise" in caplog.text
+
+
+def test_noise_that_all_colours_share_is_told_from_fine_texture_that_they_share() -> None:
+    rng = np.random.default_rng(5)
+    clean = picture(3) + 9 * noise((200, 200), 1, (2, 3))[..., None]
+    assert "same noise" not in chosen(as_bytes(clean)).reason
+    noisy = as_bytes(clean + rng.normal(0, 8, (200, 200, 1)))
+    found = chosen(noisy)
+    assert found.model == "tiny-mono" and "same noise" in found.reason
+    own = as_bytes(clean + rng.normal(0, 8, (200, 200, 3)))
+    assert "same noise" not in chosen(own).reason
 
 
 def test_colours_of_their_own_noise_get_a_net_for_colours() -> None:

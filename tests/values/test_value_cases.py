@@ -30,6 +30,20 @@ def test_rare_bright_cells(amplitude: float, in_cells: float, in_background: flo
     assert after <= 1.1 * before
 
 
+@pytest.mark.parametrize("model", ["auto", "tiny-mono"])
+@pytest.mark.parametrize("share", [0.03, 0.1, 0.4])
+def test_a_dark_ground_beside_many_bright_cells(share: float, model: str) -> None:
+    """The range is that of the ground, so how strong the noise is may not be told from the cells;
+    and however many cells there are, a range for both would leave the ground its noise.
+    """
+    case = cases.crowded(share)
+    found = cases.restored(case.image, model=model)
+    before, after = errors(case, found, case.truth < 10.5)
+    assert after <= 0.3 * before
+    before, after = errors(case, found, case.truth > 2950)
+    assert after <= 0.8 * before
+
+
 @pytest.mark.parametrize("sigma_px", [1.1, 1.3])
 def test_stars_keep_their_peaks_and_their_sums(sigma_px: float) -> None:
     case = cases.stars(sigma_px)

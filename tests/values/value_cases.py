@@ -101,6 +101,17 @@ STARS_PX = [(40 + 60 * (i // 8), 40 + 60 * (i % 8)) for i in range(64)]
 STAR_PEAKS = [10 ** (2 + i * 2.7 / 63) for i in range(64)]
 
 
+def crowded(share: float, amplitude: float = 3000) -> Case:
+    """Photons of bright cells on such a share of the area, on a ground of 10."""
+    rng = np.random.default_rng(7)
+    shape = 480, 480
+    cells = np.zeros(shape)
+    while cells.mean() < share:
+        cells = np.maximum(cells, disc(shape, tuple(rng.uniform(20, 460, 2)), 22))
+    truth = 10 + amplitude * cells
+    return Case(rng.poisson(truth).astype(np.uint16), truth)
+
+
 def stars(sigma_px: float = 1.1) -> Case:
     """64 stars over nearly three decades on a sky of 1000."""
     rng = np.random.default_rng(7)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.calibrate.choice import Choice, choose_patches
-from unetmm.calibrate.measure import look_by
+from unetmm.calibrate.measure import Looking, look_by
 from unetmm.calibrate.preparing import Asked
 from unetmm.calibrate.risk import HARDLY_ANY, PROBE, Bench, Judged
 from unetmm.intensities.counts import TransformChoice, fewest_counts
@@ -56,6 +56,10 @@ says nothing."""
 FEW_PHOTONS = 4.0
 """Photons of bright pixels below which the net for white noise leaves much of it, and errors are
 estimated too roughly: those estimates are for noise that is normally distributed."""
+TAKEN_FOR_CONTENT = 0.15
+"""Share of the noise from which on it is more than a net for colours leaves for other reasons. Of
+what is alike in all colours that net takes noise for content; a net for one colour does not. Clean
+and compressed photographs, whose fine texture is alike in all colours too, have 0.1 at most."""
 OWN_ERROR = 0.25 / 255
 """Deviation of what nets change in a clean image, as a share of the range: less noise than that
 only grows."""
@@ -80,6 +84,8 @@ CLEAN = (
     "restores it all the same"
 )
 """Reason for leaving an image alone that is clean."""
+SHARED = "its colours have the same noise, so each is restored by itself"
+"""Reason for restoring colours one by one whose noise a net for colours would leave."""
 LABELS = "{}, and is left as it is; --model NAME restores it all the same"
 """Reason for leaving labels alone, whose numbers are names."""
 
@@ -116,40 +122,54 @@ def choose_model(
     if len(models) == 1:
         return first, ModelChoice(first.name, "the only model for such images")
     colours = tuple(range(source.info.samples - source.info.alpha))
-    seen = next(iter(choose_patches(source, 0, [colours], is_said=False)))
+    seen = next(iter(choose_patches(source, 0, [colours], False, terms.fixed_range)))
     if is_drawn([patch.pixels for patch in seen.patches]):
         return first, ModelChoice(first.name, DRAWN, leaves_alone=True)
     pairs = [(patch.pixels, patch.given) for patch in seen.patches]
-    alone = source.info.length("C") == 1
-    if alone and (words := labels_in_words(*map(list, zip(*pairs, strict=True)))):
+    one_channel = source.info.length("C") == 1
+    if one_channel and (words := labels_in_words(*map(list, zip(*pairs, strict=True)))):
         return first, ModelChoice(first.name, LABELS.format(words), leaves_alone=True)
     nodata = source.info.nodata_of(0, colours)
-    why = _why_one_by_one(pairs, nodata)
-    if why:
-        models = _candidates(terms, source, one_by_one=True)
-    benches = _benches(source, models[0], terms, seen)
-    white = bool(benches) and all(bench.noise.is_white for bench in benches)
-    if not why and white and colours_share_noise(pairs, nodata):
-        why = "its colours have the same noise, so each is restored by itself"
-        models = _candidates(terms, source, one_by_one=True)
-        benches = _benches(source, models[0], terms, seen)
+    why, contest = _contest(source, fold, terms, seen, nodata)
+    models, benches = contest.models, contest.benches
     if not benches:
         reason = why or "too small or too even to tell what its noise is like"
         return models[0], ModelChoice(models[0].name, reason)
-    found = _judge_all(source, models, fold, benches, terms)
-    chosen, reason = _decide([model.name for model in models], found, benches)
-    alone = chosen is None
+    if why == SHARED and not all(bench.noise.is_white for bench in benches):
+        chosen: int | None = 0
+        reason = f"what else there is may be fine texture, which {models[0].name} keeps"
+    else:
+        chosen, reason = _decide(contest)
+    left_alone = chosen is None
     chosen = chosen or 0
-    errors = tuple(
-        (model.name, float(np.mean([one.risk for one in judged])))
-        for model, judged in zip(models, found, strict=True)
-    )
+    errors = tuple((m.name, risk) for m, risk in zip(models, contest.risks, strict=True))
     reason = f"{why}; {reason}" if why else reason
     words = in_words([bench.noise for bench in benches])
     counts = None
     if source.info.dtype.kind != "f":
         counts = fewest_counts((one.measured.scale.fill, one.measured.noise) for one in benches)
-    return models[chosen], ModelChoice(models[chosen].name, reason, words, errors, alone, counts)
+    model = models[chosen]
+    return model, ModelChoice(model.name, reason, words, errors, left_alone, counts)
+
+
+def _contest(
+    source: Source,
+    fold: Callable[[Model], CompiledNet],
+    terms: ChoiceTerms,
+    seen: Choice,
+    nodata: NoData,
+) -> tuple[str, Contest]:
+    """The models that fit an image, and why it is restored colour by colour, if it is."""
+    pairs = [(patch.pixels, patch.given) for patch in seen.patches]
+    if why := _why_one_by_one(pairs, nodata):
+        return why, _hold(source, fold, terms, seen, one_by_one=True)
+    in_common = colours_share_noise(pairs, nodata)
+    together = _hold(source, fold, terms, seen, in_common=in_common)
+    if in_common and together.benches:
+        alone = _hold(source, fold, terms, seen, one_by_one=True)
+        if alone.benches and alone.risks[0] < min(together.risks) - TAKEN_FOR_CONTENT:
+            return SHARED, alone
+    return "", together
 
 
 def _why_one_by_one(pairs: Pairs, nodata: NoData) -> str:
@@ -178,40 +198,73 @@ def _benches(source: Source, model: Model, terms: ChoiceTerms, first: Choice) ->
         if channel == 0 and len(groups) == 1:
             choices: Iterable[Choice] = (first,)
         else:
-            choices = choose_patches(source, channel, groups, is_said=False)
+            choices = choose_patches(source, channel, groups, False, terms.fixed_range)
         for g, chosen in enumerate(choices):
             nodata = info.nodata_of(channel, groups[g])
             found.append(Bench.of(chosen, nodata, terms.fixed_range, terms.outliers))
     return [bench for bench in found if bench is not None]
 
 
-def _judge_all(
+@dataclass(frozen=True)
+class Contest:
+    """Models of one kind, and how they do on an image."""
+
+    models: list[Model]
+    """Models that an image may get; the first is the one for white noise."""
+    benches: list[Bench]
+    """Patches that they are judged on; none if no noise could be told."""
+    found: list[list[Judged]]
+    """How each model does on each of these."""
+
+    @property
+    def risks(self) -> list[float]:
+        """Estimated errors, as shares of the noise."""
+        return self.means("risk")
+
+    def means(self, name: str) -> list[float]:
+        """A figure of each model, the mean of what it is on all benches."""
+        return [float(np.mean([getattr(one, name) for one in judged])) for judged in self.found]
+
+
+def _hold(
     source: Source,
-    models: Sequence[Model],
     fold: Callable[[Model], CompiledNet],
-    benches: Sequence[Bench],
     terms: ChoiceTerms,
-) -> list[list[Judged]]:
-    """How each model does on each bench."""
+    seen: Choice,
+    one_by_one: bool = False,
+    in_common: bool = False,
+) -> Contest:
+    """Judge all models for an image.
+
+    seen : patches of all colours of the first channel, which are not read again.
+    one_by_one : models for one colour, instead of those for as many as there are.
+    in_common : whether all colours have the same noise.
+    """
+    models = _candidates(terms, source, one_by_one)
+    benches = _benches(source, models[0], terms, seen)
     ready = []
-    for model in models:
+    for model in models if benches else []:
         asked = Asked(terms.transform, model.knows_counts, terms.fixed_range)
         ready.append(look_by(source.info, fold(model), terms.cores, asked, points=False))
-    found: list[list[Judged]] = [[] for _ in models]
-    for bench in benches:
-        stats = [bench.statistics(looking) for looking in ready]
-        changes = [bench.changes(r, s, bench.judged) for r, s in zip(ready, stats, strict=True)]
-        # The net that changes most tells the signal that the noise belongs to.
-        most = max(changes, key=_size)
-        signal = [p.pixels + change for p, change in zip(bench.judged, most, strict=True)]
-        probes = bench.probes(signal)
-        probed = [
-            patch._replace(pixels=patch.pixels + np.float32(PROBE) * probe.noise)
-            for patch, probe in zip(bench.judged, probes, strict=True)
-        ]
-        for i, (looking, own) in enumerate(zip(ready, stats, strict=True)):
-            others = bench.changes(looking, own, probed)
-            found[i].append(bench.judge(changes[i], probes, others))
+    judged = [_judge_on(bench, ready, in_common) for bench in benches]
+    return Contest(models, benches, [list(each) for each in zip(*judged, strict=True)])
+
+
+def _judge_on(bench: Bench, ready: Sequence[Looking], in_common: bool) -> list[Judged]:
+    """How each model does on one bench."""
+    stats = [bench.statistics(looking) for looking in ready]
+    changes = [bench.changes(r, s, bench.judged) for r, s in zip(ready, stats, strict=True)]
+    # The net that changes most tells the signal that the noise belongs to.
+    most = max(changes, key=_size)
+    signal = [p.pixels + change for p, change in zip(bench.judged, most, strict=True)]
+    probes = bench.probes(signal, in_common)
+    probed = [
+        patch._replace(pixels=patch.pixels + np.float32(PROBE) * probe.noise)
+        for patch, probe in zip(bench.judged, probes, strict=True)
+    ]
+    found = []
+    for looking, own, changed in zip(ready, stats, changes, strict=True):
+        found.append(bench.judge(changed, probes, bench.changes(looking, own, probed)))
     return found
 
 
@@ -220,22 +273,18 @@ def _size(changes: Sequence[NDArray[np.floating[Any]]]) -> float:
     return sum(float(np.nansum(np.square(part, dtype=np.float64))) for part in changes)
 
 
-def _decide(
-    names: Sequence[str],
-    found: Sequence[Sequence[Judged]],
-    benches: Sequence[Bench],
-) -> tuple[int | None, str]:
+def _decide(contest: Contest) -> tuple[int | None, str]:
     """Which of the models is taken, and why; the first is the one for white noise.
 
     None if all of them would harm.
     """
+    benches, found = contest.benches, contest.found
+    names = [model.name for model in contest.models]
     noise = [bench.noise for bench in benches]
-    risks = [float(np.mean([one.risk for one in judged])) for judged in found]
-    flats = [float(np.mean([one.removed_in_flats for one in judged])) for judged in found]
+    risks, flats, removed = map(contest.means, ("risk", "removed_in_flats", "removed"))
     other = _best_special(risks, flats)
     gain = risks[0] - risks[other]
     white = names[0]
-    removed = [float(np.mean([one.removed for one in judged])) for judged in found]
     least = int(np.argmin(removed))
     if all(one.is_regular for one in noise):
         keeping = _keeping_patterns(found)

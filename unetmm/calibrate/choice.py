@@ -16,9 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetmm.calibrate.content import Cells, Content, FullWindow, content_window, measure_cells
+from unetmm.calibrate.content import (
+    TOP_SHARE,
+    Cells,
+    Content,
+    FullWindow,
+    content_window,
+    measure_cells,
+)
 from unetmm.calibrate.patches import observed_patches, patch_boxes, patch_size
 from unetmm.calibrate.places import Patch, Place, look_at, look_places, read_patches
+from unetmm.intensities.brackets import HOLDS
 from unetmm.intensities.range import measure_scale
 from unetmm.intensities.validity import NoData, measured_values
 from unetmm.io.image import Box, ImageInfo, Source
@@ -32,6 +40,8 @@ UNEVEN_SHARE = 0.1
 """Share of the noise of content below which other noise is worth a warning."""
 UNEVEN_AREA = 0.1
 """Smallest share of an image that has to have so little noise for it."""
+MOST_BEYOND = 0.75
+"""Share of the cells that reach beyond the base range, from which on all of them count."""
 KEPT_EMPTY = 4
 """Patches of which one without content is kept, where others could take its place."""
 
@@ -61,21 +71,39 @@ class Choice:
 
 
 def choose_patches(
-    source: Source, channel: int, groups: Sequence[tuple[int, ...]], is_said: bool = True
+    source: Source,
+    channel: int,
+    groups: Sequence[tuple[int, ...]],
+    is_said: bool = True,
+    fixed_range: tuple[float, float] | None = None,
 ) -> Iterator[Choice]:
     """The patches of every group of samples of a channel, one group after the other.
 
+    Parameters
+    ----------
     is_said : whether it is logged where noise is uneven.
+    fixed_range : stored values of the base range; None where it is measured.
     """
     info = source.info
     patches = read_patches(source, channel, patch_boxes(info))
     nodata = _Judging(info.samples - info.alpha, stated_nodata(info, channel, patches))
-    look = _Look(source, channel, nodata, is_said)
+    look = _Look(source, channel, nodata)
     cells = [look.measure(patch) for patch in patches]
     opacity = [p.pixels[..., -1] for p in patches] if info.alpha else []
     for group in map(list, groups):
-        found = _choose([p.of(group) for p in patches], [c.of(group) for c in cells], group, look)
-        yield replace(found, even=look.even_shares(group), opacity=opacity)
+        own, part = [p.of(group) for p in patches], _Part(look, group)
+        found = _choose(own, [c.of(group) for c in cells], part, is_said, fixed_range)
+        yield replace(found, even=part.even_shares(), opacity=opacity)
+
+
+def _base_range(
+    patches: Sequence[Patch], nodata: NoData, fixed_range: tuple[float, float] | None
+) -> tuple[float, float]:
+    """Lowest and highest stored value that the base range holds."""
+    pixels, masks = [p.pixels for p in patches], [p.given for p in patches]
+    scale = measure_scale(pixels, nodata, fixed_range, masks)
+    margin = (HOLDS - 1) * (scale.high - scale.low)
+    return scale.low - margin, scale.high + margin
 
 
 @dataclass(frozen=True)
@@ -102,9 +130,8 @@ def stated_nodata(info: ImageInfo, channel: int, patches: Sequence[Patch]) -> No
 class _Look:
     """What many small boxes of a channel hold."""
 
-    def __init__(self, source: Source, channel: int, nodata: _Judging, is_said: bool) -> None:
+    def __init__(self, source: Source, channel: int, nodata: _Judging) -> None:
         self.source, self.channel, self.info = source, channel, source.info
-        self.is_said = is_said
         self.nodata = nodata
         self.places = look_places(source.info)
         self.cells = look_at(source, channel, self.places, self.measure)
@@ -113,31 +140,64 @@ class _Look:
         """What the cells of a box hold."""
         return measure_cells(patch, self.nodata.colours, self.nodata.of_all)
 
-    def content(self, group: list[int]) -> Content:
-        """What tells content from emptiness in a group of samples."""
-        return Content.of([cells.of(group) for cells in self.cells], len(group))
 
-    def even_shares(self, group: list[int]) -> dict[float, float]:
+class _Part:
+    """What the boxes hold of one group of samples."""
+
+    def __init__(
+        self, look: _Look, group: list[int], base: tuple[float, float] | None = None
+    ) -> None:
+        self.look, self.group = look, group
+        self.base = base
+        """Lowest and highest stored value of cells that count; None where all do."""
+        self.cells = [self._counting(cells.of(group)) for cells in look.cells]
+        self.content = Content.of(self.cells, len(group))
+
+    def measure(self, patch: Patch) -> Cells:
+        """What the cells of a box hold of these samples."""
+        return self.look.measure(patch).of(self.group)
+
+    def _counting(self, cells: Cells) -> Cells:
+        return cells if self.base is None else cells.without(cells.reach_beyond(*self.base))
+
+    def windows(self, boxes: Sequence[Cells]) -> list[FullWindow | None]:
+        """The windows of boxes that have content, None where a box has none."""
+        return [_window(self._counting(cells), self.content, self.look.info) for cells in boxes]
+
+    def within(self, base: tuple[float, float]) -> _Part:
+        """The same without what lies beyond the base range, if that is more than a little.
+
+        That is restored in wider ranges, and has noise of its own: it says nothing about how strong
+        the noise is in the base range.
+        """
+        measured = sum(np.count_nonzero(c.measured.all(-1)) for c in self.cells)
+        beyond = sum(np.count_nonzero(c.reach_beyond(*base)) for c in self.cells)
+        if TOP_SHARE * measured < beyond < MOST_BEYOND * measured:
+            return _Part(self.look, self.group, base)
+        return self
+
+    def even_shares(self) -> dict[float, float]:
         """Share of the cells by the value that all their pixels and samples have; patches are
         rather put elsewhere.
         """
-        even = np.concatenate([c.even[..., group].reshape(-1, len(group)) for c in self.cells])
+        group = self.group
+        even = np.concatenate([c.even.reshape(-1, len(group)) for c in self.cells])
         values = even[(even == even[:, :1]).all(1), 0]
         return {float(v): np.count_nonzero(values == v) / len(even) for v in np.unique(values)}
 
-    def is_uneven(self, content: Content, group: list[int]) -> bool:
+    def is_uneven(self) -> bool:
         """Whether many places are noisy, but far less than others."""
-        noise = np.concatenate([c.noise[..., group].ravel() for c in self.cells])
-        known, limit = noise[np.isfinite(noise)], UNEVEN_SHARE * content.noise.max()
+        noise = np.concatenate([c.noise.ravel() for c in self.cells])
+        known, limit = noise[np.isfinite(noise)], UNEVEN_SHARE * self.content.noise.max()
         few = np.count_nonzero((known > 0) & (known < limit))
-        return content.is_noise and bool(few > UNEVEN_AREA * len(known))
+        return self.content.is_noise and bool(few > UNEVEN_AREA * len(known))
 
-    def places_of(self, content: Content, group: list[int]) -> list[Place]:
+    def places(self) -> list[Place]:
         """The places that are full of content, best spread first."""
         found = [
             place
-            for place, cells in zip(self.places, self.cells, strict=True)
-            if content.has(cells.of(group)).mean() > 3 / 4
+            for place, cells in zip(self.look.places, self.cells, strict=True)
+            if self.content.has(cells).mean() > 3 / 4
         ]
         # 0, 1/2, 1/4, 3/4, ... of the way through them, so any number of the first is spread.
         bits = max(0, len(found) - 1).bit_length()
@@ -145,30 +205,44 @@ class _Look:
         return [found[i] for i in order if i < len(found)]
 
 
-def _choose(patches: list[Patch], cells: list[Cells], group: list[int], look: _Look) -> Choice:
+def _choose(
+    patches: list[Patch],
+    cells: list[Cells],
+    part: _Part,
+    is_said: bool,
+    fixed_range: tuple[float, float] | None,
+) -> Choice:
     """The patches of one group. Those that are replaced give their memory to the new ones."""
-    seen = observed_patches(look.info)
-    content = look.content(group)
-    windows = [_window(one, content, look.info) for one in cells]
-    if all(window is not None and window.is_whole for window in windows):
+    info = part.look.info
+    seen, windows = observed_patches(info), part.windows(cells)
+    if not _are_whole(windows):
+        _replace_empty(patches, cells, windows, part)
+    nodata = info.nodata_of(part.look.channel, part.group)
+    inner = part.within(_base_range(patches, nodata, fixed_range))
+    if inner is not part:
+        windows = inner.windows(cells)
+    if _are_whole(windows):
         return Choice(patches, [Observed(patches[i]) for i in seen])
-    if look.is_said and look.is_uneven(content, group):
+    if is_said and inner.is_uneven():
         log.warning(
             "channel %d: the noise in parts of the image is less than a tenth of that in others, "
             "for which it is restored",
-            look.channel,
+            part.look.channel,
         )
-    _replace_empty(patches, windows, group, content, look)
     found = {i: window for i, window in enumerate(windows) if window is not None}
     if not found:
         return Choice(patches, [Observed(patches[i]) for i in seen])
     least = SCRAP_SHARE * max(window.weight for window in found.values())
     order = [*seen, *(i for i in found if i not in seen)]
     large = [i for i in order if i in found and found[i].weight >= least]
-    return Choice(patches, [_part(patches[i], found[i]) for i in sorted(large[: len(seen)])])
+    return Choice(patches, [_observe(patches[i], found[i]) for i in sorted(large[: len(seen)])])
 
 
-def _part(patch: Patch, window: FullWindow) -> Observed:
+def _are_whole(windows: Sequence[FullWindow | None]) -> bool:
+    return all(window is not None and window.is_whole for window in windows)
+
+
+def _observe(patch: Patch, window: FullWindow) -> Observed:
     """What of a patch goes through the net."""
     return Observed(patch.cut(window.box), window.weight)
 
@@ -181,30 +255,28 @@ def _window(cells: Cells, content: Content, info: ImageInfo) -> FullWindow | Non
 
 
 def _replace_empty(
-    patches: list[Patch],
-    windows: list[FullWindow | None],
-    group: list[int],
-    content: Content,
-    look: _Look,
+    patches: list[Patch], cells: list[Cells], windows: list[FullWindow | None], part: _Part
 ) -> None:
     """Put patches around places with content where patches have none, as far as there are any."""
+    look, group = part.look, part.group
     info = look.info
     empty = [i for i, window in enumerate(windows) if window is None]
     # Patches without a single measurement go first: they say nothing about the range either.
     nodata = info.nodata_of(look.channel, group)
     empty.sort(key=lambda i: measured_values(patches[i].pixels, nodata, patches[i].given).size)
     taken = [place for place, window in zip(patch_boxes(info), windows, strict=True) if window]
-    places = iter(look.places_of(content, group))
+    places = iter(part.places())
     for i in empty[: len(empty) - min(len(empty), len(patches) // KEPT_EMPTY)]:
         for t, z, near in places:
             place = t, z, _patch_around(near, info)
             if any(_are_near(place, other) for other in taken):
                 continue
             patch = Patch(*read_measured(look.source, (t, look.channel, z), place[2]))
-            window = _window(look.measure(patch).of(group), content, info)
+            measured = part.measure(patch)
+            (window,) = part.windows([measured])
             if window is not None:
                 taken.append(place)
-                patches[i], windows[i] = patch.of(group), window
+                patches[i], cells[i], windows[i] = patch.of(group), measured, window
                 break
 
 

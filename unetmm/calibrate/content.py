@@ -7,7 +7,7 @@ is none, or less of it, so the noise in small cells tells content from emptiness
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,13 +58,27 @@ class Cells:
     """Flags of the cells all pixels of which are measured."""
     even: Numbers
     """Value that all pixels of a cell have; NaN where they differ or are not measured."""
+    least: Numbers
+    """Mean of its darkest part but one, which a few dead pixels do not change."""
+    most: Numbers
+    """Mean of its brightest part but one."""
 
     def of(self, group: list[int]) -> Cells:
         """The same of some of the samples."""
         return Cells(
             self.noise[..., group], self.coarse[..., group], self.measured[..., group],
-            self.even[..., group],
+            self.even[..., group], self.least[..., group], self.most[..., group],
         )  # fmt: skip
+
+    def reach_beyond(self, low: float, high: float) -> NDArray[np.bool_]:
+        """Which of them, (rows, columns), hold more than single pixels outside of a range."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(((self.least < low) | (self.most > high)).any(-1))
+
+    def without(self, left_out: NDArray[np.bool_]) -> Cells:
+        """The same as if some of them were not measured."""
+        noise = np.where(left_out[..., None], np.nan, self.noise)
+        return replace(self, noise=noise, measured=self.measured & ~left_out[..., None])
 
 
 def measure_cells(patch: Patch, colours: int, nodata: NoData) -> Cells:
@@ -77,7 +91,7 @@ def measure_cells(patch: Patch, colours: int, nodata: NoData) -> Cells:
     values = _measured(patch, colours, nodata)[: rows * CELL_PX, : columns * CELL_PX]
     if not values.size:
         none = np.zeros((rows, columns, values.shape[2]))
-        return Cells(none, none, none > 0, none)
+        return Cells(none, none, none > 0, none, none, none)
     single = _differences(values)
     joined = _differences(values.reshape(len(values) // 2, 2, -1, 2, values.shape[2]).mean((1, 3)))
     parts = CELL_PX // PART_PX
@@ -91,7 +105,11 @@ def measure_cells(patch: Patch, colours: int, nodata: NoData) -> Cells:
     squares = values.reshape(rows, CELL_PX, columns, CELL_PX, -1)
     least, most = squares.min((1, 3)), squares.max((1, 3))
     even = np.where(least == most, least, np.nan)
-    return Cells(levels[:, :, 0], coarse, np.isfinite(_means(values, CELL_PX)), even)
+    means = values.reshape(rows * parts, PART_PX, columns * parts, PART_PX, -1).mean((1, 3))
+    means = means.reshape(rows, parts, columns, parts, -1).swapaxes(1, 2)
+    means = np.sort(means.reshape(rows, columns, parts**2, -1), axis=2)
+    known = np.isfinite(_means(values, CELL_PX))
+    return Cells(levels[:, :, 0], coarse, known, even, means[:, :, 1], means[:, :, -2])
 
 
 def _differences(values: Numbers) -> Numbers:

@@ -147,7 +147,9 @@ def calibrate(
     entries, noise = {}, 0.0
     doubts = dict.fromkeys(find_narrow_planes(info.height, info.width, len(info.planes)))
     for channel in range(info.length("C")):
-        for g, chosen in enumerate(choose_patches(source, channel, groups, removes_noise)):
+        for g, chosen in enumerate(
+            choose_patches(source, channel, groups, removes_noise, fixed_range)
+        ):
             nodata = info.nodata_of(channel, groups[g])
             plain = by_value and fixed_range is None and lie_in_0_to_1(chosen, nodata)
             asked_range = (0.0, 1.0) if plain else fixed_range

@@ -128,13 +128,16 @@ class Bench:
         )
         return through.changes(patches, stats.attention)
 
-    def probes(self, signal: list[Floats]) -> list[Probe]:
-        """Noise as the patches have it, where their signal is about this."""
+    def probes(self, signal: list[Floats], in_common: bool = False) -> list[Probe]:
+        """Noise as the patches have it, where their signal is about this.
+
+        in_common : whether all samples have the same noise, each with its own deviation.
+        """
         found = []
         for k, values in enumerate(signal):
             deviation = np.asarray(self.noise.deviation(values), np.float32)
             drawn = [
-                smear.draw(values.shape[:2], np.random.default_rng((k, i)))
+                smear.draw(values.shape[:2], np.random.default_rng((k, 0 if in_common else i)))
                 for i, smear in enumerate(self.noise.smears)
             ]
             noise = np.asarray(np.stack(drawn, -1) * deviation, np.float32)

@@ -18,6 +18,7 @@ from unetmm.engine.cpu.footprint import observing_bytes
 from unetmm.engine.layout import FLOAT_BYTES
 from unetmm.engine.layouts import observing_layout
 from unetmm.geometry import mirrored
+from unetmm.intensities.brackets import CLIPPED
 from unetmm.intensities.counts import BlockMeans, block_means
 from unetmm.intensities.range import ValueScale, normalise
 from unetmm.intensities.validity import NoData, valid_mask
@@ -98,7 +99,7 @@ class Through:
                 patch.pixels[inner], made[inner], None if mask is None else mask[inner]
             )
 
-        return self._map(compare, patches)
+        return self._map(compare, patches, clips=False)
 
     def changes(self, patches: Sequence[Patch], attention: Mapping[str, Floats]) -> list[Floats]:
         """What the net with this attention changes in each patch, in stored units."""
@@ -134,11 +135,14 @@ class Through:
         self,
         work: Callable[[ObservingStream, Patch, Floats, NDArray[np.bool_] | None], Found],
         patches: Sequence[Patch],
+        clips: bool = True,
     ) -> list[Found]:
+        """What is made of patches; clips: of what a run sees of them, without wider ranges."""
         from unetmm.engine.cpu.stream import ObservingStream
 
         (height, width), samples = self.size, patches[0].pixels.shape[2]
         unattended = self.net.unattended()
+        clips = clips and self.net.config.output_scale == 1
         idle: SimpleQueue[tuple[ObservingStream, Floats]] = SimpleQueue()
         for _ in range(self.streams.count):
             stream = ObservingStream(self.net, unattended, width, height, self.streams.threads)
@@ -150,6 +154,8 @@ class Through:
             try:
                 mask = valid_mask(patch.pixels, self.nodata, patch.given)
                 normalise(patch.pixels, mask, self.scale, padded[:h, :w])
+                if clips:
+                    np.clip(padded[:h, :w], 1 - CLIPPED, CLIPPED, out=padded[:h, :w])
                 if self._has_zeros(h, w):
                     padded[:h, w:] = padded[h:] = 0
                 else:

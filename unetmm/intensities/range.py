@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,10 @@ TAIL_PERCENTILES = ((1.0, 99.0), (3.0, 97.0), (10.0, 90.0))
 they have wider ranges of their own, see `brackets`."""
 TAIL_RATIO = 16.0
 """Factor by which rarer values may stretch the base range."""
+GROUPS_RATIO = 64.0
+"""Factor by which a group of values has to lie farther from the rest than that spreads, to be left
+to wider ranges however many they are: a net's own errors in one range for all are as strong as the
+noise of the darker ones."""
 FARTHEST = 1e6
 """Largest such factor that is believed, unless the values are as large as those for "no data"."""
 FILL_LIKE = 1e9
@@ -158,9 +163,34 @@ def intensity_range(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[float, 
 def _grey_range(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[float, float]:
     """The same for samples that go through the net by themselves: dark uint8 has a range too."""
     if dtype != np.uint8 or not values.size:
-        return intensity_range(values, dtype)
+        return _of_two_groups(values, *intensity_range(values, dtype))
     low, high = map(float, np.percentile(values, DARK_PERCENTILES))
     return (low, high) if 0 < high - low <= DARK_SHARE * BYTES[1] else BYTES
+
+
+def _of_two_groups(values: NDArray[Any], low: float, high: float) -> tuple[float, float]:
+    """The range of the darker values, where the brighter are a group of their own far from them;
+    or the other way round. Else the same range.
+    """
+    if not values.size:
+        return low, high
+    ranks = np.percentile(values.astype(np.float64), np.arange(1, 100))
+    if width := _group_width(ranks - low):
+        return low, low + width
+    if width := _group_width(high - ranks[::-1]):
+        return high - width, high
+    return low, high
+
+
+def _group_width(distances: NDArray[np.float64]) -> float:
+    """Width of the group that lies near, by percentiles 1 to 99 of all distances; 0 if the others
+    are no group of their own.
+    """
+    tenths = distances[9::10]
+    for near, far in pairwise(tenths):
+        if near > SMALLEST_RANGE and far > GROUPS_RATIO * near:
+            return float(distances[distances <= 2 * near].max())
+    return 0.0
 
 
 def is_plain(values: NDArray[Any]) -> bool:

@@ -33,7 +33,7 @@ def are_one_grey(pairs: Pairs, nodata: NoData) -> bool:
 def colours_share_noise(pairs: Pairs, nodata: NoData) -> bool:
     """Whether what varies from pixel to pixel does so in all colours that vary, nearly everywhere.
 
-    Fine texture of a photograph does the same: what is asked for is white noise, known as such.
+    Fine texture of a photograph does the same: how nets do on it tells whether it is noise.
     """
     products = np.concatenate([_products(*pair, nodata) for pair in pairs])
     power = np.diagonal(products, axis1=1, axis2=2)

@@ -59,8 +59,8 @@ class MicrographNoise:
 NO_SIGMA = 0.01
 """Standard deviation, in counts of 255, below which noise is none."""
 MIXTURE_KINDS = frozenset(
-    "white photons camera micrograph dim blurred in_common along_rows mosaic resampled compressed artefacts "
-    "quantised rows stripes electrons speckle film clean".split()
+    "white photons camera micrograph dim blurred in_common along_rows mosaic resampled compressed "
+    "artefacts quantised rows stripes electrons speckle film clean".split()
 )
 """Names of the kinds of noise that `noise.mixture` knows."""
 
