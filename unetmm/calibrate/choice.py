@@ -40,7 +40,7 @@ UNEVEN_SHARE = 0.1
 """Share of the noise of content below which other noise is worth a warning."""
 UNEVEN_AREA = 0.1
 """Smallest share of an image that has to have so little noise for it."""
-MOST_BEYOND = 0.75
+MOST_BEYOND = 0.95
 """Share of the cells that reach beyond the base range, from which on all of them count."""
 KEPT_EMPTY = 4
 """Patches of which one without content is kept, where others could take its place."""

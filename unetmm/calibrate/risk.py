@@ -82,7 +82,7 @@ class Bench:
     """Pixels (height, width, samples) of each that count: measured, and far from what lies beyond
     the base range."""
     far_share: float
-    """Share of the pixels that do not count because they are near what lies beyond it."""
+    """Share of all pixels looked at that are near what lies beyond it, and do not count."""
 
     @classmethod
     def of(
@@ -104,7 +104,8 @@ class Bench:
         far = [_beside_far(patch, base) for patch in judged]
         pairs = zip(judged, far, strict=True)
         counted = [_known(patch) & ~beside[..., None] for patch, beside in pairs]
-        share = float(np.mean([beside.mean() for beside in far]))
+        looked_at = [_beside_far(patch, base).mean() for patch in measured.patches]
+        share = float(np.mean(looked_at))
         return cls(measured, noise, judged, counted, share)
 
     @property

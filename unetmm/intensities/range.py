@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,10 +22,10 @@ TAIL_PERCENTILES = ((1.0, 99.0), (3.0, 97.0), (10.0, 90.0))
 they have wider ranges of their own, see `brackets`."""
 TAIL_RATIO = 16.0
 """Factor by which rarer values may stretch the base range."""
-GROUPS_RATIO = 64.0
+GROUPS_RATIO, GAP_RATIO = 64.0, 16.0
 """Factor by which a group of values has to lie farther from the rest than that spreads, to be left
 to wider ranges however many they are: a net's own errors in one range for all are as strong as the
-noise of the darker ones."""
+noise of the darker ones. And factor between the two that few values lie between, as edges have."""
 FARTHEST = 1e6
 """Largest such factor that is believed, unless the values are as large as those for "no data"."""
 FILL_LIKE = 1e9
@@ -187,8 +186,9 @@ def _group_width(distances: NDArray[np.float64]) -> float:
     are no group of their own.
     """
     tenths = distances[9::10]
-    for near, far in pairwise(tenths):
-        if near > SMALLEST_RANGE and far > GROUPS_RATIO * near:
+    for near, far in zip(tenths, [*tenths[2:], tenths[-1]], strict=False):
+        is_apart = far > GAP_RATIO * near and tenths[-1] > GROUPS_RATIO * near
+        if near > SMALLEST_RANGE and is_apart:
             return float(distances[distances <= 2 * near].max())
     return 0.0
 
