@@ -63,6 +63,9 @@ and compressed photographs, whose fine texture is alike in all colours too, have
 OWN_ERROR = 0.25 / 255
 """Deviation of what nets change in a clean image, as a share of the range: less noise than that
 only grows."""
+FAINT = 1 / 255
+"""Level of smeared noise, as a share of the range, below which nobody sees it, and what looks like
+it is mostly texture."""
 MOSTLY_REMOVED = 0.5
 """Estimated error, as a share of the noise, below which a net removes most of it."""
 PATTERN_TAKEN = 0.3
@@ -296,7 +299,8 @@ def _decide(contest: Contest) -> tuple[int | None, str]:
     is_weak = max(flats) < HARDLY_ANY and not _is_sure(benches, risks)
     if is_weak and all(bench.level_share < OWN_ERROR for bench in benches):
         return None, CLEAN
-    if is_weak and not (is_smeared and removed[other] > LITTLE):
+    is_faint = all(bench.level_share < FAINT for bench in benches)
+    if is_weak and (is_faint or not (is_smeared and removed[other] > LITTLE)):
         return least, f"no model finds much noise; {names[least]} changes least"
     if is_smeared:
         if max(gain, removed[other]) > LITTLE:
@@ -304,7 +308,8 @@ def _decide(contest: Contest) -> tuple[int | None, str]:
         return 0, f"what looks like smeared noise may be fine texture, which {white} keeps"
     if _may_be_texture(benches, found[0]):
         return 0, f"noise is weak, and what else there is may be fine texture, which {white} keeps"
-    if gain > other * GAIN:  # the second candidate needs it once, the third twice
+    # The second candidate needs it once, the third twice; what lies in wider ranges was not judged.
+    if gain > other * GAIN * (2 if _is_far(benches) else 1):
         share = f"{gain:.0%} of the noise"
         return other, f"its estimated error is smaller than that of {white} by {share}"
     grows = np.mean([one.growth for one in noise]) > GROWS

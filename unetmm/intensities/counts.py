@@ -48,8 +48,9 @@ FEW_BEYOND = 99.95
 REACHES = 3.0
 """Deviations of its noise by which a bright value may lie above the high end of the range. That end
 holds all but a thousandth of the noisy values, so it has about as many of them already."""
-FEW_COUNTS = 1.0
-"""Mean of stored values above the dark below which whole numbers hold little of an answer."""
+FEW_COUNTS = 4.0
+"""Mean of stored values above the dark below which whole numbers are too coarse for an answer:
+where that is even they move it by up to half a count."""
 TRUSTED = 0.01
 """Deviation of what the factor of an answer may be from 1, before anything is measured."""
 

@@ -114,17 +114,17 @@ def find_doubts(
                 "values, mask or opacity; such pixels stay as they are, --nodata none restores them"
             )
         return
-    if nodata.guessed:
-        kept, fills = without_fills(values)
-        if fills:
-            yield (
-                f"{_percent((values.size - kept.size) / count)} of the pixels looked at are "
-                f"{_listed(fills)}, far beyond all others, and taken for no data; if they are "
-                "measured, give --nodata none"
-            )
+    kept, fills = without_fills(values) if nodata.guessed else (values, ())
+    if fills:
+        yield (
+            f"{_percent((values.size - kept.size) / count)} of the pixels looked at are "
+            f"{_listed(fills)}, far beyond all others, and taken for no data; if they are "
+            "measured, give --nodata none"
+        )
     if are_colours:
         yield from _unequal_colours(pairs, nodata)
-    for value in _extremes(patches[0].dtype):
+    least, most = float(kept.min()), float(kept.max())
+    for value in dict.fromkeys((*_extremes(patches[0].dtype), least, most)):
         yield from _unmarked(pairs, nodata, value, even.get(value, 0.0))
 
 
@@ -143,7 +143,8 @@ def _unmarked(
     if own is not None and share > FLAT_SHARE:
         yield (
             f"{_percent(share)} of the pixels looked at lie in areas that are exactly "
-            f"{value:.10g}, without any noise; if that is no data, give --nodata {value:.10g}"
+            f"{value:.10g}, without any noise, and count as measured; if that is no data, "
+            f"give --nodata {value:.10g}"
         )
 
 

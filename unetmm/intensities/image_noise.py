@@ -25,6 +25,8 @@ fine texture: smeared noise of cameras, of compression and of enlarged images ha
 REGULAR = 0.6
 """Correlation of far pixels from which on what is taken for noise is a regular pattern."""
 
+FEW_PHOTONS = 2.0
+"""Mean number of photons of a pixel below which most pixels have fewer than that."""
 MOST_CHANNELS = 3
 """Largest number of channels whose noise stands for that of an image."""
 
@@ -151,9 +153,19 @@ def noise_of(
     for i in range(len(models)):
         parts = [measured_of(p, i, nodata, m) for p, m in zip(patches, beside, strict=True)]
         values = np.concatenate(parts)
-        quantiles.append(np.percentile(values, (50, 99)) if values.size else np.zeros(2))
+        quantiles.append(_levels(values, models[i]) if values.size else np.zeros(2))
     median, bright = (tuple(map(float, q)) for q in zip(*quantiles, strict=True))
     return ImageNoise(models, known, median, bright)
+
+
+def _levels(values: NDArray[Any], model: NoiseModel) -> NDArray[np.float64]:
+    """The middle one of the values, and one that few exceed. Of few photons most pixels have none,
+    and the mean is in the middle.
+    """
+    median, bright = np.percentile(values, (50, 99))
+    mean = float(values.mean(dtype=np.float64))
+    is_few = median < mean < model.offset + FEW_PHOTONS * model.gain
+    return np.array([mean if is_few else median, bright])
 
 
 def in_words(noise: Sequence[ImageNoise]) -> str:

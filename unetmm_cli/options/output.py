@@ -40,7 +40,8 @@ class OutputChoices:
             metavar="auto|input|TYPE",
             help="Pixel type of the output: uint8, uint16, float32, ... Values keep their scale; "
             "those that do not fit are clipped and counted. auto: that of the input, but float32 "
-            "where --model auto finds less than a count a pixel, which whole numbers lose.",
+            "where --model auto finds fewer than four counts a pixel, for which whole numbers are "
+            "too coarse.",
         ),
     ] = "auto"
     scores: Annotated[

@@ -133,7 +133,7 @@ def _find(
         )
         return [Finding("emptied", "wrong", text)]
     # Noise with its sign turned looks like a shift, and structure like nothing that was there.
-    found = list(_noise(figures, strength)) if figures.noise_left < OVERDONE else []
+    found = list(_noise(figures, noise, strength)) if figures.noise_left < OVERDONE else []
     found = found or list(_place(figures))
     if found:
         return found
@@ -142,7 +142,7 @@ def _find(
         found += _invented(figures, limits)
     found += _detail(figures, limits)
     if noise.is_known:
-        found += _noise(figures, strength)
+        found += _noise(figures, noise, strength)
     else:
         text = "The input has no noise that can be told, so what was removed is not compared to it."
         found.append(Finding("noise_unknown", "good", text))
@@ -270,7 +270,7 @@ def _detail(figures: LayerFigures, limits: Limits) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def _noise(figures: LayerFigures, strength: float) -> Iterator[Finding]:
+def _noise(figures: LayerFigures, noise: LayerNoise, strength: float) -> Iterator[Finding]:
     """Whether noise was removed, and no more than that."""
     left = figures.noise_left
     if left < OVERDONE:
@@ -279,7 +279,7 @@ def _noise(figures: LayerFigures, strength: float) -> Iterator[Finding]:
             f"More was removed than there was: noise is back with its sign turned "
             f"({-left:.0%} of it). Use a strength of 1 at most.",
         )  # fmt: skip
-    elif figures.noise_removed < UNCHANGED:
+    elif figures.noise_removed < UNCHANGED and not noise.is_sure:
         text = "Hardly anything was changed."
         yield Finding("nothing_changed", "good", text)
     elif left > LEFT + (1 - strength):

@@ -39,6 +39,9 @@ LEAST_POWER = 0.03
 MOST_TIMES = 4.0
 """Largest factor by which what was removed in flat places makes noise seem stronger."""
 
+SURELY = 4.0
+"""Factor by which white noise exceeds the smallest that counts where it is noise beyond doubt."""
+
 
 @dataclass(frozen=True)
 class LayerNoise:
@@ -118,6 +121,15 @@ class LayerNoise:
     def is_known(self) -> bool:
         """Whether there is noise that could be told."""
         return self.survey is not None
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it is noise beyond doubt: independent from pixel to pixel, which no texture is,
+        and stronger than what rounding leaves.
+        """
+        if self.survey is None:
+            return False
+        return self.survey.is_white and self.survey.level * self.unit > SURELY * self.least
 
     @property
     def level(self) -> float:
