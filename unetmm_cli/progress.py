@@ -240,6 +240,12 @@ def _doubt(report: Report) -> str:
             f"; but {guard['doubtful']} of {guard['blocks']} blocks changed by more than noise "
             f"allows: look at row {worst['row']}, column {worst['column']} first"
         )
+    if guard.get("changed_planes_count") and guard.get("planes", 1) > 1:
+        first = guard["changed_planes"][0]
+        return (
+            f"; but the mean of {guard['changed_planes_count']} of {guard['planes']} planes "
+            f"changed, by {first['mean_change']:+.1%} at most"
+        )
     if guard.get("is_changed"):
         return f"; but its mean changed by {guard['mean_change']:+.1%}"
     if guard.get("is_left"):

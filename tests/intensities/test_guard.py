@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from unetmm.intensities.guard import BlockWatch, Findings, block_px, guard_bytes, to_watch
+from unetmm.intensities.findings import Findings
+from unetmm.intensities.guard import BlockWatch, block_px, guard_bytes, to_watch
 from unetmm.intensities.judging import Watched, smear_factor
 from unetmm.intensities.noise import NoiseModel
 from unetmm.intensities.range import ValueScale, less_low
@@ -60,10 +61,10 @@ def test_few_photons_that_were_restored_rightly_pass(photons: float) -> None:
         FULL, scale=ValueScale(0.0, 3.0, 0.0), integers=False, noise=(NoiseModel(1.0, 0.0, 0.0),)
     )
     result = found(counts, clean.astype(np.float32), known)
-    assert (result.doubtful, result.is_changed) == (0, False)
+    assert (result.doubtful, result.mean.is_sure) == (0, False)
     faded = found(counts, (0.5 * clean).astype(np.float32), known)
-    assert faded.is_changed
-    assert faded.mean_change == pytest.approx(-0.5, abs=0.1)
+    assert faded.mean.is_sure
+    assert faded.mean.share == pytest.approx(-0.5, abs=0.1)
 
 
 def test_removed_noise_that_was_smeared_passes() -> None:

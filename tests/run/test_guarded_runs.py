@@ -16,7 +16,7 @@ from interrupted import NET, options, stop_after
 import unetmm
 import unetmm.api  # now: what it imports must not be a stand-in of a test below
 from unetmm.errors import BudgetError, WeightsError
-from unetmm.intensities.guard import Findings, Worst
+from unetmm.intensities.findings import Findings, Worst
 from unetmm.io.image import Encoding
 from unetmm.io.output.disk import part_path
 from unetmm.models.weights import load_model, save_model
@@ -38,10 +38,9 @@ def noisy_image(shape: tuple[int, int] = (320, 300), level: float = 300.0) -> np
 
 
 def guard_of(image: np.ndarray, folder: Path, **asked: object) -> dict:
-    tifffile.imwrite(folder / "in.tif", image)
-    return restore_file(
-        folder / "in.tif", folder / "o.npy", Options(TINY, overwrite=True, **asked)
-    ).guard
+    tifffile.imwrite(folder / "in.tif", image, photometric="minisblack")
+    options = Options(**{"model": TINY, "overwrite": True, **asked})
+    return restore_file(folder / "in.tif", folder / "o.npy", options).guard
 
 
 def test_an_ordinary_image_gives_no_alarm(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -79,6 +78,25 @@ def test_a_range_set_by_one_pixel_is_told(tmp_path: Path, caplog: pytest.LogCapt
         guard = guard_of(image, tmp_path, outliers="none", fixed_range=(150.0, 65535.0))
     assert guard["is_changed"] and abs(guard["mean_change"]) > 0.02
     assert any("the mean of the image changed by" in m for m in caplog.messages)
+
+
+def test_planes_whose_mean_changes_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A film that fades to hardly any photons is measured as a whole, which no plane has to be."""
+    y, x = np.mgrid[:320, :300]
+    cells = 0.1 + (np.hypot(y % 80 - 40, x % 75 - 37) < 12)
+    photons = np.array([1, 0.1, 0.01])[:, None, None]
+    film = np.random.default_rng(1).poisson(cells * photons).astype(np.float32)
+    with caplog.at_level(logging.WARNING):
+        guard = guard_of(film, tmp_path, model="micrograph-tiny")
+    count, changed = guard["changed_planes_count"], guard["changed_planes"]
+    assert guard["planes"] == 3 and 0 < count == len(changed) < 3
+    assert abs(changed[0]["mean_change"]) > 0.02
+    told = f"the mean of {count} of 3 planes changed by more than their noise explains, most that"
+    assert any(told in line for line in caplog.messages)
+    even = np.stack([noisy_image()] * 3)
+    assert guard_of(even, tmp_path)["changed_planes"] == []
 
 
 def test_counts_that_rounding_loses_are_told(
@@ -202,7 +220,8 @@ def test_findings_survive_a_journal() -> None:
     counts = (5, 1, 0, 2, 3, 9, 10**7, 0.75)
     several = [Findings(*counts, None, 10**9, -(10**7)), Findings(*counts, worst, 12, 0)]
     for found in (Findings(*counts, worst), Findings(), Findings(9), *several):
-        assert Findings.of_note(found.as_note((0, 1, 2)), (0, 1, 2)) == found
+        kept = Findings.of_note(found.as_note((0, 1, 2)), (0, 1, 2))
+        assert kept == found.in_plane((0, 1, 2))
     with pytest.raises(ValueError):
         Findings.of_note("1 2 three", (0, 0, 0))
 

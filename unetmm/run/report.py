@@ -201,7 +201,15 @@ def doubts(guard: Mapping[str, Any]) -> Iterator[str]:
             f"column {worst['column']}; compare them there, and give --range if values lie beyond "
             "the measured one"
         )
-    if guard.get("is_changed") and not by_rounding:
+    planes = guard.get("changed_planes_count", 0) if guard.get("planes", 1) > 1 else 0
+    if planes and not by_rounding:
+        first = guard["changed_planes"][0]
+        yield (
+            f"the mean of {planes} of {guard['planes']} planes changed by more than their noise "
+            f"explains, most that of plane {first['plane']}, by {first['mean_change']:+.1%} of "
+            "what it lies above the dark end; measure brightness, and how it changes, in the input"
+        )
+    elif guard.get("is_changed") and not by_rounding:
         yield (
             f"the mean of the image changed by {guard['mean_change']:+.1%} of what it lies above "
             "the dark end; measure brightness in the input, and see whether a few values set the "

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import WeightsError
-from unetmm.intensities.guard import BlockWatch, Findings, block_px, to_watch
+from unetmm.intensities.findings import Findings
+from unetmm.intensities.guard import BlockWatch, block_px, to_watch
 from unetmm.intensities.judging import Watched, smear_factor
 from unetmm.intensities.range import less_low
 from unetmm.intensities.rounding import Dimness, DimParts
@@ -131,7 +132,7 @@ class RowWatch:
                 first.add(other)
         chunks = groups[0] if groups else []
         for found_in_chunk in chunks:
-            self.job.guard.add(found_in_chunk)
+            self.job.guard.add(found_in_chunk.in_plane(self.task.plane))
         return chunks
 
     def hand_over(self) -> None:

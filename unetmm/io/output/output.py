@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetmm.errors import ImageError
-from unetmm.intensities.guard import Findings
+from unetmm.intensities.findings import Findings
 from unetmm.io.image import Box, ImageInfo, Plane, Planes, Source, planes_of_maps
 from unetmm.io.output.chunks import ChunkKey, ChunkTable, checksum
 from unetmm.io.output.halves import Halves
