@@ -127,7 +127,10 @@ def test_what_fits_says_besides(tmp_path: Path) -> None:
              "OBJECT  = 'M31     '")  # fmt: skip
     info = open_source(fits(tmp_path / "a.fits", values((3, 12, 20), "i2"), 16, *cards)).info
     assert info.axes == "CYX" and str(info.nodata) == "-1"
-    assert not_kept(info, "tiff") == ("scale of values (BSCALE, BZERO)", "header")
+    assert not_kept(info, "tiff") == ("scale of values (BSCALE, BZERO)", "header (OBJECT)")
+    many = [f"KEY{i}    = {i:20}" for i in range(7)]
+    info = open_source(fits(tmp_path / "c.fits", values((12, 20), "i2"), 16, *many)).info
+    assert not_kept(info, "tiff") == ("header (KEY0, KEY1, KEY2, KEY3 and 3 more)",)
     packed = fits(tmp_path / "b.fits", values((2,), "i2"), 16, "ZIMAGE  =                    T")
     with pytest.raises(ImageError, match="compressed in tiles; unpack it by funpack"):
         open_source(packed)

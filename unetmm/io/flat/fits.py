@@ -33,6 +33,8 @@ _STRUCTURE = (
     *("XTENSION", "PCOUNT", "GCOUNT", "CHECKSUM", "DATASUM"),
 )
 """Names of cards that say how pixels are stored, or nothing."""
+NAMES_SHOWN = 4
+"""Most names of cards in a line on what is not kept."""
 
 Cards = dict[str, str]
 
@@ -155,7 +157,7 @@ def _layout(path: Path, cards: Cards, offset: int, others: int) -> FlatLayout:
     if shifted:
         dtype = np.dtype(f"{'i' if dtype.kind == 'u' else 'u'}{dtype.itemsize}")
     lost = [] if shifted or (scale, zero) == (1.0, 0.0) else ["scale of values (BSCALE, BZERO)"]
-    lost += ["header"] if any(_is_said(name) for name in cards) else []
+    lost += _header_words([name for name in cards if _is_said(name)])
     lost += [f"{others} further unit{'s' * (others > 1)}"] if others else []
     axes, shape, guessed = _axes(path, [n for n in _lengths(cards)])
     blank = cards.get("BLANK", "").lstrip("+")
@@ -172,6 +174,15 @@ def _layout(path: Path, cards: Cards, offset: int, others: int) -> FlatLayout:
         metadata=Metadata(reading=ReadingFacts(guessed_axes=guessed, left_out=tuple(lost))),
     )
     return FlatLayout(info, stored, offset, shifted=shifted)
+
+
+def _header_words(names: list[str]) -> list[str]:
+    """What of a header is not kept, with the first few names."""
+    if not names:
+        return []
+    shown = ", ".join(name if name.isprintable() else "?" for name in names[:NAMES_SHOWN])
+    more = len(names) - NAMES_SHOWN
+    return [f"header ({shown}{f' and {more} more' if more > 0 else ''})"]
 
 
 def _is_said(name: str) -> bool:
