@@ -16,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -99,13 +100,10 @@ def child(name: str) -> None:
     print(json.dumps([time.process_time() - before, time.monotonic() - started]))
 
 
-def measure(tree: Path, name: str) -> list[float]:
-    """CPU and wall seconds of one restoration by a checkout."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(tree),
-        "UNETMM_CACHE_DIR": str(tree / ".excess-cache"),
-    }
+def measure(tree: Path, name: str, kernels: Path) -> list[float]:
+    """CPU and wall seconds of one restoration by a checkout, whose kernels lie in a folder."""
+    kept = {"PYTHONPATH": str(tree), "UNETMM_CACHE_DIR": str(kernels)}
+    environment = {**os.environ, **kept}
     command = [sys.executable, "-P", __file__, "--child", name]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -124,6 +122,29 @@ def told(title: str, pairs: list[tuple[float, float]]) -> None:
     )
 
 
+def compare(tree: Path, repeat: int, kernels: Path) -> None:
+    """Images without excess, beside those of another checkout."""
+    names = [name for name in IMAGES if name.startswith(PLAIN)]
+    pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for _ in range(repeat):
+        for name in names:
+            ours = measure(ROOT, name, kernels / "ours")
+            theirs = measure(tree, name, kernels / "theirs")
+            pairs[name].append((ours[0], theirs[0]))
+    for name in names:
+        told(f"{name}, beside {tree.name}", pairs[name])
+
+
+def cost(repeat: int, kernels: Path) -> None:
+    """Images with bright content, beside the same scene without."""
+    seconds: dict[str, list[float]] = {name: [] for name in IMAGES if "RGB" not in name}
+    for _ in range(repeat):
+        for name, taken in seconds.items():
+            taken.append(measure(ROOT, name, kernels)[0])
+    for name, taken in seconds.items():
+        told(name, list(zip(taken, seconds[PLAIN], strict=True)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--repeat", type=int, default=5)
@@ -132,23 +153,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.child:
         return child(arguments.child)
-    if arguments.against:
-        names = [name for name in IMAGES if name.startswith(PLAIN)]
-        pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-        for _ in range(arguments.repeat):
-            for name in names:
-                ours, theirs = measure(ROOT, name), measure(arguments.against.resolve(), name)
-                pairs[name].append((ours[0], theirs[0]))
-        for name in names:
-            told(f"{name}, against {arguments.against.name}", pairs[name])
-        return None
-    seconds: dict[str, list[float]] = {name: [] for name in IMAGES if "RGB" not in name}
-    for _ in range(arguments.repeat):
-        for name, taken in seconds.items():
-            taken.append(measure(ROOT, name)[0])
-    for name, taken in seconds.items():
-        told(name, list(zip(taken, seconds[PLAIN], strict=True)))
-    return None
+    with tempfile.TemporaryDirectory(prefix="unetmm-excess-") as folder:
+        if arguments.against:
+            return compare(arguments.against.resolve(), arguments.repeat, Path(folder))
+        return cost(arguments.repeat, Path(folder))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from unetmm.io.kinds import Given, as_given, is_dask_array, is_list_of_images
 from unetmm.io.palette import PaletteChoice
 from unetmm.io.places import Place, RemotePath, to_place
 from unetmm.io.select import Selection
+from unetmm.io.sniff import sniff_format
 from unetmm.models.choice import pick_model
 from unetmm.models.tasks import default_model, made_for
 from unetmm.models.weights import Model
@@ -213,9 +214,10 @@ def _restore_file(
     options: Options,
     tell: Callable[[Progress], None],
 ) -> Report:
+    place = to_place(image)
+    sniff_format(place)  # what is no image is said before anything else is asked for
     if output is None:
         raise ImageError(f"{image}: give output=PATH to restore a file")
-    place = to_place(image)
     if axes is not None and place.suffix.lower() in SUFFIXES_WITH_AXES:
         raise ImageError(f"{image}: a file says itself which axes it has; leave axes={axes!r} out")
     if chosen.palette not in get_args(PaletteChoice):

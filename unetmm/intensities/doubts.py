@@ -113,6 +113,8 @@ def find_doubts(
                 "no pixel that was looked at holds a measurement by what the image says of its "
                 "values, mask or opacity; such pixels stay as they are, --nodata none restores them"
             )
+        else:
+            yield "no pixel that was looked at is a number; such pixels stay as they are"
         return
     kept, fills = without_fills(values) if nodata.guessed else (values, ())
     if fills:

@@ -19,6 +19,9 @@ MOST_NAMES, SHOWN_NAMES = 1000, 3
 HEAD_BYTES = 512
 """Number of bytes at the start of a file that tell its format."""
 
+ALIKE = 0.6
+"""Likeness of two names without their endings from which on one may be meant by the other."""
+
 
 def sniff_format(path: Place) -> Format:
     """The format of what is at a place.
@@ -59,7 +62,7 @@ def _meant(path: Path) -> str:
         return f"; there is no folder {folder} either"
     names = [name for name, _ in zip(os.listdir(folder), range(MOST_NAMES), strict=False)]
     close = difflib.get_close_matches(path.name, names, 1)
-    if close:
+    if close and difflib.SequenceMatcher(None, path.stem, Path(close[0]).stem).ratio() > ALIKE:
         return f"; is it {folder / close[0]}?"
     some = ", ".join(sorted(names)[:SHOWN_NAMES])
     return f"; the folder has {some}{', ...' * (len(names) > SHOWN_NAMES)}" if some else ""
