@@ -1,4 +1,5 @@
-"""What bright spots beyond the base range cost, and what images without them cost beside another tree.
+"""What bright spots beyond the base range cost, and images without them beside another checkout.
+
 
     python benchmarks/excess.py --repeat 5
     python benchmarks/excess.py --repeat 7 --against /path/to/another/checkout
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +76,7 @@ def photo() -> Any:
     return np.clip(np.round(clean + rng.normal(0, 25, clean.shape)), 0, 255).astype(np.uint8)
 
 
-IMAGES = {
+IMAGES: dict[str, tuple[Callable[[], Any], str, str]] = {
     "no excess": (lambda: counts(dim()), "micrograph-tiny", "YX"),
     "no excess, RGB": (photo, "tiny-rgb", "YXS"),
     "cells of 300": (lambda: cells(300), "micrograph-tiny", "YX"),

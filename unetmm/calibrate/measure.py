@@ -48,6 +48,7 @@ from unetmm.intensities.doubts import (
 from unetmm.intensities.noise import NoiseModel
 from unetmm.intensities.outliers import REACH_PX, search_bytes
 from unetmm.intensities.shared_noise import are_one_grey, colours_share_noise
+from unetmm.intensities.speckle import find_speckle
 from unetmm.intensities.validity import NoData
 from unetmm.io.image import ImageInfo, Source
 from unetmm.io.joined import as_bands
@@ -155,6 +156,7 @@ def calibrate(
             asked_range = (0.0, 1.0) if plain else fixed_range
             doubts |= dict.fromkeys(_doubts(chosen, nodata, info, asked_range))
             found = prepare(chosen, nodata, asked_range, outliers)
+            doubts |= dict.fromkeys(find_speckle(found.levels) if removes_noise else ())
             entry = looking.measure(found)
             if by_value and asked_range is None and info.dtype != np.uint8:
                 doubts[BY_VALUE.format(entry.low, entry.high)] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,10 @@ from unetmm.intensities.counts import (
     judge_counts,
     reaches_beyond,
 )
-from unetmm.intensities.noise import NoiseModel, measure_noise
+from unetmm.intensities.noise import NoiseLevels, NoiseModel, fit_noise, measure_levels
 from unetmm.intensities.points import PointRule, rule_of
 from unetmm.intensities.range import ValueScale, is_plain, measure_scale, normalise
+from unetmm.intensities.smear import measure_smear
 from unetmm.intensities.validity import (
     NoData,
     measured_of,
@@ -68,6 +70,8 @@ class Prepared:
     """Range of their values."""
     noise: tuple[NoiseModel, ...]
     """Noise of each sample."""
+    levels: list[NoiseLevels]
+    """Noise of each sample by brightness, which that was fitted to."""
 
 
 def lie_in_0_to_1(chosen: Choice, nodata: NoData) -> bool:
@@ -84,15 +88,23 @@ def prepare(
     pixels, masks = [p.pixels for p in chosen.patches], [p.given for p in chosen.patches]
     scale = measure_scale(pixels, nodata, fixed_range, masks)
     nodata = nodata.within(scale.low, scale.high)
-    noise = measure_noise(pixels, nodata, masks)
+    noise, levels = _noise(pixels, nodata, masks)
     patches, observed = list(chosen.patches), list(chosen.observed)
     if outliers:
         patches, observed = without_outliers(chosen, nodata, scale, noise)
         if any(a is not b for a, b in zip(patches, chosen.patches, strict=True)):
             pixels = [patch.pixels for patch in patches]
             scale = measure_scale(pixels, nodata, fixed_range, masks)
-            noise = measure_noise(pixels, nodata, masks)
-    return Prepared(patches, observed, nodata, scale, noise)
+            noise, levels = _noise(pixels, nodata, masks)
+    return Prepared(patches, observed, nodata, scale, noise, levels)
+
+
+def _noise(
+    pixels: list[NDArray[Any]], nodata: NoData, masks: list[NDArray[np.bool_] | None]
+) -> tuple[tuple[NoiseModel, ...], list[NoiseLevels]]:
+    """Noise of each sample of patches, and what it was fitted to."""
+    levels = measure_levels(pixels, nodata, masks)
+    return fit_noise(levels, measure_smear(pixels, nodata, masks)), levels
 
 
 def scale_of_counts(

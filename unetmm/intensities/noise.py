@@ -190,8 +190,14 @@ def measure_noise(
     smears : how far the noise of each sample is smeared, where that is measured already.
     """
     known = smears or measure_smear(patches, nodata, masks)
-    levels = measure_levels(patches, nodata, masks)
-    white = [smear is not None and smear.is_white for smear in known]
+    return fit_noise(measure_levels(patches, nodata, masks), known)
+
+
+def fit_noise(
+    levels: Sequence[NoiseLevels], smears: Sequence[Smear | None]
+) -> tuple[NoiseModel, ...]:
+    """The noise of each sample by its levels, and by how far it is smeared."""
+    white = [smear is not None and smear.is_white for smear in smears]
     return tuple(one.fit(w) for one, w in zip(levels, white, strict=True))
 
 
