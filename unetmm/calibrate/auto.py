@@ -217,16 +217,25 @@ class Contest:
     benches: list[Bench]
     """Patches that they are judged on; none if no noise could be told."""
     found: list[list[Judged]]
-    """How each model does on each of these."""
+    """Judgement of each model on each of these."""
 
     @property
     def risks(self) -> list[float]:
-        """Estimated errors, as shares of the noise."""
-        return self.means("risk")
+        """Estimated error of each model, as a share of the noise."""
+        return self._means(lambda one: one.risk)
 
-    def means(self, name: str) -> list[float]:
-        """A figure of each model, the mean of what it is on all benches."""
-        return [float(np.mean([getattr(one, name) for one in judged])) for judged in self.found]
+    @property
+    def removed(self) -> list[float]:
+        """Squared change by each, as a share of the noise."""
+        return self._means(lambda one: one.removed)
+
+    @property
+    def removed_in_flats(self) -> list[float]:
+        """Deviation of the change by each in flat places, as a share of the range."""
+        return self._means(lambda one: one.removed_in_flats)
+
+    def _means(self, figure: Callable[[Judged], float]) -> list[float]:
+        return [float(np.mean([figure(one) for one in judged])) for judged in self.found]
 
 
 def _hold(
@@ -284,7 +293,7 @@ def _decide(contest: Contest) -> tuple[int | None, str]:
     benches, found = contest.benches, contest.found
     names = [model.name for model in contest.models]
     noise = [bench.noise for bench in benches]
-    risks, flats, removed = map(contest.means, ("risk", "removed_in_flats", "removed"))
+    risks, removed, flats = contest.risks, contest.removed, contest.removed_in_flats
     other = _best_special(risks, flats)
     gain = risks[0] - risks[other]
     white = names[0]

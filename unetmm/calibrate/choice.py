@@ -4,6 +4,9 @@ The patches of the grid stay where all of them have content, and where none has.
 ones give way to places with content, which a look at many small boxes has found; what goes through
 the net of a patch is the window of it that is full of content. A few of the empty ones stay to tell
 the range of intensities.
+
+What the range does not hold is restored in wider ranges, and has noise of its own. Where there is
+more than a little of it, the net is given the rest alone.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ averaged over them. Nothing here depends on the budget, the strips or the number
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -148,29 +148,34 @@ def calibrate(
     entries, noise = {}, 0.0
     doubts = dict.fromkeys(find_narrow_planes(info.height, info.width, len(info.planes)))
     for channel in range(info.length("C")):
-        for g, chosen in enumerate(
-            choose_patches(source, channel, groups, removes_noise, fixed_range)
-        ):
+        choices = choose_patches(source, channel, groups, removes_noise, fixed_range)
+        for g, chosen in enumerate(choices):
             nodata = info.nodata_of(channel, groups[g])
-            plain = by_value and fixed_range is None and lie_in_0_to_1(chosen, nodata)
-            asked_range = (0.0, 1.0) if plain else fixed_range
+            asked_range = fixed_range
+            if by_value and fixed_range is None and lie_in_0_to_1(chosen, nodata):
+                asked_range = 0.0, 1.0
             doubts |= dict.fromkeys(_doubts(chosen, nodata, info, asked_range))
             found = prepare(chosen, nodata, asked_range, outliers)
-            doubts |= dict.fromkeys(find_speckle(found.levels) if removes_noise else ())
             entry = looking.measure(found)
             if by_value and asked_range is None and info.dtype != np.uint8:
                 doubts[BY_VALUE.format(entry.low, entry.high)] = None
-            if not removes_noise:
+            if removes_noise:
+                doubts |= dict.fromkeys(_noise_doubts(chosen, nodata, info, found))
+            else:
                 noise = max(noise, noise_share(found))
                 entry = replace(entry, not_below=not_below(found))
-            elif not info.joined and _share_noise(chosen, nodata, entry.noise):
-                doubts[SHARED] = None
             entries[key(channel, g)] = entry
     if noise > MUCH_NOISE and not takes_noise:
         doubts[NOISY.format(noise)] = None
-    for doubt in (said := without_repeats(doubts)):
+    return Calibration(model, entries, _say(doubts))
+
+
+def _say(doubts: Iterable[str]) -> tuple[str, ...]:
+    """Log lines on what is doubtful, each kind once; gives them."""
+    said = without_repeats(doubts)
+    for doubt in said:
         log.warning("%s", doubt)
-    return Calibration(model, entries, said)
+    return said
 
 
 def _doubts(
@@ -187,6 +192,15 @@ def _doubts(
         yield from find_measured_opacity(chosen.opacity, info.samples, as_bands(info))
     if info.joined:
         yield from band_doubts(chosen, nodata, info, seen)
+
+
+def _noise_doubts(
+    chosen: Choice, nodata: NoData, info: ImageInfo, found: Prepared
+) -> Iterator[str]:
+    """What is doubtful in the noise of a group of samples, where it is to be removed."""
+    yield from find_speckle(found.levels)
+    if not info.joined and _share_noise(chosen, nodata, found.noise):
+        yield SHARED
 
 
 def _share_noise(chosen: Choice, nodata: NoData, noise: Sequence[NoiseModel]) -> bool:

@@ -110,7 +110,7 @@ class Findings:
     change: int = 0
     """Sum of the changes of the former."""
     planes: dict[tuple[int, ...], MeanChange] = field(default_factory=dict)
-    """How the mean of each plane changes, by its index (t, c, z)."""
+    """Change of the mean of each plane, by its index (t, c, z)."""
 
     def in_plane(self, plane: tuple[int, ...]) -> Findings:
         """The same, of blocks that lie in one plane."""

@@ -18,7 +18,7 @@ from unetmm.train.noise.spectrum import log_uniform, smeared_field
 BLUR_PX = (0.25, 4.0)
 """Span of the blur's standard deviation, drawn log-uniformly."""
 COMMON_BLUR_PX = (0.25, 2.0)
-"""As BLUR_PX, where colours have their noise in common."""
+"""Span of the blur of noise that colours have in common, drawn likewise."""
 ENLARGED = (1.0, 2.5)
 """Span of the factors that images are enlarged by."""
 TURN_DEG = 4.0
