@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,18 @@ def test_calibration_survives_its_file(tmp_path: Path) -> None:
     )
     assert back.entry(0, 0).noise == found.entry(0, 0).noise
     assert back.entry(0, 0).noise[0].read == pytest.approx(1, rel=0.2)
+
+
+def test_levels_of_saturation_survive_their_file() -> None:
+    image = np.random.default_rng(3).normal(3000, 300, (64, 64, 3))
+    image[10:30, 10:30, 1] = 9000
+    cut = np.minimum(np.rint(image), 4095).astype(np.uint16)
+    colour = replace(MONO, in_channels=3, out_channels=3)
+    found = measured(cut, colour, "YXS")
+    assert found.entry(0, 0).saturated == (np.inf, 4095, np.inf)
+    assert Calibration.from_json(found.to_json()).entry(0, 0).saturated == (np.inf, 4095, np.inf)
+    assert measured(cut // 16, colour, "YXS").entry(0, 0).saturated == (np.inf, 255, np.inf)
+    assert measured((cut // 16).astype(np.uint8), colour, "YXS").entry(0, 0).saturated == ()
 
 
 def test_calibrations_of_older_versions_know_no_noise() -> None:

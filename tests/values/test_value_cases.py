@@ -44,6 +44,16 @@ def test_a_dark_ground_beside_many_bright_cells(share: float, model: str) -> Non
     assert after <= 0.8 * before
 
 
+def test_saturated_pixels_stay_and_none_exceeds_them() -> None:
+    case = cases.saturated()
+    full = case.image == 4095
+    assert 0.005 < full.mean() < 0.2
+    found = cases.restored(case.image)
+    assert (found[full] == 4095).all() and found.max() == 4095
+    before, after = errors(case, found, ~full)
+    assert after < 0.7 * before
+
+
 @pytest.mark.parametrize("sigma_px", [1.1, 1.3])
 def test_stars_keep_their_peaks_and_their_sums(sigma_px: float) -> None:
     case = cases.stars(sigma_px)

@@ -112,6 +112,14 @@ def crowded(share: float, amplitude: float = 3000) -> Case:
     return Case(rng.poisson(truth).astype(np.uint16), truth)
 
 
+def saturated(level: int = 4095) -> Case:
+    """Cells some of which exceed what a sensor of 12 bits holds."""
+    truth = 120 + 6000 * field(512, 9)
+    rng = np.random.default_rng(2)
+    noisy = rng.poisson(truth - 100) + rng.normal(100, 5, truth.shape)
+    return Case(np.clip(np.round(noisy), 0, level).astype(np.uint16), np.minimum(truth, level))
+
+
 def stars(sigma_px: float = 1.1) -> Case:
     """64 stars over nearly three decades on a sky of 1000."""
     rng = np.random.default_rng(7)

@@ -31,6 +31,9 @@ class ChannelStatistics(ValueScale):
     even: tuple[float, ...] = field(default=(), kw_only=True)
     """Stored value that all pixels looked at have, by sample; none where they differ. It has no
     noise, and pixels with it stay as they are."""
+    saturated: tuple[float, ...] = field(default=(), kw_only=True)
+    """Stored value at which the sensor saturates, by sample; infinite where it does not, none where
+    it does nowhere. Such pixels stay as they are, and no other exceeds them."""
     not_below: float | None = field(default=None, kw_only=True)
     """Stored value below which sharpened edges shall not swing: 0 of light, a little less where its
     noise is below; None of values that are negative by nature."""
@@ -85,6 +88,7 @@ class Calibration:
                 "points": [asdict(p) for p in e.points],
                 **({"samples": [asdict(s) for s in e.samples]} if e.samples else {}),
                 **({"even": list(e.even)} if e.even else {}),
+                **({"saturated": _as_listed(e.saturated)} if e.saturated else {}),
                 **({} if e.not_below is None else {"not_below": e.not_below}),
             }
             for k, e in self.entries.items()
@@ -114,6 +118,9 @@ class Calibration:
                     tuple(_rule_of(p) for p in e.get("points", ())),
                     samples=tuple(_sample_of(s) for s in e.get("samples", ())),
                     even=tuple(float(v) for v in e.get("even", ())),
+                    saturated=tuple(
+                        math.inf if v is None else float(v) for v in e.get("saturated", ())
+                    ),
                     not_below=None if e.get("not_below") is None else float(e["not_below"]),
                 )
                 for k, e in content["entries"].items()
@@ -130,6 +137,11 @@ class Calibration:
             raise ShapeError(f"not a calibration file: {wrong}") from error
         except ValueError as error:
             raise ShapeError(f"not a calibration file: {error}") from error
+
+
+def _as_listed(levels: tuple[float, ...]) -> list[float | None]:
+    """Numbers as JSON has them, which knows no infinite ones."""
+    return [level if math.isfinite(level) else None for level in levels]
 
 
 def _factors_of(block: str, content: Sequence[float]) -> NDArray[np.float32]:

@@ -30,6 +30,7 @@ from unetmm.calibrate.preparing import (
     not_below,
     point_rules,
     prepare,
+    saturated_levels,
     scale_of_counts,
 )
 from unetmm.calibrate.through import Floats, PatchStreams, Through, patch_streams
@@ -249,6 +250,7 @@ class Looking:
         return ChannelStatistics(
             scale.low, scale.high, scale.fill, attention, noise, points,
             samples=scale.samples, even=even_values(patches, nodata, noise),
+            saturated=saturated_levels(patches, nodata),
         )  # fmt: skip
 
 

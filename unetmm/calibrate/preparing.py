@@ -38,6 +38,11 @@ NOISE_SHARE, MORE_NOISE = 0.1, 2.0
 pixels that were not looked at."""
 ROUNDED_SHARE = 1e-6
 """Share of the range by which values below 0 still count as 0."""
+BELOW_SHARE, PILED = 0.01, 2.0
+"""Share of the height of the largest value by which others lie just below it, and how many times as
+frequent as all of these it is where a sensor saturates."""
+SATURATED_SHARE = 1e-4
+"""Smallest share of the pixels for it."""
 SMEARED = 0.5
 """Correlation of neighbours from which on it may as well be texture."""
 ENOUGH_VALUES = 2**16
@@ -176,6 +181,41 @@ def even_values(
             return ()
         found.append(spans[0][0])
     return tuple(found)
+
+
+def saturated_levels(patches: Sequence[Patch], nodata: NoData) -> tuple[float, ...]:
+    """Stored value of each sample at which a sensor saturates below the limit of its type, such as
+    4095 of 16 bits; infinite where it does not, none at all if it does nowhere.
+
+    That is the largest value, on areas of pixels and not on single ones, and far more frequent than
+    those just below it. In 8 bits it is the limit of the type, or a matter of taste.
+    """
+    dtype = patches[0].pixels.dtype
+    if dtype.itemsize == 1:
+        return ()
+    limit = np.inf if dtype.kind == "f" else float(np.iinfo(dtype).max)
+    found = [_saturated_level(patches, i, nodata) for i in range(patches[0].pixels.shape[-1])]
+    levels = tuple(level if level < limit else np.inf for level in found)
+    return levels if np.isfinite(levels).any() else ()
+
+
+def _saturated_level(patches: Sequence[Patch], sample: int, nodata: NoData) -> float:
+    parts = [measured_of(p.pixels, sample, nodata, p.given) for p in patches]
+    values = np.concatenate(parts)
+    if not values.size:
+        return np.inf
+    level, low = float(values.max()), float(np.median(values))
+    near = np.count_nonzero(values > level - BELOW_SHARE * (level - low))
+    full = np.count_nonzero(values == level)
+    if level <= low or full < PILED * (near - full) or full < SATURATED_SHARE * values.size:
+        return np.inf
+    areas = 0
+    for patch in patches:
+        same = patch.pixels[..., sample] == level
+        areas += int(
+            np.count_nonzero(same[1:, 1:] & same[:-1, 1:] & same[1:, :-1] & same[:-1, :-1])
+        )
+    return level if areas > full / 4 else np.inf
 
 
 def not_below(found: Prepared) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -279,6 +280,20 @@ def keep_even(out: NDArray[Any], original: NDArray[Any], even: Sequence[float]) 
             continue
         for stored, made in zip(original[..., i], out[..., i], strict=True):
             made[stored == original.dtype.type(value)] = value
+
+
+def keep_saturated(out: NDArray[Any], original: NDArray[Any], levels: Sequence[float]) -> None:
+    """Give back pixels at which a sensor saturated, and let no other exceed them, by sample.
+
+    levels : stored value at which it does; infinite where it does not.
+    """
+    for i, level in enumerate(levels):
+        if not math.isfinite(level) or (out.dtype.kind != "f" and not _is_in(level, out.dtype)):
+            continue
+        stored, made = original[..., i], out[..., i]
+        full = stored >= original.dtype.type(level)
+        np.minimum(made, out.dtype.type(level), out=made, where=~full)
+        np.copyto(made, stored, casting="unsafe", where=full)
 
 
 def keep_from_sinking(

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from unetmm.intensities.points import keep_points
 from unetmm.intensities.rounding import Losses, Spot
-from unetmm.intensities.stored import clipped, keep_even, keep_from_sinking, opacity_as, to_stored
+from unetmm.intensities.stored import (
+    clipped,
+    keep_even,
+    keep_from_sinking,
+    keep_saturated,
+    opacity_as,
+    to_stored,
+)
 from unetmm.io.enlarged import averaged, repeated, unshuffled
 from unetmm.io.image import Box
 from unetmm.io.output.output import Output
@@ -95,6 +102,7 @@ class ChunkRowWriter(ChunkRows):
             )  # fmt: skip
             losses.add(lost)
             keep_even(made, before.pixels, self.statistics[number].even)
+            keep_saturated(made, before.pixels, self.statistics[number].saturated)
             if (floor := self.statistics[number].not_below) is not None:
                 keep_from_sinking(made, *before, floor)
             if points is not None:
