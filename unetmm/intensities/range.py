@@ -22,7 +22,7 @@ TAIL_PERCENTILES = ((1.0, 99.0), (3.0, 97.0), (10.0, 90.0))
 they have wider ranges of their own, see `brackets`."""
 TAIL_RATIO = 16.0
 """Factor by which rarer values may stretch the base range."""
-GROUPS_RATIO, GAP_RATIO = 64.0, 16.0
+GROUPS_RATIO, GAP_RATIO = 128.0, 4.0
 """Factor by which a group of values has to lie farther from the rest than that spreads, to be left
 to wider ranges however many they are: a net's own errors in one range for all are as strong as the
 noise of the darker ones. And factor between the two that few values lie between, as edges have."""
