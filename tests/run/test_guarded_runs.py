@@ -113,7 +113,10 @@ def test_counts_that_rounding_loses_are_told(
     caplog.clear()
     with caplog.at_level(logging.INFO):
         guard_of(few, tmp_path)
-    assert any(m.startswith("about 0.4 counts a pixel: uint16 will not") for m in caplog.messages)
+    assert any(
+        m.startswith("a signal of about 0.4 counts a pixel: uint16 will not")
+        for m in caplog.messages
+    )
     caplog.clear()
     for asked in ({"dtype": "float32"}, {"rounding": "dither"}):
         with caplog.at_level(logging.WARNING):

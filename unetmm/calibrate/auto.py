@@ -150,7 +150,9 @@ def choose_model(
     words = in_words([bench.noise for bench in benches])
     counts = None
     if source.info.dtype.kind != "f":
-        counts = fewest_counts((one.measured.scale.fill, one.measured.noise) for one in benches)
+        counts = fewest_counts(
+            (one.scale.fill, one.noise, one.levels) for one in (b.measured for b in benches)
+        )
     model = models[chosen]
     return model, ModelChoice(model.name, reason, words, errors, left_alone, counts)
 

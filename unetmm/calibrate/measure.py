@@ -250,7 +250,7 @@ class Looking:
         return ChannelStatistics(
             scale.low, scale.high, scale.fill, attention, noise, points,
             samples=scale.samples, even=even_values(patches, nodata, noise),
-            saturated=saturated_levels(patches, nodata),
+            saturated=saturated_levels(patches, nodata, noise),
         )  # fmt: skip
 
 

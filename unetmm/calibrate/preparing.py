@@ -183,7 +183,9 @@ def even_values(
     return tuple(found)
 
 
-def saturated_levels(patches: Sequence[Patch], nodata: NoData) -> tuple[float, ...]:
+def saturated_levels(
+    patches: Sequence[Patch], nodata: NoData, noise: Sequence[NoiseModel]
+) -> tuple[float, ...]:
     """Stored value of each sample at which a sensor saturates below the limit of its type, such as
     4095 of 16 bits; infinite where it does not, none at all if it does nowhere.
 
@@ -191,7 +193,7 @@ def saturated_levels(patches: Sequence[Patch], nodata: NoData) -> tuple[float, .
     those just below it. In 8 bits it is the limit of the type, or a matter of taste.
     """
     dtype = patches[0].pixels.dtype
-    if dtype.itemsize == 1:
+    if dtype.itemsize == 1 or not any(model.gain or model.read for model in noise):
         return ()
     limit = np.inf if dtype.kind == "f" else float(np.iinfo(dtype).max)
     found = [_saturated_level(patches, i, nodata) for i in range(patches[0].pixels.shape[-1])]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from unetmm.errors import ShapeError
 from unetmm.intensities.brackets import HOLDS
-from unetmm.intensities.noise import NoiseModel
+from unetmm.intensities.noise import NoiseLevels, NoiseModel
 from unetmm.intensities.range import SampleScale, ValueScale
 from unetmm.intensities.rounding import limits_of
 
@@ -51,6 +51,8 @@ holds all but a thousandth of the noisy values, so it has about as many of them 
 FEW_COUNTS = 4.0
 """Mean of stored values above the dark below which whole numbers are too coarse for an answer:
 where that is even they move it by up to half a count."""
+FEWEST_LEVELS = 4
+"""Fewest groups of places of different brightness by which it is told how far these lie apart."""
 TRUSTED = 0.01
 """Deviation of what the factor of an answer may be from 1, before anything is measured."""
 
@@ -163,13 +165,19 @@ def holding_noise(
     return replace(scale, high=max(scale.high, scale.low + (reached - scale.low) / HOLDS))
 
 
-def fewest_counts(scales: Iterable[tuple[float, Sequence[NoiseModel]]]) -> float | None:
-    """Least mean above the dark of some channels, where it is too small for whole numbers.
+def fewest_counts(
+    channels: Iterable[tuple[float, Sequence[NoiseModel], Sequence[NoiseLevels]]],
+) -> float | None:
+    """Least signal of some channels, where it is too small for whole numbers: its mean above the
+    dark, or how far bright places lie above dark ones.
 
-    scales : mean of the stored values of each channel, and the noise of its samples.
+    channels : mean of the stored values of each, and the noise of its samples.
     """
-    means = [mean - one.dark for mean, noise in scales for one in noise if one.gain]
-    least = min(means, default=FEW_COUNTS)
+    found = [FEW_COUNTS]
+    for mean, noise, levels in channels:
+        found += [mean - one.dark for one in noise if one.gain and mean > one.dark]
+        found += [float(np.ptp(one.means)) for one in levels if len(one.means) >= FEWEST_LEVELS]
+    least = min(found)
     return least if least < FEW_COUNTS else None
 
 

@@ -58,6 +58,8 @@ TOLERANCE = 0.15
 DARK_NOISE = 4.0
 """Largest deviation of the noise in the dark, in counts, with which it matters how many counts lie
 above the dark: parts of a count are nothing beside more."""
+READING = 2.0
+"""Deviation, in counts, of the noise that cameras are read with at most, as a rule."""
 FROM_ZERO = 0.5
 """Variance of the darkest level, as a share of that of so many photons, from which on it is light
 and no offset."""
@@ -89,12 +91,15 @@ class NoiseModel:
 
     @property
     def dark(self) -> float:
-        """Stored value that no light gives, as a camera's offset; 0 where it cannot be told, or is
-        told too roughly to count from."""
+        """Stored value that no light gives, a camera's offset; 0 where that is not known well."""
         is_told = self.gain > 0 and self.read <= DARK_NOISE and self.offset >= LEAST_DARK
         # Photons that are counted from 0 have as much noise at the darkest level as on the line.
         is_line = self.read**2 > FROM_ZERO * self.gain * self.offset
-        return self.offset if is_told and not is_line else 0.0
+        if not is_told or is_line:
+            return 0.0
+        # Noise beyond that of reading a camera is of light, which even the darkest level has.
+        light = max(0.0, self.read**2 - READING**2) / self.gain
+        return self.offset - light if self.offset - light >= LEAST_DARK else 0.0
 
     def variance(self, values: NDArray[Any]) -> Numbers:
         """Variance of the noise of pixels with these stored values, which may be noisy."""

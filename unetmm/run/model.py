@@ -83,8 +83,8 @@ def _with_type(options: Options, info: ImageInfo, output: Place) -> Options:
     except ImageError:  # a value for "no data" that float32 does not have
         return options
     log.warning(
-        "about %.2g counts a pixel, which %s cannot hold once they are restored: the output is "
-        "float32; --dtype input keeps %s", counts, info.dtype, info.dtype,
+        "a signal of about %.2g counts a pixel, for which %s is too coarse once it is restored: "
+        "the output is float32; --dtype input keeps %s", counts, info.dtype, info.dtype,
     )  # fmt: skip
     return wider
 

@@ -33,10 +33,11 @@ def say_few(calibration: Calibration, dtype: np.dtype[Any], rounding: RoundingCh
     if dtype.kind == "f" or rounding != "nearest":
         return
     entries = calibration.entries.values()
-    counts = fewest_counts((entry.fill, entry.noise) for entry in entries)
+    counts = fewest_counts((entry.fill, entry.noise, ()) for entry in entries)
     if counts is not None:
         log.info(
-            "about %.2g counts a pixel: %s will not hold what is restored; --dtype float32 does",
+            "a signal of about %.2g counts a pixel: %s will not hold what is restored; "
+            "--dtype float32 does",
             counts, dtype,
         )  # fmt: skip
 

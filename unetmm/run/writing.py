@@ -102,7 +102,8 @@ class ChunkRowWriter(ChunkRows):
             )  # fmt: skip
             losses.add(lost)
             keep_even(made, before.pixels, self.statistics[number].even)
-            keep_saturated(made, before.pixels, self.statistics[number].saturated)
+            if self.job.removes_noise:
+                keep_saturated(made, before.pixels, self.statistics[number].saturated)
             if (floor := self.statistics[number].not_below) is not None:
                 keep_from_sinking(made, *before, floor)
             if points is not None:
