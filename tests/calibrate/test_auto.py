@@ -333,6 +333,16 @@ def test_noise_that_all_colours_share_is_told_from_fine_texture_that_they_share(
     assert "same noise" not in chosen(own).reason
 
 
+def test_colours_that_show_different_things_get_a_net_for_one() -> None:
+    """As channels of a microscope that were put together into one picture."""
+    planes = [np.rot90(picture(3)[..., i], i) for i in range(3)]
+    noisy = as_bytes(np.stack(planes, -1) + noise((200, 200, 3), 10))
+    found = chosen(noisy)
+    assert found.model == "tiny-mono" and "different things" in found.reason
+    alike = as_bytes(np.stack(planes[:1] * 3, -1) + noise((200, 200, 3), 10))
+    assert "different things" not in chosen(alike).reason
+
+
 def test_colours_of_their_own_noise_get_a_net_for_colours() -> None:
     clean = picture(3)
     assert chosen(as_bytes(clean + noise(clean.shape, 10))).model == "tiny-rgb"

@@ -19,12 +19,12 @@ from unetmm.calibrate.choice import Choice, choose_patches
 from unetmm.calibrate.measure import Looking, look_by
 from unetmm.calibrate.preparing import Asked
 from unetmm.calibrate.risk import HARDLY_ANY, PROBE, Bench, Judged
+from unetmm.intensities.colours import are_one_grey, colours_are_unlike, colours_share_noise
 from unetmm.intensities.counts import TransformChoice, fewest_counts
 from unetmm.intensities.doubts import Pairs, values_differ_much
 from unetmm.intensities.drawn import is_drawn
 from unetmm.intensities.image_noise import GROWS, ImageNoise, channels_looked_at, in_words
 from unetmm.intensities.labels import labels_in_words
-from unetmm.intensities.shared_noise import are_one_grey, colours_share_noise
 from unetmm.intensities.validity import NoData
 from unetmm.io.image import Source
 from unetmm.models.choice import ModelChoice, candidate_names
@@ -89,6 +89,8 @@ CLEAN = (
 """Reason for leaving an image alone that is clean."""
 SHARED = "its colours have the same noise, so each is restored by itself"
 """Reason for restoring colours one by one whose noise a net for colours would leave."""
+UNLIKE = "its colours show different things, so each is restored by itself"
+"""Reason for the same where they have no content in common."""
 LABELS = "{}, and is left as it is; --model NAME restores it all the same"
 """Reason for leaving labels alone, whose numbers are names."""
 
@@ -170,10 +172,11 @@ def _contest(
         return why, _hold(source, fold, terms, seen, one_by_one=True)
     in_common = colours_share_noise(pairs, nodata)
     together = _hold(source, fold, terms, seen, in_common=in_common)
-    if in_common and together.benches:
+    if (in_common or colours_are_unlike(pairs, nodata)) and together.benches:
         alone = _hold(source, fold, terms, seen, one_by_one=True)
-        if alone.benches and alone.risks[0] < min(together.risks) - TAKEN_FOR_CONTENT:
-            return SHARED, alone
+        margin = TAKEN_FOR_CONTENT if in_common else 0.0
+        if alone.benches and alone.risks[0] < min(together.risks) - margin:
+            return (SHARED if in_common else UNLIKE), alone
     return "", together
 
 

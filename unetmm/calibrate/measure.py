@@ -39,6 +39,7 @@ from unetmm.engine.cpu.footprint import frozen_bytes
 from unetmm.engine.layout import FLOAT_BYTES
 from unetmm.engine.layouts import observing_layout
 from unetmm.engine.precision import Precision
+from unetmm.intensities.colours import are_one_grey, colours_share_noise
 from unetmm.intensities.counts import WHITE, TransformChoice, with_means_kept
 from unetmm.intensities.doubts import (
     find_doubts,
@@ -48,7 +49,6 @@ from unetmm.intensities.doubts import (
 )
 from unetmm.intensities.noise import NoiseModel
 from unetmm.intensities.outliers import REACH_PX, search_bytes
-from unetmm.intensities.shared_noise import are_one_grey, colours_share_noise
 from unetmm.intensities.speckle import find_speckle
 from unetmm.intensities.validity import NoData
 from unetmm.io.image import ImageInfo, Source

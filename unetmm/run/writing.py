@@ -102,8 +102,7 @@ class ChunkRowWriter(ChunkRows):
             )  # fmt: skip
             losses.add(lost)
             keep_even(made, before.pixels, self.statistics[number].even)
-            if self.job.removes_noise:
-                keep_saturated(made, before.pixels, self.statistics[number].saturated)
+            keep_saturated(made, before.pixels, self._saturated(number))
             if (floor := self.statistics[number].not_below) is not None:
                 keep_from_sinking(made, *before, floor)
             if points is not None:
@@ -119,6 +118,10 @@ class ChunkRowWriter(ChunkRows):
             excess.keep(target[..., excess.group], values)
         if losses != Losses():
             self.job.note_losses(losses)
+
+    def _saturated(self, group: int) -> tuple[float, ...]:
+        """Levels at which the sensor saturates; none where the net does not remove noise."""
+        return self.statistics[group].saturated if self.job.removes_noise else ()
 
     def _watch_rounding(
         self,

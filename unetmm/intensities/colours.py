@@ -1,7 +1,8 @@
-"""Whether the colours of an image have their noise in common, as of a grey image saved as RGB.
+"""What the colours of an image have in common: noise, as of a grey image saved as RGB, or content.
 
-A net for colours was trained on noise that is another one in each of them. What all of them show
-alike it takes for content, and leaves.
+A net for colours was trained on noise that is another one in each of them, and on content that is
+much the same. What all of them show alike it takes for content, and leaves. Where they show nothing
+alike, as channels of a microscope that were put together, each is better restored by itself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ CELL_PX = 8
 """Side in pixels of the cells that are looked at."""
 FEWEST = 4
 """Fewest such cells by which anything is told."""
+UNLIKE = 0.2
+"""Correlation of the steps from cell to cell of two colours up to which they may show different
+things. Photographs of saturated colours have 0.1 at least, most of them 0.4."""
 IN_COMMON = 0.95
 """Correlation of two colours that most cells have to exceed."""
 
@@ -46,6 +50,32 @@ def colours_share_noise(pairs: Pairs, nodata: NoData) -> bool:
     return float(np.median(common.min((1, 2)))) > IN_COMMON
 
 
+def colours_are_unlike(pairs: Pairs, nodata: NoData) -> bool:
+    """Whether two colours hardly ever become brighter or darker at the same places."""
+    steps = np.concatenate([_steps(*pair, nodata) for pair in pairs])
+    if len(steps) < FEWEST or steps.shape[-1] < 2:
+        return False
+    products = steps.T @ steps
+    level = np.sqrt(np.diagonal(products))
+    varies = level > 0
+    if varies.sum() < 2:
+        return False
+    common = products[varies][:, varies] / (level[varies][:, None] * level[varies])
+    return float(common.min()) < UNLIKE
+
+
+def _steps(pixels: NDArray[Any], given: Mask | None, nodata: NoData) -> NDArray[np.float64]:
+    """Differences of the means of cells that are measured and side by side, (steps, samples)."""
+    values = _measured(pixels, given, nodata)
+    cells = np.stack(
+        [block_view(values[..., i], CELL_PX).mean((1, 2)) for i in range(values.shape[2])], -1
+    )
+    rows, columns = (n // CELL_PX for n in values.shape[:2])
+    grid = cells.reshape(rows, columns, -1)
+    found = np.concatenate([np.diff(grid, axis=i).reshape(-1, values.shape[2]) for i in (0, 1)])
+    return np.asarray(found[np.isfinite(found).all(1)])
+
+
 def _compared(pairs: Pairs, nodata: NoData) -> tuple[Mask, Mask]:
     """Which colours vary, and which of two have the same values everywhere."""
     count = pairs[0][0].shape[-1]
@@ -69,14 +99,20 @@ def _products(pixels: NDArray[Any], given: Mask | None, nodata: NoData) -> NDArr
     """Mean products of second differences of two colours in every measured cell of a patch,
     (cells, samples, samples).
     """
-    whole = _whole(pixels, given, nodata)
-    values = pixels.astype(np.float64)
-    if whole is not None:
-        values[~whole] = np.nan
+    values = _measured(pixels, given, nodata)
     steps = np.diff(np.diff(values, 2, axis=0), 2, axis=1)
     cells = np.stack([block_view(steps[..., i], CELL_PX) for i in range(steps.shape[2])], -1)
     products = np.einsum("byxi,byxj->bij", cells, cells)
     return np.asarray(products[np.isfinite(products).all((1, 2))])
+
+
+def _measured(pixels: NDArray[Any], given: Mask | None, nodata: NoData) -> NDArray[np.float64]:
+    """Values as floats, NaN where not all colours are measured."""
+    whole = _whole(pixels, given, nodata)
+    values = pixels.astype(np.float64)
+    if whole is not None:
+        values[~whole] = np.nan
+    return values
 
 
 def _whole(pixels: NDArray[Any], given: Mask | None, nodata: NoData) -> Mask | None:
