@@ -201,7 +201,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="denoisers.py")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--csv", type=Path, default=ROOT / "benchmarks" / "denoisers.csv")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "denoisers.md")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "measured" / "denoisers.md")
     parser.add_argument("--only", help="sets whose name has this in it")
     parser.add_argument("--limit-s", type=float, default=float("inf"))
     parser.add_argument("--page-only", action="store_true", help="measure nothing")

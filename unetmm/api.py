@@ -215,8 +215,8 @@ def _restore_file(
     tell: Callable[[Progress], None],
 ) -> Report:
     place = to_place(image)
-    sniff_format(place)  # what is no image is said before anything else is asked for
     if output is None:
+        sniff_format(place)  # what is no image is said first
         raise ImageError(f"{image}: give output=PATH to restore a file")
     if axes is not None and place.suffix.lower() in SUFFIXES_WITH_AXES:
         raise ImageError(f"{image}: a file says itself which axes it has; leave axes={axes!r} out")

@@ -207,7 +207,7 @@ def test_progress_counts_every_pixel_once(tmp_path: Path) -> None:
     assert done == sorted(done)
 
 
-def test_impossible_requests_are_refused_with_numbers() -> None:
+def test_impossible_requests_are_refused_with_numbers(tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="give at least"):
         unetmm.restore(colour_image(), model=COLOUR_MODEL, mem_budget="64MB")
     with pytest.raises(ShapeError, match="2 to 5 axes, found shape"):
@@ -216,8 +216,11 @@ def test_impossible_requests_are_refused_with_numbers() -> None:
         unetmm.restore(np.zeros((5, 5), np.complex64), model=MONO_MODEL)
     with pytest.raises(ImageError, match="cannot restore a list; give a NumPy or Dask"):
         unetmm.restore([[1, 2]], model=MONO_MODEL)
+    with pytest.raises(ImageError, match="there is no such file"):
+        unetmm.restore(tmp_path / "image.npy")
+    np.save(tmp_path / "image.npy", grey_floats())
     with pytest.raises(ImageError, match="give output=PATH"):
-        unetmm.restore("image.tif")
+        unetmm.restore(tmp_path / "image.npy")
 
 
 def grey_floats(offset: float = 0.0) -> np.ndarray:
