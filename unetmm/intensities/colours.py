@@ -23,6 +23,10 @@ FEWEST = 4
 UNLIKE = 0.2
 """Correlation of the steps from cell to cell of two colours up to which they may show different
 things. Photographs of saturated colours have 0.1 at least, most of them 0.4."""
+FINE_POWER = 36.0 * CELL_PX**2
+"""Sum of the squares of second differences, along both axes, of a cell of noise of deviation 1."""
+CONTENT = 4.0
+"""Factor by which the squares of steps exceed those of noise alone where there is content."""
 IN_COMMON = 0.95
 """Correlation of two colours that most cells have to exceed."""
 
@@ -57,7 +61,9 @@ def colours_are_unlike(pairs: Pairs, nodata: NoData) -> bool:
         return False
     products = steps.T @ steps
     level = np.sqrt(np.diagonal(products))
-    varies = level > 0
+    fine = np.concatenate([_products(*pair, nodata) for pair in pairs])
+    noise = np.median(np.diagonal(fine, axis1=1, axis2=2), axis=0) / FINE_POWER if len(fine) else 0
+    varies = level**2 > CONTENT * len(steps) * 2 * noise / CELL_PX**2
     if varies.sum() < 2:
         return False
     common = products[varies][:, varies] / (level[varies][:, None] * level[varies])
@@ -67,12 +73,13 @@ def colours_are_unlike(pairs: Pairs, nodata: NoData) -> bool:
 def _steps(pixels: NDArray[Any], given: Mask | None, nodata: NoData) -> NDArray[np.float64]:
     """Differences of the means of cells that are measured and side by side, (steps, samples)."""
     values = _measured(pixels, given, nodata)
-    cells = np.stack(
-        [block_view(values[..., i], CELL_PX).mean((1, 2)) for i in range(values.shape[2])], -1
-    )
+    samples = values.shape[2]
     rows, columns = (n // CELL_PX for n in values.shape[:2])
-    grid = cells.reshape(rows, columns, -1)
-    found = np.concatenate([np.diff(grid, axis=i).reshape(-1, values.shape[2]) for i in (0, 1)])
+    if not rows or not columns:
+        return np.zeros((0, samples))
+    cells = [block_view(values[..., i], CELL_PX).mean((1, 2)) for i in range(samples)]
+    grid = np.stack(cells, -1).reshape(rows, columns, samples)
+    found = np.concatenate([np.diff(grid, axis=i).reshape(-1, samples) for i in (0, 1)])
     return np.asarray(found[np.isfinite(found).all(1)])
 
 

@@ -120,8 +120,12 @@ class ChunkRowWriter(ChunkRows):
             self.job.note_losses(losses)
 
     def _saturated(self, group: int) -> tuple[float, ...]:
-        """Levels at which the sensor saturates; none where the net does not remove noise."""
-        return self.statistics[group].saturated if self.job.removes_noise else ()
+        """Levels at which the sensor saturates; none where the net does more than remove noise, or
+        gives the bands of an image together.
+        """
+        job = self.job
+        kept = job.removes_noise and not job.source.info.joined
+        return self.statistics[group].saturated if kept else ()
 
     def _watch_rounding(
         self,
