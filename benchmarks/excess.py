@@ -1,6 +1,5 @@
 """What bright spots beyond the base range cost, and images without them beside another checkout.
 
-
     python benchmarks/excess.py --repeat 5
     python benchmarks/excess.py --repeat 7 --against /path/to/another/checkout
 

@@ -224,7 +224,7 @@ def report_line(report: Report) -> str:
 
 def _doubt(report: Report) -> str:
     """What is doubtful, for the end of the line."""
-    from unetmm.run.report import is_by_rounding
+    from unetmm.run.report import is_by_rounding, planes_changed
 
     guard = report.guard
     if report.holds:
@@ -240,10 +240,10 @@ def _doubt(report: Report) -> str:
             f"; but {guard['doubtful']} of {guard['blocks']} blocks changed by more than noise "
             f"allows: look at row {worst['row']}, column {worst['column']} first"
         )
-    if guard.get("changed_planes_count") and guard.get("planes", 1) > 1:
+    if planes := planes_changed(guard):
         first = guard["changed_planes"][0]
         return (
-            f"; but the mean of {guard['changed_planes_count']} of {guard['planes']} planes "
+            f"; but the mean of {planes} of {guard['planes']} planes "
             f"changed, by {first['mean_change']:+.1%} at most"
         )
     if guard.get("is_changed"):

@@ -122,18 +122,17 @@ def choose_model(
     ----------
     fold : makes a model ready for the compiled kernels.
     """
-    models = _candidates(terms, source)
-    first = models[0]
-    if len(models) == 1:
-        return first, ModelChoice(first.name, "the only model for such images")
+    names = candidate_names(terms.choice, source.info)
+    if len(names) == 1:
+        return load_model(names[0]), ModelChoice(names[0], "the only model for such images")
     colours = tuple(range(source.info.samples - source.info.alpha))
     seen = next(iter(choose_patches(source, 0, [colours], False, terms.fixed_range)))
     if is_drawn([patch.pixels for patch in seen.patches]):
-        return first, ModelChoice(first.name, DRAWN, leaves_alone=True)
-    pairs = [(patch.pixels, patch.given) for patch in seen.patches]
+        return load_model(names[0]), ModelChoice(names[0], DRAWN, leaves_alone=True)
     one_channel = source.info.length("C") == 1
-    if one_channel and (words := labels_in_words(*map(list, zip(*pairs, strict=True)))):
-        return first, ModelChoice(first.name, LABELS.format(words), leaves_alone=True)
+    if one_channel and (words := labels_in_words(*map(list, zip(*seen.pairs, strict=True)))):
+        reason = LABELS.format(words)
+        return load_model(names[0]), ModelChoice(names[0], reason, leaves_alone=True)
     nodata = source.info.nodata_of(0, colours)
     why, contest = _contest(source, fold, terms, seen, nodata)
     models, benches = contest.models, contest.benches
@@ -167,7 +166,7 @@ def _contest(
     nodata: NoData,
 ) -> tuple[str, Contest]:
     """The models that fit an image, and why it is restored colour by colour, if it is."""
-    pairs = [(patch.pixels, patch.given) for patch in seen.patches]
+    pairs = seen.pairs
     if why := _why_one_by_one(pairs, nodata):
         return why, _hold(source, fold, terms, seen, one_by_one=True)
     in_common = colours_share_noise(pairs, nodata)
@@ -189,10 +188,6 @@ def _why_one_by_one(pairs: Pairs, nodata: NoData) -> str:
     if are_one_grey(pairs, nodata):
         return "its colours are the same or empty, so each is restored by itself"
     return ""
-
-
-def _candidates(terms: ChoiceTerms, source: Source, one_by_one: bool = False) -> list[Model]:
-    return [load_model(name) for name in candidate_names(terms.choice, source.info, one_by_one)]
 
 
 def _benches(source: Source, model: Model, terms: ChoiceTerms, first: Choice) -> list[Bench]:
@@ -257,7 +252,8 @@ def _hold(
     one_by_one : models for one colour, instead of those for as many as there are.
     in_common : whether all colours have the same noise.
     """
-    models = _candidates(terms, source, one_by_one)
+    names = candidate_names(terms.choice, source.info, one_by_one)
+    models = [load_model(name) for name in names]
     benches = _benches(source, models[0], terms, seen)
     ready = []
     for model in models if benches else []:

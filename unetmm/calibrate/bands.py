@@ -39,7 +39,7 @@ def band_doubts(
     if seen is not None:
         yield from _beside(seen, float(max(e[2] for e in ends)), float(min(e[1] for e in ends)))
         return
-    pairs = [(p.pixels, p.given) for p in chosen.patches]
+    pairs = chosen.pairs
     if values_differ_much(pairs, nodata):
         spans = ", ".join(f"{span:.3g}" for span in value_spans(pairs, nodata))
         yield (

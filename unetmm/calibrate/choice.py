@@ -30,6 +30,7 @@ from unetmm.calibrate.content import (
 from unetmm.calibrate.patches import observed_patches, patch_boxes, patch_size
 from unetmm.calibrate.places import Patch, Place, look_at, look_places, read_patches
 from unetmm.intensities.brackets import HOLDS
+from unetmm.intensities.doubts import Pairs
 from unetmm.intensities.range import measure_scale
 from unetmm.intensities.validity import NoData, measured_values
 from unetmm.io.image import Box, ImageInfo, Source
@@ -71,6 +72,11 @@ class Choice:
     """Share of small cells all over the image by the value that all their pixels have."""
     opacity: Sequence[NDArray[Any]] = ()
     """Opacity of the patches of the grid, (height, width) each; none where there is none."""
+
+    @property
+    def pairs(self) -> Pairs:
+        """Pixels of the patches, and the mask that came with each."""
+        return [(patch.pixels, patch.given) for patch in self.patches]
 
 
 def choose_patches(

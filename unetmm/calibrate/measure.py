@@ -206,7 +206,7 @@ def _noise_doubts(
 
 def _share_noise(chosen: Choice, nodata: NoData, noise: Sequence[NoiseModel]) -> bool:
     """Whether colours that go through a net together have their noise in common."""
-    pairs = [(patch.pixels, patch.given) for patch in chosen.patches]
+    pairs = chosen.pairs
     if pairs[0][0].shape[-1] < 2:
         return False
     is_white = all((n.gain or n.read) and n.correlation <= WHITE for n in noise)

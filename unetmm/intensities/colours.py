@@ -61,13 +61,20 @@ def colours_are_unlike(pairs: Pairs, nodata: NoData) -> bool:
         return False
     products = steps.T @ steps
     level = np.sqrt(np.diagonal(products))
+    if _least_common(products, level, level > 0) >= UNLIKE:  # as that of photographs is
+        return False
     fine = np.concatenate([_products(*pair, nodata) for pair in pairs])
     noise = np.median(np.diagonal(fine, axis1=1, axis2=2), axis=0) / FINE_POWER if len(fine) else 0
     varies = level**2 > CONTENT * len(steps) * 2 * noise / CELL_PX**2
-    if varies.sum() < 2:
-        return False
-    common = products[varies][:, varies] / (level[varies][:, None] * level[varies])
-    return float(common.min()) < UNLIKE
+    return _least_common(products, level, varies) < UNLIKE
+
+
+def _least_common(products: NDArray[Any], level: NDArray[Any], some: Mask) -> float:
+    """Least correlation of some colours, by products of their steps; 1 of fewer than two."""
+    if some.sum() < 2:
+        return 1.0
+    common = products[some][:, some] / (level[some][:, None] * level[some])
+    return float(common.min())
 
 
 def _steps(pixels: NDArray[Any], given: Mask | None, nodata: NoData) -> NDArray[np.float64]:

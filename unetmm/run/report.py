@@ -188,6 +188,12 @@ def is_by_rounding(guard: Mapping[str, Any]) -> bool:
     )
 
 
+def planes_changed(guard: Mapping[str, Any]) -> int:
+    """Number of planes whose mean changed; 0 of an image that is one plane."""
+    several = guard.get("planes", 1) > 1
+    return int(guard.get("changed_planes_count", 0)) if several else 0
+
+
 def doubts(guard: Mapping[str, Any]) -> Iterator[str]:
     """What the guard found in plain words, with what to do; nothing if there are no more than a few
     doubtful blocks.
@@ -201,7 +207,7 @@ def doubts(guard: Mapping[str, Any]) -> Iterator[str]:
             f"column {worst['column']}; compare them there, and give --range if values lie beyond "
             "the measured one"
         )
-    planes = guard.get("changed_planes_count", 0) if guard.get("planes", 1) > 1 else 0
+    planes = planes_changed(guard)
     if planes and not by_rounding:
         first = guard["changed_planes"][0]
         yield (

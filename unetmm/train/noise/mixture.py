@@ -111,18 +111,8 @@ KINDS: dict[str, Kind] = {
 SOFT_KINDS = frozenset({"blurred", "along_rows", "resampled", "compressed", "rows", "stripes"})
 """Kinds whose picture is at times blurred first; those of micrographs do so themselves."""
 LASTING_KINDS = frozenset(
-    {
-        "photons",
-        "blurred",
-        "in_common",
-        "along_rows",
-        "mosaic",
-        "resampled",
-        "rows",
-        "stripes",
-        "electrons",
-    }
-    | {"speckle", "film"}
+    "photons blurred in_common along_rows mosaic resampled rows stripes electrons speckle "
+    "film".split()
 )
 """Kinds whose samples at times end in a file of 8 bits, or as JPEG."""
 
